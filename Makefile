@@ -1,0 +1,47 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Both set everything up and are safe to repeat.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Settings for every run of ours on a CPU: idle OpenMP threads sleep instead of spinning against their neighbours.
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help setup demo lint test test-slow test-gpu bench clean
+
+help:
+	@echo "make demo       score the paper's nine augmentations on the bundled digits (a table, JSON, a picture)"
+	@echo "make test       ruff, mypy and the tests"
+	@echo "make test-slow  the long tests: the published code's values on real images"
+	@echo "make test-gpu   the tests that need a CUDA device"
+	@echo "make bench      scoring speed against a bare forward and against a plain reference"
+
+setup: $(STAMP)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/dametric demo -o demo
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+# On a machine that comes with its own torch, `make test-gpu BIN=/usr/bin STAMP=Makefile` uses that one.
+test-gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu
+
+bench: $(STAMP)
+	$(BIN)/python -m experiments.benchmarks.score
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info

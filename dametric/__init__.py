@@ -1,0 +1,35 @@
+"""dametric: which data augmentation to use for distilling from a teacher, with an honest error bar.
+
+The public names are imported on first use, so that ``import dametric`` itself is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dametric.data import ImageSet, load_data
+    from dametric.errors import UsageError
+    from dametric.models import load_checkpoint
+    from dametric.scoring import score
+
+__version__ = "0.1.0"
+_HOME = {
+    "ImageSet": "dametric.data",
+    "UsageError": "dametric.errors",
+    "load_checkpoint": "dametric.models",
+    "load_data": "dametric.data",
+    "score": "dametric.scoring",
+}
+__all__ = ["ImageSet", "UsageError", "__version__", "load_checkpoint", "load_data", "score"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'dametric' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

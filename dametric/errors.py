@@ -1,0 +1,37 @@
+"""The one error a user can cause, and the help that goes with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """The user asked for something that cannot be.
+
+    The message is one line that says what is wrong and what would be right; the command line prints it on
+    stderr and exits with 2.
+    """
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Build the error for a name that is not known, with the nearest known names.
+
+    Parameters
+    ----------
+    kind : str
+        What was asked for, as a user would say it ("augmentation", "data set").
+    name : str
+        What the user typed.
+    known : iterable of str
+        Every name that would have been accepted.
+
+    Returns
+    -------
+    UsageError
+        To be raised by the caller.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    return UsageError(f"unknown {kind} '{name}': {hint}")
