@@ -1,0 +1,156 @@
+"""What an augmentation is: a draw of random parameters, and their application to a batch.
+
+An operation is a small frozen dataclass with two methods. ``draw(keys, shape)`` returns named tensors with one
+entry a row; ``apply(images, draw)`` is a deterministic function of images and draw, so a test can pass the draw
+in. Images are uint8 of shape (rows, channels, height, width); operations whose result is not whole pixel values
+(mixup, a fill with the mean colour) return float32 in the same units, 0..255.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from dametric.augment.keys import Keys
+
+Draw = dict[str, Tensor]
+
+
+class Augmented(NamedTuple):
+    """A batch of augmented images and where they come from.
+
+    Attributes
+    ----------
+    images : Tensor of shape (rows, channels, height, width)
+        uint8, or float32 in pixel units (0..255).
+    partner : Tensor of shape (rows,), int64, or None
+        For mixing operations the row each image was mixed with.
+    lam : Tensor of shape (rows,), float64, or None
+        Share of the row's own image in the mix: exact area for cut-and-paste, weight for blending.
+    """
+
+    images: Tensor
+    partner: Tensor | None = None
+    lam: Tensor | None = None
+
+
+class Operation(Protocol):
+    """One built-in operation; see the module's docstring."""
+
+    @property
+    def stream(self) -> str:
+        """Name of the operation's random numbers: equal names share draws."""
+
+    @property
+    def mixes(self) -> bool:
+        """Whether an image is made of two images of the batch."""
+
+    @property
+    def random(self) -> bool:
+        """Whether there is anything to draw."""
+
+    def draw(self, keys: Keys, shape: torch.Size) -> Draw: ...
+
+    def apply(self, images: Tensor, draw: Draw) -> Augmented: ...
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Operations applied one after the other, at most one of which mixes images.
+
+    Attributes
+    ----------
+    name : str
+        The specification, as a user would type it.
+    operations : tuple of Operation
+        In order of application; none for the identity.
+    """
+
+    name: str
+    operations: tuple[Operation, ...] = ()
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are made of two images of the batch."""
+        return any(operation.mixes for operation in self.operations)
+
+    @property
+    def random(self) -> bool:
+        """Whether anything is drawn."""
+        return any(operation.random for operation in self.operations)
+
+    @property
+    def pick(self) -> str | None:
+        """Criterion by which rows are picked from a pool, None where nothing is picked."""
+        return getattr(self.operations[-1], "by", None) if self.operations else None
+
+    @property
+    def runs(self) -> int:
+        """Size of the pool that :meth:`__call__` returns, as a multiple of the rows it is given."""
+        return int(getattr(self.operations[-1], "runs", 1)) if self.operations else 1
+
+    @property
+    def balanced(self) -> bool:
+        """Whether rows depend on each other only through their partner, the next row of the batch.
+
+        This is what the per-image estimator needs (besides parameters of its own for every row).
+        """
+        rules = [getattr(operation, "partner", "roll") for operation in self.operations]
+        return self.pick is None and all(rule == "roll" for rule in rules)
+
+    def draw(self, keys: Keys, shape: torch.Size) -> tuple[Draw, ...]:
+        """Draw the random parameters of every operation for rows of this shape."""
+        seen: Counter[str] = Counter()
+        draws = []
+        for operation in self.operations:
+            occurrence = seen[operation.stream]
+            seen[operation.stream] += 1
+            name = operation.stream if not occurrence else f"{operation.stream}#{occurrence}"
+            draws.append(operation.draw(keys.sub(name), shape))
+        return tuple(draws)
+
+    def apply(self, images: Tensor, draws: tuple[Draw, ...]) -> Augmented:
+        """Apply every operation with the parameters given."""
+        result = Augmented(images)
+        for operation, draw in zip(self.operations, draws, strict=True):
+            step = operation.apply(result.images, draw)
+            result = step if step.partner is not None else result._replace(images=step.images)
+        return result
+
+    def __call__(self, images: Tensor, keys: Keys) -> Augmented:
+        """Augment a batch.
+
+        Parameters
+        ----------
+        images : Tensor of shape (rows, channels, height, width), uint8
+            Consecutive statistical batches of ``keys.batch_size`` rows.
+        keys : Keys
+            Names of the random numbers.
+
+        Returns
+        -------
+        Augmented
+            With ``runs * rows`` images where a pool is made for picking, else ``rows``.
+        """
+        return self.apply(images, self.draw(keys, images.shape))
+
+
+def per_row(values: Tensor) -> Tensor:
+    """View of shape (rows, 1, 1, 1), to broadcast one value a row over its pixels."""
+    return values.view(-1, 1, 1, 1)
+
+
+def box_mask(top: Tensor, left: Tensor, bottom: Tensor, right: Tensor, height: int, width: int) -> Tensor:
+    """Mask of one rectangle a row: Tensor of shape (rows, 1, height, width), True inside.
+
+    ``bottom`` and ``right`` are exclusive; rectangles may reach over the image's edges.
+    """
+    y = torch.arange(height, device=top.device)
+    x = torch.arange(width, device=top.device)
+    inside_y = (y >= top[:, None]) & (y < bottom[:, None])
+    inside_x = (x >= left[:, None]) & (x < right[:, None])
+    return (inside_y[:, None, :, None]) & (inside_x[:, None, None, :])

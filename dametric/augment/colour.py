@@ -1,0 +1,142 @@
+"""Kernels of the policy operations on uint8 batches, with a strength of its own for every row.
+
+Each kernel takes images of shape (rows, channels, height, width) and strengths of shape (rows,), float64, and
+returns uint8 images of the same shape. Results are those of torchvision's tensor kernels for the same strength;
+blends are computed in float32 and truncated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+import torchvision.transforms.v2.functional as tvf
+from torch import Tensor
+
+from dametric.augment.base import per_row
+
+Kernel = Callable[[Tensor, Tensor], Tensor]
+
+
+def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
+    """``share * images + (1 - share) * other``, clamped to 0..255 and truncated."""
+    mixed = images * per_row(share.float()) + other * per_row((1 - share).float())
+    return mixed.clamp_(0, 255).to(torch.uint8)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma (ITU-R BT.601) of each pixel, rounded down: Tensor of shape (rows, 1, height, width), float32."""
+    if images.shape[1] == 1:
+        return images.float()
+    red, green, blue = images.float().split(1, 1)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue).floor_()
+
+
+def brightness(images: Tensor, strength: Tensor) -> Tensor:
+    """Blend with black; 1 + strength is the share of the image."""
+    return _blend(images, torch.zeros((), device=images.device), 1 + strength)
+
+
+def colour(images: Tensor, strength: Tensor) -> Tensor:
+    """Blend with the image's grey version."""
+    return images if images.shape[1] == 1 else _blend(images, _grey(images), 1 + strength)
+
+
+def contrast(images: Tensor, strength: Tensor) -> Tensor:
+    """Blend with the mean grey of the image."""
+    return _blend(images, _grey(images).mean((1, 2, 3), keepdim=True), 1 + strength)
+
+
+def sharpness(images: Tensor, strength: Tensor) -> Tensor:
+    """Blend with a smoothed version; the outermost pixels stay."""
+    channels, height, width = images.shape[1:]
+    if height <= 2 or width <= 2:
+        return images
+    kernel = torch.ones(3, 3, dtype=torch.float32, device=images.device)
+    kernel[1, 1] = 5
+    kernel = (kernel / 13).expand(channels, 1, 3, 3)
+    smooth = F.conv2d(images.float(), kernel, groups=channels).round_()
+    result = images.clone()
+    result[..., 1:-1, 1:-1] = _blend(images[..., 1:-1, 1:-1], smooth, 1 + strength)
+    return result
+
+
+def posterize(images: Tensor, strength: Tensor) -> Tensor:
+    """Keep the ``strength`` highest bits of every pixel."""
+    drop = 8 - strength.long()
+    mask = ((255 >> drop) << drop).to(torch.uint8)
+    return images & per_row(mask)
+
+
+def solarize(images: Tensor, strength: Tensor) -> Tensor:
+    """Invert the pixels from the threshold ``strength`` (0..255) up."""
+    return torch.where(images.double() >= per_row(strength), 255 - images, images)
+
+
+def autocontrast(images: Tensor, strength: Tensor) -> Tensor:
+    """Stretch every channel to the full range."""
+    return tvf.autocontrast(images)
+
+
+def equalize(images: Tensor, strength: Tensor) -> Tensor:
+    """Flatten the histogram of every channel."""
+    return tvf.equalize(images)
+
+
+def invert(images: Tensor, strength: Tensor) -> Tensor:
+    """The negative."""
+    return 255 - images
+
+
+def _warp(images: Tensor, xx: Tensor, xy: Tensor, x0: Tensor, yx: Tensor, yy: Tensor, y0: Tensor) -> Tensor:
+    """Show at (x, y), in pixels from the centre, the pixel of (xx x + xy y + x0, yx x + yy y + y0); black outside.
+
+    Nearest pixel; coefficients have shape (rows,), float64.
+    """
+    rows, _, height, width = images.shape
+    y = torch.arange(height, device=images.device, dtype=torch.float32) - (height - 1) / 2
+    x = torch.arange(width, device=images.device, dtype=torch.float32) - (width - 1) / 2
+    place = torch.stack(
+        [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x).expand(height, width)],
+        -1,
+    )
+    theta = torch.stack([torch.stack([xx, xy, x0], 1), torch.stack([yx, yy, y0], 1)], 2).float()
+    theta = theta / torch.tensor([width / 2, height / 2], dtype=torch.float32, device=images.device)
+    grid = place.reshape(1, -1, 3).expand(rows, -1, -1).bmm(theta).view(rows, height, width, 2)
+    return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).round_().to(torch.uint8)
+
+
+def _constant(strength: Tensor, value: float) -> Tensor:
+    return torch.full_like(strength, value)
+
+
+def shear_x(images: Tensor, strength: Tensor) -> Tensor:
+    """Move every line right by ``strength`` times its height below the upper edge."""
+    one, zero = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, one, strength, strength * images.shape[-2] / 2, zero, one, zero)
+
+
+def shear_y(images: Tensor, strength: Tensor) -> Tensor:
+    """Move every column down by ``strength`` times its distance from the left edge."""
+    one, zero = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, one, zero, zero, strength, one, strength * images.shape[-1] / 2)
+
+
+def translate_x(images: Tensor, strength: Tensor) -> Tensor:
+    """Move right by whole pixels."""
+    one, zero = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, one, zero, -strength.trunc(), zero, one, zero)
+
+
+def translate_y(images: Tensor, strength: Tensor) -> Tensor:
+    """Move down by whole pixels."""
+    one, zero = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, one, zero, zero, zero, one, -strength.trunc())
+
+
+def rotate(images: Tensor, strength: Tensor) -> Tensor:
+    """Turn by ``strength`` degrees counter-clockwise about the centre."""
+    angle = torch.deg2rad(strength)
+    cosine, sine, zero = torch.cos(angle), torch.sin(angle), _constant(strength, 0)
+    return _warp(images, cosine, -sine, zero, sine, cosine, zero)

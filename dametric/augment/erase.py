@@ -1,0 +1,44 @@
+"""Cutout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dametric.augment.base import Augmented, Draw, box_mask
+from dametric.augment.keys import Keys
+from dametric.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Blank one square whose centre is anywhere in the image (DeVries & Taylor, arXiv 1708.04552).
+
+    Attributes
+    ----------
+    length : int
+        Side of the square in pixels; the part outside the image is lost.
+    fill : tuple of float
+        Colour of the square in pixel units (0..255); the data set's mean makes it zero after normalisation.
+    """
+
+    length: int
+    fill: tuple[float, ...]
+    stream = "cutout"
+    mixes = False
+    random = True
+
+    def __post_init__(self) -> None:
+        if self.length < 1:
+            raise UsageError(f"cutout: length is a number of pixels from 1 up, not {self.length}")
+
+    def draw(self, keys: Keys, shape: torch.Size) -> Draw:
+        return {"y": keys.integer("y", shape[-2]), "x": keys.integer("x", shape[-1])}
+
+    def apply(self, images: Tensor, draw: Draw) -> Augmented:
+        top, left = draw["y"] - self.length // 2, draw["x"] - self.length // 2
+        mask = box_mask(top, left, top + self.length, left + self.length, images.shape[-2], images.shape[-1])
+        fill = torch.tensor(self.fill, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
+        return Augmented(torch.where(mask, fill, images.float()))

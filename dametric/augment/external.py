@@ -1,0 +1,84 @@
+"""The user's own augmentations, as operations."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dametric.augment.base import Augmented, Draw
+from dametric.augment.keys import Keys
+from dametric.errors import UsageError
+
+
+@contextmanager
+def _seeded(device: torch.device) -> Iterator[Callable[[int], None]]:
+    """Lend the global generators of torch, numpy and random, and give them back as they were."""
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - what a user's function may draw from
+
+    def seed(value: int) -> None:
+        random.seed(value)
+        np.random.seed(value % 2**32)  # noqa: NPY002
+        torch.manual_seed(value)
+
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield seed
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)  # noqa: NPY002
+
+
+@dataclass(frozen=True)
+class External:
+    """Any callable that takes uint8 images (rows, channels, height, width) and returns images of that shape.
+
+    It is called image by image, or batch by batch where parameters are shared (``per="batch"``), with the global
+    generators seeded for each call, so torchvision's transforms work as they are.
+
+    Attributes
+    ----------
+    name : str
+        As the user wrote it.
+    function : callable
+        Returns a tensor of the shape it was given: uint8, or floating point in pixel units (0..255).
+    """
+
+    name: str
+    function: Callable[..., Any]
+    mixes = False
+    random = True
+
+    @property
+    def stream(self) -> str:
+        return self.name
+
+    def draw(self, keys: Keys, shape: torch.Size) -> Draw:
+        """One seed a call: shape (rows,), or (batches,) where parameters are shared."""
+        keys = keys.on("cpu")
+        seeds = (keys.uniform("seed") * 2**53).long()
+        return {"seed": seeds if keys.per == "sample" else seeds.view(keys.batches, -1)[:, 0]}
+
+    def apply(self, images: Tensor, draw: Draw) -> Augmented:
+        seeds = draw["seed"].tolist()
+        with _seeded(images.device) as seed:
+            parts = []
+            for value, part in zip(seeds, images.split(len(images) // len(seeds)), strict=True):
+                seed(value)
+                parts.append(self._call(part))
+        return Augmented(torch.cat(parts))
+
+    def _call(self, images: Tensor) -> Tensor:
+        result = self.function(images)
+        if not isinstance(result, Tensor) or result.shape != images.shape:
+            got = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+            raise UsageError(f"augmentation {self.name}: expected images of shape {tuple(images.shape)}, got {got}")
+        if result.is_floating_point():
+            return result.float()
+        return result.to(torch.uint8)

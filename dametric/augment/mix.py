@@ -1,0 +1,85 @@
+"""Mixup and CutMix: images made of two images of the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dametric.augment.base import Augmented, Draw, box_mask, per_row
+from dametric.augment.keys import Keys
+from dametric.errors import UsageError, unknown
+
+PARTNERS = {
+    "roll": "the next image of the batch",
+    "derangement": "a random permutation without fixed points",
+    "permutation": "a random permutation",
+}
+
+
+def _check(name: str, alpha: float, partner: str) -> None:
+    if not alpha > 0:
+        raise UsageError(f"{name}: alpha is a positive number, not {alpha}")
+    if partner not in PARTNERS:
+        raise unknown("partner rule", partner, PARTNERS)
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Blend two images with weights lambda and 1 - lambda, lambda ~ Beta(alpha, alpha) (arXiv 1710.09412)."""
+
+    alpha: float = 1.0
+    partner: str = "roll"
+    stream = "mixup"
+    mixes = True
+    random = True
+
+    def __post_init__(self) -> None:
+        _check("mixup", self.alpha, self.partner)
+
+    def draw(self, keys: Keys, shape: torch.Size) -> Draw:
+        return {"lam": keys.beta("lam", self.alpha), "partner": keys.partners(self.partner)}
+
+    def apply(self, images: Tensor, draw: Draw) -> Augmented:
+        pixels = images.float()
+        mixed = torch.lerp(pixels[draw["partner"]], pixels, per_row(draw["lam"]).float())
+        return Augmented(mixed, draw["partner"], draw["lam"])
+
+
+@dataclass(frozen=True)
+class CutMix:
+    """Paste a rectangle of another image over each image (Yun et al. 2019, arXiv 1905.04899).
+
+    The rectangle has the image's shape and the share 1 - lambda of its area, lambda ~ Beta(alpha, alpha), and
+    its centre is anywhere; what falls outside the image is lost, and lambda is corrected to the exact area.
+    """
+
+    alpha: float = 1.0
+    partner: str = "roll"
+    stream = "cutmix"
+    mixes = True
+    random = True
+
+    def __post_init__(self) -> None:
+        _check("cutmix", self.alpha, self.partner)
+
+    def draw(self, keys: Keys, shape: torch.Size) -> Draw:
+        height, width = shape[-2:]
+        side = torch.sqrt(1 - keys.beta("lam", self.alpha))
+        half_height, half_width = (height * side).long() // 2, (width * side).long() // 2
+        y, x = keys.integer("y", height), keys.integer("x", width)
+        return {
+            "top": (y - half_height).clamp(0, height),
+            "bottom": (y + half_height).clamp(0, height),
+            "left": (x - half_width).clamp(0, width),
+            "right": (x + half_width).clamp(0, width),
+            "partner": keys.partners(self.partner),
+        }
+
+    def apply(self, images: Tensor, draw: Draw) -> Augmented:
+        height, width = images.shape[-2:]
+        top, left, bottom, right = (draw[name] for name in ("top", "left", "bottom", "right"))
+        mask = box_mask(top, left, bottom, right, height, width)
+        lam = 1 - ((bottom - top) * (right - left)).double() / (height * width)
+        return Augmented(torch.where(mask, images[draw["partner"]], images), draw["partner"], lam)

@@ -1,0 +1,99 @@
+"""CutMixPick: mix more images than needed and keep those that a criterion ranks highest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dametric.augment.base import Augmented, Draw
+from dametric.augment.keys import Keys
+from dametric.augment.mix import CutMix
+from dametric.errors import UsageError, unknown
+
+CRITERIA = {
+    "teacher_entropy": "entropy of the teacher's output on the mixed image",
+    "student_entropy": "entropy of the student's output on the mixed image",
+    "kld": "Kullback-Leibler divergence of the student's output from the teacher's on the mixed image",
+    "dissimilarity": "L1 distance between the teacher's outputs on the mixed and on the raw image",
+}
+NEEDS_STUDENT = ("student_entropy", "kld")
+
+
+@dataclass(frozen=True)
+class CutMixPick:
+    """CutMix ``runs`` times, keep the batch's worth of images that rank highest (arXiv 2012.02909).
+
+    Attributes
+    ----------
+    by : str
+        The criterion, one of :data:`CRITERIA`.
+    runs : int
+        Size of the pool in batches.
+    alpha, partner
+        As of :class:`~dametric.augment.mix.CutMix`; the first run is exactly what ``cutmix`` makes.
+    """
+
+    by: str = "teacher_entropy"
+    runs: int = 2
+    alpha: float = 1.0
+    partner: str = "roll"
+    stream = "cutmix"
+    mixes = True
+    random = True
+
+    def __post_init__(self) -> None:
+        if self.by not in CRITERIA:
+            raise unknown("criterion of cutmixpick", self.by, CRITERIA)
+        if self.runs < 2:
+            raise UsageError(f"cutmixpick: runs is a whole number from 2 up, not {self.runs}")
+        CutMix(self.alpha, self.partner)
+
+    def draw(self, keys: Keys, shape: torch.Size) -> Draw:
+        """Draws of all runs, run after run: tensors of shape (runs * rows,)."""
+        cutmix = CutMix(self.alpha, self.partner)
+        streams = [keys, *(keys.sub(f"run.{run}") for run in range(1, self.runs))]
+        draws = [cutmix.draw(stream, shape) for stream in streams]
+        return {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
+
+    def apply(self, images: Tensor, draw: Draw) -> Augmented:
+        """The pool: ``runs * rows`` images, run after run."""
+        rows = len(images)
+        parts = [
+            CutMix(self.alpha, self.partner).apply(
+                images, {name: values.split(rows)[run] for name, values in draw.items()}
+            )
+            for run in range(self.runs)
+        ]
+        partner = torch.cat([part.partner for part in parts if part.partner is not None])
+        lam = torch.cat([part.lam for part in parts if part.lam is not None])
+        return Augmented(torch.cat([part.images for part in parts]), partner, lam)
+
+
+def pick(values: Tensor, *, runs: int, batches: int, keep: int) -> Tensor:
+    """Choose the highest-ranking rows of every batch's pool.
+
+    Parameters
+    ----------
+    values : Tensor of shape (runs * batches * b,)
+        The criterion, in the order of a pool: run after run, each batch after batch.
+    runs : int
+        Runs in the pool.
+    batches : int
+        Number of statistical batches.
+    keep : int
+        Rows to keep of each batch's pool of ``runs * b``; all of them where there are fewer.
+
+    Returns
+    -------
+    Tensor of shape (batches * min(keep, runs * b),), int64
+        Positions in the pool, batch after batch.
+    """
+
+    def by_batch(pool: Tensor) -> Tensor:
+        return pool.view(runs, batches, -1).transpose(0, 1).flatten(1)
+
+    position = by_batch(torch.arange(len(values), device=values.device))
+    best = by_batch(values).topk(min(keep, position.shape[1]), dim=1).indices
+    return position.gather(1, best).flatten()

@@ -1,0 +1,188 @@
+"""From what a user types to an :class:`~dametric.augment.base.Augmentation`.
+
+A specification is operations joined by ``+``, each a name with parameters: ``crop+flip``, ``cutmix:alpha=0.5``,
+``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a callable of the user's own: ``my_pkg.augs:snow``,
+``./augs.py:snow``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args, get_type_hints
+
+from dametric.augment.base import Augmentation, Operation
+from dametric.augment.erase import Cutout
+from dametric.augment.external import External
+from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
+from dametric.augment.mix import CutMix, Mixup
+from dametric.augment.pick import CutMixPick
+from dametric.augment.policy import AutoAugment
+from dametric.errors import UsageError, unknown
+from dametric.importing import load_object
+
+
+@dataclass(frozen=True)
+class Images:
+    """What an operation's defaults depend on.
+
+    Attributes
+    ----------
+    size : int
+        Height of the images in pixels.
+    mean : tuple of float
+        Mean of every channel, in units of 0..1.
+    """
+
+    size: int = 32
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+
+
+def _crop(of: Images, padding: int | None = None) -> Operation:
+    """shifted crop: pad with black, cut out at a random place (4 px at 32)"""
+    return Crop(round(of.size / 8) if padding is None else padding)
+
+
+def _flip(of: Images, p: float = 0.5) -> Operation:
+    """mirror left-right with probability p"""
+    return Flip(p)
+
+
+def _rrc(of: Images, scale: float = 0.08, ratio: float = 4 / 3) -> Operation:
+    """random resized crop, as usual for ImageNet"""
+    return RandomResizedCrop(scale, ratio)
+
+
+def _cutout(of: Images, length: int | None = None) -> Operation:
+    """blank one square of length pixels with the mean colour (8 px at 32)"""
+    return Cutout(of.size // 4 if length is None else length, tuple(255 * value for value in of.mean))
+
+
+def _autoaugment(of: Images, policy: str | None = None) -> Operation:
+    """learned pairs of operations (policy cifar10 at 32 px, else imagenet; also svhn)"""
+    return AutoAugment(("cifar10" if of.size == 32 else "imagenet") if policy is None else policy)
+
+
+def _mixup(of: Images, alpha: float = 1.0, partner: str = "roll") -> Operation:
+    """blend with another image of the batch"""
+    return Mixup(alpha, partner)
+
+
+def _cutmix(of: Images, alpha: float = 1.0, partner: str = "roll") -> Operation:
+    """paste a box of another image of the batch"""
+    return CutMix(alpha, partner)
+
+
+def _cutmixpick(
+    of: Images, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str = "roll"
+) -> Operation:
+    """cutmix a pool, keep what ranks highest by teacher_entropy, student_entropy, kld or dissimilarity"""
+    return CutMixPick(by, runs, alpha, partner)
+
+
+def _identity(of: Images) -> None:
+    """the raw images as the loader gives them"""
+
+
+AUGS: dict[str, Callable[..., Operation | None]] = {
+    "identity": _identity,
+    "flip": _flip,
+    "crop": _crop,
+    "rrc": _rrc,
+    "cutout": _cutout,
+    "autoaugment": _autoaugment,
+    "mixup": _mixup,
+    "cutmix": _cutmix,
+    "cutmixpick": _cutmixpick,
+}
+PAPER = (
+    "identity",
+    "flip",
+    "crop+flip",
+    "cutout",
+    "autoaugment",
+    "mixup",
+    "cutmix",
+    "cutmixpick:by=teacher_entropy",
+    "cutmixpick:by=student_entropy",
+)
+
+
+def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = None) -> Augmentation:
+    """Build the augmentation that a specification describes.
+
+    Parameters
+    ----------
+    spec : str, Augmentation or callable
+        See the module's docstring. A callable takes uint8 images (rows, channels, height, width).
+    of : Images, optional
+        Image size and mean, for the defaults of crop, cutout and autoaugment.
+
+    Returns
+    -------
+    Augmentation
+
+    Raises
+    ------
+    UsageError
+        For unknown names (with the nearest known ones), unknown or impossible parameters, more than one mixing
+        operation, or anything after a pick.
+    """
+    if isinstance(spec, Augmentation):
+        return spec
+    if not isinstance(spec, str):
+        name = getattr(spec, "__qualname__", type(spec).__name__)
+        return Augmentation(name, (External(name, spec),))
+    of = of or Images()
+    parts = [part.strip() for part in spec.split("+")]
+    operations = [operation for part in parts if (operation := _operation(part, of)) is not None]
+    mixing = [operation for operation in operations if operation.mixes]
+    if len(mixing) > 1:
+        raise UsageError(f"augmentation '{spec}': only one of mixup, cutmix and cutmixpick at a time")
+    if any(isinstance(operation, CutMixPick) for operation in operations[:-1]):
+        raise UsageError(f"augmentation '{spec}': cutmixpick comes last, what it picks is what is scored")
+    return Augmentation("+".join(parts), tuple(operations))
+
+
+def _operation(part: str, of: Images) -> Operation | None:
+    name, *words = part.split(":")
+    if name in AUGS:
+        builder = AUGS[name]
+        return builder(of, **_parameters(name, builder, [word for chunk in words for word in chunk.split(",")]))
+    if words and ("." in name or "/" in name):
+        return External(part, load_object(part, "augmentation"))
+    raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
+
+
+def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dict[str, Any]:
+    known = {key: kind for key, kind in get_type_hints(builder).items() if key not in ("of", "return")}
+    if words and not known:
+        raise UsageError(f"augmentation '{name}' takes no parameters, got '{':'.join(words)}'")
+    parameters = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise UsageError(f"augmentation '{name}': parameters are written key=value, not '{word}'")
+        if key not in known:
+            raise unknown(f"parameter of {name}", key, known)
+        parameters[key] = _value(f"{name}:{key}", text, known[key])
+    return parameters
+
+
+def _value(what: str, text: str, kind: Any) -> Any:
+    kind = next((k for k in get_args(kind) if k is not type(None)), kind) if get_args(kind) else kind
+    try:
+        value = kind(text)
+    except ValueError:
+        wanted = {int: "a whole number", float: "a number"}[kind]
+        raise UsageError(f"{what} is {wanted}, not '{text}'") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{what} is a finite number, not '{text}'")
+    return value
+
+
+def describe(name: str) -> str:
+    """One line on a built-in operation, for listings."""
+    return inspect.getdoc(AUGS[name]) or ""
