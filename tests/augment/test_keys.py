@@ -1,0 +1,240 @@
+"""Random numbers by name: the hash, the laws of the numbers, partners, and independence of chunks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from dametric.augment import Keys
+from dametric.augment.keys import splitmix64
+from tests.oracles import augment as oracle
+
+PUBLISHED = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+ENOUGH = 1e-4  # smallest p-value that a test of a law accepts; seeds are fixed
+
+
+def unsigned(values: torch.Tensor) -> list[int]:
+    return [int(v) % 2**64 for v in values.tolist()]
+
+
+def correlation(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Correlation in units of its standard error under independence."""
+    return float(np.corrcoef(a.double().numpy(), b.double().numpy())[0, 1]) * len(a) ** 0.5
+
+
+def test_oracle_and_splitmix64_give_the_published_outputs_for_seed_1234567() -> None:
+    assert oracle.splitmix64(1234567, 5) == PUBLISHED
+    assert unsigned(splitmix64(1234567, torch.arange(5))) == PUBLISHED
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 0x9E3779B97F4A7C15])
+def test_splitmix64_equals_python_integers_for_any_64_bit_seed(seed: int) -> None:
+    assert unsigned(splitmix64(seed, torch.arange(300))) == oracle.splitmix64(seed, 300)
+
+
+def test_splitmix64_takes_counters_in_any_order_and_shape() -> None:
+    order = torch.tensor([[7, 0, 3], [3, 99, 50]])
+    all_outputs = oracle.splitmix64(42, 100)
+    outputs = splitmix64(42, order)
+    assert outputs.shape == order.shape
+    assert outputs.dtype == torch.int64
+    assert unsigned(outputs.flatten()) == [all_outputs[i] for i in order.flatten().tolist()]
+
+
+def test_uniform_is_uniform_on_0_to_1_in_float64() -> None:
+    u = Keys(0, 1024, 64).uniform("u")
+    assert u.dtype == torch.float64
+    assert u.shape == (65536,)
+    assert 0 <= u.min()
+    assert u.max() < 1
+    assert stats.kstest(u.numpy(), "uniform").pvalue > ENOUGH
+    assert len(set(u.tolist())) == 65536  # more than 32 bits of resolution
+
+
+@pytest.mark.parametrize("seed", [0, 1, 17, -1, 2**40])
+def test_uniform_is_uniform_in_joint_cells_of_neighbouring_rows(seed: int) -> None:
+    u = Keys(seed, 512, 64).uniform("u").reshape(-1, 2)
+    cells = (u[:, 0] * 8).long() * 8 + (u[:, 1] * 8).long()
+    assert stats.chisquare(torch.bincount(cells, minlength=64).numpy()).pvalue > ENOUGH
+
+
+@pytest.mark.parametrize("high", [1, 2, 7, 25, 33])
+def test_integer_is_uniform_from_0_to_high_minus_1(high: int) -> None:
+    values = Keys(3, 512, 64).integer("n", high)
+    assert values.dtype == torch.int64
+    counts = torch.bincount(values, minlength=high)
+    assert len(counts) == high
+    if high > 1:
+        assert stats.chisquare(counts.numpy()).pvalue > ENOUGH
+
+
+def test_rows_batches_names_seeds_and_parts_are_uncorrelated() -> None:
+    keys = Keys(0, 256, 64)
+    u = keys.uniform("u")
+    by_batch = u.reshape(256, 64)
+    pairs = {
+        "next row": (u[:-1], u[1:]),
+        "row at distance 2": (u[:-2], u[2:]),
+        "same row of the next batch": (by_batch[:-1].flatten(), by_batch[1:].flatten()),
+        "another name": (u, keys.uniform("v")),
+        "another seed": (u, Keys(1, 256, 64).uniform("u")),
+        "a part": (u, keys.sub("p").uniform("u")),
+        "two parts": (keys.sub("p").uniform("u"), keys.sub("q").uniform("u")),
+        "a part of a part": (keys.sub("p").uniform("u"), keys.sub("p").sub("p").uniform("u")),
+    }
+    for what, (a, b) in pairs.items():
+        assert abs(correlation(a, b)) < 4.5, what
+
+
+def test_seeds_paths_and_names_never_run_into_each_other() -> None:
+    starts = [
+        Keys(seed, 1, 1).sub(a).sub(b).start(c) if b else Keys(seed, 1, 1).sub(a).start(c)
+        for seed in (0, 1, 11, 12, -1, 2**64)
+        for a in ("", "1", "a", "a/", "a/b", "a.b", "a:b", "a\0b", "a b", "a,b")
+        for b in ("", "b", "/b", "1", "b/c")
+        for c in ("", "b", "c", "1", "b/c", "/c", "b.c", "b:c", "b\0c", "b c", "b,c")
+    ]
+    assert len(set(starts)) == len(starts)
+    assert all(-(2**63) <= start < 2**64 for start in starts)
+
+
+def test_equal_keys_give_equal_numbers() -> None:
+    a, b = Keys(5, 4, 8).sub("x"), Keys(5, 4, 8).sub("x")
+    assert torch.equal(a.uniform("u"), b.uniform("u"))
+    assert torch.equal(a.beta("l", 0.7), b.beta("l", 0.7))
+    assert torch.equal(a.partners("permutation"), b.partners("permutation"))
+
+
+@pytest.mark.parametrize("per", ["sample", "batch"])
+@pytest.mark.parametrize("first", [0, 1000, 2**30])
+def test_chunks_of_batches_agree_with_all_batches_at_once(per: str, first: int) -> None:
+    def numbers(keys: Keys) -> list[torch.Tensor]:
+        shift = torch.arange(keys.batches).repeat_interleave(keys.batch_size) * keys.batch_size
+        rules = [keys.partners(rule) - shift for rule in ("roll", "permutation", "derangement")]
+        return [keys.uniform("u"), keys.uniform("u", by_row=True), keys.integer("i", 9), keys.beta("b", 0.3), *rules]
+
+    whole = numbers(Keys(7, 12, 5, first=first, per=per))
+    done = 0
+    for batches in (1, 2, 4, 5):
+        part = numbers(Keys(7, batches, 5, first=first + done, per=per))
+        for one, other in zip(part, whole, strict=True):
+            assert torch.equal(one, other[done * 5 : (done + batches) * 5])
+        done += batches
+    assert done == 12
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5, 1, 2, 8])
+def test_beta_follows_beta_alpha_alpha(alpha: float) -> None:
+    values = Keys(1, 1024, 64).beta("lam", alpha)
+    assert values.dtype == torch.float64
+    assert values.isfinite().all()
+    assert 0 <= values.min()
+    assert values.max() <= 1
+    # Numbers closer to an end than float64 resolves there count as lying at the edge of that resolution.
+    inside = values.clamp(1e-15, 1 - 1e-15).numpy()
+    law = stats.beta(alpha, alpha)
+    n, share = len(inside), law.cdf(1e-15)
+    ends = [(inside <= 1e-15).sum(), (inside >= 1 - 1e-15).sum()]
+    for count in ends:
+        assert abs(count - n * share) <= 5 * (n * share * (1 - share)) ** 0.5 + 1
+    middle = inside[(inside > 1e-15) & (inside < 1 - 1e-15)]
+    conditional = (law.cdf(middle) - share) / (1 - 2 * share)
+    assert stats.kstest(conditional, "uniform").pvalue > ENOUGH
+    assert abs(correlation(values[:-1], values[1:])) < 4.5
+
+
+def test_beta_keeps_the_small_end_for_extreme_alpha() -> None:
+    for alpha in (1e-3, 1e-2, 100.0, 1e4):
+        values = Keys(1, 64, 64).beta("lam", alpha)
+        assert values.isfinite().all()
+        assert 0 <= values.min()
+        assert values.max() <= 1
+        assert abs(float(values.mean()) - 0.5) < 5 * (0.25 / (2 * alpha + 1)) ** 0.5 / 64
+
+
+def test_per_batch_gives_one_number_a_batch_and_different_ones_across() -> None:
+    keys = Keys(2, 50, 7, per="batch")
+    for values in (keys.uniform("u"), keys.beta("b", 1.0), keys.integer("i", 2**31)):
+        table = values.reshape(50, 7)
+        assert (table == table[:, :1]).all()
+        assert len(set(table[:, 0].tolist())) == 50
+    assert len(set(keys.uniform("u", by_row=True).tolist())) == 350
+
+
+def test_per_batch_numbers_are_uniform_and_uncorrelated_across_batches() -> None:
+    u = Keys(2, 16384, 2, per="batch").uniform("u")[::2]
+    assert stats.kstest(u.numpy(), "uniform").pvalue > ENOUGH
+    assert abs(correlation(u[:-1], u[1:])) < 4.5
+
+
+@pytest.mark.parametrize("rule", ["roll", "permutation", "derangement"])
+@pytest.mark.parametrize("per", ["sample", "batch"])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 31, 64])
+def test_partners_permute_the_rows_of_their_own_batch(rule: str, per: str, size: int) -> None:
+    partner = Keys(4, 37, size, per=per).partners(rule)
+    assert partner.dtype == torch.int64
+    table = partner.reshape(37, size) - torch.arange(37)[:, None] * size
+    assert torch.equal(table.sort(1).values, torch.arange(size).expand(37, size))
+
+
+def test_roll_is_the_next_row_cyclically() -> None:
+    assert Keys(4, 2, 4).partners("roll").tolist() == [1, 2, 3, 0, 5, 6, 7, 4]
+    assert Keys(4, 2, 1).partners("roll").tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 64, 127])
+def test_derangements_have_no_fixed_point(size: int) -> None:
+    batches = 4096 // size + 100
+    partner = Keys(9, batches, size).partners("derangement")
+    assert (partner != torch.arange(batches * size)).all()
+
+
+def test_a_batch_of_one_row_is_its_own_partner() -> None:
+    for rule in ("roll", "permutation", "derangement"):
+        assert Keys(9, 3, 1).partners(rule).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_derangements_are_uniform_over_all_derangements(size: int) -> None:
+    batches = 9000
+    shift = torch.arange(batches)[:, None] * size
+    table = Keys(9, batches, size).partners("derangement").reshape(batches, size) - shift
+    counts = Counter(map(tuple, table.tolist()))
+    assert set(counts) == set(oracle.derangements(size))
+    assert stats.chisquare(list(counts.values())).pvalue > ENOUGH
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_permutations_are_uniform_over_all_permutations(size: int) -> None:
+    batches = 12000
+    shift = torch.arange(batches)[:, None] * size
+    table = Keys(9, batches, size).partners("permutation").reshape(batches, size) - shift
+    counts = Counter(map(tuple, table.tolist()))
+    assert set(counts) == set(permutations(range(size)))
+    assert stats.chisquare(list(counts.values())).pvalue > ENOUGH
+
+
+def test_permutations_leave_one_row_a_batch_in_place_on_average() -> None:
+    partner = Keys(9, 2000, 64).partners("permutation")
+    fixed = (partner == torch.arange(128000)).sum().item()
+    assert abs(fixed - 2000) < 5 * 2000**0.5  # the number of fixed points has mean 1 and variance 1
+
+
+def test_permutations_of_neighbouring_batches_are_unrelated() -> None:
+    table = Keys(9, 6000, 3).partners("permutation").reshape(6000, 3)[:, 0] % 3
+    cells = torch.bincount(table[:-1][::2] * 3 + table[1:][::2], minlength=9)
+    assert stats.chisquare(cells.numpy()).pvalue > ENOUGH
+
+
+def test_numbers_do_not_touch_the_global_generator() -> None:
+    before = torch.random.get_rng_state()
+    keys = Keys(0, 2, 3)
+    keys.uniform("u")
+    keys.beta("b", 0.5)
+    keys.partners("derangement")
+    assert torch.equal(before, torch.random.get_rng_state())
