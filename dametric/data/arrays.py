@@ -1,0 +1,36 @@
+"""Images that are decoded already: what the bundled, torchvision's and NumPy sets have in common."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dametric.data.decode import Pixels, fit, workers
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Pixels uint8 (N, 3, H, W), labels int64 (N,), names of the classes."""
+
+    pixels: Pixels
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+
+def resized(pixels: Pixels, image_size: int | None) -> Pixels:
+    """Bring RGB images (N, 3, H, W) to a size, by the rule that image files are brought to it."""
+    if image_size is None or pixels.shape[2:] == (image_size, image_size):
+        return pixels
+    out = np.empty((len(pixels), 3, image_size, image_size), dtype=np.uint8)
+
+    def one(i: int) -> None:
+        image = Image.fromarray(np.ascontiguousarray(pixels[i].transpose(1, 2, 0)))
+        out[i] = np.asarray(fit(image, image_size)).transpose(2, 0, 1)
+
+    with ThreadPoolExecutor(workers()) as pool:
+        for _ in pool.map(one, range(len(pixels))):
+            pass
+    return out

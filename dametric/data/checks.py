@@ -1,0 +1,47 @@
+"""What a user may hand over as images and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dametric.errors import UsageError
+
+
+def check_pixels(images: Tensor | np.ndarray) -> Tensor:
+    """Return images as a uint8 tensor of shape (N, C, H, W), or raise `UsageError` with what would be right."""
+    if isinstance(images, np.ndarray):
+        if images.dtype != np.uint8:
+            raise UsageError(_not_bytes(str(images.dtype)))
+        images = torch.from_numpy(np.require(images, requirements=["C", "W"]))
+    if images.dtype != torch.uint8:
+        raise UsageError(_not_bytes(str(images.dtype).removeprefix("torch.")))
+    if images.ndim != 4 or 0 in images.shape:
+        raise UsageError(f"images have shape {tuple(images.shape)}; give (N, C, H, W) with at least one image")
+    if images.shape[1] > 4:
+        hint = "permute(0, 3, 1, 2) them first" if images.shape[3] <= 4 else "with 1 to 4 channels"
+        raise UsageError(f"images have shape {tuple(images.shape)}; give (N, C, H, W), {hint}")
+    return images
+
+
+def _not_bytes(dtype: str) -> str:
+    return f"images are {dtype}; give unnormalised uint8 pixels, as in (images * 255).round().to(torch.uint8)"
+
+
+def check_labels(labels: Tensor | np.ndarray | Sequence[int], count: int, names: tuple[str, ...] | None) -> Tensor:
+    """Return labels as an int64 CPU tensor of shape (count,), from 0 to below the number of class names if given."""
+    tensor = torch.as_tensor(labels).cpu()
+    if tensor.dtype.is_floating_point or tensor.dtype == torch.bool or tensor.dtype.is_complex:
+        raise UsageError(f"labels are {str(tensor.dtype).removeprefix('torch.')}; give integers from 0")
+    if tuple(tensor.shape) != (count,):
+        raise UsageError(f"labels have shape {tuple(tensor.shape)} for {count} images; give one label an image")
+    tensor = tensor.long()
+    low, high = int(tensor.min()), int(tensor.max())
+    if low < 0:
+        raise UsageError(f"labels go down to {low}; give integers from 0")
+    if names is not None and high >= len(names):
+        raise UsageError(f"labels go up to {high} and there are {len(names)} class names; give a name for each class")
+    return tensor

@@ -1,0 +1,109 @@
+"""From the bytes of an image file to RGB pixels, alone and in parallel."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from dametric.errors import UsageError
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def workers() -> int:
+    """How many threads decode at once: the cores this process may use, at least two."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(2, len(os.sched_getaffinity(0)))
+    return max(2, os.cpu_count() or 2)
+
+
+def decode(encoded: bytes, where: str, image_size: int | None = None) -> Pixels:
+    """Decode one image file to RGB.
+
+    Greyscale, palette and CMYK images become RGB; an alpha channel is dropped, as torchvision's ``ImageFolder``
+    does. 16-bit greyscale keeps its high byte, as Pillow does for 16-bit colour. The EXIF orientation is
+    ignored, again as ``ImageFolder`` does: a teacher trained there saw its images so. Of an animation the
+    first frame counts.
+
+    Parameters
+    ----------
+    encoded : bytes
+        The content of an image file.
+    where : str
+        What to call the image in an error message.
+    image_size : int, optional
+        Resize the shorter side to this many pixels (bilinear, antialiased) and crop the square in the centre.
+
+    Returns
+    -------
+    ndarray of shape (3, H, W), uint8
+        The pixels; a view, not necessarily contiguous.
+
+    Raises
+    ------
+    UsageError
+        If it is no image, is damaged, or is so large that Pillow takes it for an attack.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            return np.asarray(fit(to_rgb(image), image_size)).transpose(2, 0, 1)
+    except Exception as error:  # damaged files make Pillow's many readers raise almost anything
+        raise UsageError(f"cannot decode {where}: {_reason(error)}") from error
+
+
+def size_of(encoded: bytes, where: str) -> tuple[int, int]:
+    """Height and width in pixels of an encoded image, from its header alone.
+
+    Raises
+    ------
+    UsageError
+        If the header is not that of an image.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            return image.height, image.width
+    except Exception as error:
+        raise UsageError(f"cannot decode {where}: {_reason(error)}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn an image of any of Pillow's modes with a defined range into 8-bit RGB.
+
+    Raises
+    ------
+    ValueError
+        For modes whose values have no defined range (32-bit integer and floating-point images).
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
+        # Pillow's own conversion clips at 255, which makes almost every 16-bit image white. (Pillow 10 gives
+        # such PNG and PPM files the mode "I", with values up to 65535.)
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"pixels of mode {image.mode} have no defined range; convert them to 8 or 16 bits")
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # the direct way warns about the transparency it drops
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def fit(image: Image.Image, image_size: int | None) -> Image.Image:
+    """Resize the shorter side to ``image_size`` and crop the centre; the same pixels as torchvision's transforms."""
+    width, height = image.size
+    if image_size is None or (width, height) == (image_size, image_size):
+        return image
+    if width <= height:
+        width, height = image_size, int(image_size * height / width)
+    else:
+        width, height = int(image_size * width / height), image_size
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - image_size) / 2), round((height - image_size) / 2)
+    return image.crop((left, top, left + image_size, top + image_size))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image, or one of a format that Pillow cannot read"
+    return " ".join(str(error).split()) or type(error).__name__

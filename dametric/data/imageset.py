@@ -1,0 +1,205 @@
+"""The one form in which images reach the rest of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dametric.data.checks import check_labels, check_pixels
+from dametric.data.lazy import LazyImages
+from dametric.data.pixels import fingerprint, histogram, mean_std, text_fingerprint
+from dametric.errors import UsageError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Labelled images of one split, as raw bytes.
+
+    Parameters
+    ----------
+    images : Tensor or LazyImages of shape (N, C, H, W), uint8
+        The pixels, or a reader that decodes the rows asked for and has the same length and shape.
+    labels : Tensor of shape (N,), int64
+        Class of each image; all zero in a set without labels.
+    classes : tuple of str
+        Names of the classes; empty in a set without labels.
+    mean, std : tuple of C floats
+        What to normalise by, in units of pixel values from 0 to 1.
+    name : str
+        As a user would say it: "cifar100", or the path given.
+    split : str
+        "train" or "test".
+    fingerprint : str
+        SHA-256 in hexadecimal: of shape, pixels and labels for sets in memory; of relative paths, file sizes,
+        image size and labels for lazy ones.
+    notes : tuple of str
+        What the user should know about how the set was read, one sentence each.
+    """
+
+    images: Tensor | LazyImages
+    labels: Tensor
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    name: str
+    split: str
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 in a set without labels."""
+        return len(self.classes)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels: 3 for everything `load_data` reads."""
+        return self.images.shape[1]
+
+    @property
+    def image_size(self) -> int:
+        """Height of the images in pixels."""
+        return self.images.shape[2]
+
+    @property
+    def lazy(self) -> bool:
+        """Whether images are decoded when drawn instead of held in memory."""
+        return isinstance(self.images, LazyImages)
+
+    def to(self, device: torch.device | str) -> ImageSet:
+        """Move pixels and labels to a device; a lazy set stays where it is and decodes towards it."""
+        if isinstance(self.images, LazyImages):
+            return self
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
+
+    def stream(self, batches: Iterable[Tensor], device: torch.device | str) -> Iterator[Tensor]:
+        """Yield the images of each index tensor, in order.
+
+        Parameters
+        ----------
+        batches : iterable of Tensor of shape (b,), int64
+            Rows to draw, on the CPU; taken one by one, a bounded number ahead in lazy sets.
+        device : torch.device or str
+            Where the images are wanted.
+
+        Yields
+        ------
+        Tensor of shape (b, C, H, W), uint8
+            On ``device``. Copies to a CUDA device are queued, not waited for.
+        """
+        device = torch.device(device)
+        if isinstance(self.images, LazyImages):
+            yield from self.images.stream(batches, device)
+            return
+        for index in batches:
+            rows = self.images.index_select(0, _queue(index, self.images.device))
+            yield _queue(rows, device)
+
+    def subset(self, index: Tensor | Sequence[int]) -> ImageSet:
+        """The rows at ``index`` (int64 of shape (M,), or a boolean mask of shape (N,)), in that order.
+
+        Mean, standard deviation and class names stay those of the whole.
+
+        Raises
+        ------
+        UsageError
+            If the index is empty or points outside the set.
+        """
+        rows = torch.as_tensor(index).cpu()
+        rows = rows.nonzero()[:, 0] if rows.dtype == torch.bool and len(rows) == len(self) else rows
+        if rows.ndim != 1 or not len(rows) or rows.dtype.is_floating_point or rows.dtype == torch.bool:
+            raise UsageError("a subset needs a non-empty list of row numbers, or a boolean mask with one entry a row")
+        if int(rows.min()) < 0 or int(rows.max()) >= len(self):
+            raise UsageError(f"subset rows go from {rows.min()} to {rows.max()}, and the set from 0 to {len(self) - 1}")
+        rows = rows.long()
+        labels = self.labels[rows.to(self.labels.device)]
+        if isinstance(self.images, LazyImages):
+            print_ = text_fingerprint([self.fingerprint, rows.numpy().tobytes()])
+            return replace(self, images=self.images.subset(rows), labels=labels, fingerprint=print_)
+        images = self.images[rows.to(self.images.device)]
+        return replace(self, images=images, labels=labels, fingerprint=fingerprint(images, labels))
+
+    @classmethod
+    def from_tensors(
+        cls,
+        images: Tensor | np.ndarray,
+        labels: Tensor | np.ndarray | Sequence[int] | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        name: str = "tensors",
+        split: str = "train",
+        notes: Sequence[str] = (),
+    ) -> ImageSet:
+        """Make a set of images that are in memory already.
+
+        Parameters
+        ----------
+        images : Tensor or ndarray of shape (N, C, H, W), uint8
+            The pixels; greyscale (C = 1) stays greyscale. Channels-last arrays are not guessed at.
+        labels : Tensor, ndarray or sequence of shape (N,), optional
+            Classes as integers from 0. Without them the set has no labels: ``classes`` is empty and
+            ``labels`` all zero.
+        classes : sequence of str, optional
+            Names of the classes, "0", "1", ... by default.
+        mean, std : sequence of C floats, optional
+            What to normalise by, in units of pixel values from 0 to 1; computed from the pixels by default,
+            with 1.0 for the standard deviation of a channel that holds one value only.
+        name, split : str
+            What to call the set, and which split it is ("train" or "test").
+        notes : sequence of str
+            What the user should know.
+
+        Returns
+        -------
+        ImageSet
+            In memory, on the device of ``images``.
+
+        Raises
+        ------
+        UsageError
+            If shapes, types, labels or numbers of channels do not fit.
+        """
+        images = check_pixels(images)
+        names = None if classes is None else tuple(str(c) for c in classes)
+        if labels is None:
+            if names:
+                raise UsageError("class names without labels: give labels too, or no class names")
+            checked, names = torch.zeros(len(images), dtype=torch.int64), ()
+        else:
+            checked = check_labels(labels, len(images), names)
+            names = tuple(str(c) for c in range(int(checked.max()) + 1)) if names is None else names
+        if mean is None or std is None:
+            own = mean_std(histogram(images))
+            mean, std = mean or own[0], std or own[1]
+        for what, values in (("mean", mean), ("std", std)):
+            if len(values) != images.shape[1]:
+                raise UsageError(f"{what} has {len(values)} values for {images.shape[1]} channels; give one a channel")
+        if min(std) <= 0:
+            raise UsageError(f"std must be positive, not {tuple(std)}")
+        return cls(
+            images=images,
+            labels=checked.to(images.device),
+            classes=names,
+            mean=tuple(float(m) for m in mean),
+            std=tuple(float(s) for s in std),
+            name=name,
+            split=split,
+            fingerprint=fingerprint(images, checked),
+            notes=tuple(notes),
+        )
+
+
+def _queue(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to ``device`` without making the host wait: only from pinned memory is a CUDA copy asynchronous."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -1,0 +1,76 @@
+"""What is computed from raw pixels: their mean and standard deviation, exactly, and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+_ROWS = 4096  # images counted at a time: the counting works on one small piece after the other
+
+
+def histogram(images: Tensor) -> Tensor:
+    """Count the pixel values of each channel.
+
+    Parameters
+    ----------
+    images : Tensor of shape (N, C, H, W), uint8
+        Any number of images.
+
+    Returns
+    -------
+    Tensor of shape (C, 256), int64
+        How often each value occurs.
+    """
+    counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+    for piece in images.split(_ROWS):
+        for channel, row in enumerate(counts):
+            row += torch.bincount(piece[:, channel].reshape(-1), minlength=256).cpu()
+    return counts
+
+
+def mean_std(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and population standard deviation of each channel, from its histogram, without rounding on the way.
+
+    A channel that holds one value only gets the standard deviation 1.0: there is nothing to scale, and a
+    division by zero would turn every image into NaN.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (C, 256), int64
+        From `histogram`.
+
+    Returns
+    -------
+    mean, std : tuple of C floats each
+        In units of pixel values from 0 to 1.
+    """
+    means, stds = [], []
+    for row in counts.tolist():  # Python's integers: the sums are exact at any number of images
+        total = sum(row)
+        first = sum(value * count for value, count in enumerate(row))
+        second = sum(value * value * count for value, count in enumerate(row))
+        means.append(first / (255 * total))
+        stds.append(math.sqrt(total * second - first * first) / (255 * total) or 1.0)
+    return tuple(means), tuple(stds)
+
+
+def fingerprint(images: Tensor, labels: Tensor) -> str:
+    """SHA-256, in hexadecimal, of the shape, the pixels and the labels of an in-memory set."""
+    digest = hashlib.sha256(repr(tuple(images.shape)).encode())
+    for piece in images.split(_ROWS):
+        digest.update(piece.cpu().contiguous().numpy().data)
+    digest.update(labels.cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def text_fingerprint(parts: Iterable[str | bytes]) -> str:
+    """SHA-256, in hexadecimal, of a sequence of texts; where one ends and the next begins counts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
+        digest.update(len(raw).to_bytes(8, "little") + raw)
+    return digest.hexdigest()
