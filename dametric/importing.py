@@ -1,0 +1,108 @@
+"""The user's own code, named by a dotted path or by a file: ``pkg.mod:fn``, ``./file.py:fn``."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dametric.errors import UsageError
+
+
+def load_object(spec: str, kind: str) -> Callable[..., Any]:
+    """Import the callable that ``spec`` names.
+
+    Parameters
+    ----------
+    spec : str
+        ``pkg.mod:fn`` (searched in the current folder too), ``./file.py:fn``, ``/abs/file.py:fn`` or
+        ``~/file.py:fn``. ``fn`` may be dotted, as in ``Class.method``. This runs the code of that module.
+    kind : str
+        What it is for, as a user would say it ("augmentation", "architecture").
+
+    Returns
+    -------
+    callable
+        The function or class. A file that has not changed is run once per process.
+
+    Raises
+    ------
+    UsageError
+        If the file or module is missing, its code fails, or it holds no such callable.
+    """
+    where, _, name = spec.rpartition(":")
+    if not where or not name:
+        raise UsageError(f"{kind} '{spec}' names no function: write pkg.mod:fn or ./file.py:fn")
+    is_file = where.endswith(".py") or "/" in where
+    module = _from_file(Path(where).expanduser(), spec, kind) if is_file else _from_path(where, spec, kind)
+    found: Any = module
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise UsageError(_no_such(found, part, where, kind)) from None
+    if not callable(found):
+        raise UsageError(f"{kind} '{spec}' is a {type(found).__name__}, not a function or class")
+    return found
+
+
+def one_line(error: BaseException, limit: int = 200) -> str:
+    """An exception as one line, such as ``NameError: name 'x' is not defined``."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def _no_such(holder: Any, name: str, where: str, kind: str) -> str:
+    names = [key for key, value in vars(holder).items() if callable(value) and not key.startswith("_")]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"{where} has no {kind} '{name}'" + (f": did you mean {' or '.join(near)}?" if near else "")
+
+
+def _from_file(path: Path, spec: str, kind: str) -> ModuleType:
+    if not path.is_file():
+        raise UsageError(f"{kind} '{spec}': there is no file {path}")
+    path = path.resolve()
+    state = path.stat()
+    # The name changes with the file, so that an edited file is run again and an unchanged one is not; the
+    # module stays importable by that name, which pickling (worker processes) and dataclasses rely on.
+    digest = hashlib.sha256(f"{path}:{state.st_mtime_ns}:{state.st_size}".encode()).hexdigest()[:12]
+    name = f"_dametric_user_{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise UsageError(f"{kind} '{spec}': {path} is not a Python file (its name must end in .py)")
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module
+    _search(path.parent)
+    try:
+        found.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise UsageError(f"{kind} '{spec}': running {path} failed with {one_line(error)}") from error
+    return module
+
+
+def _from_path(dotted: str, spec: str, kind: str) -> ModuleType:
+    _search(Path.cwd())
+    try:
+        return importlib.import_module(dotted)
+    except ModuleNotFoundError as error:
+        if error.name and (dotted == error.name or dotted.startswith(f"{error.name}.")):
+            raise UsageError(f"{kind} '{spec}': there is no module {error.name}") from error
+        raise UsageError(f"{kind} '{spec}': importing {dotted} failed with {one_line(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{kind} '{spec}': importing {dotted} failed with {one_line(error)}") from error
+
+
+def _search(folder: Path) -> None:
+    """Let imports also look in ``folder``: last, so that it hides nothing, and for good, as functions import late."""
+    importlib.invalidate_caches()
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))

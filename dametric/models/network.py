@@ -1,0 +1,76 @@
+"""A trained network ready to be asked: pixels in, logits out, in chunks that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dametric.errors import UsageError
+
+
+class Network:
+    """Normalise images, forward them chunk by chunk, return logits in float64.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Prepared by :func:`dametric.models.inference_copy`; takes normalised images, returns logits.
+    mean, std : sequence of float
+        Normalisation of every channel, in units of 0..1.
+    chunk : int
+        Rows in a forward pass. Halved for good when the device runs out of memory.
+    dtype : torch.dtype
+        Of the module's weights and input.
+    device : torch.device
+        Where the module is.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        chunk: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.module = module
+        self.chunk = chunk
+        self.dtype = dtype
+        self._scale = (1 / (255 * torch.tensor(std, dtype=torch.float64))).view(1, -1, 1, 1).to(device, torch.float32)
+        self._shift = (torch.tensor(mean, dtype=torch.float64) / torch.tensor(std)).view(1, -1, 1, 1)
+        self._shift = self._shift.to(device, torch.float32)
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits of images.
+
+        Parameters
+        ----------
+        images : Tensor of shape (rows, channels, height, width)
+            uint8, or floating point in pixel units (0..255).
+
+        Returns
+        -------
+        Tensor of shape (rows, classes), float64
+        """
+        while True:
+            try:
+                logits = torch.cat([self._forward(part) for part in images.split(self.chunk)])
+                return logits.double()
+            except torch.cuda.OutOfMemoryError:
+                if self.chunk == 1:
+                    raise
+                self.chunk = (self.chunk + 1) // 2
+                torch.cuda.empty_cache()
+
+    def _forward(self, images: Tensor) -> Tensor:
+        normalised = (images.float() * self._scale - self._shift).to(self.dtype)
+        logits = self.module(normalised.contiguous(memory_format=torch.channels_last))
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
+            raise UsageError(f"the network must return logits of shape (rows, classes), not {got}")
+        return logits

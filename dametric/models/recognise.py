@@ -1,0 +1,124 @@
+"""Which architecture a set of weights belongs to, from names and shapes alone."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import torch
+
+from dametric.errors import UsageError
+from dametric.models.reading import Level
+from dametric.models.registry import MODELS, build
+
+# A class count that no layer has as its width, so that the tensors that follow it can be told.
+_MARK = 10007
+_COUNTER = "num_batches_tracked"  # absent from checkpoints of torch before 0.4.1
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Shape of every tensor of an architecture, and the names of those whose first axis is the classes."""
+
+    shapes: dict[str, Shape]
+    head: frozenset[str]
+
+    def difference(self, level: Level) -> str | None:
+        """The first name or shape in which ``level`` differs, as words; None where all agree."""
+        weights = level.weights
+        for name, shape in self.shapes.items():
+            if name not in weights:
+                if not name.endswith(_COUNTER):
+                    return f"'{name}' is missing"
+            elif self._open(name, tuple(weights[name].shape)) != self._open(name, shape):
+                return f"'{name}' has shape {tuple(weights[name].shape)} instead of {_words(self._open(name, shape))}"
+        surplus = next((name for name in weights if name not in self.shapes), None)
+        if surplus is not None:
+            return f"'{surplus}' is unexpected"
+        return None if self.head and self.classes(level) else "the tensors of the last layer disagree on the classes"
+
+    def classes(self, level: Level) -> int | None:
+        """Number of classes according to the last layer; None where its tensors are missing or disagree."""
+        counts = {w.shape[0] if w.dim() else 0 for name, w in level.weights.items() if name in self.head}
+        return counts.pop() if len(counts) == 1 else None
+
+    def overlap(self, level: Level) -> float:
+        """Fraction of names and shapes in common (Jaccard), between 0 and 1."""
+        mine = {(name, self._open(name, shape)) for name, shape in self.shapes.items()}
+        theirs = {(name, self._open(name, tuple(w.shape))) for name, w in level.weights.items()}
+        return len(mine & theirs) / len(mine | theirs)
+
+    def _open(self, name: str, shape: Shape) -> Shape:
+        return (-1, *shape[1:]) if name in self.head else shape
+
+
+def _words(shape: Shape) -> str:
+    return str(shape).replace("-1", "classes")
+
+
+def signature(arch: str, image_size: int = 32) -> Signature:
+    """Names and shapes of an architecture, found without allocating or drawing weights.
+
+    Parameters
+    ----------
+    arch : str
+        Anything that ``build`` takes.
+    image_size : int
+        Height and width of the images in pixels.
+
+    Returns
+    -------
+    Signature
+        Its ``head`` is empty where the architecture takes no notice of ``num_classes``.
+    """
+    with torch.device("meta"):
+        network = build(arch, _MARK, image_size)
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    return Signature(shapes, frozenset(name for name, shape in shapes.items() if shape[:1] == (_MARK,)))
+
+
+@functools.lru_cache(maxsize=1)
+def _built_in() -> dict[str, Signature]:
+    return {name: signature(name) for name in MODELS}
+
+
+def recognise(levels: list[Level], path: str) -> str:
+    """Name the one built-in architecture whose names and shapes are exactly those of the weights.
+
+    Parameters
+    ----------
+    levels : list of Level
+        The weights with ever more prefixes stripped.
+    path : str
+        The file, for the error.
+
+    Returns
+    -------
+    str
+        A name in ``MODELS``.
+
+    Raises
+    ------
+    UsageError
+        If none or several fit; it names the nearest and the first difference.
+    """
+    signatures = _built_in()
+    fitting = [n for n, s in signatures.items() if any(s.difference(level) is None for level in levels)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise UsageError(f"the weights in {path} fit {' and '.join(fitting)}: say which with --arch")
+    ways = "--arch with a name, torchvision:NAME, timm:NAME or ./file.py:fn"
+    level = levels[-1]
+    scores = {name: found.overlap(level) for name, found in signatures.items()}
+    best = max(scores.values())
+    if best == 0:
+        raise UsageError(f"the weights in {path} have no name in common with a known architecture: pass {ways}")
+    nearest = [name for name, score in scores.items() if score == best][:3]
+    first = signatures[nearest[0]].difference(level)
+    raise UsageError(
+        f"the weights in {path} fit no known architecture exactly: nearest is {' or '.join(nearest)}, "
+        f"but {first}; pass {ways}"
+    )
