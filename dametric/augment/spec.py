@@ -34,10 +34,14 @@ class Images:
         Height of the images in pixels.
     mean : tuple of float
         Mean of every channel, in units of 0..1.
+    partner : {"roll", "reference"}
+        How images to be mixed are paired unless the specification says: with the next one, or as the published
+        code does (mixup by a random permutation, cutmix by a derangement).
     """
 
     size: int = 32
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    partner: str = "roll"
 
 
 def _crop(of: Images, padding: int | None = None) -> Operation:
@@ -65,21 +69,25 @@ def _autoaugment(of: Images, policy: str | None = None) -> Operation:
     return AutoAugment(("cifar10" if of.size == 32 else "imagenet") if policy is None else policy)
 
 
-def _mixup(of: Images, alpha: float = 1.0, partner: str = "roll") -> Operation:
+def _mixup(of: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """blend with another image of the batch"""
-    return Mixup(alpha, partner)
+    return Mixup(alpha, _partner(of, partner, "permutation"))
 
 
-def _cutmix(of: Images, alpha: float = 1.0, partner: str = "roll") -> Operation:
+def _cutmix(of: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """paste a box of another image of the batch"""
-    return CutMix(alpha, partner)
+    return CutMix(alpha, _partner(of, partner, "derangement"))
 
 
 def _cutmixpick(
-    of: Images, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str = "roll"
+    of: Images, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str | None = None
 ) -> Operation:
     """cutmix a pool, keep what ranks highest by teacher_entropy, student_entropy, kld or dissimilarity"""
-    return CutMixPick(by, runs, alpha, partner)
+    return CutMixPick(by, runs, alpha, _partner(of, partner, "derangement"))
+
+
+def _partner(of: Images, asked: str | None, published: str) -> str:
+    return asked or (published if of.partner == "reference" else of.partner)
 
 
 def _identity(of: Images) -> None:

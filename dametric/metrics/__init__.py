@@ -1,0 +1,23 @@
+"""Metrics: scores of an augmentation, each two pure functions of the teacher's probabilities."""
+
+from dametric.metrics.base import Contribution, Design, Metric, Observation
+from dametric.metrics.confidence import T_CONF, T_ENTROPY, T_GINI
+from dametric.metrics.cross_entropy import CE_COV, CE_MEAN, CE_STD
+from dametric.metrics.t_stddev import T_STDDEV, T_STDDEV_AUG, T_STDDEV_RMS
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        T_STDDEV,
+        T_STDDEV_RMS,
+        T_STDDEV_AUG,
+        T_ENTROPY,
+        T_GINI,
+        T_CONF,
+        CE_MEAN,
+        CE_STD,
+        CE_COV,
+    )
+}
+
+__all__ = ["METRICS", "Contribution", "Design", "Metric", "Observation"]

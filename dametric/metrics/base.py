@@ -1,0 +1,110 @@
+"""What a metric is: two pure functions, of one batch and of added-up batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Contribution = dict[str, Tensor]
+Direction = Literal["lower", "higher", "open"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """How rows were made and what they are to be summarised for.
+
+    Attributes
+    ----------
+    estimator : {"images", "units"}
+        Per-image components (rows with parameters of their own), or means of units (batches, or the reference's
+        draws), exact for any dependence inside a unit. Sections E2 and E1/E0 of the derivation.
+    images : int
+        Images of the hypothetical draw, ``n = G b``, for which T. stddev is stated.
+    unit : int
+        Images of a unit.
+    lag : int
+        1 where a row also shows the next row's image (mixing), else 0.
+    raw_weight : float
+        Weight ``w`` of the raw row in ``u = w r + (1 - w) a``.
+    pooled : bool
+        Row averages run over raw and augmented rows together, as the published code prints them.
+    """
+
+    estimator: Literal["images", "units"] = "images"
+    images: int = 320
+    unit: int = 64
+    lag: int = 0
+    raw_weight: float = 0.5
+    pooled: bool = False
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What the engine shows a metric: the rows of some units, each row a distribution over classes.
+
+    Attributes
+    ----------
+    aug : Tensor of shape (units, rows, classes), float64
+        Teacher's probabilities on augmented images.
+    raw : Tensor of shape (units, raw rows, classes), float64, or None
+        Teacher's probabilities on the raw images; None where no metric needs them.
+    design : Design
+        How the rows were made.
+    aug_ce, raw_ce : Tensor of shape (units, rows), float64, or None
+        Teacher-student cross-entropy in nats of the augmented rows, and of the raw row of the same image.
+    """
+
+    aug: Tensor
+    raw: Tensor | None
+    design: Design
+    aug_ce: Tensor | None = None
+    raw_ce: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of an augmentation.
+
+    Attributes
+    ----------
+    name : str
+        As users type it.
+    observe : callable
+        ``observe(observation)`` returns named tensors of shape (units, ...): what each unit contributes.
+        Contributions add.
+    reduce : callable
+        ``reduce(contribution, design)`` returns the value from added-up contributions; leading dimensions of the
+        contributions are kept, so that many deleted samples are reduced at once.
+    direction : {"lower", "higher", "open"}
+        Which values are stated, before any result, to make better students.
+    needs : frozenset of {"raw", "student"}
+        What has to be forwarded besides the augmented images by the teacher.
+    positive : bool
+        Errors are made on the logarithm, as befits a scale.
+    centre : callable, optional
+        ``centre(contribution, design)`` turns the sum over one epoch into what adds over epochs. Within an epoch
+        images are drawn without replacement and the finite-population terms cancel; over epochs they do not.
+    summary : str
+        One line for listings.
+    reference : str
+        Where it comes from.
+    """
+
+    name: str
+    observe: Callable[[Observation], Contribution]
+    reduce: Callable[[Contribution, Design], Tensor]
+    direction: Direction
+    summary: str
+    reference: str
+    needs: frozenset[str] = frozenset()
+    positive: bool = False
+    centre: Callable[[Contribution, Design], Contribution] | None = None
+
+
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Quotient that is NaN, never infinite, where there is nothing to divide by."""
+    return torch.where(denominator > 0, numerator / denominator, torch.nan)

@@ -1,0 +1,109 @@
+"""T. stddev: the standard deviation of the teacher's mean probability (Wang et al. 2022, arXiv 2012.02909).
+
+A draw is ``n`` images, the raw and augmented rows of which are averaged to one vector of class probabilities; the
+score is the standard deviation of that vector over draws, averaged over classes. With ``u = w r + (1 - w) a`` the
+average of an image's two rows, its square is ``T_c^2 = Q_c / n``, where ``Q_c`` is the (long-run) variance of
+``u_c``: rows need not be spent on draws at all.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+
+
+def _components(rows: Tensor, lag: int) -> Contribution:
+    """Sum of squares of each unit about its own mean, with the products of rows that share an image.
+
+    With ``D_i = u_i - mean(u)`` and each row also showing the next row's image (``lag`` 1), ``Q = gamma_0 + 2
+    gamma_1`` and ``E[sum D_i^2 + 2 sum D_i D_(i+1)] = (b - 3) Q``; without, ``E[sum D_i^2] = (b - 1) Q``.
+    """
+    deviation = rows - rows.mean(1, keepdim=True)
+    square = deviation.square().sum(1)
+    for step in range(1, lag + 1):
+        square = square + 2 * (deviation * deviation.roll(-step, 1)).sum(1)
+    dof = rows.shape[1] - 1 - 2 * lag
+    return {"square": square, "dof": torch.full_like(square[:, 0], dof)}
+
+
+def _means(mean: Tensor) -> Contribution:
+    return {"mean": mean, "square": mean.square(), "count": torch.ones_like(mean[:, 0])}
+
+
+def observe(observation: Observation) -> Contribution:
+    """Contributions of raw and augmented rows together."""
+    raw, aug, design = observation.raw, observation.aug, observation.design
+    assert raw is not None
+    w = design.raw_weight
+    if design.estimator == "images":
+        return _components(w * raw + (1 - w) * aug, design.lag)
+    rows = w * raw.shape[1] + (1 - w) * aug.shape[1]  # a pick from a short batch may have more augmented rows
+    return _means((w * raw.sum(1) + (1 - w) * aug.sum(1)) / rows)
+
+
+def observe_aug(observation: Observation) -> Contribution:
+    """Contributions of the augmented rows alone."""
+    if observation.design.estimator == "images":
+        return _components(observation.aug, observation.design.lag)
+    return _means(observation.aug.mean(1))
+
+
+def centre(total: Contribution, design: Design) -> Contribution:
+    """Sum of squares of an epoch's unit means about their own mean."""
+    if design.estimator == "images":
+        return total
+    count = total["count"]
+    square = total["square"] - total["mean"].square() / count.clamp(min=1)[..., None]
+    return {"square": square, "dof": (count - 1).clamp(min=0)}
+
+
+def variance(total: Contribution, design: Design) -> Tensor:
+    """``T_c^2`` for every class: Tensor of shape (..., classes), squared probability."""
+    per_unit = ratio(total["square"], total["dof"][..., None])
+    return per_unit / design.images * (1 if design.estimator == "images" else design.unit)
+
+
+def reduce(total: Contribution, design: Design) -> Tensor:
+    """Mean of ``T_c`` over classes, as published."""
+    return variance(total, design).clamp(min=0).sqrt().mean(-1)
+
+
+def reduce_rms(total: Contribution, design: Design) -> Tensor:
+    """Root mean square of ``T_c`` over classes: no visible bias in small samples."""
+    return variance(total, design).mean(-1).clamp(min=0).sqrt()
+
+
+T_STDDEV = Metric(
+    "t_stddev",
+    observe,
+    reduce,
+    "lower",
+    "standard deviation of the teacher's mean probability over draws, mean over classes",
+    "Wang et al. 2022, arXiv 2012.02909",
+    needs=frozenset({"raw"}),
+    positive=True,
+    centre=centre,
+)
+T_STDDEV_RMS = Metric(
+    "t_stddev_rms",
+    observe,
+    reduce_rms,
+    "lower",
+    "the same with a root mean square over classes: no small-sample bias",
+    "Wang et al. 2022, arXiv 2012.02909",
+    needs=frozenset({"raw"}),
+    positive=True,
+    centre=centre,
+)
+T_STDDEV_AUG = Metric(
+    "t_stddev_aug",
+    observe_aug,
+    reduce,
+    "lower",
+    "t_stddev of the augmented rows alone",
+    "Wang et al. 2022, arXiv 2012.02909",
+    positive=True,
+    centre=centre,
+)

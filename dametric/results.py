@@ -1,0 +1,138 @@
+"""Score files: what `dametric score` found, with everything the numbers depend on.
+
+A score file is one JSON document (``dametric_scores`` is the version of its shape, now 1)::
+
+    {
+      "dametric_scores": 1,
+      "scores": [                                  ordered best to worst by the first metric
+        {
+          "aug": "cutmix",                         the specification
+          "metrics": {
+            "t_stddev": {
+              "value": 0.0137,                     corrected for bias by the jackknife (default protocol)
+              "se": 0.0001,                        standard error
+              "low": 0.0135, "high": 0.0139,       95 % interval
+              "direction": "lower",                better: "lower", "higher", or "open" where nothing was stated
+              "plugin": 0.0137,                    the uncorrected value
+              "blocks": 20,                        deleted samples behind the error
+              "estimator": "images"                "images": per-image components; "units": means of batches or draws
+            }, ...
+          },
+          "difference": {                          to the best row, by the first metric, on the same batches
+            "to": "...", "value": 0.0, "se": 0.0, "low": 0.0, "high": 0.0
+          },
+          "tied_with_best": false,                 the 95 % interval of the difference holds zero
+          "parameters": [ ... ],                   every operation with its resolved parameters
+          "rows": 1280                             augmented rows that were used
+        }, ...
+      ],
+      "config": { ... },                           n, G, b, w, temperature, per, partner rule, base augmentation, ...
+      "versions": { ... }                          package, libraries, machine
+    }
+
+A number that could not be known is null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dametric.errors import UsageError
+from dametric.files import write_atomic
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Augmentations ordered best to worst, and how their scores were made.
+
+    Attributes
+    ----------
+    scores : list of dict
+        One for each augmentation; see the module's docstring.
+    config : dict
+        Every parameter that the numbers depend on.
+    versions : dict
+        Package, libraries and machine.
+    """
+
+    scores: list[dict[str, Any]]
+    config: dict[str, Any]
+    versions: dict[str, Any]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics; the first orders the table."""
+        return list(self.config["metrics"])
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row an augmentation: value and standard error of every metric, difference to the best row."""
+        rows = []
+        for score in self.scores:
+            row: dict[str, Any] = {"aug": score["aug"]}
+            for name, metric in score["metrics"].items():
+                row |= {name: metric["value"], f"{name}_se": metric["se"]}
+            row |= {"difference": score["difference"]["value"], "difference_se": score["difference"]["se"]}
+            rows.append({**row, "tied_with_best": score["tied_with_best"], "rows": score["rows"]})
+        return pd.DataFrame(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document as plain Python objects, with None for what is not a finite number."""
+        document = {"dametric_scores": SCHEMA, "scores": self.scores, "config": self.config}
+        return _finite({**document, "versions": self.versions})
+
+    def to_json(self) -> str:
+        """The document as JSON text."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False)
+
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write the document; a crash leaves the old file or the new one."""
+        return write_atomic(path, self.to_json() + "\n")
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Scores:
+        """Read a score file.
+
+        Raises
+        ------
+        UsageError
+            If the file is missing, is not JSON, or is not a score file of a version that is understood.
+        """
+        try:
+            document = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise UsageError(f"{path} is not JSON: {error}") from error
+        if not isinstance(document, dict) or "dametric_scores" not in document:
+            raise UsageError(
+                f"{path} is not a score file: it has no 'dametric_scores'; make one with dametric score -o"
+            )
+        if document["dametric_scores"] != SCHEMA:
+            raise UsageError(f"{path} has version {document['dametric_scores']} of score files, this reads {SCHEMA}")
+        missing = [key for key in ("scores", "config", "versions") if key not in document]
+        if missing:
+            raise UsageError(f"{path} is not a whole score file: '{missing[0]}' is missing")
+        return cls(document["scores"], document["config"], document["versions"])
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html(index=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

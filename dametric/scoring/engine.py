@@ -1,0 +1,221 @@
+"""The pass: data -> augment -> teacher -> observe, once for all augmentations on the same batches and raw rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby, tee
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dametric.augment import NEEDS_STUDENT, Augmentation, Augmented, Keys, pick
+from dametric.data import ImageSet
+from dametric.errors import UsageError
+from dametric.metrics import Contribution, Metric, Observation
+from dametric.metrics.confidence import entropy
+from dametric.models.network import Network
+from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
+from dametric.scoring.protocol import Protocol, Unit, units
+
+Observe = Callable[[Observation], Contribution]
+
+
+class Rows(NamedTuple):
+    """What the networks say about some images: probabilities, and cross-entropy of the student."""
+
+    teacher: Tensor  # (rows, classes), float64
+    student_log: Tensor | None  # (rows, classes), float64
+
+    def take(self, index: Tensor) -> Rows:
+        return Rows(self.teacher[index], None if self.student_log is None else self.student_log[index])
+
+    @property
+    def cross_entropy(self) -> Tensor | None:
+        """Teacher-student cross-entropy in nats: Tensor of shape (rows,)."""
+        return None if self.student_log is None else -(self.teacher * self.student_log).sum(-1)
+
+
+class Segment(NamedTuple):
+    """Consecutive batches of one size, to be augmented and forwarded together."""
+
+    batches: int
+    size: int
+    first: int
+
+
+@dataclass
+class Engine:
+    """Accumulates what every metric needs of every augmentation.
+
+    Attributes
+    ----------
+    teacher, student : Network
+        The student may be missing where nothing needs it.
+    data : ImageSet
+    augs : sequence of Augmentation
+    metrics : sequence of Metric
+    protocol : Protocol
+    base : Augmentation
+        The loader's own augmentation, drawn per image; its result is the raw image.
+    device : torch.device
+    """
+
+    teacher: Network
+    student: Network | None
+    data: ImageSet
+    augs: Sequence[Augmentation]
+    metrics: Sequence[Metric]
+    protocol: Protocol
+    base: Augmentation
+    device: torch.device
+    blocks: dict[tuple[str, Observe], Blocks] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    done: int = 0
+    _finite: list[tuple[str, int, Tensor]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        criteria = {aug.pick for aug in self.augs}
+        needs = set().union(*(metric.needs for metric in self.metrics))
+        identity = any(not aug.operations for aug in self.augs)
+        self.needs_raw = "raw" in needs or identity or "dissimilarity" in criteria or self.protocol.reference
+        self.needs_student = "student" in needs or bool(criteria & set(NEEDS_STUDENT))
+
+    def run(self, checkpoints: Iterator[int]) -> Iterator[int]:
+        """Walk over the data, and pause with the number of units done at every checkpoint.
+
+        Parameters
+        ----------
+        checkpoints : iterator of int
+            Increasing numbers of units; the walk ends with the last one.
+
+        Yields
+        ------
+        int
+            Units done; all contributions up to here are in :attr:`blocks`.
+        """
+        plan, shown = tee(self._groups(checkpoints))
+        wanted = (torch.cat([index for unit in group for index in unit.batches]) for group, _ in plan)
+        pixels = self.data.stream(wanted, self.device)
+        for images, (group, pause) in zip(pixels, shown, strict=False):
+            self._observe(group, images)
+            self.done += len(group)
+            if pause:
+                self._check_finite()
+                yield self.done
+
+    def _groups(self, checkpoints: Iterator[int]) -> Iterator[tuple[list[Unit], bool]]:
+        """Units that are forwarded together: never across a checkpoint, so that chunks do not move the stop."""
+        size = 1 if self.protocol.reference else max(1, self.teacher.chunk // self.protocol.batch)
+        source, done = units(self.protocol, len(self.data)), 0
+        for checkpoint in checkpoints:
+            while done < checkpoint:
+                count = min(size, checkpoint - done)
+                done += count
+                yield [next(source) for _ in range(count)], done == checkpoint
+
+    @torch.inference_mode()
+    def _observe(self, group: list[Unit], images: Tensor) -> None:
+        segments = _segments(group)
+        parts: dict[str, list[tuple[Rows, Rows | None]]] = {aug.name: [] for aug in self.augs}
+        raws = []
+        for segment, pixels in zip(segments, images.split([s.batches * s.size for s in segments]), strict=True):
+            keys = Keys(
+                self.protocol.seed, segment.batches, segment.size, segment.first, self.protocol.per, self.device
+            )
+            view = self.base(pixels, replace(keys, per="sample").sub("base")).images
+            raw = self._ask(view, "the raw images", segment) if self.needs_raw else None
+            raws.append(raw)
+            for aug in self.augs:
+                parts[aug.name].append(self._rows(aug, view, raw, keys, segment))
+        for aug in self.augs:
+            observation = self._observation(aug, len(group), raws, parts[aug.name])
+            self.rows[aug.name] = self.rows.get(aug.name, 0) + observation.aug.shape[:2].numel()
+            self._push(aug, observation, torch.tensor([unit.epoch for unit in group]))
+
+    def _rows(
+        self, aug: Augmentation, view: Tensor, raw: Rows | None, keys: Keys, segment: Segment
+    ) -> tuple[Rows, Rows | None]:
+        """Rows of the augmented images, and the raw row of the same image for each."""
+        if not aug.operations and raw is not None:
+            return raw, raw
+        augmented = aug(view, keys)
+        rows = self._ask(augmented.images, aug.name, segment)
+        if aug.pick is None:
+            return rows, raw
+        chosen = pick(
+            self._criterion(aug.pick, rows, raw, augmented),
+            runs=aug.runs,
+            batches=segment.batches,
+            keep=self.protocol.batch,
+        )
+        return rows.take(chosen), None if raw is None else raw.take(chosen % len(view))
+
+    def _criterion(self, by: str, rows: Rows, raw: Rows | None, augmented: Augmented) -> Tensor:
+        if by == "teacher_entropy":
+            return entropy(rows.teacher)
+        if by == "dissimilarity":
+            assert raw is not None
+            return (rows.teacher - raw.teacher.repeat(len(rows.teacher) // len(raw.teacher), 1)).abs().sum(-1)
+        assert rows.student_log is not None
+        if by == "student_entropy":
+            return entropy(rows.student_log.exp())
+        cross_entropy = rows.cross_entropy  # kld: what the cross-entropy has more than the teacher's entropy
+        assert cross_entropy is not None
+        return cross_entropy - entropy(rows.teacher)
+
+    def _ask(self, images: Tensor, what: str, segment: Segment) -> Rows:
+        teacher = self.teacher(images) / self.protocol.temperature
+        finite = teacher.isfinite().all(1).view(-1, segment.batches, segment.size).all(2).all(0)
+        self._finite.append((what, segment.first, finite))
+        student = None
+        if self.needs_student:
+            assert self.student is not None
+            student = (self.student(images) / self.protocol.temperature).log_softmax(-1)
+        return Rows(teacher.softmax(-1), student)
+
+    def _observation(
+        self, aug: Augmentation, count: int, raws: list[Rows | None], parts: list[tuple[Rows, Rows | None]]
+    ) -> Observation:
+        def stack(values: list[Tensor | None]) -> Tensor | None:
+            present = [value for value in values if value is not None]
+            return torch.cat(present).unflatten(0, (count, -1)) if present else None
+
+        rows = stack([ours.teacher for ours, _ in parts])
+        assert rows is not None
+        return Observation(
+            aug=rows,
+            raw=stack([None if raw is None else raw.teacher for raw in raws]),
+            design=self.protocol.design(aug),
+            aug_ce=stack([ours.cross_entropy for ours, _ in parts]),
+            raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw in parts]),
+        )
+
+    def _push(self, aug: Augmentation, observation: Observation, epoch: Tensor) -> None:
+        for observe in dict.fromkeys(metric.observe for metric in self.metrics):
+            new = Blocks(observe(observation), torch.ones(len(epoch), dtype=torch.int64), epoch)
+            key = (aug.name, observe)
+            blocks = self.blocks[key] + new if key in self.blocks else new
+            self.blocks[key] = blocks.merged() if len(blocks.epoch) > 2 * MAX_BLOCKS else blocks
+
+    def _check_finite(self) -> None:
+        """Read the flags of all forwards since the last checkpoint, in one transfer."""
+        for what, first, flags in self._finite:
+            bad = torch.nonzero(~flags).flatten()
+            if len(bad):
+                raise UsageError(
+                    f"the teacher gave NaN or Inf on batch {first + int(bad[0])} under {what} in {self.teacher.dtype}: "
+                    "try --dtype float32, and check that the checkpoint and the normalisation are right"
+                )
+        self._finite.clear()
+
+
+def _segments(group: list[Unit]) -> list[Segment]:
+    sizes = [len(batch) for unit in group for batch in unit.batches]
+    segments, first = [], group[0].first
+    for size, same in groupby(sizes):
+        count = len(list(same))
+        segments.append(Segment(count, size, first))
+        first += count
+    return segments

@@ -1,0 +1,118 @@
+"""How many images are shown in what groups, and which estimator that allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dametric.augment import Augmentation
+from dametric.augment.keys import Per
+from dametric.errors import UsageError
+from dametric.metrics import Design
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is shown to the teacher.
+
+    Attributes
+    ----------
+    reference : bool
+        Replay the published protocol: draws of ``draw`` loader batches, which straddle epochs and include each
+        epoch's short last batch; plain standard deviation over draws; rows of raw and augmented images pooled.
+    per : {"sample", "batch"}
+        Random parameters for every image, or shared by a batch.
+    batch : int
+        Images of a batch, ``b``.
+    draw : int
+        Batches of a draw, ``G``.
+    raw_weight : float
+        Weight ``w`` of the raw rows.
+    temperature : float
+        Of the teacher's softmax (and the student's).
+    seed : int
+        Of everything random.
+    """
+
+    reference: bool = False
+    per: Per = "sample"
+    batch: int = 64
+    draw: int = 5
+    raw_weight: float = 0.5
+    temperature: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("batch size", self.batch, 4), ("draw", self.draw, 1)):
+            if value < least:
+                raise UsageError(f"{name} must be at least {least}, not {value}")
+        if not 0 <= self.raw_weight < 1:
+            raise UsageError(f"raw weight must be from 0 up to, not including, 1, not {self.raw_weight}")
+        if not self.temperature > 0:
+            raise UsageError(f"temperature must be positive, not {self.temperature}")
+        if self.per not in ("sample", "batch"):
+            raise UsageError(f"--per is sample or batch, not {self.per}")
+        if self.reference and self.raw_weight != 0.5:
+            raise UsageError("the reference protocol pools raw and augmented rows: raw weight is 0.5")
+
+    def design(self, augmentation: Augmentation) -> Design:
+        """The estimator for an augmentation: per-image components wherever rows are independent enough."""
+        own = self.per == "sample" or not augmentation.random
+        images = not self.reference and own and augmentation.balanced
+        return Design(
+            estimator="images" if images else "units",
+            images=self.draw * self.batch,
+            unit=self.draw * self.batch if self.reference else self.batch,
+            lag=int(augmentation.mixes),
+            raw_weight=self.raw_weight,
+            pooled=self.reference,
+        )
+
+    def units_per_epoch(self, images: int) -> float:
+        """Units (batches, or the reference's draws) of one pass over a set of this size."""
+        return -(-images // self.batch) / self.draw if self.reference else images // self.batch
+
+
+class Unit(NamedTuple):
+    """One replicate: indices of the images of each of its batches, in order."""
+
+    batches: list[Tensor]
+    first: int  # number of its first batch, counted over the whole pass
+    epoch: int
+
+
+def units(protocol: Protocol, images: int) -> Iterator[Unit]:
+    """Endless units over a set of ``images`` images, every epoch in a new random order.
+
+    By default a unit is a batch, drawn without replacement; the rest that does not fill a batch is left out of
+    the epoch. In the reference protocol a unit is a draw of ``protocol.draw`` loader batches.
+
+    Raises
+    ------
+    UsageError
+        If the set is smaller than one batch.
+    """
+    if images < protocol.batch:
+        raise UsageError(f"{images} images are fewer than one batch of {protocol.batch}: use a smaller --batch-size")
+    batches = _batches(protocol, images)
+    if not protocol.reference:
+        for number, (epoch, index) in enumerate(batches):
+            yield Unit([index], number, epoch)
+    number = 0
+    while True:
+        yield Unit([next(batches)[1] for _ in range(protocol.draw)], number, 0)
+        number += protocol.draw
+
+
+def _batches(protocol: Protocol, images: int) -> Iterator[tuple[int, Tensor]]:
+    epoch = 0
+    while True:
+        generator = torch.Generator().manual_seed(protocol.seed * 1_000_003 + epoch)
+        for index in torch.randperm(images, generator=generator).split(protocol.batch):
+            if protocol.reference or len(index) == protocol.batch:
+                yield epoch, index
+        epoch += 1
