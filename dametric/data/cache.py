@@ -44,11 +44,20 @@ class Cached:
     def load(self, keys: Iterable[str]) -> dict[str, np.ndarray] | None:
         """Read some arrays of the entry; None where there is none, and a damaged one is removed."""
         try:
-            with np.load(self.path, allow_pickle=False) as arrays:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return {key: arrays[key] for key in keys}
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            KeyError,
+            EOFError,
+            NotImplementedError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ):
             with contextlib.suppress(OSError):
                 self.path.unlink()
             return None

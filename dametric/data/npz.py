@@ -44,8 +44,9 @@ def read(path: Path, split: str) -> Arrays:
         If the file is damaged, lacks these keys or the split, or its arrays have other shapes or types.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise UsageError(f"{path} holds one array, not an archive of images and labels; write it with np.savez")
             images, labels, every = _keys(path, archive.files, split)
             pixels, classes = archive[images], _flat(path, labels, archive[labels])

@@ -44,7 +44,7 @@ def listing(root: Path, split: str, *, memory: int) -> Listing:
     Parameters
     ----------
     root : Path
-        A ``.parquet`` file, or a folder that holds some at any depth.
+        A ``.parquet`` file, or a folder that holds some, itself or in its subfolders.
     split : str
         "train" or "test".
     memory : int
@@ -84,7 +84,7 @@ def listing(root: Path, split: str, *, memory: int) -> Listing:
 
 def _splits(root: Path) -> dict[str, list[Path]]:
     """Files by the split their names tell."""
-    paths = sorted(root.rglob("*.parquet")) if root.is_dir() else [root]
+    paths = sorted([*root.glob("*.parquet"), *root.glob("*/*.parquet")]) if root.is_dir() else [root]
     found: dict[str, list[Path]] = {}
     for path in paths:
         names = [path.stem, *reversed(path.relative_to(root).parts[:-1])]

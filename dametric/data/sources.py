@@ -101,7 +101,7 @@ def _from_path(name: str, split: str, options: Options) -> ImageSet:
         from dametric.data import npz
 
         return from_arrays(name, split, npz.read(path, split), lambda: npz.read(path, "train"), options)
-    if path.suffix.lower() == ".parquet" or (path.is_dir() and next(path.rglob("*.parquet"), None)):
+    if path.suffix.lower() == ".parquet" or _has_shards(path):
         from dametric.data import parquet  # pyarrow takes a moment to load, and most runs do without
 
         # Row groups may stay in memory as long as they take no more of it than decoded images would.
@@ -110,6 +110,10 @@ def _from_path(name: str, split: str, options: Options) -> ImageSet:
     if path.is_dir():
         return _listed(name, split, partial(folder.listing, path), options)
     raise UsageError(f"{name} is no folder, .parquet or .npz file")
+
+
+def _has_shards(path: Path) -> bool:
+    return path.is_dir() and any(next(path.glob(pattern), None) for pattern in ("*.parquet", "*/*.parquet"))
 
 
 def _listed(name: str, split: str, listing: Callable[[str], Listing], options: Options) -> ImageSet:
