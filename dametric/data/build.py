@@ -82,7 +82,7 @@ def from_listing(
     images: torch.Tensor | LazyImages = probe
     if _is_lazy(probe, options):
         print_ = listing.fingerprint(options.image_size)
-        notes.append("images are decoded when drawn, as the set is large")
+        notes.append("images are decoded when drawn and not kept in memory")
         probe[torch.arange(len(listing))[:: max(1, len(listing) // 32)]]  # sizes that differ show now, not in an hour
     else:
         decoded = _decode(listing, split, f"Decoding {name} ({split})", options)
