@@ -50,7 +50,7 @@ def test_uniform_is_uniform_on_0_to_1_in_float64() -> None:
     u = Keys(0, 1024, 64).uniform("u")
     assert u.dtype == torch.float64
     assert u.shape == (65536,)
-    assert 0 <= u.min()
+    assert u.min() >= 0
     assert u.max() < 1
     assert stats.kstest(u.numpy(), "uniform").pvalue > ENOUGH
     assert len(set(u.tolist())) == 65536  # more than 32 bits of resolution
@@ -133,7 +133,7 @@ def test_beta_follows_beta_alpha_alpha(alpha: float) -> None:
     values = Keys(1, 1024, 64).beta("lam", alpha)
     assert values.dtype == torch.float64
     assert values.isfinite().all()
-    assert 0 <= values.min()
+    assert values.min() >= 0
     assert values.max() <= 1
     # Numbers closer to an end than float64 resolves there count as lying at the edge of that resolution.
     inside = values.clamp(1e-15, 1 - 1e-15).numpy()
@@ -152,7 +152,7 @@ def test_beta_keeps_the_small_end_for_extreme_alpha() -> None:
     for alpha in (1e-3, 1e-2, 100.0, 1e4):
         values = Keys(1, 64, 64).beta("lam", alpha)
         assert values.isfinite().all()
-        assert 0 <= values.min()
+        assert values.min() >= 0
         assert values.max() <= 1
         assert abs(float(values.mean()) - 0.5) < 5 * (0.25 / (2 * alpha + 1)) ** 0.5 / 64
 

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torchvision.transforms import AutoAugmentPolicy
-from torchvision.transforms import v2
+from torchvision.transforms import AutoAugmentPolicy, v2
 from torchvision.transforms.v2 import functional as tvf
 
 SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
@@ -124,7 +123,7 @@ def cutmix(
             for x in range(left[r], right[r]):
                 out[r, :, y, x] = images[partner[r], :, y, x]
                 pasted += 1
-        lam.append((height * width - pasted) / (height * width))
+        lam.append(1 - pasted / (height * width))
     return out, lam
 
 
