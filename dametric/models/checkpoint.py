@@ -111,7 +111,8 @@ def load_checkpoint(
     notes = [*file.notes]
     if level.stripped:
         notes.append(f"stripped prefix '{level.stripped}'")
-    notes.append(f"{arch} ({how}), {count} classes, for {f'{size}' if size else '32 (assumed)'} pixels")
+    pixels = f"{size}-pixel images" if size else "32-pixel images (assumed)"
+    notes.append(f"{arch} ({how}), {count} classes, for {pixels}")
     declared = file.rest.get("arch")
     if asked and file.written_by_us and declared != asked:
         notes.append(f"the file says {declared}")
@@ -226,7 +227,7 @@ def _count_classes(
 
 def _best_level(levels: list[Level], names: set[str]) -> Level:
     """The weights whose names agree best with the network's; the least stripped where several do."""
-    return max(levels, key=lambda level: len(level.names & names))
+    return max(levels, key=lambda level: len(level.weights.keys() & names))
 
 
 def _load_state(model: nn.Module, levels: list[Level], arch: str, path: str | os.PathLike[str]) -> Level:

@@ -9,7 +9,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,6 @@ class Level:
 
     weights: dict[str, Tensor]
     stripped: str = ""
-    names: frozenset[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "names", frozenset(self.weights))
 
 
 def read_weights(path: str | os.PathLike[str]) -> WeightFile:
@@ -77,10 +73,11 @@ def read_weights(path: str | os.PathLike[str]) -> WeightFile:
     weights, rest, trail = _find_weights(content)
     if not weights:
         raise UsageError(f"{file} holds no weights, bare or under {', '.join(CONTAINERS)}: {REMEDY}")
-    notes = [f"read {''.join(f'[{key!r}]' for key in trail) or 'bare weights'} from {file.name}"]
-    halves = sorted({str(w.dtype) for w in weights.values() if w.is_floating_point() and w.dtype != torch.float32})
-    if halves:
-        notes.append(f"converted {', '.join(halves)} to float32".replace("torch.", ""))
+    what = "'" + "/".join(trail) + "'" if trail else "bare weights"
+    notes = [f"read {what} of {file.name}"]
+    others = sorted({str(w.dtype) for w in weights.values() if w.is_floating_point() and w.dtype != torch.float32})
+    if others:
+        notes.append(f"converted {', '.join(others)} to float32".replace("torch.", ""))
     return WeightFile({k: _float32(file, k, w) for k, w in weights.items()}, rest, ours, tuple(notes))
 
 
@@ -114,7 +111,12 @@ def _holds_tensors(value: Any) -> bool:
 
 
 def _float32(file: Path, name: str, weight: Tensor) -> Tensor:
-    if weight.layout != torch.strided or weight.is_quantized or weight.is_meta or weight.is_complex():
+    if (
+        weight.layout != torch.strided
+        or getattr(weight, "is_quantized", False)
+        or weight.is_meta
+        or weight.is_complex()
+    ):
         raise UsageError(
             f"{file}: '{name}' is a sparse, quantised, complex or empty tensor; dense real weights are needed"
         )
