@@ -22,14 +22,6 @@ COMPOSED = (
     "rrc+flip",
     "flip+flip",
 )
-    "cutout+mixup",
-    "flip+cutmix",
-    "cutmix+flip",
-    "crop+flip+cutmixpick",
-    "autoaugment+cutout",
-    "rrc+flip",
-    "flip+flip",
-)
 EVERY = (*PAPER, *COMPOSED)
 NINE = [
     "identity",
