@@ -1,0 +1,281 @@
+"""The command line; heavy imports happen inside commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from dametric.errors import UsageError, unknown
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Which data augmentation to use for distilling from a teacher, with an honest error bar.",
+)
+
+
+def _defaults(context: typer.Context, path: str | None) -> str | None:
+    """Read defaults of the command's options from a YAML file; flags on the command line win."""
+    if path is None or context.resilient_parsing:
+        return path
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected lines of 'option: value', got {type(values).__name__}")
+    known = {
+        name.lstrip("-"): option for option in context.command.params for name in option.opts if name.startswith("--")
+    }
+    context.default_map = context.default_map or {}
+    for key, value in values.items():
+        if str(key) not in known:
+            raise unknown(f"option in {path}", str(key), known)
+        option = known[str(key)]
+        many = option.multiple and not isinstance(value, list)
+        context.default_map[option.name or ""] = [value] if many else value
+    return path
+
+
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        callback=_defaults,
+        is_eager=True,
+        help="YAML with defaults for these options.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors and warnings.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="NAME|PATH", help="Image set: a name (dametric ls data) or a path.")
+]
+DataRoot = Annotated[str | None, typer.Option("--data-root", metavar="DIR", help="Where a named image set lies.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a named image set that is not there.")]
+CacheDir = Annotated[str | None, typer.Option("--cache-dir", metavar="DIR", help="Where decoded images are kept.")]
+ImageSize = Annotated[
+    int | None, typer.Option("--image-size", min=4, help="Resize and cut images to this many pixels.")
+]
+Lazy = Annotated[
+    bool | None, typer.Option("--lazy/--in-memory", help="Decode images when drawn, or all at once. [default: by size]")
+]
+Per = Annotated[
+    str | None,
+    typer.Option(
+        "--per",
+        metavar="sample|batch",
+        help="Draw random parameters for each image or once a batch. [default: sample; reference: batch]",
+    ),
+]
+
+
+@app.command()
+def score(
+    aug: Annotated[
+        list[str],
+        typer.Option(
+            "--aug", "-a", metavar="SPEC", help="Augmentation; repeat for several. 'paper' means the paper's nine."
+        ),
+    ],
+    teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],
+    data: Data = None,
+    arch: Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")] = None,
+    student: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Checkpoint of a student, for ce_* and student picks.")
+    ] = None,
+    student_arch: Annotated[str | None, typer.Option(help="The student's architecture.")] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "-m", help="Metric; repeat for several, the first orders the table.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scores as JSON.")
+    ] = None,
+    picture: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the table: .png, .svg or .pdf.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the table.")] = False,
+    protocol: Annotated[
+        str, typer.Option(metavar="default|reference", help="Best estimator, or a replay of the published protocol.")
+    ] = "default",
+    per: Per = None,
+    rel_se: Annotated[float, typer.Option(help="Stop at this relative standard error.")] = 0.01,
+    batches: Annotated[int | None, typer.Option(min=2, help="Show exactly so many batches instead.")] = None,
+    max_batches: Annotated[int, typer.Option(min=20, help="Give up on --rel-se after so many batches.")] = 1000,
+    batch_size: Annotated[int, typer.Option(min=4, help="Images of a batch, b.")] = 64,
+    draw_batches: Annotated[
+        int, typer.Option(min=1, help="Batches of a draw, G; scores are stated for n = G b images.")
+    ] = 5,
+    raw_weight: Annotated[float, typer.Option(help="Weight w of the raw rows.")] = 0.5,
+    temperature: Annotated[float, typer.Option(help="Of the softmax.")] = 1.0,
+    base_aug: Annotated[
+        str | None,
+        typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]"),
+    ] = None,
+    split: Annotated[str, typer.Option(metavar="train|test", help="Which images are scored.")] = "train",
+    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
+    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    cache_dir: CacheDir = None,
+    image_size: ImageSize = None,
+    lazy: Lazy = None,
+    accuracy: Annotated[
+        bool, typer.Option("--accuracy/--no-accuracy", help="Measure the teacher's clean accuracy first.")
+    ] = True,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of the forward passes. [default: bfloat16 where the chip has it, else float32]")
+    ] = None,
+    chunk: Annotated[
+        int | None, typer.Option(min=1, help="Rows of a forward pass; does not change the result.")
+    ] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the networks first.")] = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    config: Config = None,
+) -> None:
+    """Score augmentations for distilling from a teacher: value, standard error, best first."""
+    from dametric.commands.inputs import DataOptions
+    from dametric.commands.score import ScoreOptions, run
+
+    if protocol not in ("default", "reference"):
+        raise unknown("protocol", protocol, ("default", "reference"))
+    passed_on: dict[str, Any] = {
+        "metrics": metric or None,
+        "protocol": protocol,
+        "per": per,
+        "rel_se": rel_se,
+        "batches": batches,
+        "max_batches": max_batches,
+        "batch_size": batch_size,
+        "draw_batches": draw_batches,
+        "raw_weight": raw_weight,
+        "temperature": temperature,
+        "base_aug": _base(base_aug),
+        "chunk": chunk,
+        "compile": compile,
+        "seed": seed,
+    }
+    run(
+        ScoreOptions(
+            augs=aug,
+            teacher=teacher,
+            data=DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet),
+            arch=arch,
+            student=student,
+            student_arch=student_arch,
+            split=split,
+            mean=_numbers("--mean", mean),
+            std=_numbers("--std", std),
+            accuracy=accuracy,
+            device=device,
+            dtype=dtype,
+            output=output,
+            picture=picture,
+            json=json,
+            passed_on=passed_on,
+        )
+    )
+
+
+@app.command()
+def show(
+    aug: Annotated[list[str], typer.Option("--aug", "-a", metavar="SPEC", help="Augmentation; repeat for several.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Picture to write: .png, .svg or .pdf.")
+    ],
+    data: Data = "digits",
+    images: Annotated[int, typer.Option(help="Images in a row.")] = 10,
+    per: Annotated[str, typer.Option(metavar="sample|batch")] = "sample",
+    base_aug: Annotated[str | None, typer.Option(help="The loader's own augmentation, or none.")] = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    cache_dir: CacheDir = None,
+    image_size: ImageSize = None,
+    lazy: Lazy = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    config: Config = None,
+) -> None:
+    """Draw raw and augmented images side by side, to look at what is scored."""
+    from dametric.commands import show as command
+    from dametric.commands.inputs import DataOptions
+
+    if per not in ("sample", "batch"):
+        raise unknown("value of --per", per, ("sample", "batch"))
+    options = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
+    command.run(aug, options, output, images=images, per=per, base_aug=_base(base_aug) or "crop+flip", seed=seed)  # type: ignore[arg-type]
+
+
+@app.command()
+def ls(what: Annotated[str, typer.Argument(metavar="augs|metrics|models|data")]) -> None:
+    """List what there is, a line each."""
+    from dametric.commands.listing import lines
+
+    found = lines(what)
+    width = max(len(name) for name, _ in found)
+    for name, line in found:
+        print(f"{name:<{width}}  {line}")
+
+
+@app.command()
+def demo(
+    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Folder for what is made.")] = "demo",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a small teacher on the bundled digits and score the paper's nine augmentations."""
+    from dametric.commands import demo as command
+
+    command.run(Path(output), seed, quiet)
+
+
+def _base(text: str | None) -> str | None:
+    return "identity" if text == "none" else text
+
+
+def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} is numbers with commas between, for example 0.5,0.5,0.5, not '{text}'") from None
+
+
+def main() -> None:
+    """Entry point: errors of the user's are one line on stderr and exit 2."""
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result = typer.main.get_command(app).main(arguments, prog_name="dametric", standalone_mode=False)
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted; what was written is whole", 130)
+    except BrokenPipeError:
+        # the reader has gone, for example `head`: nothing more can be said on stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"dametric: {' '.join(message.split())}", file=sys.stderr)
+    return code

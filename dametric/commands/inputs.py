@@ -1,0 +1,129 @@
+"""Teachers, students and data as a user names them on the command line."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dametric.data import ImageSet, load_data
+from dametric.errors import UsageError
+from dametric.models import Checkpoint, inference_copy, load_checkpoint
+from dametric.models.network import Network
+from dametric.progress import progress
+
+_MOST_IMAGES = 10_000  # for the clean accuracy of sets that are decoded while they are read
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where images come from and how they are read."""
+
+    source: str | None
+    root: str | None = None
+    download: bool = False
+    cache_dir: str | None = None
+    image_size: int | None = None
+    lazy: bool | None = None
+    quiet: bool = False
+
+    def load(self, split: str) -> ImageSet:
+        """Read one split."""
+        if self.source is None:
+            raise UsageError("which images? give --data, a name (see dametric ls data) or a path")
+        return load_data(
+            self.source,
+            split,
+            root=self.root,
+            download=self.download,
+            cache_dir=self.cache_dir,
+            image_size=self.image_size,
+            lazy=self.lazy,
+            quiet=self.quiet,
+        )
+
+    def of(self, checkpoint: Checkpoint) -> DataOptions:
+        """With what the checkpoint says about its data, where the user said nothing."""
+        size = self.image_size if self.source else self.image_size or checkpoint.image_size
+        return replace(self, source=self.source or checkpoint.data, image_size=size)
+
+
+def say(line: str, quiet: bool = False) -> None:
+    """One line for the user, on stderr."""
+    if not quiet:
+        print(line, file=sys.stderr)
+
+
+def read_checkpoint(path: str, arch: str | None, image_size: int | None, role: str, quiet: bool) -> Checkpoint:
+    """Load a checkpoint and say what was read."""
+    checkpoint = load_checkpoint(path, arch=arch, image_size=image_size)
+    for note in checkpoint.notes:
+        say(f"{role}: {note}", quiet)
+    return checkpoint
+
+
+def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:
+    """What a score file records of a checkpoint."""
+    return {"arch": checkpoint.arch, "file": Path(path).name, "sha256": checkpoint.sha256}
+
+
+def check_classes(checkpoint: Checkpoint, data: ImageSet) -> None:
+    """Refuse data whose classes are not the teacher's."""
+    if data.num_classes and data.num_classes != checkpoint.num_classes:
+        raise UsageError(
+            f"the teacher has {checkpoint.num_classes} classes and {data.name} has {data.num_classes}: "
+            "give the data it was trained on, or --no-accuracy if images of other classes are meant"
+        )
+
+
+def clean_accuracy(network: Network, data: ImageSet, device: torch.device, quiet: bool) -> tuple[float, float, int]:
+    """Top-1 accuracy and mean cross-entropy (nats) on unaugmented images, and how many were shown."""
+    order = torch.arange(len(data))
+    if data.lazy and len(data) > _MOST_IMAGES:
+        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:_MOST_IMAGES]
+    parts = order.split(network.chunk)
+    correct = loss = 0.0
+    with progress("clean accuracy", len(parts), quiet=quiet) as advance:
+        for index, images in zip(parts, data.stream(parts, device), strict=True):
+            logits, labels = network(images), data.labels[index].to(device)
+            correct += float((logits.argmax(1) == labels).sum())
+            loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            advance()
+    return correct / len(order), loss / len(order), len(order)
+
+
+def report_accuracy(
+    checkpoint: Checkpoint,
+    options: DataOptions,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    training: ImageSet,
+) -> dict[str, Any]:
+    """Measure the teacher's clean accuracy on the evaluation split, print it, and warn near chance."""
+    try:
+        held_out = training if training.split == "test" else options.load("test")
+    except UsageError as error:
+        say(f"no evaluation split ({error}); the accuracy below is on the training split")
+        held_out = training
+    check_classes(checkpoint, held_out)
+    copy = inference_copy(checkpoint.model, dtype=dtype, device=device)
+    network = Network(copy, mean=mean, std=std, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
+    top1, loss, count = clean_accuracy(network, held_out.to(device), device, options.quiet)
+    say(f"teacher: {100 * top1:.2f} % top-1, loss {loss:.4f} on {count} {held_out.split} images", options.quiet)
+    chance = 1 / checkpoint.num_classes
+    if not math.isfinite(loss):
+        raise UsageError(
+            "the teacher's output on clean images is not finite: the weights or the normalisation are broken"
+        )
+    if top1 < chance + 0.05 * (1 - chance) + 2 * math.sqrt(chance / count):
+        say(
+            f"WARNING: {100 * top1:.2f} % is near chance ({100 * chance:.2f} %). The scores below mean nothing unless "
+            "the architecture, the class order and the normalisation (--mean, --std) are those of the training."
+        )
+    return {"top1": top1, "loss": loss, "images": count, "split": held_out.split}

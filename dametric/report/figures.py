@@ -1,0 +1,106 @@
+"""Figures: functions that take an Axes, draw on it and return it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dametric.results import Scores
+
+# Okabe & Ito's palette, told apart by colour-blind readers too.
+BEST, TIED, OTHER = "#009E73", "#56B4E9", "#555555"
+
+
+def score_chart(scores: Scores, axes: Axes, metric: str | None = None) -> Axes:
+    """Draw every augmentation's value with its 95 % interval, best on top.
+
+    Parameters
+    ----------
+    scores : Scores
+    axes : Axes
+        To draw on.
+    metric : str, optional
+        The one that orders the table by default.
+
+    Returns
+    -------
+    Axes
+        The same.
+    """
+    metric = metric or scores.metrics[0]
+    for place, score in enumerate(scores.scores):
+        found = score["metrics"][metric]
+        colour, marker = (BEST, "D") if place == 0 else (TIED, "o") if score["tied_with_best"] else (OTHER, "s")
+        error = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
+        axes.errorbar(found["value"], place, xerr=error, fmt=marker, color=colour, markersize=5, capsize=3)
+    axes.set_yticks(range(len(scores.scores)), [score["aug"] for score in scores.scores])
+    axes.invert_yaxis()
+    direction = scores.scores[0]["metrics"][metric]["direction"]
+    better = {"lower": " (lower is better)", "higher": " (higher is better)", "open": ""}[direction]
+    axes.set_xlabel(f"{metric}{better}, 95 % interval")
+    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    _legend(scores, axes)
+    return axes
+
+
+def _legend(scores: Scores, axes: Axes) -> None:
+    entries = [("best", BEST, "D"), ("not told apart from the best at 95 %", TIED, "o"), ("worse", OTHER, "s")]
+    tied = [score["tied_with_best"] for score in scores.scores[1:]]
+    shown = [True, any(tied), not all(tied)]
+    for (label, colour, marker), wanted in zip(entries, shown, strict=True):
+        if wanted:
+            axes.plot([], [], linestyle="none", marker=marker, color=colour, label=label)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=3, frameon=False, fontsize="small")
+
+
+def score_figure(scores: Scores) -> Figure:
+    """A page-wide figure of :func:`score_chart`, with what was scored as its title."""
+    figure = Figure(figsize=(7.5, 1.6 + 0.32 * len(scores.scores)), layout="constrained")
+    axes = score_chart(scores, figure.subplots())
+    config = scores.config
+    teacher = config.get("teacher", {}).get("arch", "teacher")
+    axes.set_title(
+        f"{teacher} on {config['data']['name']}: {config['batches']} batches of {config['b']}, seed {config['seed']}",
+        fontsize="medium",
+        loc="left",
+    )
+    return figure
+
+
+def grid_figure(rows: Sequence[tuple[str, NDArray[np.uint8]]], title: str) -> Figure:
+    """A grid of images, a labelled row for each augmentation.
+
+    Parameters
+    ----------
+    rows : sequence of (str, array of shape (images, height, width, channels), uint8)
+    title : str
+        Printed above.
+    """
+    columns = max(len(images) for _, images in rows)
+    figure = Figure(figsize=(1.6 + 0.9 * columns, 0.5 + 0.92 * len(rows)), layout="constrained")
+    grid: Any = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (name, images) in zip(grid, rows, strict=True):
+        for axes, image in zip(line, images, strict=False):
+            axes.imshow(image.squeeze(), cmap="gray" if image.shape[-1] == 1 else None, vmin=0, vmax=255)
+        for axes in line:
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.spines[:].set_visible(False)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize="small")
+    figure.suptitle(title, fontsize="medium")
+    return figure
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """The figure as the bytes of a file of this kind: "png", "svg" or "pdf"."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format=kind, dpi=200)
+    return buffer.getvalue()
