@@ -166,7 +166,8 @@ def print_table(result: Scores) -> None:
     console.print(
         f"{config['batches']} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), "
         f"parameters per {config['per']}, stated for n = {config['n']} images, {config['dtype']}, "
-        f"seed {config['seed']}, {config['seconds']:.1f} s. value ± standard error; '= best': not told apart from the best at 95 %.",
+        f"seed {config['seed']}, {config['seconds']:.1f} s. "
+        "value ± standard error; '= best': not told apart from the best at 95 %.",
         highlight=False,
         soft_wrap=True,
     )
