@@ -23,6 +23,7 @@ from dametric.importing import one_line
 
 FORMAT = 1  # version of the layout written by save_checkpoint
 CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "student")
+DEEPEST = 4  # containers in containers; a hostile file may hold itself
 PREFIXES = ("module.", "_orig_mod.", "model.")
 REMEDY = "save `model.state_dict()` with torch.save, or as .safetensors, where it was trained"
 
@@ -94,7 +95,7 @@ def _find_weights(content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], dict[s
     """Follow the customary names of containers down to the weights; the rest is taken from all levels."""
     rest: dict[str, Any] = {}
     trail: list[str] = []
-    while key := next((key for key in CONTAINERS if _holds_tensors(content.get(key))), None):
+    while key := next((key for key in CONTAINERS if _holds_tensors(content.get(key), DEEPEST - len(trail))), None):
         rest |= {str(name): value for name, value in content.items() if name != key}
         trail.append(key)
         content = content[key]
@@ -103,10 +104,11 @@ def _find_weights(content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], dict[s
     return weights, rest, trail
 
 
-def _holds_tensors(value: Any) -> bool:
-    return isinstance(value, Mapping) and (
-        any(isinstance(item, Tensor) for item in value.values())
-        or any(_holds_tensors(value.get(key)) for key in CONTAINERS)
+def _holds_tensors(value: Any, deep: int) -> bool:
+    if not isinstance(value, Mapping) or deep <= 0:
+        return False
+    return any(isinstance(item, Tensor) for item in value.values()) or any(
+        _holds_tensors(value.get(key), deep - 1) for key in CONTAINERS
     )
 
 

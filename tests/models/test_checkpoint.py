@@ -355,6 +355,13 @@ def test_torch_files_without_weights(file: Path, content: object) -> None:
     assert "state_dict()" in refusal(file)
 
 
+def test_file_that_holds_itself(file: Path) -> None:
+    content: dict[str, Any] = {"a": torch.zeros(2)}
+    content["model"] = content["net"] = content
+    torch.save(content, file)
+    assert "no name in common" in refusal(file)
+
+
 class Bomb:
     """Writes a file when it is unpickled."""
 
