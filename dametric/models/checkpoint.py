@@ -111,8 +111,9 @@ def load_checkpoint(
     notes = [*file.notes]
     if level.stripped:
         notes.append(f"stripped prefix '{level.stripped}'")
-    pixels = f"{size}-pixel images" if size else "32-pixel images (assumed)"
-    notes.append(f"{arch} ({how}), {count} classes, for {pixels}")
+    sized = not arch.startswith(("torchvision:", "timm:"))  # those are not told the size
+    pixels = f", for {size or 32}-pixel images{'' if size else ' (assumed)'}" if sized else ""
+    notes.append(f"{arch} ({how}), {count} classes{pixels}")
     declared = file.rest.get("arch")
     if asked and file.written_by_us and declared != asked:
         notes.append(f"the file says {declared}")
