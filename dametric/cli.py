@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from dametric.errors import UsageError, unknown
 
+# click's base class for bad usage, by way of typer: newer versions of typer carry a click of their own
+_BadUsage: type[Exception] = typer.BadParameter.__mro__[2]
+
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Which data augmentation to use for distilling from a teacher, with an honest error bar.",
@@ -262,12 +263,13 @@ def main() -> None:
 
 def _run(arguments: list[str]) -> int:
     try:
-        result = typer.main.get_command(app).main(arguments, prog_name="dametric", standalone_mode=False)
+        command = typer.main.get_command(app)
+        result = command.main(arguments or ["--help"], prog_name="dametric", standalone_mode=False)
     except UsageError as error:
         return _fail(str(error), 2)
-    except click.ClickException as error:
-        return _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, click.Abort):
+    except _BadUsage as error:
+        return _fail(f"{error.format_message()} (see --help)", 2)  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; what was written is whole", 130)
     except BrokenPipeError:
         # the reader has gone, for example `head`: nothing more can be said on stdout

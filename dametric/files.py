@@ -30,7 +30,7 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Callable[[
     Raises
     ------
     UsageError
-        If the folder cannot be made or written to.
+        If the folder cannot be made or written to, or the disk is full.
     """
     target = Path(path)
     try:
@@ -48,6 +48,9 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Callable[[
             os.fsync(file.fileno())
         os.chmod(beside, 0o666 & ~_umask())
         os.replace(beside, target)
+    except OSError as error:
+        Path(beside).unlink(missing_ok=True)
+        raise UsageError(f"cannot write {target}: {error.strerror or error}") from error
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise

@@ -19,7 +19,7 @@ from dametric.errors import UsageError
 from dametric.files import write_atomic
 from dametric.models import preferred_dtype
 from dametric.results import Scores
-from dametric.scoring import score
+from dametric.scoring import check_request, score
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 PICTURES = ("png", "svg", "pdf")
@@ -50,6 +50,7 @@ class ScoreOptions:
 def run(options: ScoreOptions) -> Scores:
     """Score, print the table or the JSON document, write files."""
     _check_outputs(options)
+    check_request(list(options.augs), (options.passed_on or {}).get("metrics"), options.student is not None)
     device = _device(options.device)
     dtype = _dtype(options.dtype, device)
     quiet = options.data.quiet

@@ -1,5 +1,5 @@
 """Scoring: one pass over common batches gives every metric of every augmentation, with errors."""
 
-from dametric.scoring.api import score
+from dametric.scoring.api import check_request, score
 
-__all__ = ["score"]
+__all__ = ["check_request", "score"]

@@ -190,6 +190,18 @@ def score(
     return Scores(_rank(engine), config, _versions(device))
 
 
+def check_request(augs: Sequence[AugSpec], metrics: Sequence[str] | None, student: bool) -> None:
+    """Refuse unknown names, impossible parameters and what needs a student, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        With the nearest known name.
+    """
+    _augmentations(augs, Images(), student)
+    _metrics(metrics, student)
+
+
 def _image_set(data: Data) -> ImageSet:
     if isinstance(data, ImageSet):
         return data
