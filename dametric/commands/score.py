@@ -165,7 +165,7 @@ def print_table(result: Scores) -> None:
     console.print(table)
     config = result.config
     console.print(
-        f"{config['batches']} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), "
+        f"up to {config['batches']} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), "
         f"parameters per {config['per']}, stated for n = {config['n']} images, {config['dtype']}, "
         f"seed {config['seed']}, {config['seconds']:.1f} s. "
         "value ± standard error; '= best': not told apart from the best at 95 %.",

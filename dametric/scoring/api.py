@@ -88,7 +88,7 @@ def score(
     batches : int, optional
         Batches to show. By default as many as ``rel_se`` needs.
     rel_se : float
-        Stop when every augmentation's standard error is below this fraction of its value, after 20 batches at least.
+        An augmentation is shown until its standard error is below this fraction of its value, for 20 batches at least.
     max_batches : int, optional
         Stop here even if ``rel_se`` has not been reached; 1000 by default.
     batch_size, draw_batches : int
@@ -272,12 +272,12 @@ def _growing(total: int) -> Iterator[int]:
 def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, advance: Advance) -> bool:
     before = 0
     for done in engine.run(looks):
-        worst = 0.0
         if rel_se is not None:
-            worst = max(_estimate(engine, aug, engine.metrics[0])[2].relative_se for aug in engine.augs)
-        advance(done - before, note=f"error {100 * worst:.2f} % of the value" if rel_se else "")
+            errors = {aug.name: _estimate(engine, aug, engine.metrics[0])[2].relative_se for aug in engine.active}
+            engine.retired |= {name for name, error in errors.items() if error <= rel_se}
+        advance(done - before, note=f"{len(engine.active)} augmentations to go" if rel_se else "")
         before = done
-        if rel_se is not None and worst <= rel_se:
+        if rel_se is not None and not engine.active:
             return True
     return rel_se is None
 
@@ -318,6 +318,7 @@ def _row(
             {"operation": type(op).__name__, **({} if not is_dataclass(op) else _plain(asdict(op)))}
             for op in aug.operations
         ],
+        "batches": int(found[aug.name][0].units.sum()) * (engine.protocol.draw if engine.protocol.reference else 1),
         "rows": engine.rows[aug.name],
     }
 

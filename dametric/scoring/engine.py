@@ -60,6 +60,8 @@ class Engine:
     base : Augmentation
         The loader's own augmentation, drawn per image; its result is the raw image.
     device : torch.device
+    retired : set of str
+        Names of augmentations that are known well enough; they are shown no more. Changed between checkpoints only.
     """
 
     teacher: Network
@@ -73,14 +75,23 @@ class Engine:
     blocks: dict[tuple[str, Observe], Blocks] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     done: int = 0
+    retired: set[str] = field(default_factory=set)
     _finite: list[tuple[str, int, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        criteria = {aug.pick for aug in self.augs}
         needs = set().union(*(metric.needs for metric in self.metrics))
-        identity = any(not aug.operations for aug in self.augs)
-        self.needs_raw = "raw" in needs or identity or "dissimilarity" in criteria or self.protocol.reference
-        self.needs_student = "student" in needs or bool(criteria & set(NEEDS_STUDENT))
+        self._metric_raw = "raw" in needs or self.protocol.reference
+        self._metric_student = "student" in needs
+
+    @property
+    def needs_student(self) -> bool:
+        """Whether anything asks the student."""
+        return self._metric_student or any(aug.pick in NEEDS_STUDENT for aug in self.augs)
+
+    @property
+    def active(self) -> list[Augmentation]:
+        """The augmentations that are still shown."""
+        return [aug for aug in self.augs if aug.name not in self.retired]
 
     def run(self, checkpoints: Iterator[int]) -> Iterator[int]:
         """Walk over the data, and pause with the number of units done at every checkpoint.
@@ -117,22 +128,26 @@ class Engine:
 
     @torch.inference_mode()
     def _observe(self, group: list[Unit], images: Tensor) -> None:
-        segments = _segments(group)
-        parts: dict[str, list[tuple[Rows, Rows | None]]] = {aug.name: [] for aug in self.augs}
+        segments, augs = _segments(group), self.active
+        raw_asked = self._metric_raw or any(not aug.operations or aug.pick == "dissimilarity" for aug in augs)
+        parts: dict[str, list[tuple[Rows, Rows | None]]] = {aug.name: [] for aug in augs}
         raws = []
         for segment, pixels in zip(segments, images.split([s.batches * s.size for s in segments]), strict=True):
             keys = Keys(
                 self.protocol.seed, segment.batches, segment.size, segment.first, self.protocol.per, self.device
             )
             view = self.base(pixels, replace(keys, per="sample").sub("base")).images
-            raw = self._ask(view, "the raw images", segment) if self.needs_raw else None
+            raw = self._ask(view, "the raw images", segment, self._metric_student) if raw_asked else None
             raws.append(raw)
-            for aug in self.augs:
+            for aug in augs:
                 parts[aug.name].append(self._rows(aug, view, raw, keys, segment))
-        for aug in self.augs:
+        for aug in augs:
             observation = self._observation(aug, len(group), raws, parts[aug.name])
             self.rows[aug.name] = self.rows.get(aug.name, 0) + observation.aug.shape[:2].numel()
             self._push(aug, observation, torch.tensor([unit.epoch for unit in group]))
+        if any(len(blocks.epoch) > 2 * MAX_BLOCKS for blocks in self.blocks.values()):
+            # all together, retired ones too: equally numbered blocks go on holding the same images
+            self.blocks = {key: blocks.merged() for key, blocks in self.blocks.items()}
 
     def _rows(
         self, aug: Augmentation, view: Tensor, raw: Rows | None, keys: Keys, segment: Segment
@@ -141,7 +156,8 @@ class Engine:
         if not aug.operations and raw is not None:
             return raw, raw
         augmented = aug(view, keys)
-        rows = self._ask(augmented.images, aug.name, segment)
+        student = self._metric_student or aug.pick in NEEDS_STUDENT
+        rows = self._ask(augmented.images, aug.name, segment, student)
         if aug.pick is None:
             return rows, raw
         chosen = pick(
@@ -165,15 +181,14 @@ class Engine:
         assert cross_entropy is not None
         return cross_entropy - entropy(rows.teacher)
 
-    def _ask(self, images: Tensor, what: str, segment: Segment) -> Rows:
+    def _ask(self, images: Tensor, what: str, segment: Segment, student: bool) -> Rows:
         teacher = self.teacher(images) / self.protocol.temperature
         finite = teacher.isfinite().all(1).view(-1, segment.batches, segment.size).all(2).all(0)
         self._finite.append((what, segment.first, finite))
-        student = None
-        if self.needs_student:
-            assert self.student is not None
-            student = (self.student(images) / self.protocol.temperature).log_softmax(-1)
-        return Rows(teacher.softmax(-1), student)
+        if not student:
+            return Rows(teacher.softmax(-1), None)
+        assert self.student is not None
+        return Rows(teacher.softmax(-1), (self.student(images) / self.protocol.temperature).log_softmax(-1))
 
     def _observation(
         self, aug: Augmentation, count: int, raws: list[Rows | None], parts: list[tuple[Rows, Rows | None]]
@@ -196,8 +211,7 @@ class Engine:
         for observe in dict.fromkeys(metric.observe for metric in self.metrics):
             new = Blocks(observe(observation), torch.ones(len(epoch), dtype=torch.int64), epoch)
             key = (aug.name, observe)
-            blocks = self.blocks[key] + new if key in self.blocks else new
-            self.blocks[key] = blocks.merged() if len(blocks.epoch) > 2 * MAX_BLOCKS else blocks
+            self.blocks[key] = self.blocks[key] + new if key in self.blocks else new
 
     def _check_finite(self) -> None:
         """Read the flags of all forwards since the last checkpoint, in one transfer."""

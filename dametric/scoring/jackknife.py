@@ -117,8 +117,8 @@ def leave_one_out(blocks: Blocks, metric: Metric, design: Design) -> tuple[Tenso
     return metric.reduce(total, design), metric.reduce(deleted, design)
 
 
-def _jackknife(theta: Tensor, deleted: Tensor, units: Tensor) -> tuple[float, float]:
-    """Bias-corrected value and standard error from leave-one-block-out values.
+def _jackknife(theta: Tensor, deleted: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+    """Bias-corrected value, and each block's influence on it: the standard error is their root sum of squares.
 
     Blocks may differ in size: ``h_j = n / m_j``, pseudo-values ``h_j theta - (h_j - 1) theta_(j)`` (Busing, Meijer
     & van der Leeden 1999, doi 10.1023/A:1008800423698); with equal blocks the ordinary jackknife.
@@ -126,8 +126,7 @@ def _jackknife(theta: Tensor, deleted: Tensor, units: Tensor) -> tuple[float, fl
     count, h = len(deleted), units.sum() / units.double()
     value = count * theta - ((1 - 1 / h) * deleted).sum()
     pseudo = h * theta - (h - 1) * deleted
-    variance = ((pseudo - value).square() / (h - 1)).mean()
-    return float(value), float(variance.sqrt())
+    return value, (pseudo - value) / (count * (h - 1)).sqrt()
 
 
 def estimate(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = False) -> Estimate:
@@ -153,26 +152,28 @@ def estimate(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = F
         return Estimate(raw, math.nan, math.nan, math.nan, raw, count)
     t = float(stats.t.ppf(0.975, count - 1))
     if metric.positive and raw > 0 and bool((deleted > 0).all()):
-        log, log_se = _jackknife(theta.log(), deleted.log(), blocks.units)
-        centre = math.log(raw) if plugin else log
+        corrected, influence = _jackknife(theta.log(), deleted.log(), blocks.units)
+        log_se = float(influence.norm())
+        centre = math.log(raw) if plugin else float(corrected)
         value, width = math.exp(centre), math.exp(min(t * log_se, 700))
         return Estimate(value, value * log_se, value / width, value * width, raw, count)
-    value, se = _jackknife(theta, deleted, blocks.units)
-    value = raw if plugin else value
+    corrected, influence = _jackknife(theta, deleted, blocks.units)
+    value, se = raw if plugin else float(corrected), float(influence.norm())
     return Estimate(value, se, value - t * se, value + t * se, raw, count)
 
 
 def difference(
     ours: tuple[Blocks, Design, Estimate], theirs: tuple[Blocks, Design, Estimate], metric: Metric
 ) -> tuple[float, float, float, float]:
-    """Difference of a metric between two augmentations scored on the same blocks.
+    """Difference of a metric between two augmentations scored on the same images.
 
-    The same batches were shown under both, so their errors are paired: deleting a block deletes it from both.
+    The same batches were shown under both, so their errors are paired: a block's influence on the difference is
+    the difference of its influences. One of the two may have been shown more blocks, the first of which are shared.
 
     Parameters
     ----------
     ours, theirs : tuple of Blocks, Design and Estimate
-        With the same blocks.
+        Blocks of equal number hold the same images.
     metric : Metric
 
     Returns
@@ -181,10 +182,14 @@ def difference(
         Difference ours - theirs, its standard error, and the 95 % interval, in units of the metric.
     """
     value = ours[2].value - theirs[2].value
-    (a, a_deleted), (b, b_deleted) = (leave_one_out(side[0], metric, side[1]) for side in (ours, theirs))
-    count = len(a_deleted)
-    if count < 2:
+    influences = []
+    for blocks, design, _ in (ours, theirs):
+        theta, deleted = leave_one_out(blocks, metric, design)
+        influences.append(_jackknife(theta, deleted, blocks.units)[1])
+    longest, shortest = (pick(len(influence) for influence in influences) for pick in (max, min))
+    if shortest < 2:
         return value, math.nan, math.nan, math.nan
-    _, se = _jackknife(a - b, a_deleted - b_deleted, ours[0].units)
-    half = float(stats.t.ppf(0.975, count - 1)) * se
+    a, b = (torch.nn.functional.pad(influence, (0, longest - len(influence))) for influence in influences)
+    se = float((a - b).norm())
+    half = float(stats.t.ppf(0.975, shortest - 1)) * se
     return value, se, value - half, value + half
