@@ -1,0 +1,279 @@
+"""Slow, plain re-implementations of the metrics, their errors and the pass: one unit, one row, one pair at a time.
+
+Written from the derivation of the estimator, in numpy and float64. A unit is a batch, or a draw of the published
+protocol; its rows are distributions over classes.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import nn
+
+from dametric.augment import Augmentation, Keys
+from dametric.scoring.protocol import Protocol, units
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Rows of one unit: probabilities, and cross-entropies with a student where there is one."""
+
+    raw: np.ndarray
+    aug: np.ndarray
+    epoch: int = 0
+    raw_ce: np.ndarray | None = None
+    aug_ce: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How rows are summarised; see the derivation for the letters."""
+
+    estimator: str = "images"
+    n: int = 320
+    b: int = 64
+    lag: int = 0
+    w: float = 0.5
+    pooled: bool = False
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Distributions over the last dimension."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    exponential = np.exp(scaled - scaled.max(-1, keepdims=True))
+    return exponential / exponential.sum(-1, keepdims=True)
+
+
+def entropy(row: np.ndarray) -> float:
+    """In nats."""
+    return -sum(p * math.log(p) for p in row.tolist() if p > 0)
+
+
+def component(rows: np.ndarray, lag: int) -> np.ndarray:
+    """``A_c``: squares about the unit's mean, and twice the products with the row whose image is shared."""
+    b, deviation = len(rows), rows - rows.mean(0)
+    total = np.zeros(rows.shape[1])
+    for i in range(b):
+        total += deviation[i] ** 2
+        if lag:
+            total += 2 * deviation[i] * deviation[(i + 1) % b]
+    return total
+
+
+def long_run_variance(batches: Sequence[np.ndarray], lag: int) -> np.ndarray:
+    """``Q_c`` of rows with parameters of their own (E2)."""
+    dof = sum(len(rows) - (3 if lag else 1) for rows in batches)
+    return sum(component(rows, lag) for rows in batches) / dof
+
+
+def unit_means(given: Sequence[Unit], w: float) -> np.ndarray:
+    """Weighted mean over all rows of each unit."""
+    means = []
+    for unit in given:
+        weight = [w] * len(unit.raw) + [1 - w] * len(unit.aug)
+        means.append(np.average(np.concatenate([unit.raw, unit.aug]), axis=0, weights=weight))
+    return np.array(means)
+
+
+def within_epochs(values: np.ndarray, epochs: Sequence[int]) -> np.ndarray:
+    """Variance about each epoch's own mean, pooled over epochs."""
+    square, dof = 0.0, 0
+    for epoch in sorted(set(epochs)):
+        part = values[[e == epoch for e in epochs]]
+        square, dof = square + ((part - part.mean(0)) ** 2).sum(0), dof + len(part) - 1
+    return square / dof if dof else np.full(values.shape[1:], np.nan)
+
+
+def t_squared(given: Sequence[Unit], plan: Plan, w: float | None = None) -> np.ndarray:
+    """``T_c^2`` for every class."""
+    w = plan.w if w is None else w
+    if plan.estimator == "images":
+        return long_run_variance([w * unit.raw + (1 - w) * unit.aug for unit in given], plan.lag) / plan.n
+    return within_epochs(unit_means(given, w), [unit.epoch for unit in given]) * plan.b / plan.n
+
+
+def t_squared_by_components(means: np.ndarray, q: np.ndarray, b: int, draw: int) -> np.ndarray:
+    """E3: the share of batch-shared parameters and that of the images, each on its own."""
+    v = means.var(0, ddof=1) - q / b
+    return v / draw + q / (draw * b)
+
+
+def _root(square: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.maximum(square, 0))
+
+
+def _rows(given: Sequence[Unit], plan: Plan) -> np.ndarray:
+    parts = [unit.aug for unit in given] + ([unit.raw for unit in given] if plan.pooled else [])
+    return np.concatenate(parts)
+
+
+def _ce(given: Sequence[Unit]) -> np.ndarray:
+    return np.concatenate([unit.aug_ce for unit in given])
+
+
+def ce_cov(given: Sequence[Unit], plan: Plan) -> float:
+    """Covariance of raw and augmented cross-entropy, and half of what sharing adds to the variance of a mean."""
+    q = _ce(given)
+    covariance = np.cov(np.concatenate([unit.raw_ce for unit in given]), q)[0, 1]
+    if plan.estimator == "images":
+        return float(covariance)
+    means = np.array([unit.aug_ce.mean() for unit in given])
+    rows = len(q) / len(given)
+    return float(covariance + (rows * means.var(ddof=1) - q.var(ddof=1)) / 2)
+
+
+METRICS: dict[str, Callable[[Sequence[Unit], Plan], float]] = {
+    "t_stddev": lambda given, plan: float(_root(t_squared(given, plan)).mean()),
+    "t_stddev_rms": lambda given, plan: math.sqrt(max(t_squared(given, plan).mean(), 0)),
+    "t_stddev_aug": lambda given, plan: float(_root(t_squared(given, plan, 0.0)).mean()),
+    "t_entropy": lambda given, plan: float(np.mean([entropy(row) for row in _rows(given, plan)])),
+    "t_gini": lambda given, plan: float(np.mean([1 - sum(p * p for p in row) for row in _rows(given, plan)])),
+    "t_conf": lambda given, plan: float(np.mean([max(row) for row in _rows(given, plan)])),
+    "ce_mean": lambda given, plan: float(_ce(given).mean()),
+    "ce_std": lambda given, plan: float(_ce(given).std(ddof=1)),
+    "ce_cov": ce_cov,
+}
+ON_LOGARITHM = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "ce_std")
+
+
+def delete_one(blocks: Sequence[Sequence[Unit]], value: Callable[[list[Unit]], float]) -> tuple[float, list[float]]:
+    """A statistic of all blocks of units, and of all but each block, every one computed from scratch."""
+
+    def flat(chosen: Sequence[Sequence[Unit]]) -> list[Unit]:
+        return [unit for block in chosen for unit in block]
+
+    return value(flat(blocks)), [value(flat([*blocks[:j], *blocks[j + 1 :]])) for j in range(len(blocks))]
+
+
+def busing(theta: float, deleted: Sequence[float], sizes: Sequence[int]) -> tuple[float, float]:
+    """Delete-m_j jackknife (Busing, Meijer & van der Leeden 1999): corrected value and standard error."""
+    g, n = len(deleted), sum(sizes)
+    value = g * theta - sum((1 - m / n) * d for m, d in zip(sizes, deleted, strict=True))
+    variance = 0.0
+    for m, d in zip(sizes, deleted, strict=True):
+        h = n / m
+        pseudo = h * theta - (h - 1) * d
+        variance += (pseudo - value) ** 2 / (h - 1) / g
+    return value, math.sqrt(variance)
+
+
+def classic(theta: float, deleted: Sequence[float]) -> tuple[float, float]:
+    """Quenouille's correction and Tukey's standard error."""
+    n, mean = len(deleted), float(np.mean(deleted))
+    return n * theta - (n - 1) * mean, math.sqrt((n - 1) / n * sum((d - mean) ** 2 for d in deleted))
+
+
+def interval(theta: float, deleted: Sequence[float], sizes: Sequence[int], log: bool) -> tuple[float, ...]:
+    """Value, standard error and ends of the 95 % interval."""
+    t = float(stats.t.ppf(0.975, len(deleted) - 1))
+    if not log:
+        value, se = busing(theta, deleted, sizes)
+        return value, se, value - t * se, value + t * se
+    value, se = busing(math.log(theta), [math.log(d) for d in deleted], sizes)
+    return math.exp(value), math.exp(value) * se, math.exp(value - t * se), math.exp(value + t * se)
+
+
+def finite_population(per_draw: float, draws: int, draws_per_epoch: float) -> float:
+    """Formula (B) without an augmentation's part: ``E[s^2] / (S^2 / n)`` of draws over several epochs."""
+    share = (draws_per_epoch - 1) / (draws - 1)
+    return 1 - per_draw * (1 - share)
+
+
+def cov1_mean(rows: np.ndarray) -> float:
+    """Mean entry of the rows' covariance matrix over classes, a variant in the published code."""
+    return float(np.cov(rows).mean())
+
+
+def cov2_mean(rows: np.ndarray) -> float:
+    """Mean entry of the classes' covariance matrix over rows, a variant in the published code."""
+    return float(np.cov(rows.T).mean())
+
+
+def pair_covariances(positions: np.ndarray) -> float:
+    """Sum over pairs of positions of their covariance over draws; ``positions`` has shape (draws, positions)."""
+    total = 0.0
+    centred = positions - positions.mean(0)
+    for i, j in itertools.combinations(range(positions.shape[1]), 2):
+        total += float(centred[:, i] @ centred[:, j]) / (len(positions) - 1)
+    return total
+
+
+class Plain:
+    """A network as it was given, in float64, on normalised images."""
+
+    def __init__(self, module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.module = copy.deepcopy(module).double().eval()
+        self.mean, self.std = (torch.tensor(v, dtype=torch.float64).view(1, -1, 1, 1) for v in (mean, std))
+
+    def __call__(self, images: torch.Tensor, temperature: float) -> np.ndarray:
+        with torch.no_grad():
+            logits = self.module((images.double() / 255 - self.mean) / self.std)
+        return softmax(logits.numpy(), temperature)
+
+
+def criterion(by: str, teacher: np.ndarray, student: np.ndarray | None, raw: np.ndarray) -> float:
+    """What one candidate of a pick is ranked by."""
+    if by == "teacher_entropy":
+        return entropy(teacher)
+    if by == "dissimilarity":
+        return float(np.abs(teacher - raw).sum())
+    assert student is not None
+    if by == "student_entropy":
+        return entropy(student)
+    return sum(t * math.log(t / s) for t, s in zip(teacher, student, strict=True))
+
+
+def walk(
+    images: torch.Tensor,
+    teacher: Plain,
+    student: Plain | None,
+    augmentation: Augmentation,
+    base: Augmentation,
+    protocol: Protocol,
+    count: int,
+) -> list[Unit]:
+    """Batch after batch: draw, augment, ask the networks, pick; no two batches are ever handled together."""
+    found = []
+    for unit in itertools.islice(units(protocol, len(images)), count):
+        parts = []
+        for offset, index in enumerate(unit.batches):
+            keys = Keys(protocol.seed, 1, len(index), unit.first + offset, protocol.per)
+            view = base(images[index], replace(keys, per="sample").sub("base")).images
+            made = augmentation(view, keys).images
+            raw, aug = (teacher(x, protocol.temperature) for x in (view, made))
+            raw_student, aug_student = (
+                (None, None) if student is None else (student(x, protocol.temperature) for x in (view, made))
+            )
+            source = [row % len(view) for row in range(len(made))]
+            if augmentation.pick:
+                values = [
+                    criterion(
+                        augmentation.pick, aug[row], None if aug_student is None else aug_student[row], raw[source[row]]
+                    )
+                    for row in range(len(made))
+                ]
+                kept = sorted(range(len(made)), key=lambda row: -values[row])[: protocol.batch]
+                aug, source = aug[kept], [source[row] for row in kept]
+                aug_student = None if aug_student is None else aug_student[kept]
+            raw_ce = aug_ce = None
+            if raw_student is not None and aug_student is not None:
+                raw_ce = -(raw * np.log(raw_student)).sum(1)[source]
+                aug_ce = -(aug * np.log(aug_student)).sum(1)
+            parts.append(Unit(raw, aug, unit.epoch, raw_ce, aug_ce))
+        found.append(
+            Unit(
+                np.concatenate([part.raw for part in parts]),
+                np.concatenate([part.aug for part in parts]),
+                unit.epoch,
+                None if student is None else np.concatenate([part.raw_ce for part in parts]),
+                None if student is None else np.concatenate([part.aug_ce for part in parts]),
+            )
+        )
+    return found
