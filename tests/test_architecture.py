@@ -1,0 +1,233 @@
+"""The house rules: who may import whom, what stays light, what carries a docstring, what is never unpickled."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "dametric"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+# Rooms that anybody may use: they know nothing but each other.
+COMMON = {"errors", "files", "importing", "progress"}
+# Every room, and the other rooms it may import from besides the common ones.
+ALLOWED = {
+    "augment": {"data", "models"},
+    "data": {"augment", "models"},
+    "models": {"augment", "data"},
+    "metrics": set(),
+    "scoring": {"augment", "data", "models", "metrics", "results"},
+    "distill": {"augment", "data", "models", "results"},
+    "sweep": {"augment", "data", "models", "distill", "results"},
+    "stats": {"results"},
+    "results": set(),
+    "report": {"results", "stats"},
+}
+HEAVY = {"torch", "torchvision", "numpy", "pandas", "matplotlib", "sklearn", "scipy", "pyarrow", "PIL", "rich", "yaml"}
+
+
+def room(module: str) -> str:
+    """The first part of a module's name below the package; empty for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def names(module: str, tree: ast.AST) -> set[str]:
+    """Modules that the imports below ``tree`` name, with members that are modules themselves."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".") if MODULES[module].name == "__init__.py" else module.split(".")[:-1]
+                base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [base])])
+            found.add(base)
+            found |= {f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" in MODULES}
+    return found
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Everything a module imports, inside functions too."""
+    return frozenset(names(module, tree_of(module)))
+
+
+def top_level_imports(module: str) -> set[str]:
+    """What runs when the module is imported: not the bodies of functions, not ``if TYPE_CHECKING``."""
+
+    def strip(body: list[ast.stmt]) -> list[ast.stmt]:
+        kept = []
+        for node in body:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                node.body = []
+            kept.append(node)
+        return kept
+
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    tree.body = strip(tree.body)
+    return names(module, tree)
+
+
+def reached(module: str) -> set[str]:
+    """All modules, foreign ones too, that a module can come to import by any chain; lazy names of the package do
+    not count, since nothing inside it uses them."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        if here in MODULES and here != "dametric":
+            waiting += imports(here)
+    return seen
+
+
+def foreign(module: str) -> set[str]:
+    return {name.split(".")[0] for name in reached(module)} - {"dametric"}
+
+
+def in_rooms(*rooms: str) -> list[str]:
+    return [module for module in MODULES if room(module) in rooms]
+
+
+def test_every_room_has_a_rule() -> None:
+    rooms = {room(module) for module in MODULES} - {""}
+    assert rooms <= COMMON | ALLOWED.keys() | {"cli", "commands"}, "a new room: say who may import whom"
+
+
+@pytest.mark.parametrize("module", in_rooms(*ALLOWED))
+def test_a_module_imports_only_from_the_rooms_it_may(module: str) -> None:
+    used = {room(name) for name in imports(module) if name.startswith("dametric.")}
+    assert used <= ALLOWED[room(module)] | COMMON | {room(module)}
+
+
+@pytest.mark.parametrize("module", in_rooms(*COMMON))
+def test_common_modules_know_nothing_but_each_other(module: str) -> None:
+    assert {room(name) for name in imports(module) if name.startswith("dametric.")} <= COMMON
+
+
+@pytest.mark.parametrize("module", in_rooms("augment", "data", "models", "distill"))
+def test_ground_truth_and_inputs_do_not_depend_on_the_score_by_any_chain(module: str) -> None:
+    assert not {room(name) for name in reached(module) if name in MODULES} & {"metrics", "scoring"}
+
+
+@pytest.mark.parametrize("module", in_rooms("metrics"))
+def test_metrics_know_tensors_only(module: str) -> None:
+    assert {name.split(".")[0] for name in imports(module)} <= {"torch", "dametric"} | sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", in_rooms("stats", "report", "results"))
+def test_statistics_reports_and_results_never_reach_torch(module: str) -> None:
+    assert not foreign(module) & {"torch", "torchvision"}
+
+
+def test_only_the_command_line_imports_the_command_line() -> None:
+    users = {m for m in MODULES if any(room(name) in ("cli", "commands") for name in imports(m) if "dametric." in name)}
+    assert {room(module) for module in users} <= {"cli", "commands", "__main__"}
+
+
+def test_nothing_in_the_package_uses_experiments_analysis_or_tests() -> None:
+    for module in MODULES:
+        assert not {name.split(".")[0] for name in imports(module)} & {"experiments", "analysis", "tests"}, module
+
+
+def test_the_command_line_imports_heavy_things_only_inside_functions() -> None:
+    used = top_level_imports("dametric.cli")
+    assert not {name.split(".")[0] for name in used} & HEAVY
+    assert {name for name in used if name.startswith("dametric")} <= {"dametric", "dametric.errors"}
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level names in ``sys.modules`` after running ``code`` in a fresh interpreter."""
+    command = f"{code}; import sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_but_the_standard_library() -> None:
+    before = loaded_after("pass")
+    assert loaded_after("import dametric") - before - sys.stdlib_module_names == {"dametric"}
+
+
+def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    assert not loaded_after("import dametric.cli") & (HEAVY - {"rich"})
+
+
+def test_results_and_figures_do_not_load_torch() -> None:
+    assert "torch" not in loaded_after("import dametric.results, dametric.report.figures")
+
+
+def test_public_names_of_the_package_can_be_had_and_unknown_ones_are_attribute_errors() -> None:
+    import dametric
+
+    for name in dametric.__all__:
+        assert getattr(dametric, name) is not None
+    assert set(dametric.__all__) <= set(dir(dametric))
+    with pytest.raises(AttributeError, match="no attribute 'scores'"):
+        _ = dametric.scores
+
+
+@pytest.mark.parametrize("module", [m for m, path in MODULES.items() if path.name == "__init__.py"])
+def test_public_names_have_docstrings(module: str) -> None:
+    package = importlib.import_module(module)
+    assert inspect.getdoc(package), f"{module} does not say what it is for"
+    for name in getattr(package, "__all__", ()):
+        thing = getattr(package, name)
+        if inspect.isfunction(thing) or inspect.isclass(thing):
+            own = thing.__doc__ or ""
+            assert own.strip(), f"{module}.{name} has no docstring"
+            assert not own.startswith(f"{name}("), f"{module}.{name} has only the one that dataclass made"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_says_what_it_is_for(module: str) -> None:
+    assert ast.get_docstring(tree_of(module))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_with_code_postpone_annotations(module: str) -> None:
+    tree = tree_of(module)
+    if not any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.walk(tree)):
+        return
+    futures = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.module == "__future__"]
+    assert any(alias.name == "annotations" for node in futures for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for folder in ("dametric", "experiments", "analysis") for path in sorted((ROOT / folder).rglob("*.py"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_no_file_is_unpickled_with_its_code(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        assert called not in ("pickle.load", "pickle.loads", "joblib.load", "dill.load", "dill.loads"), node.lineno
+        if called in ("torch.load", "torch.hub.load_state_dict_from_url"):
+            safe = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+            assert safe.get("weights_only") is True, f"line {node.lineno}"
+        if called in ("np.load", "numpy.load"):
+            allowed = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
+            assert allowed.get("allow_pickle", False) is False, f"line {node.lineno}"
+        if called == "yaml.load":
+            raise AssertionError(f"line {node.lineno}: yaml.safe_load reads data, yaml.load runs tags")
