@@ -28,12 +28,14 @@ def found(raw: np.ndarray, aug: np.ndarray, design: Design):
     observation = Observation(rows, rows, design, torch.tensor(aug), torch.tensor(raw))
     metric = METRICS["ce_cov"]
     units = len(aug)
-    return estimate(Blocks(metric.observe(observation), torch.ones(units).long(), torch.zeros(units).long()), metric, design)
+    return estimate(
+        Blocks(metric.observe(observation), torch.ones(units).long(), torch.zeros(units).long()), metric, design
+    )
 
 
 @pytest.mark.parametrize("shared", [0.0, SHARED])
 def test_covariance_of_all_pairs_of_a_draw_is_n_times_the_metric(shared: float) -> None:
-    """Sum over pairs of the 2 n positions: ``n Cov(q, q') + G b (b - 1) / 2 V``, from repeated draws and from one pass."""
+    """Over the 2 n positions ``n Cov(q, q') + G b (b - 1) / 2 V``: from repeated draws, and from one pass."""
     count, batches, b = 60_000, 2, 4
     n = batches * b
     raw, aug = draws(count, batches, b, shared)
@@ -81,7 +83,9 @@ def test_batch_means_of_cross_entropies_over_epochs_have_no_finite_population_bi
         rows = torch.full((*order.shape, 2), 0.5, dtype=torch.float64)
         seen = Observation(rows, rows, design, torch.tensor(aug[order]), torch.tensor(raw[order]))
         epoch = torch.arange(epochs).repeat_interleave(size // b)
-        values.append(estimate(Blocks(metric.observe(seen), torch.ones(len(epoch)).long(), epoch), metric, design).plugin)
+        values.append(
+            estimate(Blocks(metric.observe(seen), torch.ones(len(epoch)).long(), epoch), metric, design).plugin
+        )
     error = np.std(values) / math.sqrt(repeats)
     assert np.mean(values) == pytest.approx(truth, abs=max(3 * error, 0.01 * truth))
 

@@ -20,9 +20,7 @@ DESIGNS = [
 
 
 def plan(design: Design) -> oracle.Plan:
-    return oracle.Plan(
-        design.estimator, design.images, design.unit, design.lag, design.raw_weight, design.pooled
-    )
+    return oracle.Plan(design.estimator, design.images, design.unit, design.lag, design.raw_weight, design.pooled)
 
 
 def value(name: str, units: list[oracle.Unit], design: Design, observed) -> float:

@@ -162,7 +162,7 @@ def test_rows_of_mixing_augmentations_taken_as_independent_would_be_wrong() -> N
 
 
 def epochs_of(rng: np.random.Generator, population: Tensor, epochs: int, group: int) -> Tensor:
-    """Means of groups drawn without replacement, epoch after epoch: shape (epochs * N / group, group, classes)."""
+    """Groups drawn without replacement, epoch after epoch: shape (epochs * N / group, group, classes)."""
     order = np.concatenate([rng.permutation(len(population)) for _ in range(epochs)])
     return population[torch.tensor(order)].view(-1, group, population.shape[1])
 
@@ -256,19 +256,18 @@ def test_intervals_cover_the_known_truth_and_the_estimate_is_unbiased(case: str)
         "batch means": Design("units", images=n, unit=b),
         "draws": Design("units", images=n, unit=n),
     }[case]
-    for metric in (MEAN, RMS):
-        found = []
-        for _ in range(runs):
-            raw = torch.tensor(rng.dirichlet(np.full(classes, 0.3), (batches, b)))
-            lam = torch.tensor(rng.random((batches, b, 1)))
-            aug = lam * raw + (1 - lam) * raw.roll(-1, 1) if case == "own mixup" else raw
-            if case == "draws":  # six draws only would leave nothing for the jackknife
-                raw = aug = torch.tensor(rng.dirichlet(np.full(classes, 0.3), (batches, n)))
-            found.append(full(metric, raw, aug, design))
-        covered = np.mean([one.low <= truth <= one.high for one in found])
-        assert 0.88 <= covered <= 0.99, (metric.name, covered)
-        values = np.array([one.value for one in found]) / truth
-        assert values.mean() == pytest.approx(1, abs=3 * values.std() / math.sqrt(runs))
+    found: dict[str, list[Estimate]] = {"t_stddev": [], "t_stddev_rms": []}
+    for _ in range(runs):
+        raw = torch.tensor(rng.dirichlet(np.full(classes, 0.3), (batches, n if case == "draws" else b)))
+        lam = torch.tensor(rng.random((*raw.shape[:2], 1)))
+        aug = lam * raw + (1 - lam) * raw.roll(-1, 1) if case == "own mixup" else raw
+        for metric in (MEAN, RMS):
+            found[metric.name].append(full(metric, raw, aug, design))
+    for name, estimates in found.items():
+        covered = np.mean([one.low <= truth <= one.high for one in estimates])
+        assert 0.88 <= covered <= 0.99, (name, covered)
+        values = np.array([one.value for one in estimates]) / truth
+        assert values.mean() == pytest.approx(1, abs=3 * values.std() / math.sqrt(runs)), name
         assert abs(values.mean() - 1) < 0.01
 
 
