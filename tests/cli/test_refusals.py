@@ -31,8 +31,8 @@ def no(refused: Refused, score: Run) -> Refused:
 
 def test_a_checkpoint_that_is_not_there(no: Refused, tmp_path: Path) -> None:
     line = no("--teacher", tmp_path / "none.pth")
+    assert "there is no checkpoint" in line
     assert "none.pth" in line
-    assert "no such file" in line.lower()
     assert str(tmp_path) in no("--teacher", tmp_path)
 
 
@@ -117,7 +117,7 @@ def test_a_student_of_another_number_of_classes(no: Refused, tmp_path: Path) -> 
         ("--aug", "", "augmentation"),
         ("--aug", "./none.py:fn", "no file"),
         ("--aug", "no_such_package.augs:fn", "no module"),
-        ("--aug", "os:getcwdd", "did you mean getcwd"),
+        ("--aug", "os.path:abspathh", "did you mean abspath"),
         ("--aug", "cutmixpick:by=student_entropy", "--student"),
         ("--metric", "t_stdev", "did you mean t_stddev"),
         ("--metric", "ce_cov", "--student"),
@@ -277,6 +277,13 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(score: Run) -> 
     assert "scoring" not in said.err
 
 
+def test_a_file_in_the_way_of_a_folder_is_found_before_the_work(score: Run, tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("x")
+    said = score("-o", tmp_path / "plain" / "new" / "scores.json")
+    assert said.code == 2
+    assert "scoring" not in said.err
+
+
 @pytest.mark.parametrize("name", ["scores", "scores.gif", "scores.png.", "png"])
 def test_a_picture_of_no_known_kind(no: Refused, tmp_path: Path, name: str) -> None:
     line = no("--picture", tmp_path / name)
@@ -312,7 +319,7 @@ def test_a_teacher_that_overflows_is_stopped_with_the_reason(
 @pytest.mark.parametrize(
     ("body", "hint"),
     [
-        ("return images[:3]", "shape"),
+        ("return images[:, :, :3]", "shape"),
         ("return None", "augs.py"),
         ("raise RuntimeError('no luck')", "no luck"),
         ("return images.undefined", "undefined"),

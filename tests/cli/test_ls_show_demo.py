@@ -1,0 +1,210 @@
+"""``dametric ls``, ``show`` and ``demo``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dametric.augment import AUGS, PAPER
+from dametric.commands import demo as demo_command
+from dametric.data import DATA
+from dametric.metrics import METRICS
+from dametric.models import MODELS, load_checkpoint
+from dametric.results import Scores
+
+Run = Callable[..., Any]
+
+
+# ls
+
+
+@pytest.mark.parametrize(
+    ("what", "names"), [("augs", AUGS), ("metrics", METRICS), ("models", MODELS), ("data", DATA)], ids=lambda v: str(v)
+)
+def test_a_list_has_every_name_in_a_line_of_its_own(run: Run, what: str, names: dict[str, Any]) -> None:
+    said = run("ls", what)
+    assert said.code == 0
+    assert said.err == ""
+    lines = said.out.splitlines()
+    listed = [line.split()[0] for line in lines]
+    assert set(names) <= set(listed)
+    assert len(set(listed)) == len(listed)
+    described = {line.split()[0]: line.split(None, 1)[1:] for line in lines}
+    assert all(described[name] for name in names)
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_lists_say_what_else_can_be_given(run: Run) -> None:
+    assert "./augs.py:fn" in run("ls", "augs").out
+    assert "paper" in run("ls", "augs").out
+    models = run("ls", "models").out
+    assert all(word in models for word in ("torchvision:NAME", "timm:NAME", "./nets.py:fn"))
+    assert "Parquet" in run("ls", "data").out
+    assert "needs --student" in next(
+        line for line in run("ls", "metrics").out.splitlines() if line.startswith("ce_cov")
+    )
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"), [("aug", "augs"), ("model", "models"), ("metric", "metrics"), ("x", "data")]
+)
+def test_a_list_with_a_typo(refused: Callable[..., str], typed: str, hint: str) -> None:
+    assert hint in refused("ls", typed)
+
+
+def test_without_a_word_the_lists_are_named(refused: Callable[..., str]) -> None:
+    assert "augs|metrics|models|data" in refused("ls")
+
+
+# show
+
+
+def test_show_draws_raw_and_augmented_rows(run: Run, tmp_path: Path) -> None:
+    target = tmp_path / "grids" / "grid.png"
+    said = run("show", "--aug", "crop+flip+cutmix", "--aug", "mixup", "--data", "digits", "-o", target)
+    assert said.code == 0
+    assert said.out == ""
+    assert str(target) in said.err
+    with Image.open(target) as picture:
+        width, height = picture.size
+        pixels = np.asarray(picture.convert("RGB"))
+    assert 1000 < width < 4000
+    assert 400 < height < 2000
+    assert 100 < len(np.unique(pixels.reshape(-1, 3), axis=0))
+    assert [path.name for path in target.parent.iterdir()] == ["grid.png"]
+
+
+def test_show_is_digits_unless_told_otherwise_and_quiet_when_asked(run: Run, tmp_path: Path) -> None:
+    said = run("show", "-a", "cutout", "-o", tmp_path / "grid.png", "-q")
+    assert (said.code, said.out, said.err) == (0, "", "")
+
+
+def test_one_seed_draws_one_picture(run: Run, tmp_path: Path) -> None:
+    for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        assert run("show", "-a", "cutmix", "-o", tmp_path / name, "--seed", seed).code == 0
+    first, again, other = (np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "b.png", "c.png"))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape != other.shape or (first != other).any()
+
+
+@pytest.mark.parametrize("more", [["--per", "batch"], ["--base-aug", "none"], ["--images", "1"], ["--images", "64"]])
+def test_show_takes_the_options_of_scoring(run: Run, tmp_path: Path, more: list[str]) -> None:
+    assert run("show", "-a", "cutmix", "-o", tmp_path / "grid.png", *more).code == 0
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_parameters_per_batch_are_the_same_in_a_row(run: Run, tmp_path: Path) -> None:
+    for per in ("sample", "batch"):
+        assert run("show", "-a", "cutout", "-o", tmp_path / f"{per}.png", "--per", per).code == 0
+    assert (tmp_path / "sample.png").read_bytes() != (tmp_path / "batch.png").read_bytes()
+
+
+def test_every_augmentation_of_the_paper_can_be_shown(run: Run, tmp_path: Path) -> None:
+    said = run("show", *(word for aug in PAPER for word in ("-a", aug)), "-o", tmp_path / "grid.svg", "--images", 3)
+    assert said.code == 0
+    assert "<svg" in (tmp_path / "grid.svg").read_text()
+
+
+def test_paper_can_be_shown_by_its_name_as_it_can_be_scored(run: Run, tmp_path: Path) -> None:
+    assert run("show", "--aug", "paper", "-o", tmp_path / "grid.png", "--images", 3).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["-a", "cutmx"], "did you mean cutmix"),
+        (["-a", "cutmix", "-o", "grid.gif"], ".png, .svg, .pdf"),
+        (["-a", "cutmix", "-o", "grid"], ".png, .svg, .pdf"),
+        (["-a", "cutmix", "--images", "0"], "--images"),
+        (["-a", "cutmix", "--images", "65"], "--images"),
+        (["-a", "cutmix", "--per", "image"], "sample, batch"),
+        (["-a", "cutmix", "--data", "digit"], "did you mean digits"),
+        (["-a", "cutmix", "--base-aug", "flop"], "flip"),
+        ([], "--aug"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_shown(
+    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [] if "-o" in arguments else ["-o", "grid.png"]
+    assert hint in refused("show", *given, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_show_needs_a_place_to_write(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "--output" in refused("show", "-a", "cutmix")
+    (tmp_path / "grid.png").mkdir()
+    assert "grid.png" in refused("show", "-a", "cutmix", "-o", tmp_path / "grid.png")
+
+
+# demo
+
+
+def test_the_demo_leaves_teacher_scores_and_picture_and_can_be_repeated(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_score, real_load = demo_command.score, demo_command.DataOptions.load
+
+    def short(options: Any) -> Scores:
+        return real_score(replace(options, passed_on={**options.passed_on, "batches": 4}))
+
+    def few(self: Any, split: str) -> Any:
+        data = real_load(self, split)
+        return data.subset(range(200)) if split == "train" else data
+
+    monkeypatch.setattr(demo_command, "score", short)
+    monkeypatch.setattr(demo_command.DataOptions, "load", few)
+    monkeypatch.setattr(demo_command, "TEACHER_EPOCHS", 1)
+    monkeypatch.setattr(demo_command, "STUDENT_EPOCHS", 1)
+    folder = tmp_path / "new" / "demo"
+    first = run("demo", "-o", folder)
+    assert first.code == 0
+    assert sum("±" in line for line in first.out.splitlines()[:10]) == 9
+    made = {"teacher.pth", "student.pth", "scores.json", "scores.png"}
+    assert {path.name for path in folder.iterdir()} == made
+    scores = Scores.read(folder / "scores.json")
+    assert sorted(row["aug"] for row in scores.scores) == sorted(PAPER)
+    assert "ce_cov" in scores.metrics
+    assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
+    assert load_checkpoint(folder / "teacher.pth").data == "digits"
+    assert str(folder / "scores.json") in first.err
+
+    again = run("demo", "-o", folder, "-q")
+    assert again.code == 0
+    assert not [line for line in again.err.splitlines() if "WARNING" not in line]
+    assert {path.name for path in folder.iterdir()} == made
+    assert [row["metrics"] for row in Scores.read(folder / "scores.json").scores] == [
+        row["metrics"] for row in scores.scores
+    ]
+
+
+def test_the_demo_refuses_a_file_in_place_of_its_folder_before_training(
+    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("trained for nothing")
+
+    monkeypatch.setattr(demo_command, "train", never)
+    (tmp_path / "demo").write_text("a file")
+    assert "demo" in refused("demo", "-o", tmp_path / "demo")
+
+
+@pytest.mark.slow
+def test_the_whole_demo(run: Run, tmp_path: Path) -> None:
+    said = run("demo", "-o", tmp_path / "demo")
+    assert said.code == 0
+    rows = [line for line in said.out.splitlines() if line.split(" ")[0] in PAPER]
+    assert len(rows) == 9
+    assert all("±" in row for row in rows)
+    scores = Scores.read(tmp_path / "demo" / "scores.json")
+    assert scores.config["teacher"]["clean"]["top1"] > 0.9
+    assert all(row["metrics"]["t_stddev"]["se"] < 0.1 * row["metrics"]["t_stddev"]["value"] for row in scores.scores)
+    assert "WARNING" not in said.err
