@@ -21,7 +21,8 @@ Kernel = Callable[[Tensor, Tensor], Tensor]
 
 def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
     """``share * images + (1 - share) * other``, clamped to 0..255 and truncated."""
-    mixed = images * per_row(share.float()) + other * per_row((1 - share).float())
+    # rounded as torchvision's fused multiply-add does
+    mixed = torch.addcmul(images * per_row(share.float()), other, per_row((1 - share).float()))
     return mixed.clamp_(0, 255).to(torch.uint8)
 
 
@@ -58,7 +59,9 @@ def sharpness(images: Tensor, strength: Tensor) -> Tensor:
     kernel = (kernel / 13).expand(channels, 1, 3, 3)
     smooth = F.conv2d(images.float(), kernel, groups=channels).round_()
     result = images.clone()
-    result[..., 1:-1, 1:-1] = _blend(images[..., 1:-1, 1:-1], smooth, 1 + strength)
+    inner = images[..., 1:-1, 1:-1].float()
+    blended = torch.addcmul(inner, smooth - inner, per_row(-strength.float()))
+    result[..., 1:-1, 1:-1] = blended.clamp_(0, 255).to(torch.uint8)
     return result
 
 
@@ -71,7 +74,7 @@ def posterize(images: Tensor, strength: Tensor) -> Tensor:
 
 def solarize(images: Tensor, strength: Tensor) -> Tensor:
     """Invert the pixels from the threshold ``strength`` (0..255) up."""
-    return torch.where(images.double() >= per_row(strength), 255 - images, images)
+    return torch.where(images >= per_row(strength.float()), 255 - images, images)
 
 
 def autocontrast(images: Tensor, strength: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ class Cutout:
         return {"y": keys.integer("y", shape[-2]), "x": keys.integer("x", shape[-1])}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
+        if len(self.fill) not in (1, images.shape[1]):
+            raise UsageError(f"cutout: a fill of {len(self.fill)} channels does not fit images of {images.shape[1]}")
         top, left = draw["y"] - self.length // 2, draw["x"] - self.length // 2
         mask = box_mask(top, left, top + self.length, left + self.length, images.shape[-2], images.shape[-1])
         fill = torch.tensor(self.fill, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)

@@ -67,11 +67,13 @@ class External:
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         seeds = draw["seed"].tolist()
+        if images.is_floating_point():  # after an operation that blends
+            images = images.round().clamp(0, 255).to(torch.uint8)
         with _seeded(images.device) as seed:
             parts = []
             for value, part in zip(seeds, images.split(len(images) // len(seeds)), strict=True):
                 seed(value)
-                parts.append(self._call(part))
+                parts.append(self._call(part.clone()))  # a function that works in place must not reach the raw images
         return Augmented(torch.cat(parts))
 
     def _call(self, images: Tensor) -> Tensor:
@@ -79,6 +81,6 @@ class External:
         if not isinstance(result, Tensor) or result.shape != images.shape:
             got = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
             raise UsageError(f"augmentation {self.name}: expected images of shape {tuple(images.shape)}, got {got}")
-        if result.is_floating_point():
-            return result.float()
-        return result.to(torch.uint8)
+        if not (result.is_floating_point() or result.dtype == torch.uint8):
+            raise UsageError(f"augmentation {self.name}: expected uint8 or floating-point images, got {result.dtype}")
+        return result.float() if result.is_floating_point() else result

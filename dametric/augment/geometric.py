@@ -95,7 +95,9 @@ class RandomResizedCrop:
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
         area = self.scale + (1 - self.scale) * keys.uniform("area")
-        stretch = torch.exp((2 * keys.uniform("ratio") - 1) * math.log(self.ratio) / 2)
+        stretch = torch.exp((2 * keys.uniform("ratio") - 1) * math.log(self.ratio) / 2) * math.sqrt(
+            shape[-2] / shape[-1]
+        )
         width = (area.sqrt() * stretch).clamp(max=1)
         height = (area.sqrt() / stretch).clamp(max=1)
         return {

@@ -33,14 +33,14 @@ class Images:
     size : int
         Height of the images in pixels.
     mean : tuple of float
-        Mean of every channel, in units of 0..1.
+        Mean of every channel, in units of 0..1; one number does for any number of channels.
     partner : {"roll", "reference"}
         How images to be mixed are paired unless the specification says: with the next one, or as the published
         code does (mixup by a random permutation, cutmix by a derangement).
     """
 
     size: int = 32
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    mean: tuple[float, ...] = (0.5,)
     partner: str = "roll"
 
 
@@ -141,6 +141,10 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
     if isinstance(spec, Augmentation):
         return spec
     if not isinstance(spec, str):
+        if not callable(spec):
+            raise UsageError(
+                f"an augmentation is a specification or a callable, not {type(spec).__name__}: see dametric ls augs"
+            )
         name = getattr(spec, "__qualname__", type(spec).__name__)
         return Augmentation(name, (External(name, spec),))
     of = of or Images()
@@ -161,6 +165,8 @@ def _operation(part: str, of: Images) -> Operation | None:
         return builder(of, **_parameters(name, builder, [word for chunk in words for word in chunk.split(",")]))
     if words and ("." in name or "/" in name):
         return External(part, load_object(part, "augmentation"))
+    if name == "paper":
+        raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")
     raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
 
 
@@ -175,6 +181,8 @@ def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dic
             raise UsageError(f"augmentation '{name}': parameters are written key=value, not '{word}'")
         if key not in known:
             raise unknown(f"parameter of {name}", key, known)
+        if key in parameters:
+            raise UsageError(f"augmentation '{name}': {key} is given twice")
         parameters[key] = _value(f"{name}:{key}", text, known[key])
     return parameters
 

@@ -40,6 +40,7 @@ class Network:
         self.module = module
         self.chunk = chunk
         self.dtype = dtype
+        self.rows = 0  # forwarded so far
         self._scale = (1 / (255 * torch.tensor(std, dtype=torch.float64))).view(1, -1, 1, 1).to(device, torch.float32)
         self._shift = (torch.tensor(mean, dtype=torch.float64) / torch.tensor(std)).view(1, -1, 1, 1)
         self._shift = self._shift.to(device, torch.float32)
@@ -57,6 +58,7 @@ class Network:
         -------
         Tensor of shape (rows, classes), float64
         """
+        self.rows += len(images)
         while True:
             try:
                 logits = torch.cat([self._forward(part) for part in images.split(self.chunk)])

@@ -184,10 +184,14 @@ def score(
         "chunk": engine.teacher.chunk,
         "compile": compile,
         "seconds": time.perf_counter() - start,
+        "rows_forwarded": {
+            "teacher": engine.teacher.rows,
+            "student": 0 if engine.student is None else engine.student.rows,
+        },
         "data": {"name": data.name, "split": data.split, "images": len(data), "fingerprint": data.fingerprint},
         **(provenance or {}),
     }
-    return Scores(_rank(engine), config, _versions(device))
+    return Scores(_rank(engine), config, machine(device))
 
 
 def check_request(augs: Sequence[AugSpec], metrics: Sequence[str] | None, student: bool) -> None:
@@ -327,7 +331,8 @@ def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: value if not callable(value) else repr(value) for name, value in parameters.items()}
 
 
-def _versions(device: torch.device) -> dict[str, Any]:
+def machine(device: torch.device) -> dict[str, Any]:
+    """Versions of the libraries and the chip, as score files and benchmarks record them."""
     chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
     return {
         "dametric": __version__,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dametric.augment import NEEDS_STUDENT, Augmentation, Augmented, Keys, pick
+from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, pick
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.metrics import Contribution, Metric, Observation
@@ -35,6 +35,14 @@ class Rows(NamedTuple):
     def cross_entropy(self) -> Tensor | None:
         """Teacher-student cross-entropy in nats: Tensor of shape (rows,)."""
         return None if self.student_log is None else -(self.teacher * self.student_log).sum(-1)
+
+
+class Judged(NamedTuple):
+    """A pool with its criterion, and what the networks that made it said."""
+
+    values: Tensor  # (pool,)
+    teacher: Tensor | None  # (pool, classes), float64
+    student_log: Tensor | None  # (pool, classes), float64
 
 
 class Segment(NamedTuple):
@@ -156,39 +164,47 @@ class Engine:
         if not aug.operations and raw is not None:
             return raw, raw
         augmented = aug(view, keys)
-        student = self._metric_student or aug.pick in NEEDS_STUDENT
-        rows = self._ask(augmented.images, aug.name, segment, student)
         if aug.pick is None:
-            return rows, raw
-        chosen = pick(
-            self._criterion(aug.pick, rows, raw, augmented),
-            runs=aug.runs,
-            batches=segment.batches,
-            keep=self.protocol.batch,
-        )
-        return rows.take(chosen), None if raw is None else raw.take(chosen % len(view))
+            return self._ask(augmented.images, aug.name, segment, self._metric_student), raw
+        judged = self._judge(aug.pick, augmented.images, raw, aug.name, segment)
+        chosen = pick(judged.values, runs=aug.runs, batches=segment.batches, keep=self.protocol.batch)
+        kept = augmented.images[chosen]
+        teacher = self._teacher(kept, aug.name, segment) if judged.teacher is None else judged.teacher[chosen]
+        student = None if judged.student_log is None else judged.student_log[chosen]
+        if student is None and self._metric_student:
+            student = self._student_log(kept)
+        return Rows(teacher, student), None if raw is None else raw.take(chosen % len(view))
 
-    def _criterion(self, by: str, rows: Rows, raw: Rows | None, augmented: Augmented) -> Tensor:
+    def _judge(self, by: str, pool: Tensor, raw: Rows | None, what: str, segment: Segment) -> Judged:
+        """Rank a pool by a criterion, asking only those networks that it needs."""
+        student_log = self._student_log(pool) if by in NEEDS_STUDENT else None
+        if by == "student_entropy":
+            assert student_log is not None
+            return Judged(entropy(student_log.exp()), None, student_log)
+        teacher = self._teacher(pool, what, segment)
         if by == "teacher_entropy":
-            return entropy(rows.teacher)
+            return Judged(entropy(teacher), teacher, None)
         if by == "dissimilarity":
             assert raw is not None
-            return (rows.teacher - raw.teacher.repeat(len(rows.teacher) // len(raw.teacher), 1)).abs().sum(-1)
-        assert rows.student_log is not None
-        if by == "student_entropy":
-            return entropy(rows.student_log.exp())
-        cross_entropy = rows.cross_entropy  # kld: what the cross-entropy has more than the teacher's entropy
-        assert cross_entropy is not None
-        return cross_entropy - entropy(rows.teacher)
+            away = teacher - raw.teacher.repeat(len(teacher) // len(raw.teacher), 1)
+            return Judged(away.abs().sum(-1), teacher, None)
+        assert student_log is not None  # kld: what the cross-entropy has more than the teacher's entropy
+        return Judged(-(teacher * student_log).sum(-1) - entropy(teacher), teacher, student_log)
 
     def _ask(self, images: Tensor, what: str, segment: Segment, student: bool) -> Rows:
-        teacher = self.teacher(images) / self.protocol.temperature
-        finite = teacher.isfinite().all(1).view(-1, segment.batches, segment.size).all(2).all(0)
-        self._finite.append((what, segment.first, finite))
-        if not student:
-            return Rows(teacher.softmax(-1), None)
+        return Rows(self._teacher(images, what, segment), self._student_log(images) if student else None)
+
+    def _teacher(self, images: Tensor, what: str, segment: Segment) -> Tensor:
+        """Probabilities of the teacher; what is not finite is noted for the next checkpoint."""
+        logits = self.teacher(images) / self.protocol.temperature
+        rows = min(len(images) // segment.batches, segment.size)  # of a batch; a pool holds it run after run
+        finite = logits.isfinite().all(1).view(-1, segment.batches, rows)
+        self._finite.append((what, segment.first, finite.all(2).all(0)))
+        return logits.softmax(-1)
+
+    def _student_log(self, images: Tensor) -> Tensor:
         assert self.student is not None
-        return Rows(teacher.softmax(-1), (self.student(images) / self.protocol.temperature).log_softmax(-1))
+        return (self.student(images) / self.protocol.temperature).log_softmax(-1)
 
     def _observation(
         self, aug: Augmentation, count: int, raws: list[Rows | None], parts: list[tuple[Rows, Rows | None]]
