@@ -1,0 +1,197 @@
+"""How fast scoring is: `python -m experiments.benchmarks.score`.
+
+Three ratios, each of two things measured side by side in this process, medians over interleaved rounds:
+
+(a) rows a second of scoring over rows a second of a bare forward loop, same teacher, dtype and chunk;
+(b) the nine-augmentation table at equal numbers of images, against the published protocol written plainly;
+(c) the same at an equal standard error of 1 %: seconds that each needs, from its measured error and speed.
+
+The teacher for (c) matters, since the error depends on its outputs: give a real checkpoint and real images with
+--teacher and --data; without, an untrained network and random images show (a) and (b) only.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch import Tensor, nn
+
+from dametric.augment import PAPER
+from dametric.commands.inputs import DataOptions
+from dametric.data import ImageSet
+from dametric.files import write_atomic
+from dametric.metrics import METRICS, Design
+from dametric.models import build, inference_copy, load_checkpoint, preferred_dtype
+from dametric.results import Scores
+from dametric.scoring import score
+from dametric.scoring.api import machine
+from dametric.scoring.jackknife import Blocks, estimate
+from experiments.benchmarks.reference import PlainReference
+
+TARGET = 0.01
+
+
+def timed(device: torch.device, work: Callable[..., object], *arguments: object) -> float:
+    """Seconds that ``work(*arguments)`` takes, the device's queue drained before and after."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    work(*arguments)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+class Bench:
+    """The networks, images and settings that the three ratios share."""
+
+    def __init__(
+        self, teacher: nn.Module, student: nn.Module, data: ImageSet, device: torch.device, chunk: int
+    ) -> None:
+        self.teacher, self.student = teacher.eval(), student.eval()
+        self.data, self.device, self.chunk = data.to(device), device, chunk
+        self.dtype = preferred_dtype(device)
+        assert isinstance(self.data.images, Tensor)  # sets too large for memory are not what is measured here
+        self.reference = PlainReference(
+            copy.deepcopy(self.teacher).to(device),
+            copy.deepcopy(self.student).to(device),
+            self.data.images,
+            data.mean,
+            data.std,
+        )
+
+    def score(self, augs: Sequence[str], student: nn.Module, batches: int | None) -> Scores:
+        return score(
+            self.teacher,
+            self.data,
+            list(augs),
+            student=student,
+            metrics=["t_stddev"],
+            batches=batches,
+            rel_se=TARGET,
+            device=self.device,
+            chunk=self.chunk,
+            quiet=True,
+        )
+
+    def overhead(self, batches: int, rounds: int) -> dict[str, float]:
+        """Ratio (a) of every augmentation; the student that one of them asks is a copy of the teacher here."""
+        module = inference_copy(self.teacher, dtype=self.dtype, device=self.device)
+        pixels = torch.randn(self.chunk, *self.data.images.shape[1:], dtype=self.dtype, device=self.device)
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+
+        def bare(rows: int) -> None:
+            with torch.inference_mode():
+                for _ in range(rows // self.chunk):
+                    module(pixels)
+
+        ratios: dict[str, list[float]] = {name: [] for name in PAPER}
+        for round_ in range(rounds + 1):
+            for name in PAPER:
+                config = self.score([name], self.teacher, batches).config
+                rows = sum(config["rows_forwarded"].values())
+                alone = timed(self.device, bare, rows) / (rows // self.chunk * self.chunk)
+                if round_:  # the first round warms up
+                    ratios[name].append(alone / (config["seconds"] / rows))
+        return {name: statistics.median(values) for name, values in ratios.items()}
+
+    def table(self, batches: int, rounds: int) -> tuple[float, float]:
+        """Seconds that the published protocol and ours need for the nine at one batch of images each."""
+        plain, ours = [], []
+        for _ in range(rounds):
+            plain.append(timed(self.device, lambda: [self.reference.step(name) for name in PAPER]))
+            ours.append(self.score(PAPER, self.student, batches).config["seconds"] / batches)
+        return statistics.median(plain), statistics.median(ours)
+
+    def precision(self, draws: int, rounds: int) -> dict[str, dict[str, float]]:
+        """Seconds to a standard error of 1 %: the published protocol's by its measured error, ours by doing it."""
+        found: dict[str, dict[str, float]] = {}
+        for name in PAPER:
+            seconds, means = 0.0, []
+            for _ in range(draws):
+                start = time.perf_counter()
+                means.append(self.reference.draw(name).cpu())  # waits for the device
+                seconds += time.perf_counter() - start
+            mean = torch.stack(means).double()
+            ones = torch.ones(draws, dtype=torch.int64)
+            blocks = Blocks({"mean": mean, "square": mean.square(), "count": ones.double()}, ones, 0 * ones)
+            error = estimate(blocks, METRICS["t_stddev"], Design("units", 320, 320), plugin=True).relative_se
+            needed = 1 + (draws - 1) * (error / TARGET) ** 2
+            found[name] = {"error": error, "draws": needed, "seconds": needed * seconds / draws}
+        runs = [self.score(PAPER, self.student, None).config for _ in range(rounds)]
+        found["ours"] = {"seconds": statistics.median(config["seconds"] for config in runs)}
+        return found
+
+
+def main(
+    teacher: Annotated[str | None, typer.Option(help="Checkpoint; without, an untrained resnet20.")] = None,
+    student: Annotated[str, typer.Option(help="Architecture of the student.")] = "resnet20",
+    data: Annotated[str | None, typer.Option(help="Image set; without, random pixels, 100 classes.")] = None,
+    device: str = "cuda" if torch.cuda.is_available() else "cpu",
+    chunk: Annotated[int | None, typer.Option(help="Rows of a forward; 1024 on a GPU, 128 on a CPU.")] = None,
+    batches: Annotated[int, typer.Option(help="Batches of a measurement of (a).")] = 16,
+    rounds: Annotated[int, typer.Option(min=3, help="Interleaved rounds.")] = 3,
+    draws: Annotated[int, typer.Option(help="Draws by which the reference's error is measured in (c).")] = 12,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="Write the numbers as JSON.")] = None,
+) -> None:
+    """Measure and print the three ratios."""
+    torch.manual_seed(0)
+    checkpoint = None if teacher is None else load_checkpoint(teacher)
+    classes = 100 if checkpoint is None else checkpoint.num_classes
+    network = build("resnet20", classes) if checkpoint is None else checkpoint.model
+    images = (
+        ImageSet.from_tensors(torch.randint(0, 256, (4096, 3, 32, 32), dtype=torch.uint8), name="random pixels")
+        if data is None
+        else DataOptions(data).load("train")
+    )
+    place = torch.device(device)
+    bench = Bench(network, build(student, classes), images, place, chunk or (1024 if place.type == "cuda" else 128))
+    arch = "untrained resnet20" if checkpoint is None else checkpoint.arch
+    print(
+        f"{arch} (student {student}) on {Path(images.name).name}, {bench.dtype}, chunk {bench.chunk}, {machine(place)}"
+    )
+    shares = bench.overhead(batches, rounds)
+    for name, share in shares.items():
+        print(f"(a) {name:32s} {share:5.2f} of a bare forward's rows a second")
+    mean = statistics.mean(shares.values())
+    print(f"(a) mean over the nine               {mean:5.2f}   aim: at least 0.9")
+    plain, ours = bench.table(max(batches, 16), rounds)
+    print(f"(b) nine augmentations, a batch each: plain {plain:.2f} s, ours {ours:.2f} s, {plain / ours:.1f}x   aim 8x")
+    result = {"a": shares, "a_mean": mean, "b": {"reference": plain, "ours": ours, "ratio": plain / ours}}
+    if checkpoint is not None:
+        found = bench.precision(draws, rounds)
+        total, quick = sum(row["seconds"] for name, row in found.items() if name != "ours"), found["ours"]["seconds"]
+        for name in PAPER:
+            row = found[name]
+            print(f"(c) {name:32s} reference: {row['draws']:6.0f} draws, {row['seconds']:7.1f} s to 1 %")
+        print(f"(c) nine augmentations to 1 %: plain {total:.0f} s, ours {quick:.1f} s, {total / quick:.0f}x  aim 100x")
+        result["c"] = {**found, "ratio": total / quick}
+    if output is not None:
+        setting: dict[str, Any] = {
+            "teacher": arch,
+            "student": student,
+            "data": Path(images.name).name,
+            "dtype": str(bench.dtype),
+        }
+        setting |= {"chunk": bench.chunk, "batches": batches, "rounds": rounds, "versions": machine(place)}
+        write_atomic(
+            output,
+            json.dumps(
+                {"command": " ".join(["python -m experiments.benchmarks.score", *sys.argv[1:]]), **setting, **result},
+                indent=1,
+            )
+            + "\n",
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)
