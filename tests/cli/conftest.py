@@ -53,7 +53,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def score(run: Run, teacher: Path) -> Run:
-    """``dametric score`` with the teacher, four batches of two augmentations unless other options are given."""
+    """``dametric score`` with the teacher, four batches of 32 under two augmentations unless other options are given."""
 
     def score(*arguments: object) -> Said:
         given = [str(argument) for argument in arguments]
@@ -64,6 +64,8 @@ def score(run: Run, teacher: Path) -> Run:
             usual += ["--aug", "identity", "--aug", "cutmix"]
         if not {"--batches", "--rel-se", "-c", "--config"} & set(given):
             usual += ["--batches", 4]
+        if not {"--batch-size", "-c", "--config"} & set(given):
+            usual += ["--batch-size", 32]
         if not {"--accuracy", "--no-accuracy"} & set(given):
             usual += ["--no-accuracy"]
         return run("score", *usual, *given)

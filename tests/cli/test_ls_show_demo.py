@@ -76,7 +76,7 @@ def test_show_draws_raw_and_augmented_rows(run: Run, tmp_path: Path) -> None:
         pixels = np.asarray(picture.convert("RGB"))
     assert 1000 < width < 4000
     assert 400 < height < 2000
-    assert 100 < len(np.unique(pixels.reshape(-1, 3), axis=0))
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100
     assert [path.name for path in target.parent.iterdir()] == ["grid.png"]
 
 
@@ -87,13 +87,13 @@ def test_show_is_digits_unless_told_otherwise_and_quiet_when_asked(run: Run, tmp
 
 def test_one_seed_draws_one_picture(run: Run, tmp_path: Path) -> None:
     for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
-        assert run("show", "-a", "cutmix", "-o", tmp_path / name, "--seed", seed).code == 0
+        assert run("show", "-a", "cutmix", "-o", tmp_path / name, "--seed", seed, "--images", 2).code == 0
     first, again, other = (np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "b.png", "c.png"))
     np.testing.assert_array_equal(first, again)
     assert first.shape != other.shape or (first != other).any()
 
 
-@pytest.mark.parametrize("more", [["--per", "batch"], ["--base-aug", "none"], ["--images", "1"], ["--images", "64"]])
+@pytest.mark.parametrize("more", [["--base-aug", "none"], ["--images", "1"], ["--images", "40"]])
 def test_show_takes_the_options_of_scoring(run: Run, tmp_path: Path, more: list[str]) -> None:
     assert run("show", "-a", "cutmix", "-o", tmp_path / "grid.png", *more).code == 0
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
@@ -101,7 +101,7 @@ def test_show_takes_the_options_of_scoring(run: Run, tmp_path: Path, more: list[
 
 def test_parameters_per_batch_are_the_same_in_a_row(run: Run, tmp_path: Path) -> None:
     for per in ("sample", "batch"):
-        assert run("show", "-a", "cutout", "-o", tmp_path / f"{per}.png", "--per", per).code == 0
+        assert run("show", "-a", "cutout", "-o", tmp_path / f"{per}.png", "--per", per, "--images", 4).code == 0
     assert (tmp_path / "sample.png").read_bytes() != (tmp_path / "batch.png").read_bytes()
 
 
@@ -123,7 +123,7 @@ def test_paper_can_be_shown_by_its_name_as_it_can_be_scored(run: Run, tmp_path: 
         (["-a", "cutmix", "-o", "grid"], ".png, .svg, .pdf"),
         (["-a", "cutmix", "--images", "0"], "--images"),
         (["-a", "cutmix", "--images", "65"], "--images"),
-        (["-a", "cutmix", "--per", "image"], "sample, batch"),
+        (["-a", "cutmix", "--per", "image"], "sample"),
         (["-a", "cutmix", "--data", "digit"], "did you mean digits"),
         (["-a", "cutmix", "--base-aug", "flop"], "flip"),
         ([], "--aug"),
@@ -154,7 +154,7 @@ def test_the_demo_leaves_teacher_scores_and_picture_and_can_be_repeated(
     real_score, real_load = demo_command.score, demo_command.DataOptions.load
 
     def short(options: Any) -> Scores:
-        return real_score(replace(options, passed_on={**options.passed_on, "batches": 4}))
+        return real_score(replace(options, passed_on={**options.passed_on, "batches": 3, "batch_size": 16}))
 
     def few(self: Any, split: str) -> Any:
         data = real_load(self, split)

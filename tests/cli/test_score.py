@@ -103,9 +103,9 @@ def test_the_table_goes_from_best_to_worst_with_errors_and_marks_of_ties(score: 
 
 
 def test_the_table_says_what_it_was_computed_from(score: Run) -> None:
-    said = score("--batch-size", 32, "--draw-batches", 3, "--seed", 9)
-    assert "4 batches of 32 (digits train)" in said.out
-    assert "n = 96 images" in said.out
+    said = score("--batch-size", 48, "--draw-batches", 3, "--seed", 9)
+    assert "4 batches of 48 (digits train)" in said.out
+    assert "n = 144 images" in said.out
     assert "per sample" in said.out
     assert "float32" in said.out
     assert "seed 9" in said.out
@@ -153,7 +153,7 @@ def test_json_is_one_document_and_nothing_else_on_stdout(score: Run, teacher: Pa
     document = said.document
     check(document, TEACHER_METRICS)
     config = document["config"]
-    assert (config["n"], config["G"], config["b"], config["w"], config["batches"]) == (320, 5, 64, 0.5, 4)
+    assert (config["n"], config["G"], config["b"], config["w"], config["batches"]) == (160, 5, 32, 0.5, 4)
     assert (config["per"], config["base_aug"], config["dtype"], config["seed"]) == ("sample", "crop+flip", "float32", 0)
     expected = {"name": "digits", "split": "train", "images": 1442, "fingerprint": digits.fingerprint}
     assert expected.items() <= config["data"].items()
@@ -162,7 +162,7 @@ def test_json_is_one_document_and_nothing_else_on_stdout(score: Run, teacher: Pa
     assert len(config["teacher"]["sha256"]) == 64
     assert config["teacher"]["clean"]["images"] == 355
     assert config["teacher"]["clean"]["top1"] > 0.7
-    assert {row["aug"]: row["rows"] for row in document["scores"]} == {"identity": 256, "cutmix": 256}
+    assert {row["aug"]: row["rows"] for row in document["scores"]} == {"identity": 128, "cutmix": 128}
 
 
 def test_the_file_holds_what_json_prints(score: Run, tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_batches_are_counted(score: Run, batches: int) -> None:
     document = score("--json", "--batches", batches).document
     assert document["config"]["batches"] == batches
     assert document["config"]["rel_se"] is None
-    assert all(row["rows"] == 64 * batches for row in document["scores"])
+    assert all(row["rows"] == 32 * batches for row in document["scores"])
 
 
 def test_scoring_stops_when_it_is_precise_enough_but_not_before_twenty_batches(score: Run) -> None:
