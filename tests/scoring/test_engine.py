@@ -21,7 +21,7 @@ CRITERIA = [f"cutmixpick:by={by}" for by in ("student_entropy", "kld", "dissimil
 
 
 def run(teacher: nn.Module, data, augs=None, **options: Any):
-    settings: dict[str, Any] = {"batch_size": 16, "batches": 40, "dtype": torch.float32, "device": "cpu", "quiet": True}
+    settings: dict[str, Any] = {"batch_size": 16, "batches": 33, "dtype": torch.float32, "device": "cpu", "quiet": True}
     return score(teacher, data, AUGS if augs is None else augs, **(settings | options))
 
 
@@ -33,7 +33,7 @@ def assert_same(ours, theirs, rel: float = 0.0) -> None:
     """Every number of every metric, to a relative tolerance (errors to ten of it); 0 means the same bits."""
     a, b = by_aug(ours), by_aug(theirs)
     assert set(a) == set(b)
-    for aug, metric in ((aug, metric) for aug in a for metric in a[aug]):
+    for aug, metric in [(aug, metric) for aug, metrics in a.items() for metric in metrics]:
         for key, value in a[aug][metric].items():
             other = b[aug][metric][key]
             if rel == 0 or not isinstance(value, float):
@@ -70,30 +70,29 @@ class Counted:
 
 @pytest.mark.parametrize("per", ["sample", "batch"])
 def test_result_does_not_depend_on_the_forward_chunk(per: str, teacher, student, data) -> None:
-    results = [
-        run(teacher, data, AUGS + CRITERIA, student=student, per=per, chunk=chunk) for chunk in (5, 16, 100, 4096)
-    ]
+    augs = [*AUGS, "cutmixpick:by=kld"]
+    results = [run(teacher, data, augs, student=student, per=per, batches=21, chunk=chunk) for chunk in (7, 50, 4096)]
     for other in results[1:]:
         assert_same(results[0], other, rel=2e-5)
 
 
 def test_reference_protocol_does_not_depend_on_the_forward_chunk(teacher, student, data) -> None:
-    options: dict[str, Any] = {"student": student, "protocol": "reference", "batches": 60}
-    results = [run(teacher, data, AUGS + CRITERIA, chunk=chunk, **options) for chunk in (5, 4096)]
+    options: dict[str, Any] = {"student": student, "protocol": "reference", "batches": 40}
+    results = [run(teacher, data, [*AUGS, "cutmixpick:by=kld"], chunk=chunk, **options) for chunk in (7, 4096)]
     assert_same(*results, rel=2e-5)
 
 
-@pytest.mark.parametrize("rel_se", [0.05, 0.015])
+@pytest.mark.parametrize("rel_se", [0.06, 0.04])
 def test_stopping_point_does_not_depend_on_the_forward_chunk(rel_se: float, teacher, data) -> None:
     augs = ["flip", "mixup", "cutmixpick"]
     results = [run(teacher, data, augs, batches=None, rel_se=rel_se, chunk=chunk) for chunk in (16, 160, 4096)]
+    assert len({row["batches"] for row in results[0].scores}) > 1
     for other in results[1:]:
         assert_same(results[0], other, rel=2e-5)
         assert other.config["batches"] == results[0].config["batches"]
 
 
-@pytest.mark.parametrize("limit", [4, 8])
-@pytest.mark.parametrize("batches", [40, 75])
+@pytest.mark.parametrize(("limit", "batches"), [(4, 40), (8, 50)])
 def test_forward_chunk_does_not_show_when_blocks_are_merged_either(
     limit: int, batches: int, teacher, data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +100,7 @@ def test_forward_chunk_does_not_show_when_blocks_are_merged_either(
     monkeypatch.setattr(engine_module, "MAX_BLOCKS", limit)
     augs = ["flip", "mixup", "cutmixpick"]
     results = [run(teacher, data, augs, batches=batches, chunk=chunk, dtype=torch.float64) for chunk in (16, 48, 4096)]
+    assert 0 < by_aug(results[0])["flip"]["t_stddev"]["blocks"] <= 2 * limit
     for other in results[1:]:
         assert_same(results[0], other, rel=1e-6)
 
@@ -127,11 +127,11 @@ def test_order_of_augmentations_does_not_matter(teacher, student, data) -> None:
     assert_same(run(teacher, data, augs, student=student), run(teacher, data, augs[::-1], student=student))
 
 
-@pytest.mark.parametrize("stop", [{"batches": 40}, {"batches": None, "rel_se": 0.015}], ids=["fixed", "rel_se"])
+@pytest.mark.parametrize("stop", [{"batches": 40}, {"batches": None, "rel_se": 0.04}], ids=["fixed", "rel_se"])
 def test_other_augmentations_scored_along_do_not_matter(stop: dict[str, Any], teacher, student, data) -> None:
     augs = AUGS + CRITERIA
     together = by_aug(run(teacher, data, augs, student=student, **stop))
-    for aug in augs:
+    for aug in ("flip", "mixup", *augs[6:]):
         alone = run(teacher, data, aug, student=student, **stop)
         assert by_aug(alone)[aug] == together[aug]
 
@@ -139,8 +139,8 @@ def test_other_augmentations_scored_along_do_not_matter(stop: dict[str, Any], te
 def test_other_metrics_measured_along_do_not_matter(teacher, student, data) -> None:
     together = by_aug(run(teacher, data, student=student))
     for metric in together["flip"]:
-        alone = by_aug(run(teacher, data, student=student, metrics=[metric]))
-        for aug in AUGS:
+        alone = by_aug(run(teacher, data, ["flip", "cutmixpick"], student=student, metrics=[metric]))
+        for aug in ("flip", "cutmixpick"):
             assert alone[aug] == {metric: together[aug][metric]}
 
 
@@ -158,7 +158,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_another_value(teache
 
 def test_seeds_differ_by_about_the_error_that_is_stated(teacher, images) -> None:
     """Fewer batches than an epoch has, so that seeds show different images; the finite set makes them more alike."""
-    results = [by_aug(run(teacher, images, ["flip", "mixup"], batches=10, seed=seed)) for seed in range(20)]
+    results = [by_aug(run(teacher, images, ["flip", "mixup"], batches=10, seed=seed)) for seed in range(16)]
     for aug in ("flip", "mixup"):
         values = [result[aug]["t_stddev_rms"]["value"] for result in results]
         stated = np.sqrt(np.mean([result[aug]["t_stddev_rms"]["se"] ** 2 for result in results]))
@@ -195,28 +195,21 @@ def test_reference_protocol_has_as_many_blocks_as_draws(teacher, data) -> None:
         assert {metric["blocks"] for metric in row["metrics"].values()} == {8}
 
 
-LOOKS = [20, 30, 45, 67, 101, 151, 227, 341, 512, 768, 1000]
-
-
-@pytest.mark.parametrize("rel_se", [0.03, 0.02, 0.01])
+@pytest.mark.parametrize("rel_se", [0.06, 0.04])
 def test_stops_at_the_first_look_that_shows_the_wanted_error(rel_se: float, teacher, data) -> None:
-    """Looks at 20, 30, 45, ... batches; each augmentation on its own."""
-    augs = ["flip", "mixup", "cutmixpick"]
-    result = run(teacher, data, augs, metrics=["t_stddev"], batches=None, rel_se=rel_se)
-    found = {row["aug"]: row for row in result.scores}
+    """Looks at 20, 30, 45, ... batches (times 3/2, rounded down), at each augmentation on its own."""
+    augs, only = ["flip", "mixup", "cutmixpick"], ["t_stddev"]
+    result = run(teacher, data, augs, metrics=only, batches=None, rel_se=rel_se)
     assert result.config["rel_se_reached"] is True
     assert result.config["rel_se"] == rel_se
     assert result.config["batches"] == max(row["batches"] for row in result.scores)
-    fixed = {look: by_aug(run(teacher, data, augs, metrics=["t_stddev"], batches=look)) for look in LOOKS[:6]}
-    for aug in augs:
-        reached = {look: fixed[look][aug]["t_stddev"]["se"] <= rel_se * fixed[look][aug]["t_stddev"]["value"] for look in fixed}
-        expected = next((look for look in fixed if reached[look]), None)
-        if expected is None:
-            assert found[aug]["batches"] in LOOKS[6:]
-            assert found[aug]["metrics"]["t_stddev"]["se"] <= rel_se * found[aug]["metrics"]["t_stddev"]["value"]
-        else:
-            assert found[aug]["batches"] == expected
-            assert found[aug]["metrics"]["t_stddev"]["se"] == pytest.approx(fixed[expected][aug]["t_stddev"]["se"], rel=1e-4)
+    looks = [20, 30, 45, 67, 101, 151, 227]
+    fixed = {look: by_aug(run(teacher, data, augs, metrics=only, batches=look)) for look in looks}
+    for row in result.scores:
+        at = {look: fixed[look][row["aug"]]["t_stddev"] for look in looks}
+        assert row["batches"] == next(look for look in looks if at[look]["se"] <= rel_se * at[look]["value"])
+        for key in ("value", "se", "low", "high"):
+            assert row["metrics"]["t_stddev"][key] == pytest.approx(at[row["batches"]][key], rel=1e-4)
 
 
 def test_gives_up_at_the_largest_number_of_batches_and_says_so(teacher, data) -> None:
@@ -242,7 +235,8 @@ def test_paired_differences_have_smaller_errors_than_unpaired_ones(per: str, tea
         ours, theirs = (side["metrics"]["t_stddev"] for side in (row, best))
         assert row["difference"]["to"] == best["aug"]
         assert row["difference"]["value"] == pytest.approx(ours["value"] - theirs["value"], rel=1e-12)
-        assert 0 < row["difference"]["se"] < math.hypot(ours["se"], theirs["se"])
+        alike = ours["estimator"] == theirs["estimator"]  # means of units say little of images, and the reverse
+        assert 0 < row["difference"]["se"] < math.hypot(ours["se"], theirs["se"]) * (1 if alike else 1.05)
         assert row["tied_with_best"] == (row["difference"]["low"] <= 0 <= row["difference"]["high"])
 
 
@@ -251,7 +245,13 @@ def test_the_best_row_is_tied_with_itself_and_rows_are_ordered_by_direction(teac
         result = run(teacher, data, metrics=[metric], batches=5)
         values = [row["metrics"][metric]["value"] for row in result.scores]
         assert values == sorted(values, reverse=descending)
-        assert result.scores[0]["difference"] == {"to": result.scores[0]["aug"], "value": 0, "se": 0, "low": 0, "high": 0}
+        assert result.scores[0]["difference"] == {
+            "to": result.scores[0]["aug"],
+            "value": 0,
+            "se": 0,
+            "low": 0,
+            "high": 0,
+        }
         assert result.scores[0]["tied_with_best"] is True
 
 
@@ -347,8 +347,7 @@ def mark(images: Tensor) -> Tensor:
     return images
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("chunk", [8, 16, 4096])
+@pytest.mark.parametrize(("bad", "chunk"), [(math.nan, 8), (math.inf, 16), (-math.inf, 4096)])
 def test_nan_from_the_teacher_stops_with_the_batch_and_the_augmentation(bad: float, chunk: int, teacher, dim) -> None:
     where = 13
     index = next(itertools.islice(units(Protocol(batch=16), 500), where, None)).batches[0]
@@ -406,13 +405,21 @@ def test_over_epochs_batch_means_are_unbiased_and_the_published_draws_are_not(pa
     """Formula (B) in the whole pass: N = 400, draws of 80, 20 epochs, averaged over seeds."""
     target = 0.2 * 0.8 * 400 / 399 / 80
     default, reference = [], []
-    for seed in range(30):
-        options: dict[str, Any] = {"batches": 500, "base_aug": "identity", "seed": seed, "chunk": 8000, "metrics": ["t_stddev_rms"]}
+    for seed in range(16):
+        options: dict[str, Any] = {
+            "batches": 500,
+            "base_aug": "identity",
+            "seed": seed,
+            "chunk": 8000,
+            "metrics": ["t_stddev_rms"],
+        }
         for found, more in ((default, {"per": "batch"}), (reference, {"protocol": "reference"})):
-            found.append(by_aug(run(Label(), painted, "flip", **options, **more))["flip"]["t_stddev_rms"]["plugin"] ** 2)
+            found.append(
+                by_aug(run(Label(), painted, "flip", **options, **more))["flip"]["t_stddev_rms"]["plugin"] ** 2
+            )
     biased = oracle.finite_population(80 / 400, 100, 5)
     assert biased == pytest.approx(0.81, abs=0.01)
     for found, expected in ((default, 1), (reference, biased)):
         error = np.std(found, ddof=1) / math.sqrt(len(found)) / target
-        assert error < 0.02
+        assert error < 0.03
         assert np.mean(found) / target == pytest.approx(expected, abs=3 * error)

@@ -32,9 +32,7 @@ PER_EPOCH = 157  # batches of 64 in 10,000 images, the last one of 16
 def published(shared: Path) -> dict[str, dict[str, float]]:
     """Augmentation as we call it to what was printed for it."""
     with (shared / "reference" / "oracle" / "published_code_scores.csv").open() as file:
-        return {
-            SPECS[row.pop("aug")]: {key: float(text) for key, text in row.items()} for row in csv.DictReader(file)
-        }
+        return {SPECS[row.pop("aug")]: {key: float(text) for key, text in row.items()} for row in csv.DictReader(file)}
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,61 @@
+"""bfloat16 against float32 on real teachers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dametric import ImageSet, load_checkpoint, load_data, score
+
+AUGS = ["identity", "flip", "crop+flip", "cutout", "mixup", "cutmix"]
+PICKS = ["cutmixpick:by=teacher_entropy", "cutmixpick:by=dissimilarity"]
+MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
+
+
+@pytest.fixture(scope="module", params=["oracle/teacher_resnet20.pth", "teachers/resnet20_cifar100.pth"])
+def real(request, shared: Path, tmp_path_factory) -> tuple[torch.nn.Module, ImageSet]:
+    folder = shared / "reference"
+    data = load_data(folder / "oracle" / "images", "test", cache_dir=tmp_path_factory.mktemp("decoded"), quiet=True)
+    return load_checkpoint(folder / request.param).model, data
+
+
+def values(real, dtype: torch.dtype, device: str, augs: list[str], batches: int, **options: Any) -> dict[str, float]:
+    teacher, data = real
+    result = score(
+        teacher,
+        data,
+        augs,
+        metrics=["t_stddev"],
+        mean=MEAN,
+        std=STD,
+        batches=batches,
+        dtype=dtype,
+        device=device,
+        quiet=True,
+        **options,
+    )
+    return {row["aug"]: row["metrics"]["t_stddev"]["value"] for row in result.scores}
+
+
+def check(real, device: str, batches: int, per: str, augs: list[str]) -> None:
+    """T within 0.2 %, and 0.5 % where a pick may tip over."""
+    exact, short = (values(real, dtype, device, augs, batches, per=per) for dtype in (torch.float32, torch.bfloat16))
+    off = {aug: short[aug] / exact[aug] - 1 for aug in augs}
+    print(device, per, {aug: f"{100 * x:+.3f} %" for aug, x in off.items()})
+    assert all(x != 0 for x in off.values())
+    assert all(abs(x) < (0.005 if "pick" in aug else 0.002) for aug, x in off.items()), off
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_bfloat16_gives_what_float32_gives_for_every_augmentation(real, per: str) -> None:
+    check(real, "cpu", 20, per, AUGS + PICKS)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("per", ["sample", "batch"])
+def test_bfloat16_gives_what_float32_gives_on_cuda(real, per: str) -> None:
+    check(real, "cuda", 31, per, AUGS + PICKS)
