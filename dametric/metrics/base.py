@@ -28,6 +28,8 @@ class Design:
         Images of a unit.
     lag : int
         1 where a row also shows the next row's image (mixing), else 0.
+    controlled : bool
+        The variance of unit means takes its share due to the raw rows from their per-image components.
     raw_weight : float
         Weight ``w`` of the raw row in ``u = w r + (1 - w) a``.
     pooled : bool
@@ -38,6 +40,7 @@ class Design:
     images: int = 320
     unit: int = 64
     lag: int = 0
+    controlled: bool = False
     raw_weight: float = 0.5
     pooled: bool = False
 

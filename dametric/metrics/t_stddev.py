@@ -4,6 +4,11 @@ A draw is ``n`` images, the raw and augmented rows of which are averaged to one 
 score is the standard deviation of that vector over draws, averaged over classes. With ``u = w r + (1 - w) a`` the
 average of an image's two rows, its square is ``T_c^2 = Q_c / n``, where ``Q_c`` is the (long-run) variance of
 ``u_c``: rows need not be spent on draws at all.
+
+Where rows of a batch depend on each other (shared parameters, a pick) only batch means are replicates. Most of their
+variance is that of the raw rows, whose ``Q`` is known far better than a variance of few batch means can be: so the
+batch means are regressed on those of the raw rows, and with slope ``beta`` the variance is ``beta^2 Q_raw / b`` plus
+the variance of what the raw rows do not explain. This takes two to three times fewer batches for the same error.
 """
 
 from __future__ import annotations
@@ -32,6 +37,18 @@ def _means(mean: Tensor) -> Contribution:
     return {"mean": mean, "square": mean.square(), "count": torch.ones_like(mean[:, 0])}
 
 
+def _with_control(means: Contribution, raw: Tensor) -> Contribution:
+    mean, within = raw.mean(1), _components(raw, 0)
+    return {
+        **means,
+        "product": means["mean"] * mean,
+        "raw_mean": mean,
+        "raw_square": mean.square(),
+        "raw_within": within["square"],
+        "raw_dof": within["dof"],
+    }
+
+
 def observe(observation: Observation) -> Contribution:
     """Contributions of raw and augmented rows together."""
     raw, aug, design = observation.raw, observation.aug, observation.design
@@ -40,7 +57,8 @@ def observe(observation: Observation) -> Contribution:
     if design.estimator == "images":
         return _components(w * raw + (1 - w) * aug, design.lag)
     rows = w * raw.shape[1] + (1 - w) * aug.shape[1]  # a pick from a short batch may have more augmented rows
-    return _means((w * raw.sum(1) + (1 - w) * aug.sum(1)) / rows)
+    means = _means((w * raw.sum(1) + (1 - w) * aug.sum(1)) / rows)
+    return _with_control(means, raw) if design.controlled else means
 
 
 def observe_aug(observation: Observation) -> Contribution:
@@ -54,15 +72,28 @@ def centre(total: Contribution, design: Design) -> Contribution:
     """Sum of squares of an epoch's unit means about their own mean."""
     if design.estimator == "images":
         return total
-    count = total["count"]
-    square = total["square"] - total["mean"].square() / count.clamp(min=1)[..., None]
-    return {"square": square, "dof": (count - 1).clamp(min=0)}
+    count = total["count"].clamp(min=1)[..., None]
+    parts = {"square": total["square"] - total["mean"].square() / count, "dof": (total["count"] - 1).clamp(min=0)}
+    if "product" in total:
+        parts["product"] = total["product"] - total["mean"] * total["raw_mean"] / count
+        parts["raw_square"] = total["raw_square"] - total["raw_mean"].square() / count
+        parts |= {name: total[name] for name in ("raw_within", "raw_dof")}
+    return parts
 
 
 def variance(total: Contribution, design: Design) -> Tensor:
     """``T_c^2`` for every class: Tensor of shape (..., classes), squared probability."""
-    per_unit = ratio(total["square"], total["dof"][..., None])
-    return per_unit / design.images * (1 if design.estimator == "images" else design.unit)
+    dof = total["dof"][..., None]
+    if design.estimator == "images":
+        return ratio(total["square"], dof) / design.images
+    of_means = ratio(total["square"], dof)
+    if "product" in total:
+        slope = (total["product"] / total["raw_square"]).nan_to_num(
+            0, 0, 0
+        )  # a class that never varies explains nothing
+        known = ratio(total["raw_within"], total["raw_dof"][..., None]) / design.unit
+        of_means = slope.square() * known + (of_means - slope.square() * ratio(total["raw_square"], dof))
+    return of_means * design.unit / design.images
 
 
 def reduce(total: Contribution, design: Design) -> Tensor:

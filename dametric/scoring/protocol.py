@@ -68,6 +68,7 @@ class Protocol:
             images=self.draw * self.batch,
             unit=self.draw * self.batch if self.reference else self.batch,
             lag=int(augmentation.mixes),
+            controlled=not self.reference,
             raw_weight=self.raw_weight,
             pooled=self.reference,
         )
