@@ -42,6 +42,7 @@ class Plan:
     lag: int = 0
     w: float = 0.5
     pooled: bool = False
+    controlled: bool = False
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -58,12 +59,10 @@ def entropy(row: np.ndarray) -> float:
 
 def component(rows: np.ndarray, lag: int) -> np.ndarray:
     """``A_c``: squares about the unit's mean, and twice the products with the row whose image is shared."""
-    b, deviation = len(rows), rows - rows.mean(0)
-    total = np.zeros(rows.shape[1])
-    for i in range(b):
-        total += deviation[i] ** 2
-        if lag:
-            total += 2 * deviation[i] * deviation[(i + 1) % b]
+    deviation = rows - rows.mean(0)
+    total = (deviation**2).sum(0)
+    for i in range(len(rows) if lag else 0):
+        total += 2 * deviation[i] * deviation[(i + 1) % len(rows)]
     return total
 
 
@@ -91,12 +90,35 @@ def within_epochs(values: np.ndarray, epochs: Sequence[int]) -> np.ndarray:
     return square / dof if dof else np.full(values.shape[1:], np.nan)
 
 
-def t_squared(given: Sequence[Unit], plan: Plan, w: float | None = None) -> np.ndarray:
+def t_squared(given: Sequence[Unit], plan: Plan, *, augmented_only: bool = False) -> np.ndarray:
     """``T_c^2`` for every class."""
-    w = plan.w if w is None else w
+    w = 0.0 if augmented_only else plan.w
     if plan.estimator == "images":
         return long_run_variance([w * unit.raw + (1 - w) * unit.aug for unit in given], plan.lag) / plan.n
-    return within_epochs(unit_means(given, w), [unit.epoch for unit in given]) * plan.b / plan.n
+    means, epochs = unit_means(given, w), [unit.epoch for unit in given]
+    if plan.controlled and not augmented_only:
+        raw_means = np.array([unit.raw.mean(0) for unit in given])
+        raw = long_run_variance([unit.raw for unit in given], 0)
+        return regressed(means, raw_means, raw / plan.b, epochs) * plan.b / plan.n
+    return within_epochs(means, epochs) * plan.b / plan.n
+
+
+def regressed(means: np.ndarray, raw_means: np.ndarray, known: np.ndarray, epochs: Sequence[int]) -> np.ndarray:
+    """Variance of unit means: what the raw rows' means explain, at their known variance, and the rest as found.
+
+    The slope of every class is that of least squares with a constant of its own for each epoch.
+    """
+    found = np.empty(means.shape[1])
+    for c in range(means.shape[1]):
+        m, r = means[:, c].copy(), raw_means[:, c].copy()
+        for epoch in set(epochs):
+            here = np.array([e == epoch for e in epochs])
+            m[here] -= m[here].mean()
+            r[here] -= r[here].mean()
+        slope = float(np.linalg.lstsq(r[:, None], m, rcond=None)[0][0])
+        dof = len(m) - len(set(epochs))
+        found[c] = slope**2 * known[c] + ((m - slope * r) ** 2).sum() / dof if dof else np.nan
+    return found
 
 
 def t_squared_by_components(means: np.ndarray, q: np.ndarray, b: int, draw: int) -> np.ndarray:
@@ -132,10 +154,10 @@ def ce_cov(given: Sequence[Unit], plan: Plan) -> float:
 METRICS: dict[str, Callable[[Sequence[Unit], Plan], float]] = {
     "t_stddev": lambda given, plan: float(_root(t_squared(given, plan)).mean()),
     "t_stddev_rms": lambda given, plan: math.sqrt(max(t_squared(given, plan).mean(), 0)),
-    "t_stddev_aug": lambda given, plan: float(_root(t_squared(given, plan, 0.0)).mean()),
-    "t_entropy": lambda given, plan: float(np.mean([entropy(row) for row in _rows(given, plan)])),
-    "t_gini": lambda given, plan: float(np.mean([1 - sum(p * p for p in row) for row in _rows(given, plan)])),
-    "t_conf": lambda given, plan: float(np.mean([max(row) for row in _rows(given, plan)])),
+    "t_stddev_aug": lambda given, plan: float(_root(t_squared(given, plan, augmented_only=True)).mean()),
+    "t_entropy": lambda given, plan: float(stats.entropy(_rows(given, plan), axis=1).mean()),
+    "t_gini": lambda given, plan: float(np.mean(1 - (_rows(given, plan) ** 2).sum(1))),
+    "t_conf": lambda given, plan: float(_rows(given, plan).max(1).mean()),
     "ce_mean": lambda given, plan: float(_ce(given).mean()),
     "ce_std": lambda given, plan: float(_ce(given).std(ddof=1)),
     "ce_cov": ce_cov,

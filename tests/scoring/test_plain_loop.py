@@ -54,13 +54,15 @@ def both(teacher, student, data, spec: str, *, per: str, reference: bool, batche
     units = oracle.walk(data.images, *networks, augmentation, base, protocol, count)
     own = per == "sample" or spec == "identity"
     rolled = "pick" not in spec and "derangement" not in spec
+    images = own and rolled and not reference
     plan = oracle.Plan(
-        estimator="images" if own and rolled and not reference else "units",
+        estimator="images" if images else "units",
         n=B * G,
         b=B * G if reference else B,
         lag=int("mix" in spec),
         w=protocol.raw_weight,
         pooled=reference,
+        controlled=not images and not reference,
     )
     return result, units, plan
 
