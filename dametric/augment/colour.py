@@ -104,8 +104,9 @@ def _warp(images: Tensor, xx: Tensor, xy: Tensor, x0: Tensor, yx: Tensor, yy: Te
         [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x).expand(height, width)],
         -1,
     )
-    theta = torch.stack([torch.stack([xx, xy, x0], 1), torch.stack([yx, yy, y0], 1)], 2).float()
-    theta = theta / torch.tensor([width / 2, height / 2], dtype=torch.float32, device=images.device)
+    theta = torch.stack(
+        [torch.stack([xx, xy, x0], 1).float() / (width / 2), torch.stack([yx, yy, y0], 1).float() / (height / 2)], 2
+    )
     grid = place.reshape(1, -1, 3).expand(rows, -1, -1).bmm(theta).view(rows, height, width, 2)
     return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).round_().to(torch.uint8)
 

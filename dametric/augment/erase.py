@@ -42,5 +42,9 @@ class Cutout:
             raise UsageError(f"cutout: a fill of {len(self.fill)} channels does not fit images of {images.shape[1]}")
         top, left = draw["y"] - self.length // 2, draw["x"] - self.length // 2
         mask = box_mask(top, left, top + self.length, left + self.length, images.shape[-2], images.shape[-1])
-        fill = torch.tensor(self.fill, dtype=torch.float32, device=images.device).view(1, -1, 1, 1)
-        return Augmented(torch.where(mask, fill, images.float()))
+        # channel by channel, since copying a tensor of the fill to a GPU would wait for everything before it
+        fills = self.fill if len(self.fill) > 1 else self.fill * images.shape[1]
+        channels = [
+            channel.masked_fill(mask, fill) for channel, fill in zip(images.float().split(1, 1), fills, strict=True)
+        ]
+        return Augmented(torch.cat(channels, 1))

@@ -134,6 +134,11 @@ def sub_policies(policy: str) -> list[list[tuple[str, float, int]]]:
     return [[(row[i], int(row[i + 1]) / 10, int(row[i + 2])) for i in (0, 3)] for row in rows]
 
 
+def _send(values: Tensor, device: torch.device) -> Tensor:
+    """Copy to the device without waiting for it."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
 @dataclass(frozen=True)
 class AutoAugment:
     """One of 25 learned pairs of operations a row (Cubuk et al. 2019, arXiv 1805.09501).
@@ -183,7 +188,7 @@ class AutoAugment:
             for number, operation in enumerate(OPERATIONS.values()):
                 (rows,) = torch.nonzero(draw["operation"][:, stage] == number, as_tuple=True)
                 if len(rows):
-                    strength = draw["strength"][rows, stage].to(images.device, non_blocking=True)
-                    rows = rows.to(images.device, non_blocking=True)
+                    strength = _send(draw["strength"][rows, stage], images.device)
+                    rows = _send(rows, images.device)
                     result[rows] = operation.kernel(result[rows], strength)
         return Augmented(result)
