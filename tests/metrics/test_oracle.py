@@ -17,10 +17,23 @@ DESIGNS = [
     Design(estimator, images=48, unit=12, lag=lag, raw_weight=w, pooled=pooled)
     for estimator, lag, w, pooled in itertools.product(("images", "units"), (0, 1), (0.0, 0.3, 0.5), (False, True))
 ]
+DESIGNS += [Design("units", images=48, unit=12, lag=1, raw_weight=w, controlled=True) for w in (0.0, 0.3, 0.5)]
+KINDS = [
+    Design("images", images=48, unit=12),
+    *(Design("units", images=48, unit=12, controlled=c) for c in (False, True)),
+]
 
 
 def plan(design: Design) -> oracle.Plan:
-    return oracle.Plan(design.estimator, design.images, design.unit, design.lag, design.raw_weight, design.pooled)
+    return oracle.Plan(
+        design.estimator,
+        design.images,
+        design.unit,
+        design.lag,
+        design.raw_weight,
+        design.pooled,
+        design.controlled,
+    )
 
 
 def value(name: str, units: list[oracle.Unit], design: Design, observed) -> float:
@@ -98,10 +111,10 @@ def test_augmented_only_metrics_do_not_look_at_raw_rows(random_units, observed) 
                 assert torch.equal(values, metric.observe(bare)[key]), (name, key)
 
 
-@pytest.mark.parametrize("estimator", ["images", "units"])
+@pytest.mark.parametrize("design", KINDS, ids=str)
 @pytest.mark.parametrize("name", list(METRICS))
-def test_contributions_add(name: str, estimator: str, random_units, observed) -> None:
-    metric, design = METRICS[name], Design(estimator, images=48, unit=12, lag=1)
+def test_contributions_add(name: str, design: Design, random_units, observed) -> None:
+    metric = METRICS[name]
     units = random_units(10, 12, 4)
     together = metric.observe(observed(units, design))
     singly = [metric.observe(observed([unit], design)) for unit in units]
@@ -114,8 +127,7 @@ def test_contributions_add(name: str, estimator: str, random_units, observed) ->
 @pytest.mark.parametrize("name", list(METRICS))
 def test_leading_dimensions_are_kept_so_that_many_totals_reduce_at_once(name: str, random_units, observed) -> None:
     metric = METRICS[name]
-    for estimator in ("images", "units"):
-        design = Design(estimator, images=48, unit=12)
+    for design in KINDS:
         sums = [
             {key: v.sum(0) for key, v in metric.observe(observed(random_units(6, 12, 4, seed), design)).items()}
             for seed in range(3)
@@ -130,8 +142,7 @@ def test_leading_dimensions_are_kept_so_that_many_totals_reduce_at_once(name: st
 @pytest.mark.parametrize("name", list(METRICS))
 def test_nothing_to_divide_by_gives_nan_never_infinity(name: str, random_units, observed) -> None:
     metric = METRICS[name]
-    for estimator in ("images", "units"):
-        design = Design(estimator, images=48, unit=12)
+    for design in KINDS:
         contribution = metric.observe(observed(random_units(2, 12, 4), design))
         nothing = {key: torch.zeros_like(v[0]) for key, v in contribution.items()}
         total = nothing if metric.centre is None else metric.centre(nothing, design)
@@ -139,10 +150,11 @@ def test_nothing_to_divide_by_gives_nan_never_infinity(name: str, random_units, 
 
 
 def test_one_unit_has_no_variance_between_units(random_units, observed) -> None:
-    units, design = random_units(1, 12, 4), Design("units", images=48, unit=12)
-    for name in ("t_stddev", "t_stddev_rms", "t_stddev_aug", "ce_cov"):
-        assert np.isnan(value(name, units, design, observed))
-    assert value("t_entropy", units, design, observed) > 0
+    units = random_units(1, 12, 4)
+    for design in KINDS[1:]:
+        for name in ("t_stddev", "t_stddev_rms", "t_stddev_aug", "ce_cov"):
+            assert np.isnan(value(name, units, design, observed))
+        assert value("t_entropy", units, design, observed) > 0
 
 
 def test_draws_of_the_published_protocol_average_all_rows_alike_when_a_pick_kept_more(random_units) -> None:

@@ -271,6 +271,98 @@ def test_intervals_cover_the_known_truth_and_the_estimate_is_unbiased(case: str)
         assert abs(values.mean() - 1) < 0.01
 
 
+def shared(rng: np.random.Generator, batches: int, b: int, strength: float) -> tuple[Tensor, Tensor]:
+    """Dirichlet rows, and the same moved by a parameter that all rows of a batch share."""
+    raw = torch.tensor(rng.dirichlet(np.full(4, 0.5), (batches, b)))
+    along = torch.tensor([1.0, -1.0, 0.5, -0.5], dtype=torch.float64)
+    return raw, 0.8 * raw + strength * torch.tensor(rng.standard_normal((batches, 1, 1))) * along
+
+
+def shared_truth(strength: float, b: int, draw: int) -> np.ndarray:
+    """Formula (A): ``V / G + Q / n`` with u = 0.9 r + strength theta along / 2."""
+    q = 0.9**2 * (1 / 4) * (3 / 4) / (0.5 * 4 + 1)
+    v = (strength * np.array([1.0, -1.0, 0.5, -0.5]) / 2) ** 2
+    return v / draw + q / (draw * b)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.01, 0.05])
+@pytest.mark.parametrize("metric", [MEAN, RMS], ids=lambda metric: metric.name)
+def test_batch_means_cover_the_truth_with_and_without_control_by_the_raw_rows(metric, strength: float) -> None:
+    b, draw, batches, runs = 32, 5, 30, 100
+    rng = np.random.default_rng(6)
+    square = shared_truth(strength, b, draw)
+    truth = math.sqrt(square.mean()) if metric is RMS else float(np.sqrt(square).mean())
+    plain = Design("units", images=b * draw, unit=b)
+    controlled = replace(plain, controlled=True)
+    found: dict[bool, list[Estimate]] = {False: [], True: []}
+    for _ in range(runs):
+        raw, aug = shared(rng, batches, b, strength)
+        for design in (plain, controlled):
+            found[design.controlled].append(full(metric, raw, aug, design))
+    for estimates in found.values():
+        covered = np.mean([one.low <= truth <= one.high for one in estimates])
+        assert 0.88 <= covered <= 0.99
+        values = np.array([one.value for one in estimates]) / truth
+        assert values.mean() == pytest.approx(1, abs=3 * values.std() / math.sqrt(runs))
+    spread = {control: np.std([one.value for one in estimates]) for control, estimates in found.items()}
+    assert spread[True] < {0.0: 0.5, 0.01: 0.8, 0.05: 1.1}[strength] * spread[False]
+
+
+def test_control_by_the_raw_rows_agrees_with_plain_batch_means_where_images_are_picked() -> None:
+    """The 32 of 64 mixed rows that are least certain: no closed form, and nothing known of the rows of a batch."""
+    rng = np.random.default_rng(7)
+    raw = torch.tensor(rng.dirichlet(np.full(4, 0.5), (3000, 32)))
+    lam = torch.tensor(rng.random((3000, 64, 1)))
+    pool = lam * raw.repeat(1, 2, 1) + (1 - lam) * torch.cat([raw.roll(-1, 1), raw.roll(-3, 1)], 1)
+    kept = pool.square().sum(-1).topk(32, 1, largest=False).indices
+    picked = pool.gather(1, kept[..., None].expand(-1, -1, 4))
+    plain = Design("units", images=160, unit=32)
+    for metric in (MEAN, RMS):
+        without, controlled = (full(metric, raw, picked, replace(plain, controlled=c)) for c in (False, True))
+        assert controlled.se < 0.8 * without.se
+        assert controlled.value == pytest.approx(without.value, abs=3 * without.se)
+
+
+def test_identity_in_controlled_batch_means_is_the_images_own_variance() -> None:
+    """The raw rows explain all: what is left is their per-image estimate, to the last digit."""
+    rows = dirichlet(12, 16)
+    controlled = Design("units", images=80, unit=16, controlled=True)
+    for metric in (MEAN, RMS):
+        assert value(metric, rows, rows, controlled) == pytest.approx(
+            value(metric, rows, rows, Design("images", images=80)), rel=1e-12
+        )
+
+
+def test_classes_that_never_vary_explain_nothing_and_break_nothing() -> None:
+    raw, aug = dirichlet(10, 16, classes=3, seed=1), dirichlet(10, 16, classes=3, seed=2)
+    zero = torch.zeros(10, 16, 1, dtype=torch.float64)
+    design = Design("units", images=80, unit=16, controlled=True)
+    with_zero = value(RMS, torch.cat([raw, zero], 2), torch.cat([aug, zero], 2), design)
+    assert with_zero == pytest.approx(value(RMS, raw, aug, design) * math.sqrt(3 / 4), rel=1e-12)
+    moving = torch.cat([aug[..., :1] / 2, aug[..., :1] / 2, aug[..., 1:]], 2)  # a class only the augmentation reaches
+    still = torch.cat([zero, raw], 2)
+    alone = value(RMS, zero, moving[..., :1], replace(design, controlled=False)) ** 2
+    rest = value(RMS, raw, moving[..., 1:], design) ** 2
+    assert value(RMS, still, moving, design) ** 2 == pytest.approx((alone + 3 * rest) / 4, rel=1e-10)
+
+
+def test_controlled_batch_means_over_epochs_have_no_finite_population_bias() -> None:
+    size, b, epochs, repeats = 320, 32, 10, 300
+    rng = np.random.default_rng(9)
+    population = dirichlet(size, classes=3)
+    other = 0.5 * population + 0.5 * dirichlet(size, classes=3, seed=10)
+    target = float((0.5 * (population + other)).var(0).mean() / 320)
+    design = Design("units", images=320, unit=b, controlled=True)
+    number = [epoch for epoch in range(epochs) for _ in range(size // b)]
+    squares = []
+    for _ in range(repeats):
+        rows = epochs_of(rng, torch.cat([population, other], 1), epochs, b)
+        squares.append(value(RMS, rows[..., :3], rows[..., 3:], design, number) ** 2)
+    error = np.std(squares) / math.sqrt(repeats) / target
+    assert error < 0.01
+    assert np.mean(squares) / target == pytest.approx(1, abs=3 * error)
+
+
 def test_the_error_stated_is_the_error_made() -> None:
     rng = np.random.default_rng(8)
     found = []

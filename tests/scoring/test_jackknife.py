@@ -18,6 +18,8 @@ DESIGNS = {
     "images that mix": (Design("images", images=48, lag=1), 1),
     "units of one epoch": (Design("units", images=48, unit=12), 1),
     "units of several epochs": (Design("units", images=48, unit=12), 4),
+    "controlled units of one epoch": (Design("units", images=48, unit=12, controlled=True), 1),
+    "controlled units of several epochs": (Design("units", images=48, unit=12, controlled=True), 4),
     "pooled draws": (Design("units", images=12, unit=12, pooled=True), 1),
 }
 
@@ -42,7 +44,15 @@ def blocks(units: list[oracle.Unit], name: str, design: Design) -> Blocks:
 
 
 def value_of(name: str, design: Design):
-    plan = oracle.Plan(design.estimator, design.images, design.unit, design.lag, design.raw_weight, design.pooled)
+    plan = oracle.Plan(
+        design.estimator,
+        design.images,
+        design.unit,
+        design.lag,
+        design.raw_weight,
+        design.pooled,
+        design.controlled,
+    )
     return lambda units: oracle.METRICS[name](units, plan)
 
 

@@ -112,13 +112,14 @@ def test_images_are_the_replicates_only_where_rows_are_independent_enough(
 ) -> None:
     design = Protocol(per=per, batch=32, draw=4, raw_weight=0.3).design(parse(spec))
     assert (design.estimator, design.lag, design.images, design.unit) == (estimator, lag, 128, 32)
-    assert (design.raw_weight, design.pooled) == (0.3, False)
+    assert (design.raw_weight, design.pooled, design.controlled) == (0.3, False, True)
 
 
 @pytest.mark.parametrize("spec", ["identity", "flip", "cutmix", "cutmixpick"])
 def test_in_the_reference_protocol_the_replicate_is_always_the_draw(spec: str) -> None:
     design = Protocol(reference=True, per="batch").design(parse(spec, Images(partner="reference")))
     assert (design.estimator, design.images, design.unit, design.pooled) == ("units", 320, 320, True)
+    assert not design.controlled
 
 
 @pytest.mark.parametrize(
