@@ -58,4 +58,4 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
         refresh_per_second=4,
     ) as bar:
         task = bar.add_task(description, total=total, note="")
-        yield lambda steps=1, note="": bar.update(task, advance=steps, note=note)
+        yield lambda steps=1, note="": bar.update(task, advance=steps, **({"note": note} if note else {}))

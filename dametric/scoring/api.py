@@ -274,13 +274,11 @@ def _growing(total: int) -> Iterator[int]:
 
 
 def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, advance: Advance) -> bool:
-    before = 0
-    for done in engine.run(looks):
+    for _ in engine.run(looks, advance):
         if rel_se is not None:
             errors = {aug.name: _estimate(engine, aug, engine.metrics[0])[2].relative_se for aug in engine.active}
             engine.retired |= {name for name, error in errors.items() if error <= rel_se}
-        advance(done - before, note=f"{len(engine.active)} augmentations to go" if rel_se else "")
-        before = done
+        advance(0, note=f"{len(engine.active)} augmentations to go" if rel_se else "")
         if rel_se is not None and not engine.active:
             return True
     return rel_se is None

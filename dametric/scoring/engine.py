@@ -101,13 +101,15 @@ class Engine:
         """The augmentations that are still shown."""
         return [aug for aug in self.augs if aug.name not in self.retired]
 
-    def run(self, checkpoints: Iterator[int]) -> Iterator[int]:
+    def run(self, checkpoints: Iterator[int], tick: Callable[[int], None] = lambda units: None) -> Iterator[int]:
         """Walk over the data, and pause with the number of units done at every checkpoint.
 
         Parameters
         ----------
         checkpoints : iterator of int
             Increasing numbers of units; the walk ends with the last one.
+        tick : callable
+            Told how many units were just shown, for a progress bar.
 
         Yields
         ------
@@ -120,6 +122,7 @@ class Engine:
         for images, (group, pause) in zip(pixels, shown, strict=False):
             self._observe(group, images)
             self.done += len(group)
+            tick(len(group))
             if pause:
                 self._check_finite()
                 yield self.done

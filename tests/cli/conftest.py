@@ -53,7 +53,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def score(run: Run, teacher: Path) -> Run:
-    """``dametric score`` with the teacher, four batches of 32 under two augmentations unless other options are given."""
+    """``dametric score`` with the teacher, four batches of 32, two augmentations, unless other options are given."""
 
     def score(*arguments: object) -> Said:
         given = [str(argument) for argument in arguments]
