@@ -82,7 +82,7 @@ def test_reference_protocol_does_not_depend_on_the_forward_chunk(teacher, studen
     assert_same(*results, rel=2e-5)
 
 
-@pytest.mark.parametrize("rel_se", [0.06, 0.04])
+@pytest.mark.parametrize("rel_se", [0.04, 0.03])
 def test_stopping_point_does_not_depend_on_the_forward_chunk(rel_se: float, teacher, data) -> None:
     augs = ["flip", "mixup", "cutmixpick"]
     results = [run(teacher, data, augs, batches=None, rel_se=rel_se, chunk=chunk) for chunk in (16, 160, 4096)]
@@ -229,15 +229,18 @@ def test_augmentations_that_are_known_well_enough_are_shown_no_more(teacher, dat
 
 @pytest.mark.parametrize("per", ["sample", "batch"])
 def test_paired_differences_have_smaller_errors_than_unpaired_ones(per: str, teacher, data) -> None:
-    result = run(teacher, data, per=per)
-    best = result.scores[0]
-    for row in result.scores[1:]:
-        ours, theirs = (side["metrics"]["t_stddev"] for side in (row, best))
-        assert row["difference"]["to"] == best["aug"]
-        assert row["difference"]["value"] == pytest.approx(ours["value"] - theirs["value"], rel=1e-12)
-        alike = ours["estimator"] == theirs["estimator"]  # means of units say little of images, and the reverse
-        assert 0 < row["difference"]["se"] < math.hypot(ours["se"], theirs["se"]) * (1 if alike else 1.05)
-        assert row["tied_with_best"] == (row["difference"]["low"] <= 0 <= row["difference"]["high"])
+    """On the average of pairs and seeds; a single error of 40 batches is itself known to some 10 % only."""
+    ratios = []
+    for seed in range(3):
+        best, *others = run(teacher, data, per=per, batches=40, seed=seed, metrics=["t_stddev"]).scores
+        for row in others:
+            gap, ours, theirs = row["difference"], row["metrics"]["t_stddev"], best["metrics"]["t_stddev"]
+            assert gap["to"] == best["aug"]
+            assert gap["value"] == pytest.approx(ours["value"] - theirs["value"], rel=1e-12)
+            assert row["tied_with_best"] == (gap["low"] <= 0 <= gap["high"])
+            ratios.append(gap["se"] / math.hypot(ours["se"], theirs["se"]))
+    assert 0 < min(ratios) < max(ratios) < 1.2
+    assert np.mean(ratios) < {"sample": 0.9, "batch": 0.95}[per]
 
 
 def test_the_best_row_is_tied_with_itself_and_rows_are_ordered_by_direction(teacher, data) -> None:

@@ -92,8 +92,8 @@ def compare(result, units, plan, *, reference: bool) -> None:
 @pytest.mark.parametrize("per", ["sample", "batch"])
 @pytest.mark.parametrize("spec", AUGS)
 def test_scores_equal_the_plain_loop(spec: str, per: str, teacher, student, data) -> None:
-    """46 batches: one epoch and the beginning of the next."""
-    result, units, plan = both(teacher, student, data, spec, per=per, reference=False, batches=46)
+    """44 batches: one epoch and the beginning of the next."""
+    result, units, plan = both(teacher, student, data, spec, per=per, reference=False, batches=44)
     assert {unit.epoch for unit in units} == {0, 1}
     compare(result, units, plan, reference=False)
 
@@ -101,9 +101,9 @@ def test_scores_equal_the_plain_loop(spec: str, per: str, teacher, student, data
 @pytest.mark.parametrize("spec", AUGS)
 def test_reference_protocol_equals_the_plain_loop(spec: str, teacher, student, data) -> None:
     """Draws of five loader batches with the short last one, straddling the epoch's end; rows pooled."""
-    result, units, plan = both(teacher, student, data, spec, per="batch", reference=True, batches=60)
+    result, units, plan = both(teacher, student, data, spec, per="batch", reference=True, batches=45)
     sizes = [len(unit.raw) for unit in units]
-    assert sizes == [60] * 8 + [56] + [60] * 3
+    assert sizes == [60] * 8 + [56]
     if "pick" in spec:  # a short batch of 8 makes a pool of 16 or 24, of which a whole batch is kept
         assert len(units[8].aug) == 60
     compare(result, units, plan, reference=True)
