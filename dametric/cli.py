@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,23 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from dametric import __version__
+
+        print(f"dametric {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
 def _defaults(context: typer.Context, path: str | None) -> str | None:
     """Read defaults of the command's options from a YAML file; flags on the command line win."""
     if path is None or context.resilient_parsing:
@@ -32,7 +50,7 @@ def _defaults(context: typer.Context, path: str | None) -> str | None:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected lines of 'option: value', got {type(values).__name__}")
@@ -44,8 +62,11 @@ def _defaults(context: typer.Context, path: str | None) -> str | None:
         if str(key) not in known:
             raise unknown(f"option in {path}", str(key), known)
         option = known[str(key)]
-        many = option.multiple and not isinstance(value, list)
-        context.default_map[option.name or ""] = [value] if many else value
+        if option.multiple:
+            value = value if isinstance(value, list) else [value]
+        elif isinstance(value, list):  # --mean, --std
+            value = ",".join(str(item) for item in value)
+        context.default_map[option.name or ""] = value
     return path
 
 
@@ -262,20 +283,28 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a plus-minus sign shows a question mark
+    command = typer.main.get_command(app)
     try:
-        command = typer.main.get_command(app)
-        result = command.main(arguments or ["--help"], prog_name="dametric", standalone_mode=False)
+        # not command.main(), which has exits of its own for interrupts and closed pipes
+        with command.make_context("dametric", arguments or ["--help"]) as context:
+            command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as stop:
+        return stop.exit_code
     except UsageError as error:
         return _fail(str(error), 2)
     except _BadUsage as error:
-        return _fail(f"{error.format_message()} (see --help)", 2)  # type: ignore[attr-defined]
+        message: str = error.format_message()  # type: ignore[attr-defined]
+        return _fail(message if "Did you mean" in message else f"{message} (see --help)", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; what was written is whole", 130)
-    except BrokenPipeError:
-        # the reader has gone, for example `head`: nothing more can be said on stdout
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    return result if isinstance(result, int) else 0
+    except OSError as error:
+        # nothing more can be said on stdout: its reader has gone, for example `head`, or its disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails once more when it flushes at its end
+        return 0 if isinstance(error, BrokenPipeError) else _fail(f"cannot write: {error.strerror or error}", 2)
+    return 0
 
 
 def _fail(message: str, code: int) -> int:

@@ -123,10 +123,20 @@ class Scores:
         missing = [key for key in ("scores", "config", "versions") if key not in document]
         if missing:
             raise UsageError(f"{path} is not a whole score file: '{missing[0]}' is missing")
-        return cls(document["scores"], document["config"], document["versions"])
+        return cls([_with_nan(score) for score in document["scores"]], document["config"], document["versions"])
 
     def _repr_html_(self) -> str:
         return self.table.to_html(index=False)
+
+
+def _with_nan(score: dict[str, Any]) -> dict[str, Any]:
+    """A score as it was before it was written: NaN where the file has null."""
+
+    def numbers(part: dict[str, Any]) -> dict[str, Any]:
+        return {key: math.nan if value is None else value for key, value in part.items()}
+
+    metrics = {name: numbers(metric) for name, metric in score["metrics"].items()}
+    return {**score, "metrics": metrics, "difference": numbers(score["difference"])}
 
 
 def _finite(value: Any) -> Any:

@@ -15,6 +15,7 @@ from torch import Tensor
 from dametric.augment.base import Augmented, Draw
 from dametric.augment.keys import Keys
 from dametric.errors import UsageError
+from dametric.importing import one_line
 
 
 @contextmanager
@@ -77,7 +78,10 @@ class External:
         return Augmented(torch.cat(parts))
 
     def _call(self, images: Tensor) -> Tensor:
-        result = self.function(images)
+        try:
+            result = self.function(images)
+        except Exception as error:
+            raise UsageError(f"augmentation {self.name} failed: {one_line(error)}") from error
         if not isinstance(result, Tensor) or result.shape != images.shape:
             got = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
             raise UsageError(f"augmentation {self.name}: expected images of shape {tuple(images.shape)}, got {got}")

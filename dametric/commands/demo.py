@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dametric.commands.inputs import DataOptions, say
+from dametric.commands.inputs import DataOptions, check_writable, say
 from dametric.commands.score import ScoreOptions
 from dametric.commands.score import run as score
 from dametric.data import ImageSet
@@ -20,6 +20,8 @@ TEACHER_EPOCHS, STUDENT_EPOCHS = 20, 4
 
 def run(folder: Path, seed: int, quiet: bool) -> None:
     """Train a teacher and a half-trained student, score the paper's nine, leave JSON and a picture in ``folder``."""
+    for name in ("teacher.pth", "student.pth", "scores.json", "scores.png"):
+        check_writable(folder / name)
     data = DataOptions("digits", quiet=quiet)
     images = data.load("train")
     _train(folder / "teacher.pth", TEACHER, TEACHER_EPOCHS, images, seed, quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,29 @@ class DataOptions:
         """With what the checkpoint says about its data, where the user said nothing."""
         size = self.image_size if self.source else self.image_size or checkpoint.image_size
         return replace(self, source=self.source or checkpoint.data, image_size=size)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written when the work is done.
+
+    Raises
+    ------
+    UsageError
+        If it is a folder, or its folder does not exist and cannot be made, or may not be written to.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give the name of a file")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise UsageError(f"cannot write {path}: {parent} is not a folder")
+    writable = os.access(parent, os.W_OK | os.X_OK)
+    if parent != path.absolute().parent and writable:  # such as /proc, which is no place for new folders
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    if not writable:
+        raise UsageError(f"cannot write into {parent}: choose another folder, or change its permissions")
 
 
 def say(line: str, quiet: bool = False) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,15 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from dametric.commands.inputs import DataOptions, check_classes, describe, read_checkpoint, report_accuracy, say
+from dametric.commands.inputs import (
+    DataOptions,
+    check_classes,
+    check_writable,
+    describe,
+    read_checkpoint,
+    report_accuracy,
+    say,
+)
 from dametric.errors import UsageError
 from dametric.files import write_atomic
 from dametric.models import preferred_dtype
@@ -50,7 +57,9 @@ class ScoreOptions:
 def run(options: ScoreOptions) -> Scores:
     """Score, print the table or the JSON document, write files."""
     _check_outputs(options)
-    check_request(list(options.augs), (options.passed_on or {}).get("metrics"), options.student is not None)
+    asked = options.passed_on or {}
+    student_given = options.student is not None
+    check_request(options.augs, asked.get("metrics"), student_given, asked.get("per"), asked.get("base_aug"))
     device = _device(options.device)
     dtype = _dtype(options.dtype, device)
     quiet = options.data.quiet
@@ -114,76 +123,85 @@ def _dtype(name: str | None, device: torch.device) -> torch.dtype:
 def _check_outputs(options: ScoreOptions) -> None:
     """Refuse before the work what would fail after it."""
     for path in (options.output, options.picture):
-        if path is not None and Path(path).is_dir():
-            raise UsageError(f"{path} is a folder: give the name of a file")
-        parent = None if path is None else Path(path).absolute().parent
-        if parent is not None and parent.exists() and not _writable(parent):
-            raise UsageError(f"cannot write into {parent}: choose another folder, or change its permissions")
-    if options.picture is not None and Path(options.picture).suffix[1:] not in PICTURES:
+        if path is not None:
+            check_writable(Path(path))
+    if options.picture is not None and _kind(options.picture) not in PICTURES:
         raise UsageError(f"--picture {options.picture}: the ending says the kind, one of .{', .'.join(PICTURES)}")
 
 
-def _writable(folder: Path) -> bool:
-    return os.access(folder, os.W_OK | os.X_OK)
+def _kind(path: str) -> str:
+    return Path(path).suffix[1:].lower()
 
 
 def _deliver(result: Scores, options: ScoreOptions) -> None:
+    if options.json:
+        print(result.to_json())
+    else:
+        print_table(result, (options.passed_on or {}).get("metrics"))
     if options.output is not None:
         result.write(options.output)
     if options.picture is not None:
         from dametric.report.figures import render, score_figure
 
-        write_atomic(options.picture, render(score_figure(result), Path(options.picture).suffix[1:]))
-    if options.json:
-        sys.stdout.write(result.to_json() + "\n")
-    else:
-        print_table(result)
+        write_atomic(options.picture, render(score_figure(result), _kind(options.picture)))
 
 
-def print_table(result: Scores) -> None:
-    """The table on stdout: value ± standard error, best first."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
+    """The table on stdout: value ± standard error, best first; all metrics that were asked for, or the main ones."""
     first, *others = result.metrics
+    shown = [name for name in others if asked or name in ("t_entropy", "ce_mean", "ce_cov")]
+    rows = result.scores
+    table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("augmentation", no_wrap=True)
-    table.add_column(first, justify="right", no_wrap=True)
-    table.add_column("behind the best", justify="right", no_wrap=True)
+    for name in (first, "behind the best"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    shown = [name for name in others if name in ("t_entropy", "ce_mean", "ce_cov")]
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
-    for place, row in enumerate(result.scores):
+    columns = {name: aligned([row["metrics"][name] for row in rows]) for name in (first, *shown)}
+    gaps = ["", *aligned([row["difference"] for row in rows[1:]])]
+    for place, row in enumerate(rows):
         mark = "best" if place == 0 else "= best" if row["tied_with_best"] else ""
-        gap = row["difference"]
-        table.add_row(
-            row["aug"],
-            with_error(row["metrics"][first]["value"], row["metrics"][first]["se"]),
-            "" if place == 0 else with_error(gap["value"], gap["se"]),
-            mark,
-            *(with_error(row["metrics"][name]["value"], row["metrics"][name]["se"]) for name in shown),
-        )
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(table)
+        table.add_row(row["aug"], columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
+    console = Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True)
+    console.print(table, soft_wrap=False)
+    for line in _footer(result):
+        console.print(line)
+
+
+def _footer(result: Scores) -> list[str]:
     config = result.config
-    console.print(
-        f"up to {config['batches']} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), "
-        f"parameters per {config['per']}, stated for n = {config['n']} images, {config['dtype']}, "
-        f"seed {config['seed']}, {config['seconds']:.1f} s. "
-        "value ± standard error; '= best': not told apart from the best at 95 %.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    counts = sorted({row["batches"] for row in result.scores})
+    many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    lines = [
+        f"{many} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters per "
+        f"{config['per']}, stated for n = {config['n']} images; {config['dtype']}, seed {config['seed']}, "
+        f"{config['seconds']:.1f} s",
+        "value ± standard error; '= best': not told apart from the best at 95 %",
+    ]
     if not config["rel_se_reached"]:
-        console.print(
-            f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: raise --max-batches.",
-            soft_wrap=True,
-        )
+        lines.append(f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: raise --max-batches.")
+    if any(math.isnan(row["metrics"][name]["se"]) for row in result.scores for name in result.metrics):
+        lines.append("nan: so few batches do not tell; raise --batches.")
+    return lines
 
 
-def with_error(value: float, se: float) -> str:
+def aligned(numbers: Sequence[dict[str, float]]) -> list[str]:
+    """A column of values with standard errors, all to the second digit of the smallest error."""
+    errors = [number["se"] for number in numbers if math.isfinite(number["se"]) and number["se"] > 0]
+    digits = _digits(min(errors)) if errors else None
+    return [with_error(number["value"], number["se"], digits) for number in numbers]
+
+
+def with_error(value: float, se: float, digits: int | None = None) -> str:
     """A number with its standard error, both to the error's second digit: "0.01372 ± 0.00011"."""
     if not math.isfinite(value):
         return "nan"
     if not math.isfinite(se) or se <= 0:
         return f"{value:.6g}"
-    digits = min(max(0, 1 - math.floor(math.log10(se))), 12)
+    digits = _digits(se) if digits is None else digits
     return f"{value:.{digits}f} ± {se:.{digits}f}"
+
+
+def _digits(se: float) -> int:
+    return min(max(0, 1 - math.floor(math.log10(se))), 12)

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dametric.augment import Images, Keys, parse
+from dametric.augment import PAPER, Images, Keys, parse
 from dametric.augment.keys import Per
-from dametric.commands.inputs import DataOptions, say
+from dametric.commands.inputs import DataOptions, check_writable, say
 from dametric.errors import UsageError
 from dametric.files import write_atomic
 from dametric.report.figures import grid_figure, render
@@ -25,7 +25,8 @@ def run(
 
     Picks are shown as the pool they choose from, since choosing needs a teacher.
     """
-    kind = Path(output).suffix[1:]
+    kind = Path(output).suffix[1:].lower()
+    check_writable(Path(output))
     if kind not in ("png", "svg", "pdf"):
         raise UsageError(f"-o {output}: the ending says the kind, one of .png, .svg, .pdf")
     if not 1 <= images <= 64:
@@ -38,7 +39,7 @@ def run(
     keys = Keys(seed, 1, len(index), per=per)
     view = parse(base_aug, of)(pixels, Keys(seed, 1, len(index)).sub("base")).images
     rows = [("raw", _arrays(view))]
-    for spec in augs:
+    for spec in (name for asked in augs for name in (PAPER if asked == "paper" else (asked,))):
         rows.append((spec, _arrays(parse(spec, of)(view, keys).images[: len(index)])))
     figure = grid_figure(rows, f"{data.name}: raw ({base_aug}) and augmented, parameters per {per}, seed {seed}")
     path = write_atomic(output, render(figure, kind))

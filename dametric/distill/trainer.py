@@ -73,7 +73,9 @@ def train(model: nn.Module, data: ImageSet, options: TrainOptions, device: torch
     optimizer = torch.optim.SGD(
         model.parameters(), options.lr, options.momentum, weight_decay=options.weight_decay, nesterov=True
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=steps * options.epochs)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, options.lr, total_steps=steps * options.epochs, cycle_momentum=False
+    )
 
     for epoch in range(options.epochs):
         generator = torch.Generator().manual_seed(options.seed * 1_000_003 + epoch)

@@ -39,7 +39,7 @@ def score_chart(scores: Scores, axes: Axes, metric: str | None = None) -> Axes:
         colour, marker = (BEST, "D") if place == 0 else (TIED, "o") if score["tied_with_best"] else (OTHER, "s")
         error = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
         axes.errorbar(found["value"], place, xerr=error, fmt=marker, color=colour, markersize=5, capsize=3)
-    axes.set_yticks(range(len(scores.scores)), [score["aug"] for score in scores.scores])
+    axes.set_yticks(range(len(scores.scores)), [score["aug"] for score in scores.scores], parse_math=False)
     axes.invert_yaxis()
     direction = scores.scores[0]["metrics"][metric]["direction"]
     better = {"lower": " (lower is better)", "higher": " (higher is better)", "open": ""}[direction]

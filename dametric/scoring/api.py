@@ -135,7 +135,7 @@ def score(
     plan = Protocol(
         reference, per or ("batch" if reference else "sample"), batch_size, draw_batches, raw_weight, temperature, seed
     )
-    mean, std = tuple(mean or data.mean), tuple(std or data.std)
+    mean, std = _normalisation(mean or data.mean, std or data.std, data.channels)
     of = Images(data.image_size, mean, "reference" if reference else "roll")
     chosen = _augmentations(augs, of, student is not None)
     measured = _metrics(metrics, student is not None)
@@ -194,7 +194,13 @@ def score(
     return Scores(_rank(engine), config, machine(device))
 
 
-def check_request(augs: Sequence[AugSpec], metrics: Sequence[str] | None, student: bool) -> None:
+def check_request(
+    augs: Sequence[AugSpec],
+    metrics: Sequence[str] | None,
+    student: bool,
+    per: str | None = None,
+    base_aug: str | None = None,
+) -> None:
     """Refuse unknown names, impossible parameters and what needs a student, before any work is done.
 
     Raises
@@ -204,6 +210,10 @@ def check_request(augs: Sequence[AugSpec], metrics: Sequence[str] | None, studen
     """
     _augmentations(augs, Images(), student)
     _metrics(metrics, student)
+    if per not in (None, "sample", "batch"):
+        raise unknown("value of --per", str(per), ("sample", "batch"))
+    if base_aug is not None:
+        parse(base_aug, Images())
 
 
 def _image_set(data: Data) -> ImageSet:
@@ -211,6 +221,17 @@ def _image_set(data: Data) -> ImageSet:
         return data
     images, labels = data if isinstance(data, tuple) else (data, None)
     return ImageSet.from_tensors(images, labels)
+
+
+def _normalisation(
+    mean: Sequence[float], std: Sequence[float], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels or not all(math.isfinite(value) for value in values):
+            raise UsageError(f"--{name} takes one finite number for each of {channels} channels, not {list(values)}")
+    if min(std) <= 0:
+        raise UsageError(f"--std takes positive numbers, not {list(std)}")
+    return tuple(mean), tuple(std)
 
 
 def _augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) -> list[Augmentation]:
@@ -315,7 +336,7 @@ def _row(
         "aug": aug.name,
         "metrics": values,
         "difference": {"to": best.name, **dict(zip(("value", "se", "low", "high"), gap, strict=True))},
-        "tied_with_best": not (gap[2] > 0 or gap[3] < 0),
+        "tied_with_best": gap[2] <= 0 <= gap[3],  # not where the error is not known
         "parameters": [
             {"operation": type(op).__name__, **({} if not is_dataclass(op) else _plain(asdict(op)))}
             for op in aug.operations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -52,8 +53,8 @@ class Protocol:
                 raise UsageError(f"{name} must be at least {least}, not {value}")
         if not 0 <= self.raw_weight < 1:
             raise UsageError(f"raw weight must be from 0 up to, not including, 1, not {self.raw_weight}")
-        if not self.temperature > 0:
-            raise UsageError(f"temperature must be positive, not {self.temperature}")
+        if not 0 < self.temperature < math.inf:
+            raise UsageError(f"temperature must be positive and finite, not {self.temperature}")
         if self.per not in ("sample", "batch"):
             raise UsageError(f"--per is sample or batch, not {self.per}")
         if self.reference and self.raw_weight != 0.5:
