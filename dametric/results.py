@@ -135,8 +135,8 @@ def _with_nan(score: dict[str, Any]) -> dict[str, Any]:
     def numbers(part: dict[str, Any]) -> dict[str, Any]:
         return {key: math.nan if value is None else value for key, value in part.items()}
 
-    metrics = {name: numbers(metric) for name, metric in score["metrics"].items()}
-    return {**score, "metrics": metrics, "difference": numbers(score["difference"])}
+    metrics = {name: numbers(metric) for name, metric in score.get("metrics", {}).items()}
+    return {**score, "metrics": metrics, "difference": numbers(score.get("difference", {}))}
 
 
 def _finite(value: Any) -> Any:

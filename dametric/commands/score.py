@@ -24,6 +24,7 @@ from dametric.commands.inputs import (
 )
 from dametric.errors import UsageError
 from dametric.files import write_atomic
+from dametric.importing import one_line
 from dametric.models import preferred_dtype
 from dametric.results import Scores
 from dametric.scoring import check_request, score
@@ -56,6 +57,17 @@ class ScoreOptions:
 
 def run(options: ScoreOptions) -> Scores:
     """Score, print the table or the JSON document, write files."""
+    try:
+        result = _score(options)
+    except RuntimeError as error:  # torch's, from inside the teacher or the student
+        raise UsageError(
+            f"a network failed on these images, do they have the size and channels it takes? {one_line(error)}"
+        ) from error
+    _deliver(result, options)
+    return result
+
+
+def _score(options: ScoreOptions) -> Scores:
     _check_outputs(options)
     asked = options.passed_on or {}
     student_given = options.student is not None
@@ -82,7 +94,7 @@ def run(options: ScoreOptions) -> Scores:
         provenance["student"] = describe(student, options.student)
     elif "paper" in options.augs:
         say("cutmixpick:by=student_entropy is left out: it asks a student, give one with --student", quiet)
-    result = score(
+    return score(
         teacher.model,
         data,
         list(options.augs),
@@ -95,8 +107,6 @@ def run(options: ScoreOptions) -> Scores:
         provenance=provenance,
         **(options.passed_on or {}),
     )
-    _deliver(result, options)
-    return result
 
 
 def _device(name: str | None) -> torch.device:

@@ -32,6 +32,13 @@ def observe_pairs(observation: Observation) -> Contribution:
     }
 
 
+def centre_pairs(total: Contribution, design: Design) -> Contribution:
+    """Sum of squares of an epoch's unit means about their own mean; everything else adds as it is."""
+    square = total["mean_square"] - total["mean"].square() / total["count"].clamp(min=1)
+    between = {"between": square, "between_dof": (total["count"] - 1).clamp(min=0), "count": total["count"]}
+    return {**{name: total[name] for name in ("sum", "square", "rows", "raw", "product")}, **between}
+
+
 def _variance(total: Contribution) -> Tensor:
     rows = total["rows"]
     return ratio(total["square"] - ratio(total["sum"].square(), rows), rows - 1)
@@ -58,7 +65,7 @@ def reduce_cov(total: Contribution, design: Design) -> Tensor:
     covariance = ratio(total["product"] - ratio(total["raw"] * total["sum"], rows), rows - 1)
     if design.estimator == "images":
         return covariance
-    of_means = ratio(total["mean_square"] - ratio(total["mean"].square(), count), count - 1)
+    of_means = ratio(total["between"], total["between_dof"])
     return covariance + (ratio(rows, count) * of_means - _variance(total)) / 2
 
 
@@ -89,4 +96,5 @@ CE_COV = Metric(
     "covariance of the cross-entropies of an image and its augmentation (Proposition 3.1)",
     "Wang et al. 2022, arXiv 2012.02909",
     needs=frozenset({"raw", "student"}),
+    centre=centre_pairs,
 )

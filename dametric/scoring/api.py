@@ -6,7 +6,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -131,6 +131,10 @@ def score(
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here: use --device cpu")
     dtype = dtype or preferred_dtype(device)
+    if protocol not in ("default", "reference"):
+        raise unknown("protocol", protocol, ("default", "reference"))
+    if chunk is not None and chunk < 1:
+        raise UsageError(f"--chunk is a number of rows from 1 up, not {chunk}")
     reference = protocol == "reference"
     plan = Protocol(
         reference, per or ("batch" if reference else "sample"), batch_size, draw_batches, raw_weight, temperature, seed
@@ -154,7 +158,7 @@ def score(
         augs=chosen,
         metrics=measured,
         protocol=plan,
-        base=parse(base_aug, of),
+        base=_base(base_aug, of),
         device=device,
     )
     if engine.needs_student and student is None:
@@ -213,7 +217,7 @@ def check_request(
     if per not in (None, "sample", "batch"):
         raise unknown("value of --per", str(per), ("sample", "batch"))
     if base_aug is not None:
-        parse(base_aug, Images())
+        _base(base_aug, Images())
 
 
 def _image_set(data: Data) -> ImageSet:
@@ -221,6 +225,13 @@ def _image_set(data: Data) -> ImageSet:
         return data
     images, labels = data if isinstance(data, tuple) else (data, None)
     return ImageSet.from_tensors(images, labels)
+
+
+def _base(spec: str, of: Images) -> Augmentation:
+    base = parse(spec, of)
+    if base.mixes:
+        raise UsageError(f"--base-aug {spec}: the loader's own augmentation cannot mix images")
+    return base
 
 
 def _normalisation(
@@ -245,7 +256,10 @@ def _augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool)
             found = [parse(spec, of)]
             if found[0].pick in NEEDS_STUDENT and not student:
                 raise UsageError(f"{found[0].name} asks the student which images to pick: give one with --student")
-        chosen |= {aug.name: aug for aug in found}
+        for aug in found:
+            if chosen.get(aug.name, aug) != aug:  # two functions of one name, for example two lambdas
+                aug = replace(aug, name=f"{aug.name}#{len(chosen) + 1}")
+            chosen[aug.name] = aug
     if not chosen:
         raise UsageError(
             "no augmentation to score: give at least one, for example cutmix, or paper for the paper's nine"
@@ -280,7 +294,9 @@ def _walk(engine: Engine, batches: int | None, rel_se: float, max_batches: int |
     else:
         if not 0 < rel_se < 1:
             raise UsageError(f"--rel-se is a fraction between 0 and 1, for example 0.01, not {rel_se}")
-        total = max(max_batches or _MAX_BATCHES, _FIRST_CHECK)
+        total = _MAX_BATCHES if max_batches is None else max_batches
+        if total < _FIRST_CHECK:
+            raise UsageError(f"--max-batches is at least {_FIRST_CHECK}, not {total}: fewer do not tell when to stop")
         looks = _growing(total)
     with progress("scoring", total, quiet=quiet) as advance:
         return _until_precise(engine, looks, None if fixed is not None else rel_se, advance)

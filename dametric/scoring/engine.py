@@ -84,7 +84,8 @@ class Engine:
     rows: dict[str, int] = field(default_factory=dict)
     done: int = 0
     retired: set[str] = field(default_factory=set)
-    _finite: list[tuple[str, int, Tensor]] = field(default_factory=list)
+    _classes: int = 0
+    _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         needs = set().union(*(metric.needs for metric in self.metrics))
@@ -152,13 +153,28 @@ class Engine:
             raws.append(raw)
             for aug in augs:
                 parts[aug.name].append(self._rows(aug, view, raw, keys, segment))
+        alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
+        epoch, new = torch.tensor([0 if alone else unit.epoch for unit in group]), {}
         for aug in augs:
             observation = self._observation(aug, len(group), raws, parts[aug.name])
             self.rows[aug.name] = self.rows.get(aug.name, 0) + observation.aug.shape[:2].numel()
-            self._push(aug, observation, torch.tensor([unit.epoch for unit in group]))
-        if any(len(blocks.epoch) > 2 * MAX_BLOCKS for blocks in self.blocks.values()):
-            # all together, retired ones too: equally numbered blocks go on holding the same images
-            self.blocks = {key: blocks.merged() for key, blocks in self.blocks.items()}
+            for observe in dict.fromkeys(metric.observe for metric in self.metrics):
+                new[aug.name, observe] = Blocks(observe(observation), torch.ones_like(epoch), epoch)
+        self._push(new, len(group))
+
+    def _push(self, new: dict[tuple[str, Observe], Blocks], count: int) -> None:
+        """Append blocks of one unit; when there are too many, merge all, always at the same number of units."""
+        start = 0
+        while start < count:
+            held = max((len(self.blocks[key].epoch) for key in new if key in self.blocks), default=0)
+            stop = min(count, start + 2 * MAX_BLOCKS - held)
+            for key, blocks in new.items():
+                part = blocks.part(start, stop)
+                self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
+            if held + stop - start == 2 * MAX_BLOCKS:
+                # retired augmentations too: equally numbered blocks go on holding the same images
+                self.blocks = {key: blocks.merged() for key, blocks in self.blocks.items()}
+            start = stop
 
     def _rows(
         self, aug: Augmentation, view: Tensor, raw: Rows | None, keys: Keys, segment: Segment
@@ -175,12 +191,12 @@ class Engine:
         teacher = self._teacher(kept, aug.name, segment) if judged.teacher is None else judged.teacher[chosen]
         student = None if judged.student_log is None else judged.student_log[chosen]
         if student is None and self._metric_student:
-            student = self._student_log(kept)
+            student = self._student_log(kept, aug.name, segment)
         return Rows(teacher, student), None if raw is None else raw.take(chosen % len(view))
 
     def _judge(self, by: str, pool: Tensor, raw: Rows | None, what: str, segment: Segment) -> Judged:
         """Rank a pool by a criterion, asking only those networks that it needs."""
-        student_log = self._student_log(pool) if by in NEEDS_STUDENT else None
+        student_log = self._student_log(pool, what, segment) if by in NEEDS_STUDENT else None
         if by == "student_entropy":
             assert student_log is not None
             return Judged(entropy(student_log.exp()), None, student_log)
@@ -195,19 +211,31 @@ class Engine:
         return Judged(-(teacher * student_log).sum(-1) - entropy(teacher), teacher, student_log)
 
     def _ask(self, images: Tensor, what: str, segment: Segment, student: bool) -> Rows:
-        return Rows(self._teacher(images, what, segment), self._student_log(images) if student else None)
+        return Rows(self._teacher(images, what, segment), self._student_log(images, what, segment) if student else None)
 
     def _teacher(self, images: Tensor, what: str, segment: Segment) -> Tensor:
         """Probabilities of the teacher; what is not finite is noted for the next checkpoint."""
         logits = self.teacher(images) / self.protocol.temperature
-        rows = min(len(images) // segment.batches, segment.size)  # of a batch; a pool holds it run after run
-        finite = logits.isfinite().all(1).view(-1, segment.batches, rows)
-        self._finite.append((what, segment.first, finite.all(2).all(0)))
+        self._note_finite("teacher", logits, what, segment)
         return logits.softmax(-1)
 
-    def _student_log(self, images: Tensor) -> Tensor:
+    def _student_log(self, images: Tensor, what: str, segment: Segment) -> Tensor:
         assert self.student is not None
-        return (self.student(images) / self.protocol.temperature).log_softmax(-1)
+        logits = self.student(images) / self.protocol.temperature
+        self._note_finite("student", logits, what, segment)
+        return logits.log_softmax(-1)
+
+    def _note_finite(self, who: str, logits: Tensor, what: str, segment: Segment) -> None:
+        """Keep a flag for each batch on the device, to be read at the next checkpoint."""
+        self._classes = self._classes or logits.shape[1]
+        if logits.shape[1] != self._classes:
+            raise UsageError(f"teacher and student have {self._classes} and {logits.shape[1]} classes: they must agree")
+        finite = logits.isfinite().all(1)
+        if len(finite) % (segment.batches * segment.size) == 0:  # batch after batch, a pool run after run
+            finite = finite.view(-1, segment.batches, segment.size).all(2).all(0)
+        else:  # picked rows, more of them than a short batch has
+            finite = finite.view(segment.batches, -1).all(1)
+        self._finite.append((who, what, segment.first, finite))
 
     def _observation(
         self, aug: Augmentation, count: int, raws: list[Rows | None], parts: list[tuple[Rows, Rows | None]]
@@ -226,19 +254,13 @@ class Engine:
             raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw in parts]),
         )
 
-    def _push(self, aug: Augmentation, observation: Observation, epoch: Tensor) -> None:
-        for observe in dict.fromkeys(metric.observe for metric in self.metrics):
-            new = Blocks(observe(observation), torch.ones(len(epoch), dtype=torch.int64), epoch)
-            key = (aug.name, observe)
-            self.blocks[key] = self.blocks[key] + new if key in self.blocks else new
-
     def _check_finite(self) -> None:
         """Read the flags of all forwards since the last checkpoint, in one transfer."""
-        for what, first, flags in self._finite:
+        for who, what, first, flags in self._finite:
             bad = torch.nonzero(~flags).flatten()
             if len(bad):
                 raise UsageError(
-                    f"the teacher gave NaN or Inf on batch {first + int(bad[0])} under {what} in {self.teacher.dtype}: "
+                    f"the {who} gave NaN or Inf on batch {first + int(bad[0])} under {what} in {self.teacher.dtype}: "
                     "try --dtype float32, and check that the checkpoint and the normalisation are right"
                 )
         self._finite.clear()

@@ -40,6 +40,11 @@ class Blocks:
             torch.cat([self.epoch, later.epoch]),
         )
 
+    def part(self, start: int, stop: int) -> Blocks:
+        """Some of the blocks, from ``start`` up to, not including, ``stop``."""
+        contribution = {name: values[start:stop] for name, values in self.contribution.items()}
+        return Blocks(contribution, self.units[start:stop], self.epoch[start:stop])
+
     def merged(self) -> Blocks:
         """Neighbouring blocks of an epoch added up in pairs, so that memory stays bounded however long the pass."""
         start = torch.cat([torch.ones(1, dtype=torch.bool), self.epoch[1:] != self.epoch[:-1]])

@@ -148,7 +148,8 @@ def ce_cov(given: Sequence[Unit], plan: Plan) -> float:
         return float(covariance)
     means = np.array([unit.aug_ce.mean() for unit in given])
     rows = len(q) / len(given)
-    return float(covariance + (rows * means.var(ddof=1) - q.var(ddof=1)) / 2)
+    of_means = within_epochs(means[:, None], [unit.epoch for unit in given])[0]
+    return float(covariance + (rows * of_means - q.var(ddof=1)) / 2)
 
 
 METRICS: dict[str, Callable[[Sequence[Unit], Plan], float]] = {
