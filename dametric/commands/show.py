@@ -40,8 +40,11 @@ def run(
     view = parse(base_aug, of)(pixels, Keys(seed, 1, len(index)).sub("base")).images
     rows = [("raw", _arrays(view))]
     for spec in (name for asked in augs for name in (PAPER if asked == "paper" else (asked,))):
-        rows.append((spec, _arrays(parse(spec, of)(view, keys).images[: len(index)])))
-    figure = grid_figure(rows, f"{data.name}: raw ({base_aug}) and augmented, parameters per {per}, seed {seed}")
+        aug = parse(spec, of)
+        label = f"{spec} (its pool)" if aug.pick else spec
+        rows.append((label, _arrays(aug(view, keys).images[-len(index) :])))  # of a pool, the last run
+    title = f"{Path(data.name).name}: raw ({base_aug}) and augmented, per {per}, seed {seed}"
+    figure = grid_figure(rows, title)
     path = write_atomic(output, render(figure, kind))
     say(f"wrote {path}", options.quiet)
     return path

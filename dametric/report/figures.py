@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,9 @@ def score_figure(scores: Scores) -> Figure:
     axes = score_chart(scores, figure.subplots())
     config = scores.config
     teacher = config.get("teacher", {}).get("arch", "teacher")
+    data = Path(config["data"]["name"]).name
     axes.set_title(
-        f"{teacher} on {config['data']['name']}: {config['batches']} batches of {config['b']}, seed {config['seed']}",
+        f"{teacher} on {data}: up to {config['batches']} batches of {config['b']}, seed {config['seed']}",
         fontsize="medium",
         loc="left",
     )
