@@ -75,6 +75,12 @@ class Scores:
         return list(self.config["metrics"])
 
     @property
+    def batches(self) -> str:
+        """How many batches were shown, in words: "20", or "20 to 45" where augmentations differ."""
+        counts = sorted({score.get("batches", self.config["batches"]) for score in self.scores})
+        return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+    @property
     def table(self) -> pd.DataFrame:
         """One row an augmentation: value and standard error of every metric, difference to the best row."""
         rows = []

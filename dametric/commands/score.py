@@ -181,10 +181,8 @@ def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
 
 def _footer(result: Scores) -> list[str]:
     config = result.config
-    counts = sorted({row["batches"] for row in result.scores})
-    many = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     lines = [
-        f"{many} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters per "
+        f"{result.batches} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters per "
         f"{config['per']}, stated for n = {config['n']} images; {config['dtype']}, seed {config['seed']}, "
         f"{config['seconds']:.1f} s",
         "value ± standard error; '= best': not told apart from the best at 95 %",

@@ -70,7 +70,7 @@ def score_figure(scores: Scores) -> Figure:
     teacher = config.get("teacher", {}).get("arch", "teacher")
     data = Path(config["data"]["name"]).name
     axes.set_title(
-        f"{teacher} on {data}: up to {config['batches']} batches of {config['b']}, seed {config['seed']}",
+        f"{teacher} on {data}: {scores.batches} batches of {config['b']}, seed {config['seed']}",
         fontsize="medium",
         loc="left",
     )
