@@ -182,8 +182,8 @@ def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
 def _footer(result: Scores) -> list[str]:
     config = result.config
     lines = [
-        f"{result.batches} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters per "
-        f"{config['per']}, stated for n = {config['n']} images; {config['dtype']}, seed {config['seed']}, "
+        f"{result.batches} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters "
+        f"per {config['per']}, stated for n = {config['n']} images; {config['dtype']}, seed {config['seed']}, "
         f"{config['seconds']:.1f} s",
         "value ± standard error; '= best': not told apart from the best at 95 %",
     ]
