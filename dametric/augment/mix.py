@@ -43,7 +43,7 @@ class Mixup:
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         pixels = images.float()
-        mixed = torch.lerp(pixels[draw["partner"]], pixels, per_row(draw["lam"]).float())
+        mixed = torch.lerp(pixels.index_select(0, draw["partner"]), pixels, per_row(draw["lam"]).float())
         return Augmented(mixed, draw["partner"], draw["lam"])
 
 
@@ -82,4 +82,4 @@ class CutMix:
         top, left, bottom, right = (draw[name] for name in ("top", "left", "bottom", "right"))
         mask = box_mask(top, left, bottom, right, height, width)
         lam = 1 - ((bottom - top) * (right - left)).double() / (height * width)
-        return Augmented(torch.where(mask, images[draw["partner"]], images), draw["partner"], lam)
+        return Augmented(torch.where(mask, images.index_select(0, draw["partner"]), images), draw["partner"], lam)

@@ -190,5 +190,5 @@ class AutoAugment:
                 if len(rows):
                     strength = _send(draw["strength"][rows, stage], images.device)
                     rows = _send(rows, images.device)
-                    result[rows] = operation.kernel(result[rows], strength)
+                    result.index_copy_(0, rows, operation.kernel(result.index_select(0, rows), strength))
         return Augmented(result)

@@ -181,10 +181,12 @@ def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
 
 def _footer(result: Scores) -> list[str]:
     config = result.config
+    compiled = config["compile_seconds"]
     lines = [
         f"{result.batches} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters "
         f"per {config['per']}, stated for n = {config['n']} images; {config['dtype']}, seed {config['seed']}, "
         f"{config['seconds']:.1f} s",
+        *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
         "value ± standard error; '= best': not told apart from the best at 95 %",
     ]
     if not config["rel_se_reached"]:

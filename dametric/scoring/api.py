@@ -163,6 +163,7 @@ def score(
     )
     if engine.needs_student and student is None:
         raise UsageError("this needs a student's output: give one with --student")
+    compile_seconds = _warm_up(engine, quiet) if compile else None
     start = time.perf_counter()
     reached = _walk(engine, batches, rel_se, max_batches, quiet)
     config = {
@@ -186,7 +187,7 @@ def score(
         "device": str(device),
         "dtype": str(dtype).removeprefix("torch."),
         "chunk": engine.teacher.chunk,
-        "compile": compile,
+        "compile_seconds": compile_seconds,
         "seconds": time.perf_counter() - start,
         "rows_forwarded": {
             "teacher": engine.teacher.rows,
@@ -225,6 +226,17 @@ def _image_set(data: Data) -> ImageSet:
         return data
     images, labels = data if isinstance(data, tuple) else (data, None)
     return ImageSet.from_tensors(images, labels)
+
+
+def _warm_up(engine: Engine, quiet: bool) -> float:
+    """Compile both networks by showing them a chunk of the size they will see; seconds that it took."""
+    start = time.perf_counter()
+    with progress("compiling", None, quiet=quiet):
+        for network in filter(None, (engine.teacher, engine.student if engine.needs_student else None)):
+            blank = torch.zeros(network.chunk, *engine.data.images.shape[1:], dtype=torch.uint8, device=engine.device)
+            network(blank)
+            network.rows = 0
+    return time.perf_counter() - start
 
 
 def _base(spec: str, of: Images) -> Augmentation:

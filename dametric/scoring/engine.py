@@ -187,7 +187,7 @@ class Engine:
             return self._ask(augmented.images, aug.name, segment, self._metric_student), raw
         judged = self._judge(aug.pick, augmented.images, raw, aug.name, segment)
         chosen = pick(judged.values, runs=aug.runs, batches=segment.batches, keep=self.protocol.batch)
-        kept = augmented.images[chosen]
+        kept = augmented.images.index_select(0, chosen)
         teacher = self._teacher(kept, aug.name, segment) if judged.teacher is None else judged.teacher[chosen]
         student = None if judged.student_log is None else judged.student_log[chosen]
         if student is None and self._metric_student:

@@ -134,7 +134,7 @@ class Bench:
 
 def main(
     teacher: Annotated[str | None, typer.Option(help="Checkpoint; without, an untrained resnet20.")] = None,
-    student: Annotated[str, typer.Option(help="Architecture of the student.")] = "resnet20",
+    student: Annotated[str, typer.Option(help="Architecture of the student, untrained.")] = "resnet8",
     data: Annotated[str | None, typer.Option(help="Image set; without, random pixels, 100 classes.")] = None,
     device: str = "cuda" if torch.cuda.is_available() else "cpu",
     chunk: Annotated[int | None, typer.Option(help="Rows of a forward; 1024 on a GPU, 128 on a CPU.")] = None,
