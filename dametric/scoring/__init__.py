@@ -1,5 +1,6 @@
 """Scoring: one pass over common batches gives every metric of every augmentation, with errors."""
 
-from dametric.scoring.api import check_request, score
+from dametric.scoring.api import score
+from dametric.scoring.request import check_request
 
 __all__ = ["check_request", "score"]

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, is_dataclass, replace
+from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 
-from dametric import __version__
-from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, parse
+from dametric.augment import Images
 from dametric.augment.keys import Per
 from dametric.data import ImageSet
 from dametric.errors import UsageError, unknown
-from dametric.metrics import METRICS, Metric
+from dametric.machine import machine
 from dametric.models import inference_copy, preferred_dtype
 from dametric.models.network import Network
-from dametric.progress import Advance, progress
+from dametric.progress import progress
 from dametric.results import Scores
 from dametric.scoring.engine import Engine
-from dametric.scoring.jackknife import Blocks, Estimate, difference, estimate
 from dametric.scoring.protocol import Protocol
+from dametric.scoring.ranking import ranked
+from dametric.scoring.request import AugSpec, augmentations, base_augmentation, chosen_metrics, normalisation
+from dametric.scoring.stopping import walk
 
 Data = ImageSet | Tensor | tuple[Tensor, Tensor]
-AugSpec = str | Augmentation | Callable[..., Any]
 
-TEACHER_METRICS = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf")
-STUDENT_METRICS = ("ce_mean", "ce_std", "ce_cov")
-_FIRST_CHECK, _GROWTH = 20, 1.5  # units before the first look at the errors, and between looks
-_MAX_BATCHES = 1000
-_REFERENCE_EPOCHS = 10
 _CHUNK = {"cpu": 128, "cuda": 1024}  # on a CPU activations should stay in the cache
 
 
@@ -139,10 +129,10 @@ def score(
     plan = Protocol(
         reference, per or ("batch" if reference else "sample"), batch_size, draw_batches, raw_weight, temperature, seed
     )
-    mean, std = _normalisation(mean or data.mean, std or data.std, data.channels)
+    mean, std = normalisation(mean or data.mean, std or data.std, data.channels)
     of = Images(data.image_size, mean, "reference" if reference else "roll")
-    chosen = _augmentations(augs, of, student is not None)
-    measured = _metrics(metrics, student is not None)
+    chosen = augmentations(augs, of, student is not None)
+    measured = chosen_metrics(metrics, student is not None)
     base_aug = base_aug or ("crop+flip" if data.image_size <= 96 else "rrc+flip")
 
     def network(module: nn.Module) -> Network:
@@ -158,67 +148,51 @@ def score(
         augs=chosen,
         metrics=measured,
         protocol=plan,
-        base=_base(base_aug, of),
+        base=base_augmentation(base_aug, of),
         device=device,
     )
     if engine.needs_student and student is None:
         raise UsageError("this needs a student's output: give one with --student")
     compile_seconds = _warm_up(engine, quiet) if compile else None
     start = time.perf_counter()
-    reached = _walk(engine, batches, rel_se, max_batches, quiet)
+    reached = walk(engine, batches, rel_se, max_batches, quiet)
     config = {
-        "metrics": [metric.name for metric in measured],
         "protocol": protocol,
+        "partner": "derangement (cutmix), permutation (mixup)" if reference else of.partner,
+        "base_aug": base_aug,
+        "mean": list(mean),
+        "std": list(std),
+        "rel_se": None if batches or reference else rel_se,
+        "rel_se_reached": reached,
+        "dtype": str(dtype).removeprefix("torch."),
+        "compile_seconds": compile_seconds,
+        "seconds": time.perf_counter() - start,
+    }
+    return Scores(ranked(engine), {**_settings(engine), **config, **(provenance or {})}, machine(device))
+
+
+def _settings(engine: Engine) -> dict[str, Any]:
+    """Everything of the pass itself that the numbers depend on."""
+    plan, data = engine.protocol, engine.data
+    return {
+        "metrics": [metric.name for metric in engine.metrics],
         "per": plan.per,
         "n": plan.draw * plan.batch,
         "G": plan.draw,
         "b": plan.batch,
         "w": plan.raw_weight,
-        "temperature": temperature,
-        "partner": of.partner if not reference else "derangement (cutmix), permutation (mixup)",
-        "base_aug": base_aug,
-        "mean": list(mean),
-        "std": list(std),
-        "seed": seed,
-        "batches": engine.done * (plan.draw if reference else 1),
+        "temperature": plan.temperature,
+        "seed": plan.seed,
+        "batches": engine.done * (plan.draw if plan.reference else 1),
         "epochs": engine.done / plan.units_per_epoch(len(data)),
-        "rel_se": None if batches or reference else rel_se,
-        "rel_se_reached": reached,
-        "device": str(device),
-        "dtype": str(dtype).removeprefix("torch."),
+        "device": str(engine.device),
         "chunk": engine.teacher.chunk,
-        "compile_seconds": compile_seconds,
-        "seconds": time.perf_counter() - start,
         "rows_forwarded": {
             "teacher": engine.teacher.rows,
             "student": 0 if engine.student is None else engine.student.rows,
         },
         "data": {"name": data.name, "split": data.split, "images": len(data), "fingerprint": data.fingerprint},
-        **(provenance or {}),
     }
-    return Scores(_rank(engine), config, machine(device))
-
-
-def check_request(
-    augs: Sequence[AugSpec],
-    metrics: Sequence[str] | None,
-    student: bool,
-    per: str | None = None,
-    base_aug: str | None = None,
-) -> None:
-    """Refuse unknown names, impossible parameters and what needs a student, before any work is done.
-
-    Raises
-    ------
-    UsageError
-        With the nearest known name.
-    """
-    _augmentations(augs, Images(), student)
-    _metrics(metrics, student)
-    if per not in (None, "sample", "batch"):
-        raise unknown("value of --per", str(per), ("sample", "batch"))
-    if base_aug is not None:
-        _base(base_aug, Images())
 
 
 def _image_set(data: Data) -> ImageSet:
@@ -237,167 +211,3 @@ def _warm_up(engine: Engine, quiet: bool) -> float:
             network(blank)
             network.rows = 0
     return time.perf_counter() - start
-
-
-def _base(spec: str, of: Images) -> Augmentation:
-    base = parse(spec, of)
-    if base.mixes:
-        raise UsageError(f"--base-aug {spec}: the loader's own augmentation cannot mix images")
-    return base
-
-
-def _normalisation(
-    mean: Sequence[float], std: Sequence[float], channels: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != channels or not all(math.isfinite(value) for value in values):
-            raise UsageError(f"--{name} takes one finite number for each of {channels} channels, not {list(values)}")
-    if min(std) <= 0:
-        raise UsageError(f"--std takes positive numbers, not {list(std)}")
-    return tuple(mean), tuple(std)
-
-
-def _augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) -> list[Augmentation]:
-    asked: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
-    chosen: dict[str, Augmentation] = {}
-    for spec in asked:
-        if spec == "paper":  # without a student its picks cannot be made: leave them out instead of refusing all
-            group = [parse(name, of) for name in PAPER]
-            found = [aug for aug in group if student or aug.pick not in NEEDS_STUDENT]
-        else:
-            found = [parse(spec, of)]
-            if found[0].pick in NEEDS_STUDENT and not student:
-                raise UsageError(f"{found[0].name} asks the student which images to pick: give one with --student")
-        for aug in found:
-            if chosen.get(aug.name, aug) != aug:  # two functions of one name, for example two lambdas
-                aug = replace(aug, name=f"{aug.name}#{len(chosen) + 1}")
-            chosen[aug.name] = aug
-    if not chosen:
-        raise UsageError(
-            "no augmentation to score: give at least one, for example cutmix, or paper for the paper's nine"
-        )
-    return list(chosen.values())
-
-
-def _metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
-    names = names or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
-    for name in names:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
-        if "student" in METRICS[name].needs and not student:
-            raise UsageError(f"metric {name} needs a student's output: give one with --student")
-    return [METRICS[name] for name in dict.fromkeys(names)]
-
-
-def _walk(engine: Engine, batches: int | None, rel_se: float, max_batches: int | None, quiet: bool) -> bool:
-    """Show batches until there are enough; say whether the wanted precision was reached."""
-    plan = engine.protocol
-    fixed = batches
-    if fixed is None and plan.reference:
-        fixed = -(-len(engine.data) // plan.batch) * _REFERENCE_EPOCHS
-    if fixed is not None:
-        total = fixed // plan.draw if plan.reference else fixed
-        least = 2
-        if total < least:
-            raise UsageError(
-                f"{fixed} batches make {total} replicate(s): an error needs at least {least}, raise --batches"
-            )
-        looks = iter([*range(50, total, 50), total])
-    else:
-        if not 0 < rel_se < 1:
-            raise UsageError(f"--rel-se is a fraction between 0 and 1, for example 0.01, not {rel_se}")
-        total = _MAX_BATCHES if max_batches is None else max_batches
-        if total < _FIRST_CHECK:
-            raise UsageError(f"--max-batches is at least {_FIRST_CHECK}, not {total}: fewer do not tell when to stop")
-        looks = _growing(total)
-    with progress("scoring", total, quiet=quiet) as advance:
-        return _until_precise(engine, looks, None if fixed is not None else rel_se, advance)
-
-
-def _growing(total: int) -> Iterator[int]:
-    look = float(_FIRST_CHECK)
-    while look < total:
-        yield int(look)
-        look *= _GROWTH
-    yield total
-
-
-def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, advance: Advance) -> bool:
-    for _ in engine.run(looks, advance):
-        if rel_se is not None:
-            errors = {aug.name: _estimate(engine, aug, engine.metrics[0])[2].relative_se for aug in engine.active}
-            engine.retired |= {name for name, error in errors.items() if error <= rel_se}
-        advance(0, note=f"{len(engine.active)} augmentations to go" if rel_se else "")
-        if rel_se is not None and not engine.active:
-            return True
-    return rel_se is None
-
-
-def _estimate(engine: Engine, aug: Augmentation, metric: Metric) -> tuple[Blocks, Any, Estimate]:
-    blocks, design = engine.blocks[aug.name, metric.observe].cpu(), engine.protocol.design(aug)
-    return blocks, design, estimate(blocks, metric, design, plugin=engine.protocol.reference)
-
-
-def _rank(engine: Engine) -> list[dict[str, Any]]:
-    """The augmentations best to worst by the first metric, each with its difference to the best."""
-    first = engine.metrics[0]
-    sign = -1 if first.direction == "higher" else 1
-    found = {aug.name: _estimate(engine, aug, first) for aug in engine.augs}
-    order = sorted(engine.augs, key=lambda aug: _sortable(sign * found[aug.name][2].value))
-    best = order[0]
-    return [_row(engine, aug, best, found) for aug in order]
-
-
-def _sortable(value: float) -> float:
-    return math.inf if math.isnan(value) else value
-
-
-def _row(
-    engine: Engine, aug: Augmentation, best: Augmentation, found: dict[str, tuple[Blocks, Any, Estimate]]
-) -> dict[str, Any]:
-    values = {}
-    for metric in engine.metrics:
-        ours = found[aug.name] if metric is engine.metrics[0] else _estimate(engine, aug, metric)
-        values[metric.name] = {**asdict(ours[2]), "direction": metric.direction, "estimator": ours[1].estimator}
-    gap = difference(found[aug.name], found[best.name], engine.metrics[0])  # exactly zero for the best itself
-    return {
-        "aug": aug.name,
-        "metrics": values,
-        "difference": {"to": best.name, **dict(zip(("value", "se", "low", "high"), gap, strict=True))},
-        "tied_with_best": gap[2] <= 0 <= gap[3],  # not where the error is not known
-        "parameters": [
-            {"operation": type(op).__name__, **({} if not is_dataclass(op) else _plain(asdict(op)))}
-            for op in aug.operations
-        ],
-        "batches": int(found[aug.name][0].units.sum()) * (engine.protocol.draw if engine.protocol.reference else 1),
-        "rows": engine.rows[aug.name],
-    }
-
-
-def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
-    return {name: value if not callable(value) else repr(value) for name, value in parameters.items()}
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """Versions of the libraries and the chip, as score files and benchmarks record them."""
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
-    return {
-        "dametric": __version__,
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "chip": chip,
-        "threads": torch.get_num_threads(),
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{names[0]}, {torch.backends.cpu.get_cpu_capability()}" if names else platform.processor()

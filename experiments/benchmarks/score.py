@@ -29,11 +29,11 @@ from dametric.augment import PAPER
 from dametric.commands.inputs import DataOptions
 from dametric.data import ImageSet
 from dametric.files import write_atomic
+from dametric.machine import machine
 from dametric.metrics import METRICS, Design
 from dametric.models import build, inference_copy, load_checkpoint, preferred_dtype
 from dametric.results import Scores
 from dametric.scoring import score
-from dametric.scoring.api import machine
 from dametric.scoring.jackknife import Blocks, estimate
 from experiments.benchmarks.reference import PlainReference
 

@@ -1,0 +1,93 @@
+"""What a user asked to be scored, checked and resolved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, parse
+from dametric.errors import UsageError, unknown
+from dametric.metrics import METRICS, Metric
+
+AugSpec = str | Augmentation | Callable[..., Any]
+
+TEACHER_METRICS = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf")
+STUDENT_METRICS = ("ce_mean", "ce_std", "ce_cov")
+
+
+def check_request(
+    augs: Sequence[AugSpec],
+    metrics: Sequence[str] | None,
+    student: bool,
+    per: str | None = None,
+    base_aug: str | None = None,
+) -> None:
+    """Refuse unknown names, impossible parameters and what needs a student, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        With the nearest known name.
+    """
+    augmentations(augs, Images(), student)
+    chosen_metrics(metrics, student)
+    if per not in (None, "sample", "batch"):
+        raise unknown("value of --per", str(per), ("sample", "batch"))
+    if base_aug is not None:
+        base_augmentation(base_aug, Images())
+
+
+def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) -> list[Augmentation]:
+    """Every augmentation that was asked for, once; ``"paper"`` stands for the paper's nine."""
+    asked: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
+    chosen: dict[str, Augmentation] = {}
+    for spec in asked:
+        if spec == "paper":  # without a student its picks cannot be made: leave them out instead of refusing all
+            group = [parse(name, of) for name in PAPER]
+            found = [aug for aug in group if student or aug.pick not in NEEDS_STUDENT]
+        else:
+            found = [parse(spec, of)]
+            if found[0].pick in NEEDS_STUDENT and not student:
+                raise UsageError(f"{found[0].name} asks the student which images to pick: give one with --student")
+        for aug in found:
+            if chosen.get(aug.name, aug) != aug:  # two functions of one name, for example two lambdas
+                aug = replace(aug, name=f"{aug.name}#{len(chosen) + 1}")
+            chosen[aug.name] = aug
+    if not chosen:
+        raise UsageError(
+            "no augmentation to score: give at least one, for example cutmix, or paper for the paper's nine"
+        )
+    return list(chosen.values())
+
+
+def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
+    """The metrics of these names, or all that can be computed."""
+    names = names or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
+    for name in names:
+        if name not in METRICS:
+            raise unknown("metric", name, METRICS)
+        if "student" in METRICS[name].needs and not student:
+            raise UsageError(f"metric {name} needs a student's output: give one with --student")
+    return [METRICS[name] for name in dict.fromkeys(names)]
+
+
+def base_augmentation(spec: str, of: Images) -> Augmentation:
+    """The loader's own augmentation."""
+    base = parse(spec, of)
+    if base.mixes:
+        raise UsageError(f"--base-aug {spec}: the loader's own augmentation cannot mix images")
+    return base
+
+
+def normalisation(
+    mean: Sequence[float], std: Sequence[float], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation that fit the channels."""
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels or not all(math.isfinite(value) for value in values):
+            raise UsageError(f"--{name} takes one finite number for each of {channels} channels, not {list(values)}")
+    if min(std) <= 0:
+        raise UsageError(f"--std takes positive numbers, not {list(std)}")
+    return tuple(mean), tuple(std)

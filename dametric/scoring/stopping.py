@@ -1,0 +1,73 @@
+"""How long to go on: a fixed number of batches, or until the errors are small enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dametric.errors import UsageError
+from dametric.progress import Advance, progress
+from dametric.scoring.engine import Engine
+from dametric.scoring.ranking import found
+
+_FIRST_CHECK, _GROWTH = 20, 1.5  # units before the first look at the errors, and between looks
+_MAX_BATCHES = 1000
+_REFERENCE_EPOCHS = 10
+
+
+def walk(engine: Engine, batches: int | None, rel_se: float, max_batches: int | None, quiet: bool) -> bool:
+    """Show batches until there are enough.
+
+    Parameters
+    ----------
+    engine : Engine
+    batches : int or None
+        As many, whatever the errors; in the reference protocol 10 epochs by default.
+    rel_se : float
+        Otherwise, every augmentation until its standard error is below this fraction of its value.
+    max_batches : int or None
+        Give up after so many.
+    quiet : bool
+        No progress bar.
+
+    Returns
+    -------
+    bool
+        Whether the wanted precision was reached; True where none was asked for.
+    """
+    plan = engine.protocol
+    fixed = batches
+    if fixed is None and plan.reference:
+        fixed = -(-len(engine.data) // plan.batch) * _REFERENCE_EPOCHS
+    if fixed is not None:
+        total = fixed // plan.draw if plan.reference else fixed
+        if total < 2:
+            raise UsageError(f"{fixed} batches make {total} replicate(s): an error needs at least 2, raise --batches")
+        looks = iter([*range(50, total, 50), total])
+    else:
+        if not 0 < rel_se < 1:
+            raise UsageError(f"--rel-se is a fraction between 0 and 1, for example 0.01, not {rel_se}")
+        total = _MAX_BATCHES if max_batches is None else max_batches
+        if total < _FIRST_CHECK:
+            raise UsageError(f"--max-batches is at least {_FIRST_CHECK}, not {total}: fewer do not tell when to stop")
+        looks = _growing(total)
+    with progress("scoring", total, quiet=quiet) as advance:
+        return _until_precise(engine, looks, None if fixed is not None else rel_se, advance)
+
+
+def _growing(total: int) -> Iterator[int]:
+    look = float(_FIRST_CHECK)
+    while look < total:
+        yield int(look)
+        look *= _GROWTH
+    yield total
+
+
+def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, advance: Advance) -> bool:
+    for _ in engine.run(looks, advance):
+        if rel_se is not None:
+            errors = {aug.name: found(engine, aug, engine.metrics[0]).estimate.relative_se for aug in engine.active}
+            engine.retired |= {name for name, error in errors.items() if error <= rel_se}
+        advance(0, note=f"{len(engine.active)} augmentations to go" if rel_se else "")
+        if rel_se is not None and not engine.active:
+            return True
+    return rel_se is None
