@@ -164,13 +164,14 @@ def test_everything_the_number_depends_on_is_recorded(teacher, data) -> None:
     config = result.config
     assert {
         "metrics", "protocol", "per", "n", "G", "b", "w", "temperature", "partner", "base_aug", "mean", "std", "seed",
-        "batches", "epochs", "rel_se", "rel_se_reached", "device", "dtype", "chunk", "compile", "seconds", "data",
+        "batches", "epochs", "rel_se", "rel_se_reached", "device", "dtype", "chunk", "compile_seconds", "seconds", "data",
     } <= set(config)  # fmt: skip
     assert (config["n"], config["G"], config["b"], config["w"]) == (80, 5, 16, 0.5)
     assert (config["seed"], config["temperature"], config["dtype"]) == (3, 2.0, "float32")
     assert (config["base_aug"], config["partner"], config["checkpoint"]) == ("crop+flip", "roll", "x")
     assert config["data"] == {"name": "tiny", "split": "train", "images": 500, "fingerprint": data.fingerprint}
     assert config["rel_se"] is None
+    assert config["compile_seconds"] is None
     assert {"dametric", "torch", "torchvision", "python", "machine"} <= set(result.versions)
     parameters = {row["aug"]: row["parameters"] for row in result.scores}
     assert parameters["cutmix:alpha=0.5"][0]["alpha"] == 0.5

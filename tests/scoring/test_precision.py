@@ -41,7 +41,7 @@ def values(real, dtype: torch.dtype, device: str, augs: list[str], batches: int,
 
 
 def check(real, device: str, batches: int, per: str, augs: list[str], **options: Any) -> None:
-    """T within 0.2 %, and 0.5 % where a pick may tip over (20 batches at least: few make the correction noisy)."""
+    """T within 0.2 %, and 0.5 % where a pick may tip over."""
     exact, short = (
         values(real, dtype, device, augs, batches, per=per, **options) for dtype in (torch.float32, torch.bfloat16)
     )
@@ -53,8 +53,16 @@ def check(real, device: str, batches: int, per: str, augs: list[str], **options:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("per", ["sample", "batch"])
-def test_bfloat16_gives_what_float32_gives_for_every_augmentation(real, per: str) -> None:
-    check(real, "cpu", 20, per, AUGS + PICKS, batch_size=32)
+def test_bfloat16_gives_what_float32_gives(real, per: str) -> None:
+    check(real, "cpu", 20, per, AUGS, batch_size=32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per", ["sample", "batch"])
+@pytest.mark.parametrize("real", ["oracle/teacher_resnet20.pth"], indirect=True)
+def test_picks_in_bfloat16_score_what_they_score_in_float32(real, per: str) -> None:
+    """One epoch: images close to the threshold tip over, and few of them do not average out."""
+    check(real, "cpu", 31, per, PICKS)
 
 
 @pytest.mark.gpu
