@@ -164,7 +164,8 @@ def test_everything_the_number_depends_on_is_recorded(teacher, data) -> None:
     config = result.config
     assert {
         "metrics", "protocol", "per", "n", "G", "b", "w", "temperature", "partner", "base_aug", "mean", "std", "seed",
-        "batches", "epochs", "rel_se", "rel_se_reached", "device", "dtype", "chunk", "compile_seconds", "seconds", "data",
+        "batches", "epochs", "rel_se", "rel_se_reached", "device", "dtype", "chunk", "compile_seconds", "seconds",
+        "data",
     } <= set(config)  # fmt: skip
     assert (config["n"], config["G"], config["b"], config["w"]) == (80, 5, 16, 0.5)
     assert (config["seed"], config["temperature"], config["dtype"]) == (3, 2.0, "float32")
