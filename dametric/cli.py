@@ -185,7 +185,7 @@ def score(
         "draw_batches": draw_batches,
         "raw_weight": raw_weight,
         "temperature": temperature,
-        "base_aug": _base(base_aug),
+        "base_aug": base_aug,
         "chunk": chunk,
         "compile": compile,
         "seed": seed,
@@ -238,7 +238,7 @@ def show(
     if per not in ("sample", "batch"):
         raise unknown("value of --per", per, ("sample", "batch"))
     options = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
-    command.run(aug, options, output, images=images, per=per, base_aug=_base(base_aug) or "crop+flip", seed=seed)  # type: ignore[arg-type]
+    command.run(aug, options, output, images=images, per=per, base_aug=base_aug, seed=seed)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -262,10 +262,6 @@ def demo(
     from dametric.commands import demo as command
 
     command.run(Path(output), seed, quiet)
-
-
-def _base(text: str | None) -> str | None:
-    return "identity" if text == "none" else text
 
 
 def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
@@ -301,6 +297,8 @@ def _run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; what was written is whole", 130)
     except OSError as error:
+        if error.filename:
+            return _fail(f"{error.filename}: {error.strerror}", 2)
         # nothing more can be said on stdout: its reader has gone, for example `head`, or its disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails once more when it flushes at its end
         return 0 if isinstance(error, BrokenPipeError) else _fail(f"cannot write: {error.strerror or error}", 2)

@@ -21,6 +21,7 @@ A score file is one JSON document (``dametric_scores`` is the version of its sha
           "difference": {                          to the best row, by the first metric, on the same batches
             "to": "...", "value": 0.0, "se": 0.0, "low": 0.0, "high": 0.0
           },
+          "differences": {"flip": {...}, ...},     the same to every row
           "tied_with_best": false,                 the 95 % interval of the difference holds zero
           "parameters": [ ... ],                   every operation with its resolved parameters
           "batches": 20,                           batches that were shown under it
@@ -103,7 +104,8 @@ class Scores:
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the document; a crash leaves the old file or the new one."""
-        return write_atomic(path, self.to_json() + "\n")
+        text = self.to_json() + "\n"
+        return write_atomic(path, text.encode(errors="backslashreplace"))  # of paths that are not UTF-8
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Scores:
@@ -142,7 +144,10 @@ def _with_nan(score: dict[str, Any]) -> dict[str, Any]:
         return {key: math.nan if value is None else value for key, value in part.items()}
 
     metrics = {name: numbers(metric) for name, metric in score.get("metrics", {}).items()}
-    return {**score, "metrics": metrics, "difference": numbers(score.get("difference", {}))}
+    read = {**score, "metrics": metrics, "difference": numbers(score.get("difference", {}))}
+    if "differences" in score:
+        read["differences"] = {name: numbers(gap) for name, gap in score["differences"].items()}
+    return read
 
 
 def _finite(value: Any) -> Any:

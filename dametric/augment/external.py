@@ -87,4 +87,6 @@ class External:
             raise UsageError(f"augmentation {self.name}: expected images of shape {tuple(images.shape)}, got {got}")
         if not (result.is_floating_point() or result.dtype == torch.uint8):
             raise UsageError(f"augmentation {self.name}: expected uint8 or floating-point images, got {result.dtype}")
+        if result.is_floating_point() and float(result.max()) <= 1 < float(images.max()):
+            raise UsageError(f"augmentation {self.name}: expected pixel values from 0 to 255, got them from 0 to 1")
         return result.float() if result.is_floating_point() else result

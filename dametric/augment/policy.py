@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -128,6 +129,7 @@ POLICIES = {
 }
 
 
+@cache
 def sub_policies(policy: str) -> list[list[tuple[str, float, int]]]:
     """The 25 sub-policies of a learned policy, each two of (operation, probability, level 0..9)."""
     rows = [line.split() for line in POLICIES[policy].strip().splitlines()]

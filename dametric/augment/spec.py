@@ -163,7 +163,7 @@ def _operation(part: str, of: Images) -> Operation | None:
     if name in AUGS:
         builder = AUGS[name]
         return builder(of, **_parameters(name, builder, [word for chunk in words for word in chunk.split(",")]))
-    if words and ("." in name or "/" in name):
+    if words and ("." in name or "/" in name or "=" not in part):
         return External(part, load_object(part, "augmentation"))
     if name == "paper":
         raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")

@@ -42,7 +42,7 @@ def run(folder: Path, seed: int, quiet: bool) -> None:
 
 def _train(path: Path, arch: str, epochs: int, images: ImageSet, seed: int, quiet: bool) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(arch, images.num_classes, images.image_size)
     with progress(f"training {path.stem} ({arch}, {epochs} epochs)", epochs, quiet=quiet) as advance:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dametric.data import ImageSet, load_data
+from dametric.data import ImageSet, NoSplit, load_data
 from dametric.errors import UsageError
 from dametric.models import Checkpoint, inference_copy, load_checkpoint
 from dametric.models.network import Network
@@ -102,6 +103,17 @@ def check_classes(checkpoint: Checkpoint, data: ImageSet) -> None:
             f"the teacher has {checkpoint.num_classes} classes and {data.name} has {data.num_classes}: "
             "give the data it was trained on, or --no-accuracy if images of other classes are meant"
         )
+    check_order("teacher", checkpoint.classes, data.name, data.classes)
+
+
+def check_order(ours: str, names: Sequence[str] | None, theirs: str, others: Sequence[str] | None) -> None:
+    """Refuse the same class names in another order; names that differ are taken for other words for the same."""
+    if names and others and set(names) == set(others) and tuple(names) != tuple(others):
+        first = next(i for i, (a, b) in enumerate(zip(names, others, strict=True)) if a != b)
+        raise UsageError(
+            f"the {ours} and {theirs} order their classes differently: "
+            f"number {first} is '{names[first]}' to the one and '{others[first]}' to the other"
+        )
 
 
 def clean_accuracy(network: Network, data: ImageSet, device: torch.device, quiet: bool) -> tuple[float, float, int]:
@@ -132,7 +144,7 @@ def report_accuracy(
     """Measure the teacher's clean accuracy on the evaluation split, print it, and warn near chance."""
     try:
         held_out = training if training.split == "test" else options.load("test")
-    except UsageError as error:
+    except NoSplit as error:
         say(f"no evaluation split ({error}); the accuracy below is on the training split")
         held_out = training
     check_classes(checkpoint, held_out)

@@ -16,6 +16,7 @@ from rich.table import Table
 from dametric.commands.inputs import (
     DataOptions,
     check_classes,
+    check_order,
     check_writable,
     describe,
     read_checkpoint,
@@ -28,6 +29,7 @@ from dametric.importing import one_line
 from dametric.models import preferred_dtype
 from dametric.results import Scores
 from dametric.scoring import check_request, score
+from dametric.scoring.request import normalisation
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 PICTURES = ("png", "svg", "pdf")
@@ -59,6 +61,8 @@ def run(options: ScoreOptions) -> Scores:
     """Score, print the table or the JSON document, write files."""
     try:
         result = _score(options)
+    except torch.cuda.OutOfMemoryError as error:
+        raise UsageError("the GPU has too little memory for the data set: use --lazy or --device cpu") from error
     except RuntimeError as error:  # torch's, from inside the teacher or the student
         raise UsageError(
             f"a network failed on these images, do they have the size and channels it takes? {one_line(error)}"
@@ -75,12 +79,17 @@ def _score(options: ScoreOptions) -> Scores:
     device = _device(options.device)
     dtype = _dtype(options.dtype, device)
     quiet = options.data.quiet
-    teacher = read_checkpoint(options.teacher, options.arch, options.data.image_size, "teacher", quiet)
+    # some networks are built by image size, which the data know and many checkpoints do not
+    data = options.data.load(options.split) if options.data.source else None
+    size = options.data.image_size if data is None else data.image_size
+    teacher = read_checkpoint(options.teacher, options.arch, size, "teacher", quiet)
     data_options = options.data.of(teacher)
-    data = data_options.load(options.split)
+    data = data_options.load(options.split) if data is None else data
     for note in data.notes:
         say(f"data: {note}", quiet)
-    mean, std = options.mean or teacher.mean or data.mean, options.std or teacher.std or data.std
+    mean, std = normalisation(
+        options.mean or teacher.mean or data.mean, options.std or teacher.std or data.std, data.channels
+    )
     provenance: dict[str, Any] = {"teacher": describe(teacher, options.teacher)}
     if options.accuracy:
         check_classes(teacher, data)
@@ -91,6 +100,7 @@ def _score(options: ScoreOptions) -> Scores:
         student = read_checkpoint(options.student, options.student_arch, data.image_size, "student", quiet)
         if student.num_classes != teacher.num_classes:
             raise UsageError(f"the student has {student.num_classes} classes and the teacher {teacher.num_classes}")
+        check_order("teacher", teacher.classes, "the student", student.classes)
         provenance["student"] = describe(student, options.student)
     elif "paper" in options.augs:
         say("cutmixpick:by=student_entropy is left out: it asks a student, give one with --student", quiet)
@@ -101,6 +111,8 @@ def _score(options: ScoreOptions) -> Scores:
         student=None if student is None else student.model,
         mean=mean,
         std=std,
+        student_mean=None if student is None or options.mean else student.mean,
+        student_std=None if student is None or options.std else student.std,
         device=device,
         dtype=dtype,
         quiet=quiet,
@@ -117,8 +129,12 @@ def _device(name: str | None) -> torch.device:
         raise UsageError(f"unknown device '{name}': cpu, cuda or cuda:0") from None
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device {name} is not supported: cpu or cuda")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here: use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"there are {torch.cuda.device_count()} CUDA devices here, and no {name}"
+            if torch.cuda.is_available()
+            else "there is no CUDA device here: use --device cpu"
+        )
     return device
 
 
@@ -144,16 +160,19 @@ def _kind(path: str) -> str:
 
 
 def _deliver(result: Scores, options: ScoreOptions) -> None:
-    if options.json:
-        print(result.to_json())
-    else:
-        print_table(result, (options.passed_on or {}).get("metrics"))
-    if options.output is not None:
-        result.write(options.output)
-    if options.picture is not None:
-        from dametric.report.figures import render, score_figure
+    """Files first, since the reader of stdout may go; but what cannot be written is at least shown."""
+    try:
+        if options.output is not None:
+            result.write(options.output)
+        if options.picture is not None:
+            from dametric.report.figures import render, score_figure
 
-        write_atomic(options.picture, render(score_figure(result), _kind(options.picture)))
+            write_atomic(options.picture, render(score_figure(result), _kind(options.picture)))
+    finally:
+        if options.json:
+            print(result.to_json())
+        else:
+            print_table(result, (options.passed_on or {}).get("metrics"))
 
 
 def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
@@ -163,15 +182,20 @@ def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
     rows = result.scores
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("augmentation", no_wrap=True)
-    for name in (first, "behind the best"):
+    open_ = rows[0]["metrics"][first]["direction"] == "open"
+    for name in (first, "above the first" if open_ else "behind the best"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     columns = {name: aligned([row["metrics"][name] for row in rows]) for name in (first, *shown)}
-    gaps = ["", *aligned([row["difference"] for row in rows[1:]])]
+    direction = rows[0]["metrics"][first]["direction"]
+    sign = -1 if direction == "higher" else 1
+    behind = [{**row["difference"], "value": sign * row["difference"]["value"]} for row in rows[1:]]
+    gaps = ["", *aligned(behind)]
     for place, row in enumerate(rows):
         mark = "best" if place == 0 else "= best" if row["tied_with_best"] else ""
+        mark = "" if direction == "open" else mark  # nobody has said which values are good
         table.add_row(row["aug"], columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
     console = Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True)
     console.print(table, soft_wrap=False)

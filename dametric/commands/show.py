@@ -16,10 +16,11 @@ from dametric.commands.inputs import DataOptions, check_writable, say
 from dametric.errors import UsageError
 from dametric.files import write_atomic
 from dametric.report.figures import grid_figure, render
+from dametric.scoring.request import base_augmentation, default_base
 
 
 def run(
-    augs: Sequence[str], options: DataOptions, output: str, *, images: int, per: Per, base_aug: str, seed: int
+    augs: Sequence[str], options: DataOptions, output: str, *, images: int, per: Per, base_aug: str | None, seed: int
 ) -> Path:
     """Draw a grid: the raw images on top, a row for each augmentation below.
 
@@ -37,11 +38,12 @@ def run(
     index = torch.randperm(len(data), generator=generator)[:images]
     pixels = next(iter(data.stream([index], torch.device("cpu"))))
     keys = Keys(seed, 1, len(index), per=per)
-    view = parse(base_aug, of)(pixels, Keys(seed, 1, len(index)).sub("base")).images
+    base_aug = base_aug or default_base(data.image_size)
+    view = base_augmentation(base_aug, of)(pixels, Keys(seed, 1, len(index)).sub("base")).images
     rows = [("raw", _arrays(view))]
     for spec in (name for asked in augs for name in (PAPER if asked == "paper" else (asked,))):
         aug = parse(spec, of)
-        label = f"{spec} (its pool)" if aug.pick else spec
+        label = f"{spec} (part of its pool)" if aug.pick else spec
         rows.append((label, _arrays(aug(view, keys).images[-len(index) :])))  # of a pool, the last run
     title = f"{Path(data.name).name}: raw ({base_aug}) and augmented, per {per}, seed {seed}"
     figure = grid_figure(rows, title)

@@ -59,10 +59,12 @@ def train(model: nn.Module, data: ImageSet, options: TrainOptions, device: torch
     Raises
     ------
     UsageError
-        If the loss is not finite, with epoch and step.
+        If the augmentation mixes images, there are fewer images than a batch, or the loss is not finite.
     """
     images = data.to(device)
     augment = parse(options.aug, Images(data.image_size, data.mean))
+    if augment.mixes:
+        raise UsageError(f"training by labels cannot use {options.aug}: mixed images need mixed labels")
     mean = torch.tensor(data.mean, device=device).view(1, -1, 1, 1) * 255
     std = torch.tensor(data.std, device=device).view(1, -1, 1, 1) * 255
     steps = len(data) // options.batch_size

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+from dametric.metrics.t_stddev import components
 
 
 def observe(observation: Observation) -> Contribution:
@@ -22,6 +23,7 @@ def observe_pairs(observation: Observation) -> Contribution:
     assert raw is not None
     assert aug is not None
     mean = aug.mean(1)
+    long_run = components(aug[..., None], observation.design.lag)
     return {
         **observe(observation),
         "raw": raw.sum(1),
@@ -29,6 +31,8 @@ def observe_pairs(observation: Observation) -> Contribution:
         "mean": mean,
         "mean_square": mean.square(),
         "count": torch.ones_like(mean),
+        "long_run": long_run["square"][..., 0],
+        "long_run_dof": long_run["dof"],
     }
 
 
@@ -36,7 +40,8 @@ def centre_pairs(total: Contribution, design: Design) -> Contribution:
     """Sum of squares of an epoch's unit means about their own mean; everything else adds as it is."""
     square = total["mean_square"] - total["mean"].square() / total["count"].clamp(min=1)
     between = {"between": square, "between_dof": (total["count"] - 1).clamp(min=0), "count": total["count"]}
-    return {**{name: total[name] for name in ("sum", "square", "rows", "raw", "product")}, **between}
+    kept = ("sum", "square", "rows", "raw", "product", "long_run", "long_run_dof")
+    return {**{name: total[name] for name in kept}, **between}
 
 
 def _variance(total: Contribution) -> Tensor:
@@ -55,16 +60,19 @@ def reduce_std(total: Contribution, design: Design) -> Tensor:
 
 
 def reduce_cov(total: Contribution, design: Design) -> Tensor:
-    """``Cov(q(x), q(x'))`` plus what batch-shared parameters add.
+    """``Cov(q(x), q(x'))`` plus what other rows of the batch add: through shared parameters, or a shared image.
 
     The summed covariance of Proposition 3.1 over the ``2 n`` rows of a draw is ``n Cov(q(x), q(x')) + G b (b - 1) / 2
     V`` with ``V`` the covariance of two augmented rows of one batch; divided by ``n``, the second term is
-    ``(b - 1) V / 2 = (b Var(batch mean) - Var(q)) / 2``. It is zero where every row has parameters of its own.
+    ``(b - 1) V / 2 = (b Var(batch mean) - Var(q)) / 2``. It is zero where every row has parameters and an image of
+    its own; where rows have parameters of their own and mix with the next one, ``b Var(batch mean)`` is the
+    long-run variance ``gamma_0 + 2 gamma_1`` of q, known from within the batches.
     """
     rows, count = total["rows"], total["count"]
     covariance = ratio(total["product"] - ratio(total["raw"] * total["sum"], rows), rows - 1)
     if design.estimator == "images":
-        return covariance
+        long_run = ratio(total["long_run"], total["long_run_dof"])
+        return covariance + (long_run - _variance(total)) / 2 if design.lag else covariance
     of_means = ratio(total["between"], total["between_dof"])
     return covariance + (ratio(rows, count) * of_means - _variance(total)) / 2
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
 
 
-def _components(rows: Tensor, lag: int) -> Contribution:
+def components(rows: Tensor, lag: int) -> Contribution:
     """Sum of squares of each unit about its own mean, with the products of rows that share an image.
 
     With ``D_i = u_i - mean(u)`` and each row also showing the next row's image (``lag`` 1), ``Q = gamma_0 + 2
@@ -38,7 +38,7 @@ def _means(mean: Tensor) -> Contribution:
 
 
 def _with_control(means: Contribution, raw: Tensor) -> Contribution:
-    mean, within = raw.mean(1), _components(raw, 0)
+    mean, within = raw.mean(1), components(raw, 0)
     return {
         **means,
         "product": means["mean"] * mean,
@@ -55,7 +55,7 @@ def observe(observation: Observation) -> Contribution:
     assert raw is not None
     w = design.raw_weight
     if design.estimator == "images":
-        return _components(w * raw + (1 - w) * aug, design.lag)
+        return components(w * raw + (1 - w) * aug, design.lag)
     rows = w * raw.shape[1] + (1 - w) * aug.shape[1]  # a pick from a short batch may have more augmented rows
     means = _means((w * raw.sum(1) + (1 - w) * aug.sum(1)) / rows)
     return _with_control(means, raw) if design.controlled else means
@@ -64,7 +64,7 @@ def observe(observation: Observation) -> Contribution:
 def observe_aug(observation: Observation) -> Contribution:
     """Contributions of the augmented rows alone."""
     if observation.design.estimator == "images":
-        return _components(observation.aug, observation.design.lag)
+        return components(observation.aug, observation.design.lag)
     return _means(observation.aug.mean(1))
 
 

@@ -41,9 +41,11 @@ class Network:
         self.chunk = chunk
         self.dtype = dtype
         self.rows = 0  # forwarded so far
-        self._scale = (1 / (255 * torch.tensor(std, dtype=torch.float64))).view(1, -1, 1, 1).to(device, torch.float32)
-        self._shift = (torch.tensor(mean, dtype=torch.float64) / torch.tensor(std)).view(1, -1, 1, 1)
-        self._shift = self._shift.to(device, torch.float32)
+        self._working = torch.promote_types(dtype, torch.float32)  # half precision is too coarse to normalise in
+        exact = torch.float64
+        self._scale = (1 / (255 * torch.tensor(std, dtype=exact))).view(1, -1, 1, 1).to(device, self._working)
+        shift = torch.tensor(mean, dtype=exact) / torch.tensor(std, dtype=exact)
+        self._shift = shift.view(1, -1, 1, 1).to(device, self._working)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -67,10 +69,10 @@ class Network:
                 if self.chunk == 1:
                     raise
                 self.chunk = (self.chunk + 1) // 2
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # only here has the failed forward let go of its memory
 
     def _forward(self, images: Tensor) -> Tensor:
-        normalised = (images.float() * self._scale - self._shift).to(self.dtype)
+        normalised = (images.to(self._working) * self._scale - self._shift).to(self.dtype)
         logits = self.module(normalised.contiguous(memory_format=torch.channels_last))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__

@@ -20,8 +20,15 @@ from dametric.progress import progress
 from dametric.results import Scores
 from dametric.scoring.engine import Engine
 from dametric.scoring.protocol import Protocol
-from dametric.scoring.ranking import ranked
-from dametric.scoring.request import AugSpec, augmentations, base_augmentation, chosen_metrics, normalisation
+from dametric.scoring.ranking import parameters, ranked
+from dametric.scoring.request import (
+    AugSpec,
+    augmentations,
+    base_augmentation,
+    chosen_metrics,
+    default_base,
+    normalisation,
+)
 from dametric.scoring.stopping import walk
 
 Data = ImageSet | Tensor | tuple[Tensor, Tensor]
@@ -48,6 +55,8 @@ def score(
     base_aug: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    student_mean: Sequence[float] | None = None,
+    student_std: Sequence[float] | None = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
@@ -91,6 +100,8 @@ def score(
         The loader's own augmentation: ``"crop+flip"``, above 96 pixels ``"rrc+flip"``; ``"identity"`` for none.
     mean, std : sequence of float, optional
         Normalisation that the teacher was trained with, in units of 0..1; the data set's by default.
+    student_mean, student_std : sequence of float, optional
+        Normalisation that the student was trained with; the teacher's by default.
     seed : int
         Of everything random.
     device : str or torch.device, optional
@@ -129,21 +140,24 @@ def score(
     plan = Protocol(
         reference, per or ("batch" if reference else "sample"), batch_size, draw_batches, raw_weight, temperature, seed
     )
-    mean, std = normalisation(mean or data.mean, std or data.std, data.channels)
+    mean, std = normalisation(data.mean if mean is None else mean, data.std if std is None else std, data.channels)
+    theirs = normalisation(
+        mean if student_mean is None else student_mean, std if student_std is None else student_std, data.channels
+    )
     of = Images(data.image_size, mean, "reference" if reference else "roll")
     chosen = augmentations(augs, of, student is not None)
     measured = chosen_metrics(metrics, student is not None)
-    base_aug = base_aug or ("crop+flip" if data.image_size <= 96 else "rrc+flip")
+    base_aug = base_aug or default_base(data.image_size)
 
-    def network(module: nn.Module) -> Network:
+    def network(module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Network:
         copy = inference_copy(module, dtype=dtype, device=device, compile=compile)
         return Network(
             copy, mean=mean, std=std, chunk=chunk or _CHUNK.get(device.type, 256), dtype=dtype, device=device
         )
 
     engine = Engine(
-        teacher=network(teacher),
-        student=None if student is None else network(student),
+        teacher=network(teacher, mean, std),
+        student=None if student is None else network(student, *theirs),
         data=data.to(device),
         augs=chosen,
         metrics=measured,
@@ -159,16 +173,19 @@ def score(
     config = {
         "protocol": protocol,
         "partner": "derangement (cutmix), permutation (mixup)" if reference else of.partner,
-        "base_aug": base_aug,
+        "base_aug": engine.base.name,
         "mean": list(mean),
         "std": list(std),
+        "student_mean": None if student is None else list(theirs[0]),
+        "student_std": None if student is None else list(theirs[1]),
+        "max_batches": max_batches,
         "rel_se": None if batches or reference else rel_se,
         "rel_se_reached": reached,
         "dtype": str(dtype).removeprefix("torch."),
         "compile_seconds": compile_seconds,
         "seconds": time.perf_counter() - start,
     }
-    return Scores(ranked(engine), {**_settings(engine), **config, **(provenance or {})}, machine(device))
+    return Scores(ranked(engine), {**(provenance or {}), **_settings(engine), **config}, machine(device))
 
 
 def _settings(engine: Engine) -> dict[str, Any]:
@@ -183,6 +200,9 @@ def _settings(engine: Engine) -> dict[str, Any]:
         "w": plan.raw_weight,
         "temperature": plan.temperature,
         "seed": plan.seed,
+        "image_size": data.image_size,
+        "base_parameters": [parameters(operation) for operation in engine.base.operations],
+        "tf32": engine.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
         "batches": engine.done * (plan.draw if plan.reference else 1),
         "epochs": engine.done / plan.units_per_epoch(len(data)),
         "device": str(engine.device),

@@ -85,6 +85,7 @@ class Engine:
     done: int = 0
     retired: set[str] = field(default_factory=set)
     _classes: int = 0
+    _growth: int = 1
     _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -167,13 +168,16 @@ class Engine:
         start = 0
         while start < count:
             held = max((len(self.blocks[key].epoch) for key in new if key in self.blocks), default=0)
-            stop = min(count, start + 2 * MAX_BLOCKS - held)
+            most = self._growth * 2 * MAX_BLOCKS
+            stop = min(count, start + most - held)
             for key, blocks in new.items():
                 part = blocks.part(start, stop)
                 self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
-            if held + stop - start == 2 * MAX_BLOCKS:
+            if held + stop - start == most:
                 # retired augmentations too: equally numbered blocks go on holding the same images
                 self.blocks = {key: blocks.merged() for key, blocks in self.blocks.items()}
+                if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
+                    self._growth *= 2  # epochs of hardly a block each, which are not added up
             start = stop
 
     def _rows(
@@ -256,6 +260,8 @@ class Engine:
 
     def _check_finite(self) -> None:
         """Read the flags of all forwards since the last checkpoint, in one transfer."""
+        if self._finite and bool(torch.cat([flags for *_, flags in self._finite]).all()):
+            self._finite.clear()
         for who, what, first, flags in self._finite:
             bad = torch.nonzero(~flags).flatten()
             if len(bad):

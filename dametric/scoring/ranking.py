@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import math
 from dataclasses import asdict, fields
 from typing import Any, NamedTuple
@@ -32,15 +34,15 @@ def ranked(engine: Engine) -> list[dict[str, Any]]:
     sign = -1 if first.direction == "higher" else 1
     by_name = {aug.name: found(engine, aug, first) for aug in engine.augs}
     order = sorted(engine.augs, key=lambda aug: _sortable(sign * by_name[aug.name].estimate.value))
-    return [_row(engine, aug, by_name[aug.name], order[0].name, by_name[order[0].name]) for aug in order]
+    return [_row(engine, aug, order[0].name, by_name) for aug in order]
 
 
 def _sortable(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _row(engine: Engine, aug: Augmentation, ours: Found, best_name: str, best: Found) -> dict[str, Any]:
-    values = {}
+def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Found]) -> dict[str, Any]:
+    ours, values = by_name[aug.name], {}
     for metric in engine.metrics:
         that = ours if metric is engine.metrics[0] else found(engine, aug, metric)
         values[metric.name] = {
@@ -48,22 +50,34 @@ def _row(engine: Engine, aug: Augmentation, ours: Found, best_name: str, best: F
             "direction": metric.direction,
             "estimator": that.design.estimator,
         }
-    gap = difference(ours, best, engine.metrics[0])  # exactly zero for the best itself
+    gap = difference(ours, by_name[best], engine.metrics[0])  # exactly zero for the best itself
     return {
         "aug": aug.name,
         "metrics": values,
-        "difference": {"to": best_name, **dict(zip(("value", "se", "low", "high"), gap, strict=True))},
+        "difference": {"to": best, **_gap(gap)},
         "tied_with_best": gap[2] <= 0 <= gap[3],  # not where the error is not known
-        "parameters": [_parameters(operation) for operation in aug.operations],
+        "differences": {other: _gap(difference(ours, that, engine.metrics[0])) for other, that in by_name.items()},
+        "parameters": [parameters(operation) for operation in aug.operations],
         "batches": int(ours.blocks.units.sum()) * (engine.protocol.draw if engine.protocol.reference else 1),
         "rows": engine.rows[aug.name],
     }
 
 
-def _parameters(operation: Any) -> dict[str, Any]:
-    """An operation as plain values, functions by their names."""
+def _gap(numbers: tuple[float, float, float, float]) -> dict[str, float]:
+    return dict(zip(("value", "se", "low", "high"), numbers, strict=True))
+
+
+def parameters(operation: Any) -> dict[str, Any]:
+    """An operation as plain values; a function by its name and the hash of its source."""
     values = {field.name: getattr(operation, field.name) for field in fields(operation)}
-    plain = {
-        name: getattr(value, "__qualname__", type(value).__name__) for name, value in values.items() if callable(value)
-    }
-    return {"operation": type(operation).__name__, **values, **plain}
+    plain = {name: _function(value) if callable(value) else value for name, value in values.items()}
+    return {"operation": type(operation).__name__, **plain}
+
+
+def _function(function: Any) -> dict[str, str]:
+    name = getattr(function, "__qualname__", None) or " ".join(repr(function).split())
+    try:
+        source = inspect.getsource(function if hasattr(function, "__qualname__") else type(function))
+    except (OSError, TypeError):  # built in, or typed at a prompt
+        return {"name": name}
+    return {"name": name, "source_sha256": hashlib.sha256(source.encode()).hexdigest()}

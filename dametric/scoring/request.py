@@ -52,7 +52,9 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
             if found[0].pick in NEEDS_STUDENT and not student:
                 raise UsageError(f"{found[0].name} asks the student which images to pick: give one with --student")
         for aug in found:
-            if chosen.get(aug.name, aug) != aug:  # two functions of one name, for example two lambdas
+            if any(aug.operations == other.operations for other in chosen.values() if other.name.startswith(aug.name)):
+                continue  # the same again
+            if aug.name in chosen:  # two functions of one name, for example two lambdas
                 aug = replace(aug, name=f"{aug.name}#{len(chosen) + 1}")
             chosen[aug.name] = aug
     if not chosen:
@@ -64,7 +66,7 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
 
 def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
     """The metrics of these names, or all that can be computed."""
-    names = names or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
+    names = [names] if isinstance(names, str) else names or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
     for name in names:
         if name not in METRICS:
             raise unknown("metric", name, METRICS)
@@ -74,11 +76,17 @@ def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
 
 
 def base_augmentation(spec: str, of: Images) -> Augmentation:
-    """The loader's own augmentation."""
+    """The loader's own augmentation; ``"none"`` is another word for the identity."""
+    spec = "identity" if spec == "none" else spec
     base = parse(spec, of)
     if base.mixes:
         raise UsageError(f"--base-aug {spec}: the loader's own augmentation cannot mix images")
     return base
+
+
+def default_base(image_size: int) -> str:
+    """What loaders usually do with images of this size."""
+    return "crop+flip" if image_size <= 96 else "rrc+flip"
 
 
 def normalisation(

@@ -144,8 +144,11 @@ def ce_cov(given: Sequence[Unit], plan: Plan) -> float:
     """Covariance of raw and augmented cross-entropy, and half of what sharing adds to the variance of a mean."""
     q = _ce(given)
     covariance = np.cov(np.concatenate([unit.raw_ce for unit in given]), q)[0, 1]
-    if plan.estimator == "images":
+    if plan.estimator == "images" and not plan.lag:
         return float(covariance)
+    if plan.estimator == "images":
+        long_run = long_run_variance([unit.aug_ce[:, None] for unit in given], plan.lag)[0]
+        return float(covariance + (long_run - q.var(ddof=1)) / 2)
     means = np.array([unit.aug_ce.mean() for unit in given])
     rows = len(q) / len(given)
     of_means = within_epochs(means[:, None], [unit.epoch for unit in given])[0]

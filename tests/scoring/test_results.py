@@ -36,7 +36,11 @@ def test_document_has_the_documented_keys(scores: Scores) -> None:
     assert list(document) == ["dametric_scores", "scores", "config", "versions"]
     assert document["dametric_scores"] == SCHEMA == 1
     for row in document["scores"]:
-        assert set(row) == {"aug", "metrics", "difference", "tied_with_best", "parameters", "batches", "rows"}
+        assert set(row) == {
+            "aug", "metrics", "difference", "differences", "tied_with_best", "parameters", "batches", "rows",
+        }  # fmt: skip
+        assert set(row["differences"]) == {other["aug"] for other in document["scores"]}
+        assert row["differences"][row["difference"]["to"]]["se"] == row["difference"]["se"]
         assert set(row["difference"]) == {"to", "value", "se", "low", "high"}
         for metric in row["metrics"].values():
             assert set(metric) == {"value", "se", "low", "high", "direction", "plugin", "blocks", "estimator"}
