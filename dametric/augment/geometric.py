@@ -62,7 +62,7 @@ class Crop:
         padded = F.pad(images, [self.padding] * 4)
         y = draw["top"][:, None] + torch.arange(height, device=images.device)
         x = draw["left"][:, None] + torch.arange(width, device=images.device)
-        # one gather over flat planes: twenty times faster than indexing with four tensors
+        # one gather over flat planes: much faster than indexing with four tensors
         place = (y[:, :, None] * padded.shape[-1] + x[:, None, :]).view(rows, 1, -1).expand(-1, channels, -1)
         return Augmented(padded.flatten(2).gather(2, place).view(images.shape))
 

@@ -54,7 +54,7 @@ class Cached:
             TypeError,
             KeyError,
             EOFError,
-            NotImplementedError,
+            NotImplementedError,  # what zipfile raises for a damaged compression field
             zipfile.BadZipFile,
             zlib.error,
         ):

@@ -8,7 +8,7 @@ average of an image's two rows, its square is ``T_c^2 = Q_c / n``, where ``Q_c``
 Where rows of a batch depend on each other (shared parameters, a pick) only batch means are replicates. Most of their
 variance is that of the raw rows, whose ``Q`` is known far better than a variance of few batch means can be: so the
 batch means are regressed on those of the raw rows, and with slope ``beta`` the variance is ``beta^2 Q_raw / b`` plus
-the variance of what the raw rows do not explain. This takes two to three times fewer batches for the same error.
+the variance of what the raw rows do not explain. This takes fewer batches for the same error.
 """
 
 from __future__ import annotations
