@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dametric.data import ImageSet, load_data
+    from dametric.distill import distill, train
     from dametric.errors import UsageError
+    from dametric.ledger import load_runs
     from dametric.models import load_checkpoint
     from dametric.scoring import score
 
@@ -18,11 +20,24 @@ __version__ = "0.1.0"
 _HOME = {
     "ImageSet": "dametric.data",
     "UsageError": "dametric.errors",
+    "distill": "dametric.distill",
+    "load_runs": "dametric.ledger",
+    "train": "dametric.distill",
     "load_checkpoint": "dametric.models",
     "load_data": "dametric.data",
     "score": "dametric.scoring",
 }
-__all__ = ["ImageSet", "UsageError", "__version__", "load_checkpoint", "load_data", "score"]
+__all__ = [
+    "ImageSet",
+    "UsageError",
+    "__version__",
+    "distill",
+    "load_checkpoint",
+    "load_data",
+    "load_runs",
+    "score",
+    "train",
+]
 
 
 def __getattr__(name: str) -> object:

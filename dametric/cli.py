@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dametric.errors import UsageError, unknown
+from dametric.errors import Interrupted, RunFailed, UsageError, unknown
 
 # click's base class for bad usage, by way of typer: newer versions of typer carry a click of their own
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[2]
@@ -105,6 +105,28 @@ Per = Annotated[
 ]
 
 
+Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images; milestones scale with them.")]
+BatchSize = Annotated[int, typer.Option(min=2, help="Images of a training step.")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: 0.05; 0.01 for MobileNets and ShuffleNets]")]
+RateSchedule = Annotated[
+    str, typer.Option(metavar="step|cosine|onecycle", help="step: divided by ten at 150, 180, 210 of 240 epochs.")
+]
+Momentum = Annotated[float, typer.Option(help="Of SGD.")]
+Nesterov = Annotated[bool, typer.Option("--nesterov", help="Nesterov's momentum.")]
+WeightDecay = Annotated[float, typer.Option(help="Of all parameters.")]
+TrainDtype = Annotated[
+    str | None,
+    typer.Option(
+        metavar="float32|bfloat16|float64",
+        help="Of the forward passes. [default: bfloat16 where the chip has it, else float32]",
+    ),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the student's step; on CUDA captured as a graph.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files into the run's folder.")]
+Records = Annotated[bool, typer.Option("--json", help="Records as JSON on stdout instead of the table.")]
+
+
 @app.command()
 def score(
     aug: Annotated[
@@ -156,7 +178,7 @@ def score(
     accuracy: Annotated[
         bool, typer.Option("--accuracy/--no-accuracy", help="Measure the teacher's clean accuracy first.")
     ] = True,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")] = None,
+    device: Device = None,
     dtype: Annotated[
         str | None, typer.Option(help="Of the forward passes. [default: bfloat16 where the chip has it, else float32]")
     ] = None,
@@ -242,6 +264,171 @@ def show(
 
 
 @app.command()
+def train(
+    arch: Annotated[str, typer.Option(help="Architecture (dametric ls models), torchvision:NAME, ./nets.py:fn, ...")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Checkpoint to write.")],
+    data: Data = None,
+    epochs: Epochs = 240,
+    batch_size: BatchSize = 64,
+    lr: Rate = None,
+    schedule: RateSchedule = "step",
+    momentum: Momentum = 0.9,
+    nesterov: Nesterov = False,
+    weight_decay: WeightDecay = 5e-4,
+    label_smoothing: Annotated[float, typer.Option(help="Probability spread over all classes.")] = 0.0,
+    aug: Annotated[
+        str | None,
+        typer.Option("--aug", "-a", metavar="SPEC", help="Of all images. [default: crop+flip; rrc+flip above 96 px]"),
+    ] = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    cache_dir: CacheDir = None,
+    image_size: ImageSize = None,
+    lazy: Lazy = None,
+    device: Device = None,
+    dtype: TrainDtype = None,
+    compile: Compile = False,
+    tensorboard: TensorBoard = False,
+    json: Records = False,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    config: Config = None,
+) -> None:
+    """Train a teacher by labels; interrupted, the same command goes on."""
+    from dametric.commands import training
+    from dametric.commands.inputs import DataOptions
+    from dametric.distill import LABELS
+
+    recipe = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "schedule": schedule,
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "objective": LABELS,
+        "seed": seed,
+    }
+    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
+    options = training.TrainingOptions(source, recipe, lr, aug, device, dtype, compile, tensorboard, json)
+    training.train(arch, output, options)
+
+
+@app.command()
+def distill(
+    teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],
+    student: Annotated[str, typer.Option("--student", "-s", metavar="ARCH", help="Architecture of the student.")],
+    aug: Annotated[
+        list[str],
+        typer.Option("--aug", "-a", metavar="SPEC", help="Augmentation; repeat for several, 'paper' for the nine."),
+    ],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="The ledger: a folder for runs.")],
+    data: Data = None,
+    arch: Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")] = None,
+    seeds: Annotated[str, typer.Option(metavar="0-2", help="One run for each: 0-2, or 0,3,7.")] = "0",
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, sharing the cores.")] = 1,
+    epochs: Epochs = 240,
+    batch_size: BatchSize = 64,
+    lr: Rate = None,
+    schedule: RateSchedule = "step",
+    momentum: Momentum = 0.9,
+    nesterov: Nesterov = False,
+    weight_decay: WeightDecay = 5e-4,
+    label_smoothing: Annotated[float, typer.Option(help="Of the labels' cross-entropy.")] = 0.0,
+    views: Annotated[
+        str, typer.Option(metavar="both|augmented|raw", help="What the student sees; raw is plain distillation.")
+    ] = "both",
+    ce_weight: Annotated[
+        float | None, typer.Option(help="Of the cross-entropy with labels, raw images. [default: 0.1]")
+    ] = None,
+    raw_weight: Annotated[
+        float | None, typer.Option(help="Of the divergence from the teacher, raw images. [default: 0.9]")
+    ] = None,
+    aug_weight: Annotated[
+        float | None, typer.Option(help="Of the divergence from the teacher, augmented images. [default: 0.9]")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="Of both softmaxes in the divergence.")] = 4.0,
+    per: Annotated[
+        str, typer.Option(metavar="sample|batch", help="Random parameters for each image or once a batch.")
+    ] = "sample",
+    base_aug: Annotated[
+        str | None,
+        typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]"),
+    ] = None,
+    joint_batch: Annotated[
+        bool, typer.Option("--joint-batch", help="Raw and augmented in one forward; changes batch norm's statistics.")
+    ] = False,
+    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
+    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
+    data_root: DataRoot = None,
+    download: Download = False,
+    cache_dir: CacheDir = None,
+    image_size: ImageSize = None,
+    lazy: Lazy = None,
+    device: Device = None,
+    dtype: TrainDtype = None,
+    compile: Compile = False,
+    tensorboard: TensorBoard = False,
+    json: Records = False,
+    quiet: Quiet = False,
+    config: Config = None,
+) -> None:
+    """Distil students, one for each augmentation and seed, into a ledger; what is done there is not repeated."""
+    from dametric.commands import training
+    from dametric.commands.inputs import DataOptions
+    from dametric.distill import Objective
+
+    objective = Objective.of(
+        views,  # type: ignore[arg-type]
+        ce=ce_weight,
+        raw=raw_weight,
+        aug=aug_weight,
+        temperature=temperature,
+    )
+    recipe = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "schedule": schedule,
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "per": per,
+        "objective": objective,
+        "joint_batch": joint_batch,
+    }
+    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
+    common = training.TrainingOptions(source, recipe, lr, base_aug, device, dtype, compile, tensorboard, json)
+    training.distill(
+        training.DistillOptions(
+            common,
+            teacher,
+            student,
+            training.augmentations(aug),
+            training.seeds(seeds),
+            output,
+            arch,
+            _numbers("--mean", mean),
+            _numbers("--std", std),
+            jobs,
+        )
+    )
+
+
+@app.command()
+def runs(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder with runs at any depth.")],
+    json: Records = False,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
+) -> None:
+    """Print the ledger of trained networks as a table."""
+    from dametric.commands import training
+
+    training.runs(folder, json, csv)
+
+
+@app.command()
 def ls(what: Annotated[str, typer.Argument(metavar="augs|metrics|models|data")]) -> None:
     """List what there is, a line each."""
     from dametric.commands.listing import lines
@@ -294,6 +481,10 @@ def _run(arguments: list[str]) -> int:
     except _BadUsage as error:
         message: str = error.format_message()  # type: ignore[attr-defined]
         return _fail(message if "Did you mean" in message else f"{message} (see --help)", 2)
+    except RunFailed as error:
+        return _fail(str(error), 1)
+    except Interrupted as error:
+        return _fail(str(error), 130)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted; what was written is whole", 130)
     except OSError as error:

@@ -14,6 +14,14 @@ class UsageError(ValueError):
     """
 
 
+class Interrupted(KeyboardInterrupt):
+    """The user asked to stop; the message says what was saved and how to go on."""
+
+
+class RunFailed(Exception):
+    """A run went wrong in a way that no one typed: the command line prints it and exits with 1."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """Build the error for a name that is not known, with the nearest known names.
 

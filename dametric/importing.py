@@ -6,6 +6,8 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import inspect
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +52,28 @@ def load_object(spec: str, kind: str) -> Callable[..., Any]:
     if not callable(found):
         raise UsageError(f"{kind} '{spec}' is a {type(found).__name__}, not a function or class")
     return found
+
+
+def source_digest(thing: Any) -> str:
+    """Hash that changes with the user's code: of the file a function or class is from, and of an object's settings.
+
+    Parameters
+    ----------
+    thing : object
+        A function, a class, or an object that is called.
+
+    Returns
+    -------
+    str
+        Hexadecimal. What cannot be read (code written in C, addresses in memory) is left out.
+    """
+    kind = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
+    settings = "" if kind is thing else re.sub(r" at 0x[0-9a-f]+", "", repr(thing))
+    try:
+        source = Path(inspect.getfile(kind)).read_bytes()
+    except (TypeError, OSError):
+        source = b""
+    return hashlib.sha256(source + settings.encode()).hexdigest()
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:

@@ -96,7 +96,7 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """The document as plain Python objects, with None for what is not a finite number."""
         document = {"dametric_scores": SCHEMA, "scores": self.scores, "config": self.config}
-        return _finite({**document, "versions": self.versions})
+        return finite({**document, "versions": self.versions})
 
     def to_json(self) -> str:
         """The document as JSON text."""
@@ -150,11 +150,12 @@ def _with_nan(score: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Plain values for JSON, with None for what is not a finite number."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value

@@ -2,8 +2,8 @@
 
 from dametric.augment.base import Augmentation, Augmented
 from dametric.augment.keys import Keys
-from dametric.augment.pick import CRITERIA, NEEDS_STUDENT, pick
-from dametric.augment.spec import AUGS, PAPER, Images, describe, parse
+from dametric.augment.pick import CRITERIA, NEEDS_STUDENT, criterion, pick
+from dametric.augment.spec import AUGS, PAPER, Images, base_augmentation, default_base, describe, parse
 
 __all__ = [
     "AUGS",
@@ -14,6 +14,9 @@ __all__ = [
     "Augmented",
     "Images",
     "Keys",
+    "base_augmentation",
+    "criterion",
+    "default_base",
     "describe",
     "parse",
     "pick",

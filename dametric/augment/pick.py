@@ -71,6 +71,39 @@ class CutMixPick:
         return Augmented(torch.cat([part.images for part in parts]), partner, lam)
 
 
+def criterion(by: str, teacher: Tensor | None, student_log: Tensor | None, raw: Tensor | None) -> Tensor:
+    """The values by which a pool is ranked, highest first.
+
+    Parameters
+    ----------
+    by : str
+        One of :data:`CRITERIA`.
+    teacher : Tensor of shape (pool, classes) or None
+        The teacher's probabilities on the pool; all but ``student_entropy`` need them.
+    student_log : Tensor of shape (pool, classes) or None
+        The student's log-probabilities on the pool, for :data:`NEEDS_STUDENT`.
+    raw : Tensor of shape (rows, classes) or None
+        The teacher's probabilities on the raw images, for ``dissimilarity``.
+
+    Returns
+    -------
+    Tensor of shape (pool,)
+        In nats, or for ``dissimilarity`` as a sum of probabilities.
+    """
+    if by == "student_entropy":
+        assert student_log is not None
+        return torch.special.entr(student_log.exp()).sum(-1)
+    assert teacher is not None
+    entropy = torch.special.entr(teacher).sum(-1)
+    if by == "teacher_entropy":
+        return entropy
+    if by == "dissimilarity":
+        assert raw is not None
+        return (teacher - raw.repeat(len(teacher) // len(raw), 1)).abs().sum(-1)
+    assert student_log is not None  # kld: what the cross-entropy has more than the teacher's entropy
+    return -(teacher * student_log).sum(-1) - entropy
+
+
 def pick(values: Tensor, *, runs: int, batches: int, keep: int) -> Tensor:
     """Choose the highest-ranking rows of every batch's pool.
 

@@ -158,6 +158,20 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
     return Augmentation("+".join(parts), tuple(operations))
 
 
+def base_augmentation(spec: str, of: Images) -> Augmentation:
+    """The loader's own augmentation; ``"none"`` is another word for the identity."""
+    spec = "identity" if spec == "none" else spec
+    base = parse(spec, of)
+    if base.mixes:
+        raise UsageError(f"--base-aug {spec}: the loader's own augmentation cannot mix images")
+    return base
+
+
+def default_base(image_size: int) -> str:
+    """What loaders usually do with images of this size."""
+    return "crop+flip" if image_size <= 96 else "rrc+flip"
+
+
 def _operation(part: str, of: Images) -> Operation | None:
     name, *words = part.split(":")
     if name in AUGS:

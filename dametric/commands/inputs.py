@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import torch
 
 from dametric.data import ImageSet, NoSplit, load_data
 from dametric.errors import UsageError
-from dametric.models import Checkpoint, inference_copy, load_checkpoint
+from dametric.importing import one_line
+from dametric.models import Checkpoint, inference_copy, load_checkpoint, preferred_dtype
 from dametric.models.network import Network
 from dametric.progress import progress
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 _MOST_IMAGES = 10_000  # for the clean accuracy of sets that are decoded while they are read
 
 
@@ -52,6 +55,46 @@ class DataOptions:
         """With what the checkpoint says about its data, where the user said nothing."""
         size = self.image_size if self.source else self.image_size or checkpoint.image_size
         return replace(self, source=self.source or checkpoint.data, image_size=size)
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """The device asked for, CUDA by default where there is one."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device '{name}': cpu, cuda or cuda:0") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"device {name} is not supported: cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"there are {torch.cuda.device_count()} CUDA devices here, and no {name}"
+            if torch.cuda.is_available()
+            else "there is no CUDA device here: use --device cpu"
+        )
+    return device
+
+
+def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:
+    """The dtype asked for, the fastest in hardware by default."""
+    if name is None:
+        return preferred_dtype(device)
+    if name not in DTYPES:
+        raise UsageError(f"unknown --dtype '{name}': one of {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+@contextmanager
+def network_errors() -> Iterator[None]:
+    """What torch says from inside a network, in one line."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise UsageError("the GPU has too little memory for the data set: use --lazy or --device cpu") from error
+    except RuntimeError as error:
+        raise UsageError(
+            f"a network failed on these images, do they have the size and channels it takes? {one_line(error)}"
+        ) from error
 
 
 def check_writable(path: Path) -> None:
@@ -152,14 +195,19 @@ def report_accuracy(
     network = Network(copy, mean=mean, std=std, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
     top1, loss, count = clean_accuracy(network, held_out.to(device), device, options.quiet)
     say(f"teacher: {100 * top1:.2f} % top-1, loss {loss:.4f} on {count} {held_out.split} images", options.quiet)
-    chance = 1 / checkpoint.num_classes
     if not math.isfinite(loss):
         raise UsageError(
             "the teacher's output on clean images is not finite: the weights or the normalisation are broken"
         )
-    if top1 < chance + 0.05 * (1 - chance) + 2 * math.sqrt(chance / count):
-        say(
-            f"WARNING: {100 * top1:.2f} % is near chance ({100 * chance:.2f} %). The scores below mean nothing unless "
-            "the architecture, the class order and the normalisation (--mean, --std) are those of the training."
-        )
+    warn_near_chance(top1, checkpoint.num_classes, count, "scores")
     return {"top1": top1, "loss": loss, "images": count, "split": held_out.split}
+
+
+def warn_near_chance(top1: float, classes: int, images: int, results: str) -> None:
+    """Warn loudly of a teacher that knows next to nothing."""
+    chance = 1 / classes
+    if top1 < chance + 0.05 * (1 - chance) + 2 * math.sqrt(chance / images):
+        say(
+            f"WARNING: {100 * top1:.2f} % is near chance ({100 * chance:.2f} %). The {results} below mean nothing "
+            "unless the architecture, the class order and the normalisation (--mean, --std) are those of the training."
+        )

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -18,20 +17,20 @@ from dametric.commands.inputs import (
     check_classes,
     check_order,
     check_writable,
+    chosen_device,
+    chosen_dtype,
     describe,
+    network_errors,
     read_checkpoint,
     report_accuracy,
     say,
 )
 from dametric.errors import UsageError
 from dametric.files import write_atomic
-from dametric.importing import one_line
-from dametric.models import preferred_dtype
+from dametric.models.network import normalisation
 from dametric.results import Scores
 from dametric.scoring import check_request, score
-from dametric.scoring.request import normalisation
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 PICTURES = ("png", "svg", "pdf")
 
 
@@ -59,14 +58,8 @@ class ScoreOptions:
 
 def run(options: ScoreOptions) -> Scores:
     """Score, print the table or the JSON document, write files."""
-    try:
+    with network_errors():
         result = _score(options)
-    except torch.cuda.OutOfMemoryError as error:
-        raise UsageError("the GPU has too little memory for the data set: use --lazy or --device cpu") from error
-    except RuntimeError as error:  # torch's, from inside the teacher or the student
-        raise UsageError(
-            f"a network failed on these images, do they have the size and channels it takes? {one_line(error)}"
-        ) from error
     _deliver(result, options)
     return result
 
@@ -76,8 +69,8 @@ def _score(options: ScoreOptions) -> Scores:
     asked = options.passed_on or {}
     student_given = options.student is not None
     check_request(options.augs, asked.get("metrics"), student_given, asked.get("per"), asked.get("base_aug"))
-    device = _device(options.device)
-    dtype = _dtype(options.dtype, device)
+    device = chosen_device(options.device)
+    dtype = chosen_dtype(options.dtype, device)
     quiet = options.data.quiet
     # some networks are built by image size, which the data know and many checkpoints do not
     data = options.data.load(options.split) if options.data.source else None
@@ -119,31 +112,6 @@ def _score(options: ScoreOptions) -> Scores:
         provenance=provenance,
         **(options.passed_on or {}),
     )
-
-
-def _device(name: str | None) -> torch.device:
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device '{name}': cpu, cuda or cuda:0") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device {name} is not supported: cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"there are {torch.cuda.device_count()} CUDA devices here, and no {name}"
-            if torch.cuda.is_available()
-            else "there is no CUDA device here: use --device cpu"
-        )
-    return device
-
-
-def _dtype(name: str | None, device: torch.device) -> torch.dtype:
-    if name is None:
-        return preferred_dtype(device)
-    if name not in DTYPES:
-        raise UsageError(f"unknown --dtype '{name}': one of {', '.join(DTYPES)}")
-    return DTYPES[name]
 
 
 def _check_outputs(options: ScoreOptions) -> None:

@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dametric.augment import PAPER, Images, Keys, parse
+from dametric.augment import PAPER, Images, Keys, base_augmentation, default_base, parse
 from dametric.augment.keys import Per
 from dametric.commands.inputs import DataOptions, check_writable, say
 from dametric.errors import UsageError
 from dametric.files import write_atomic
 from dametric.report.figures import grid_figure, render
-from dametric.scoring.request import base_augmentation, default_base
 
 
 def run(

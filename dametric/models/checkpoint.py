@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from dametric.errors import UsageError
 from dametric.files import sha256, write_atomic
+from dametric.importing import one_line
 from dametric.models.reading import FORMAT, Level, WeightFile, read_weights, strip_levels
 from dametric.models.recognise import recognise, signature
 from dametric.models.registry import build, is_user_code
@@ -139,6 +141,7 @@ def save_checkpoint(
     data: str | None = None,
     image_size: int | None = None,
     extra: Mapping[str, Any] | None = None,
+    state: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a network with its description, so that ``load_checkpoint`` needs nothing but the file.
 
@@ -161,6 +164,8 @@ def save_checkpoint(
         Height and width in pixels.
     extra : mapping, optional
         Plain values (numbers, strings, lists and dicts of them) to keep with it.
+    state : mapping, optional
+        Tensors and plain values to go on training from, for :func:`load_state`; not in safetensors files.
 
     Returns
     -------
@@ -189,9 +194,36 @@ def save_checkpoint(
         return write_atomic(path, safetensors.torch.save(weights, header))
 
     def write(file: BinaryIO) -> None:
-        torch.save({**about, "model": weights}, file)
+        torch.save({**about, "model": weights, **({} if state is None else {"state": dict(state)})}, file)
 
     return write_atomic(path, write)
+
+
+def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any] | None:
+    """Read the weights that ``save_checkpoint`` wrote into a network, and what it kept to go on training from.
+
+    Parameters
+    ----------
+    path : path-like
+    model : nn.Module
+        Of the same architecture; changed in place.
+
+    Returns
+    -------
+    dict or None
+        The ``state`` that was saved; None if there was none.
+
+    Raises
+    ------
+    UsageError
+        If the file is not one of dametric's, or the weights do not fit.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(content["model"])
+        return content.get("state")
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise UsageError(f"cannot go on from {path}: {one_line(error)}; remove its folder to start over") from error
 
 
 def _declared_arch(file: WeightFile, path: str | os.PathLike[str]) -> str | None:

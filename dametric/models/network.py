@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -78,3 +79,15 @@ class Network:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(f"the network must return logits of shape (rows, classes), not {got}")
         return logits
+
+
+def normalisation(
+    mean: Sequence[float], std: Sequence[float], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation that fit the channels."""
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels or not all(math.isfinite(value) for value in values):
+            raise UsageError(f"--{name} takes one finite number for each of {channels} channels, not {list(values)}")
+    if min(std) <= 0:
+        raise UsageError(f"--std takes positive numbers, not {list(std)}")
+    return tuple(mean), tuple(std)

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dametric.augment import Images
+from dametric.augment import Images, base_augmentation, default_base
 from dametric.augment.keys import Per
 from dametric.data import ImageSet
 from dametric.errors import UsageError, unknown
 from dametric.machine import machine
 from dametric.models import inference_copy, preferred_dtype
-from dametric.models.network import Network
+from dametric.models.network import Network, normalisation
 from dametric.progress import progress
 from dametric.results import Scores
 from dametric.scoring.engine import Engine
@@ -24,10 +24,7 @@ from dametric.scoring.ranking import parameters, ranked
 from dametric.scoring.request import (
     AugSpec,
     augmentations,
-    base_augmentation,
     chosen_metrics,
-    default_base,
-    normalisation,
 )
 from dametric.scoring.stopping import walk
 

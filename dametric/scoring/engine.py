@@ -10,11 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, pick
+from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, criterion, pick
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.metrics import Contribution, Metric, Observation
-from dametric.metrics.confidence import entropy
 from dametric.models.network import Network
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
 from dametric.scoring.protocol import Protocol, Unit, units
@@ -201,18 +200,9 @@ class Engine:
     def _judge(self, by: str, pool: Tensor, raw: Rows | None, what: str, segment: Segment) -> Judged:
         """Rank a pool by a criterion, asking only those networks that it needs."""
         student_log = self._student_log(pool, what, segment) if by in NEEDS_STUDENT else None
-        if by == "student_entropy":
-            assert student_log is not None
-            return Judged(entropy(student_log.exp()), None, student_log)
-        teacher = self._teacher(pool, what, segment)
-        if by == "teacher_entropy":
-            return Judged(entropy(teacher), teacher, None)
-        if by == "dissimilarity":
-            assert raw is not None
-            away = teacher - raw.teacher.repeat(len(teacher) // len(raw.teacher), 1)
-            return Judged(away.abs().sum(-1), teacher, None)
-        assert student_log is not None  # kld: what the cross-entropy has more than the teacher's entropy
-        return Judged(-(teacher * student_log).sum(-1) - entropy(teacher), teacher, student_log)
+        teacher = None if by == "student_entropy" else self._teacher(pool, what, segment)
+        values = criterion(by, teacher, student_log, None if raw is None else raw.teacher)
+        return Judged(values, teacher, student_log)
 
     def _ask(self, images: Tensor, what: str, segment: Segment, student: bool) -> Rows:
         return Rows(self._teacher(images, what, segment), self._student_log(images, what, segment) if student else None)

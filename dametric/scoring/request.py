@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, parse
+from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
 from dametric.errors import UsageError, unknown
 from dametric.metrics import METRICS, Metric
 
@@ -73,29 +72,3 @@ def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
         if "student" in METRICS[name].needs and not student:
             raise UsageError(f"metric {name} needs a student's output: give one with --student")
     return [METRICS[name] for name in dict.fromkeys(names)]
-
-
-def base_augmentation(spec: str, of: Images) -> Augmentation:
-    """The loader's own augmentation; ``"none"`` is another word for the identity."""
-    spec = "identity" if spec == "none" else spec
-    base = parse(spec, of)
-    if base.mixes:
-        raise UsageError(f"--base-aug {spec}: the loader's own augmentation cannot mix images")
-    return base
-
-
-def default_base(image_size: int) -> str:
-    """What loaders usually do with images of this size."""
-    return "crop+flip" if image_size <= 96 else "rrc+flip"
-
-
-def normalisation(
-    mean: Sequence[float], std: Sequence[float], channels: int
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that fit the channels."""
-    for name, values in (("mean", mean), ("std", std)):
-        if len(values) != channels or not all(math.isfinite(value) for value in values):
-            raise UsageError(f"--{name} takes one finite number for each of {channels} channels, not {list(values)}")
-    if min(std) <= 0:
-        raise UsageError(f"--std takes positive numbers, not {list(std)}")
-    return tuple(mean), tuple(std)

@@ -1,0 +1,182 @@
+"""Teachers and students, from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dametric.augment import Augmentation, Images, default_base, parse
+from dametric.data import ImageSet
+from dametric.distill.interrupt import until_interrupted
+from dametric.distill.recipe import LABELS, Objective, Recipe, default_rate
+from dametric.distill.run import OnEpoch, carry_out
+from dametric.distill.setting import Setting, Teacher, Work
+from dametric.errors import Interrupted
+from dametric.models import Checkpoint, load_checkpoint, preferred_dtype
+from dametric.progress import progress
+
+AugSpec = str | Augmentation | Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes
+    ----------
+    record : dict
+        See :mod:`dametric.ledger`.
+    folder : Path
+    """
+
+    record: dict[str, Any]
+    folder: Path
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, in evaluation mode."""
+        return load_checkpoint(self.folder / "last.pt", arch=self.record["about"]["student"]["arch"]).model
+
+
+def distill(
+    teacher: nn.Module | Checkpoint | str | os.PathLike[str],
+    student: str | nn.Module,
+    data: tuple[ImageSet, ImageSet],
+    aug: AugSpec = "identity",
+    *,
+    out: str | os.PathLike[str] = "runs",
+    views: str = "both",
+    ce_weight: float | None = None,
+    raw_weight: float | None = None,
+    aug_weight: float | None = None,
+    temperature: float = 4.0,
+    lr: float | None = None,
+    dtype: str | None = None,
+    base_aug: str | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    device: str | torch.device | None = None,
+    compile: bool = False,
+    quiet: bool = False,
+    **recipe: Any,
+) -> Trained:
+    """Distil a student from a teacher under an augmentation, into the ledger.
+
+    Parameters
+    ----------
+    teacher : nn.Module, Checkpoint or path-like
+        Takes normalised images (batch, channels, height, width), returns logits (batch, classes).
+    student : str or nn.Module
+        An architecture as :func:`dametric.models.build` takes it, or a network to start from.
+    data : tuple of ImageSet
+        Training and test images.
+    aug : specification or callable
+        As :func:`dametric.score` takes it.
+    out : path-like
+        The ledger's folder. A run that is finished there is not repeated, one that was interrupted goes on.
+    views : {"both", "augmented", "raw"}
+        What the student sees.
+    ce_weight, raw_weight, aug_weight, temperature : float, optional
+        See :class:`~dametric.distill.recipe.Objective`.
+    lr : float, optional
+        The architecture's published learning rate by default.
+    dtype : str, optional
+        Of the forward passes: bfloat16 where the device has it in hardware, else float32.
+    base_aug : str, optional
+        The loader's own augmentation: ``"crop+flip"``, above 96 pixels ``"rrc+flip"``.
+    mean, std : tuple of float, optional
+        Normalisation of the teacher, in 0..1; its checkpoint's by default, else the data set's.
+    device : str or torch.device, optional
+        CUDA where there is one.
+    compile : bool
+        See :class:`~dametric.distill.trainer.Training`.
+    quiet : bool
+        No progress on stderr.
+    **recipe
+        The rest of :class:`~dametric.distill.recipe.Recipe`: ``epochs``, ``batch_size``, ``schedule``, ``seed``, ...
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    UsageError
+        For anything that cannot be.
+    RunFailed
+        If the loss is not finite.
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    train_set, test = data
+    setting = Setting(train_set, test, place, Teacher.of(teacher, train_set, mean, std))
+    asked = parse(aug, Images(train_set.image_size, setting.teacher.mean if setting.teacher else train_set.mean))
+    objective = Objective.of(views, ce=ce_weight, raw=raw_weight, aug=aug_weight, temperature=temperature)  # type: ignore[arg-type]
+    options = Recipe(
+        **recipe,
+        lr=default_rate(student if isinstance(student, str) else "") if lr is None else lr,
+        objective=objective,
+        aug=asked.name,
+        base_aug=base_aug or default_base(train_set.image_size),
+        dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
+    )
+    work = setting.work(student, options, out, aug=asked, compile=compile)
+    return Trained(watched(work, quiet=quiet), work.run.folder)
+
+
+def train(
+    arch: str | nn.Module,
+    data: tuple[ImageSet, ImageSet],
+    *,
+    out: str | os.PathLike[str] = "runs",
+    aug: str | None = None,
+    lr: float | None = None,
+    dtype: str | None = None,
+    device: str | torch.device | None = None,
+    compile: bool = False,
+    quiet: bool = False,
+    **recipe: Any,
+) -> Trained:
+    """Train a network by labels, into the ledger.
+
+    Parameters
+    ----------
+    arch : str or nn.Module
+        An architecture as :func:`dametric.models.build` takes it, or a network to start from.
+    data : tuple of ImageSet
+        Training and test images.
+    aug : str, optional
+        Augmentation of all images, ``"crop+flip"`` or above 96 pixels ``"rrc+flip"``; may mix them.
+    out, lr, dtype, device, compile, quiet, **recipe
+        See :func:`distill`.
+
+    Returns
+    -------
+    Trained
+    """
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    setting = Setting(*data, place)
+    options = Recipe(
+        **recipe,
+        lr=default_rate(arch if isinstance(arch, str) else "") if lr is None else lr,
+        objective=LABELS,
+        base_aug=aug or default_base(data[0].image_size),
+        dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
+    )
+    work = setting.work(arch, options, out, compile=compile)
+    return Trained(watched(work, quiet=quiet), work.run.folder)
+
+
+def watched(work: Work, *, quiet: bool = False, on_epoch: OnEpoch = lambda row: None) -> dict[str, Any]:
+    """Carry out a run with a bar, so that Ctrl-C saves it and says how to go on."""
+    epochs = work.recipe.epochs
+    with until_interrupted() as stop, progress(work.title, epochs, quiet=quiet) as advance:
+        try:
+            return carry_out(work, stop=stop, advance=advance, on_epoch=on_epoch)
+        except Interrupted as error:
+            raise Interrupted(f"{error}; everything is saved, the same command goes on") from error

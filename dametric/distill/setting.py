@@ -1,0 +1,269 @@
+"""What runs share: data, teacher, device; and a run that is ready to be carried out."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dametric.augment import Augmentation, Images, parse
+from dametric.augment.external import External
+from dametric.data import ImageSet
+from dametric.distill.evaluate import evaluate, held_out_logits
+from dametric.distill.recipe import Recipe
+from dametric.distill.trainer import Training
+from dametric.errors import UsageError
+from dametric.importing import load_object, source_digest
+from dametric.ledger import Run
+from dametric.models import Checkpoint, build, inference_copy, load_checkpoint
+from dametric.models.network import Network, normalisation
+from dametric.models.registry import is_user_code
+
+LAW = 1
+"""Raised when the same configuration would come to another result: part of every run's id."""
+_CHUNK = {"cpu": 256, "cuda": 4096}
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A network to learn from.
+
+    Attributes
+    ----------
+    model : nn.Module
+        Takes normalised images, returns logits.
+    mean, std : tuple of float
+        Its normalisation, in 0..1.
+    arch, sha256 : str
+        What the record says of it; the hash is part of the run's id.
+    """
+
+    model: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    arch: str
+    sha256: str
+
+    @classmethod
+    def of(
+        cls,
+        teacher: nn.Module | Checkpoint | str | os.PathLike[str],
+        data: ImageSet,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+    ) -> Teacher:
+        """From a network, a checkpoint, or the name of its file; normalised as it says, or as the data are."""
+        if isinstance(teacher, nn.Module):
+            own = normalisation(mean or data.mean, std or data.std, data.channels)
+            return cls(teacher, *own, type(teacher).__name__, weights_digest(teacher))
+        read = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher)
+        own = normalisation(mean or read.mean or data.mean, std or read.std or data.std, data.channels)
+        return cls(read.model, *own, read.arch, read.sha256)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the result of a distillation depends on."""
+        return {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all runs on one data set, with one teacher, share.
+
+    Attributes
+    ----------
+    train, test : ImageSet
+    device : torch.device
+    teacher : Teacher or None
+        None for training by labels.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    device: torch.device
+    teacher: Teacher | None = None
+
+    def __post_init__(self) -> None:
+        if not self.train.num_classes or not self.test.num_classes:
+            raise UsageError("training needs labelled images, for training and for testing")
+        if self.train.num_classes != self.test.num_classes or self.train.image_size != self.test.image_size:
+            raise UsageError("training and test images must agree in classes and size")
+
+    @cached_property
+    def on_device(self) -> ImageSet:
+        """The training images, moved once."""
+        return self.train.to(self.device)
+
+    @cached_property
+    def teacher_logits(self) -> Tensor | None:
+        """What the teacher says of the test images."""
+        if self.teacher is None:
+            return None
+        of = {"mean": self.teacher.mean, "std": self.teacher.std}
+        return held_out_logits(self.teacher.model, self.test, self.device, torch.float32, **of)
+
+    @cached_property
+    def clean(self) -> dict[str, float]:
+        """Loss and accuracy of the teacher on the test images."""
+        assert self.teacher_logits is not None
+        return evaluate(self.teacher_logits, self.test.labels.cpu())
+
+    def work(
+        self,
+        student: str | nn.Module,
+        recipe: Recipe,
+        root: str | os.PathLike[str] = "runs",
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        aug: Augmentation | None = None,
+        compile: bool = False,
+    ) -> Work:
+        """Name a run; nothing is built before it is carried out.
+
+        Parameters
+        ----------
+        student : str or nn.Module
+            An architecture, or a network whose weights are where training starts; it is copied.
+        recipe : Recipe
+        root, folder : path-like
+            The folder below which runs have folders of their own, or the run's own.
+        aug : Augmentation, optional
+            In place of the recipe's, which then only names it.
+        compile : bool
+            See :class:`~dametric.distill.trainer.Training`.
+        """
+        arch = student if isinstance(student, str) else type(student).__name__
+        config = {
+            "law": LAW,
+            "kind": "train" if self.teacher is None else "distill",
+            "student": arch,
+            "teacher": None if self.teacher is None else self.teacher.identity,
+            "data": {"train": self.train.fingerprint, "test": self.test.fingerprint},
+            "mean": list(self.train.mean),
+            "std": list(self.train.std),
+            "recipe": asdict(recipe),
+            "user_code": self._user_code(student, recipe, aug),
+        }
+        run = Run(Path(folder)) if folder else Run.of(root, config, _name(arch, recipe, self.teacher))
+        return Work(run, config, self, student, recipe, aug, compile)
+
+    def network(self, dtype: str) -> Network | None:
+        """The teacher, ready to be asked."""
+        if self.teacher is None:
+            return None
+        kind, teacher = getattr(torch, dtype), self.teacher
+        module = inference_copy(teacher.model, dtype=kind, device=self.device)
+        chunk = _CHUNK.get(self.device.type, 256)
+        return Network(module, mean=teacher.mean, std=teacher.std, chunk=chunk, dtype=kind, device=self.device)
+
+    def _user_code(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, str]:
+        """What changes when the user's own functions, or the weights to start from, do."""
+        of = Images(self.train.image_size, self.train.mean)
+        base = parse("identity" if recipe.base_aug == "none" else recipe.base_aug, of)
+        code = {
+            operation.name: source_digest(operation.function)
+            for operation in (*base.operations, *(aug or parse(recipe.aug, of)).operations)
+            if isinstance(operation, External)
+        }
+        if isinstance(student, nn.Module):
+            return {**code, "weights": weights_digest(student)}
+        return {**code, student: source_digest(load_object(student, "architecture"))} if is_user_code(student) else code
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run: where its record goes, and how it is done.
+
+    Attributes
+    ----------
+    run : Run
+        Its folder.
+    config : dict
+        What determines the result; its hash is the run's id.
+    setting : Setting
+    student : str or nn.Module
+    recipe : Recipe
+    aug : Augmentation or None
+        In place of the recipe's, which then only names it.
+    compile : bool
+    """
+
+    run: Run
+    config: dict[str, Any]
+    setting: Setting
+    student: str | nn.Module
+    recipe: Recipe
+    aug: Augmentation | None = None
+    compile: bool = False
+
+    @property
+    def arch(self) -> str:
+        """Name of the student's architecture."""
+        return str(self.config["student"])
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        aug = self.recipe.aug if self.setting.teacher else self.recipe.base_aug
+        return f"{self.arch}, {aug}, seed {self.recipe.seed}"
+
+    @cached_property
+    def training(self) -> Training:
+        """The network with fresh weights, ready to be trained."""
+        setting, recipe = self.setting, self.recipe
+        if isinstance(self.student, nn.Module):
+            model = copy.deepcopy(self.student)
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(recipe.seed)
+                model = build(self.student, setting.train.num_classes, setting.train.image_size)
+        return Training(
+            model,
+            setting.on_device,
+            recipe,
+            setting.device,
+            teacher=setting.network(recipe.dtype) if recipe.objective.needs_teacher else None,
+            augmented_mean=setting.teacher.mean if setting.teacher else None,
+            aug=self.aug,
+            compile=self.compile,
+        )
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What else the record says."""
+        setting, data = self.setting, self.setting.train
+        parameters = sum(parameter.numel() for parameter in self.training.model.parameters())
+        names = {"name": data.name, "train": len(data), "test": len(setting.test)}
+        about: dict[str, Any] = {
+            "student": {"arch": self.arch, "parameters": parameters},
+            "data": {**names, "classes": data.num_classes, "image_size": data.image_size},
+            "device": str(setting.device),
+            "compile": self.compile,
+        }
+        if setting.teacher is not None:
+            teacher = {"arch": setting.teacher.arch, "sha256": setting.teacher.sha256}
+            about["teacher"] = {**teacher, "clean": setting.clean}
+        return about
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 of a network's weights, names included, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else b"")
+        digest.update(repr(weight.item()).encode() if not weight.dim() else b"")
+    return digest.hexdigest()
+
+
+def _name(arch: str, recipe: Recipe, teacher: Teacher | None) -> str:
+    """A run's name for humans: what differs most between the runs of a ledger."""
+    learnt = f"{teacher.arch}-{arch}-{recipe.aug}" if teacher else f"{arch}-{recipe.base_aug}"
+    return f"{learnt}-s{recipe.seed}"

@@ -1,0 +1,259 @@
+"""The ledger: one folder for each trained network, with everything that its result depends on.
+
+A run's folder holds ``record.json`` (below), ``history.csv`` (one row an epoch) and ``last.pt`` (the network, a
+checkpoint that ``load_checkpoint`` reads; while training goes on, also what is needed to go on). A record is one
+JSON document (``dametric_run`` is the version of its shape, now 1)::
+
+    {
+      "dametric_run": 1,
+      "id": "0f3a...",                     hash of "config"
+      "status": "finished",                "running", "interrupted" or "failed" otherwise
+      "error": null,                       why it failed
+      "config": { ... },                   all that determines the result: recipe, fingerprints, hashes, seed
+      "about": { ... },                    names for humans: teacher (with its clean accuracy), data, parameter counts
+      "last": {"epoch", "test_loss", "test_top1", "test_top5", "test_ece", "test_agreement", ...},
+      "best": { ... },                     the same of the epoch with the highest top-1, the first where several are
+      "code": {"version", "sha256"},       of the package's source
+      "versions": { ... },                 libraries and machine
+      "timing": {"seconds", ...}           the one part that differs when the same run is repeated
+    }
+
+Losses are in nats; accuracies, calibration error and agreement are fractions.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dametric.errors import UsageError
+from dametric.files import write_atomic
+from dametric.results import finite
+
+SCHEMA = 1
+MEASURED = ("test_loss", "test_top1", "test_top5", "test_ece", "test_agreement")
+Row = dict[str, float]
+
+
+class BusyError(Exception):
+    """Another process is working on this run."""
+
+
+def run_id(config: Mapping[str, Any]) -> str:
+    """Hash of what determines a result: 16 hexadecimal digits."""
+    text = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def code_version() -> dict[str, str]:
+    """Version of the package and a hash of its source."""
+    from dametric import __version__
+
+    digest, root = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return {"version": __version__, "sha256": digest.hexdigest()}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One folder of the ledger.
+
+    Attributes
+    ----------
+    folder : Path
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(cls, root: str | os.PathLike[str], config: Mapping[str, Any], name: str) -> Run:
+        """The folder of a run below ``root``: named for humans, and by its id."""
+        word = re.sub(r"[^A-Za-z0-9.+=-]+", "_", name).strip("_")[:80]
+        return cls(Path(root) / f"{word}-{run_id(config)}")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The network."""
+        return self.folder / "last.pt"
+
+    @property
+    def record(self) -> dict[str, Any] | None:
+        """The record, or None where there is none yet."""
+        path = self.folder / "record.json"
+        return read_record(path) if path.exists() else None
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the run for this process; the claim ends with the process, however it ends.
+
+        Raises
+        ------
+        BusyError
+            If another process holds it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise UsageError(f"cannot write {self.folder}: {error.strerror or error}") from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError(f"another process is working on {self.folder}") from None
+            yield
+        finally:
+            os.close(handle)
+
+    def history(self) -> list[Row]:
+        """The rows of the epochs that are done."""
+        path = self.folder / "history.csv"
+        if not path.exists():
+            return []
+        with open(path, encoding="utf-8", newline="") as file:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    def write_history(self, rows: Sequence[Row]) -> None:
+        """Write all rows; floats in the shortest form that reads back as the same number."""
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({key: int(v) if key == "epoch" else repr(v) for key, v in row.items()} for row in rows)
+        write_atomic(self.folder / "history.csv", text.getvalue())
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write the record, whole or not at all."""
+        text = json.dumps(finite({"dametric_run": SCHEMA, **record}), indent=1, allow_nan=False, ensure_ascii=False)
+        write_atomic(self.folder / "record.json", (text + "\n").encode(errors="backslashreplace"))
+
+
+def summary(rows: Sequence[Row]) -> dict[str, Any]:
+    """Last and best epoch, without how long they took."""
+    if not rows:
+        return {"last": None, "best": None}
+
+    def plain(row: Row) -> dict[str, Any]:
+        return {key: int(v) if key == "epoch" else v for key, v in row.items() if key != "seconds"}
+
+    return {"last": plain(rows[-1]), "best": plain(max(rows, key=lambda row: row["test_top1"]))}
+
+
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a run's record.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read or is not a record of a version that is understood.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict) or "dametric_run" not in document:
+        raise UsageError(f"{path} is not a run's record: it has no 'dametric_run'")
+    if document["dametric_run"] != SCHEMA:
+        raise UsageError(f"{path} has version {document['dametric_run']} of run records, this reads {SCHEMA}")
+    missing = [key for key in ("id", "status", "config", "about", "last", "best") if key not in document]
+    if missing:
+        raise UsageError(f"{path} is not a whole run record: '{missing[0]}' is missing")
+    return document
+
+
+def find_runs(root: str | os.PathLike[str]) -> list[Run]:
+    """All runs at or below a folder, by name of their folder.
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder, or no run in it.
+    """
+    if not Path(root).is_dir():
+        raise UsageError(f"there is no folder {root}: dametric distill -o makes one")
+    found = [Run(path.parent) for path in sorted(Path(root).rglob("record.json"))]
+    if not found:
+        raise UsageError(f"there is no run in {root}: dametric distill -o makes them")
+    return found
+
+
+def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
+    """The ledger as a table, one row a run.
+
+    Parameters
+    ----------
+    root : path-like or iterable of Run
+        Folder with runs at any depth, or the runs themselves.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``id, status, kind, teacher, student, data, aug, seed, epochs, epoch`` (epochs done), ``test_loss,
+        test_top1, test_top5, test_ece, test_agreement`` of the last epoch, the same with ``best_`` before, and
+        ``seconds, folder``. NaN where a run has no such value; sorted by teacher, student, augmentation and seed.
+
+    Raises
+    ------
+    UsageError
+        If there is no run, or a record cannot be read.
+    """
+    found = find_runs(root) if isinstance(root, (str, os.PathLike)) else root
+    table = pd.DataFrame([_row(run) for run in found])
+    return table.sort_values(["teacher", "student", "aug", "seed", "id"], ignore_index=True, na_position="first")
+
+
+def _row(run: Run) -> dict[str, Any]:
+    record = run.record
+    assert record is not None
+    config, about = record["config"], record["about"]
+    status = record["status"]
+    last, best = record["last"] or {}, record["best"] or {}
+    if status == "running":
+        rows = run.history()
+        last, best = (part or {} for part in summary(rows).values())
+        status = "running" if _held(run) else "interrupted"
+    row = {
+        "id": record["id"],
+        "status": status,
+        "kind": config["kind"],
+        "teacher": (about.get("teacher") or {}).get("arch"),
+        "student": about["student"]["arch"],
+        "data": about["data"]["name"],
+        "aug": config["recipe"]["base_aug" if config["kind"] == "train" else "aug"],
+        "seed": config["recipe"]["seed"],
+        "epochs": config["recipe"]["epochs"],
+        "epoch": last.get("epoch", 0),
+    }
+    nan = float("nan")
+    row |= {name: last.get(name, nan) for name in MEASURED}
+    row |= {"best_epoch": best.get("epoch", 0)} | {f"best_{name}": best.get(name, nan) for name in MEASURED}
+    return row | {"seconds": (record.get("timing") or {}).get("seconds", nan), "folder": str(run.folder)}
+
+
+def _held(run: Run) -> bool:
+    """Whether a process is at work on it; the folder may be one that cannot be written."""
+    try:
+        handle = os.open(run.folder / ".lock", os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
