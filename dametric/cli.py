@@ -312,7 +312,9 @@ def train(
     }
     source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
     options = training.TrainingOptions(source, recipe, lr, aug, device, dtype, compile, tensorboard, json)
-    training.train(arch, output, options)
+    run = training.train(arch, output, options)
+    training.deliver([run], json)
+    training.say(f"wrote {output}; to score augmentations: dametric score --aug paper --teacher {output}", quiet)
 
 
 @app.command()
@@ -400,20 +402,22 @@ def distill(
     }
     source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
     common = training.TrainingOptions(source, recipe, lr, base_aug, device, dtype, compile, tensorboard, json)
-    training.distill(
-        training.DistillOptions(
-            common,
-            teacher,
-            student,
-            training.augmentations(aug),
-            training.seeds(seeds),
-            output,
-            arch,
-            _numbers("--mean", mean),
-            _numbers("--std", std),
-            jobs,
-        )
+    asked = training.DistillOptions(
+        common,
+        teacher,
+        student,
+        training.augmentations(aug),
+        training.seeds(seeds),
+        output,
+        arch,
+        _numbers("--mean", mean),
+        _numbers("--std", std),
+        jobs,
     )
+    found, troubles = training.distill(asked)
+    training.deliver(found, json)
+    if troubles:
+        raise RunFailed("; ".join(troubles))
 
 
 @app.command()

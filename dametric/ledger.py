@@ -202,9 +202,10 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``id, status, kind, teacher, student, data, aug, seed, epochs, epoch`` (epochs done), ``test_loss,
-        test_top1, test_top5, test_ece, test_agreement`` of the last epoch, the same with ``best_`` before, and
-        ``seconds, folder``. NaN where a run has no such value; sorted by teacher, student, augmentation and seed.
+        Columns ``id, status, kind, teacher, teacher_sha256, student, data, aug, seed, epochs, epoch`` (epochs done),
+        ``test_loss, test_top1, test_top5, test_ece, test_agreement`` of the last epoch, the same with ``best_``
+        before, and ``seconds, folder``. NaN where a run has no such value; sorted by teacher, student, augmentation
+        and seed.
 
     Raises
     ------
@@ -231,6 +232,7 @@ def _row(run: Run) -> dict[str, Any]:
         "status": status,
         "kind": config["kind"],
         "teacher": (about.get("teacher") or {}).get("arch"),
+        "teacher_sha256": (about.get("teacher") or {}).get("sha256"),
         "student": about["student"]["arch"],
         "data": about["data"]["name"],
         "aug": config["recipe"]["base_aug" if config["kind"] == "train" else "aug"],

@@ -122,7 +122,7 @@ class DistillOptions:
         return setting.work(self.student, recipe, self.output, compile=self.common.compile)
 
 
-def train(arch: str, output: str, options: TrainingOptions) -> None:
+def train(arch: str, output: str, options: TrainingOptions) -> Run:
     """Train a network by labels; the ledger's folder is beside the checkpoint, with the ending ``.run``."""
     target = Path(output)
     check_writable(target)
@@ -149,14 +149,11 @@ def train(arch: str, output: str, options: TrainingOptions) -> None:
         image_size=images.image_size,
         extra={"run": record["id"], "test": record["last"]},
     )
-    _deliver([work.run], options.json)
-    say(
-        f"wrote {target}; score augmentations for it with: dametric score --aug paper --teacher {target}", options.quiet
-    )
+    return work.run
 
 
-def distill(options: DistillOptions) -> None:
-    """Distil a student for every augmentation and seed that is not in the ledger yet."""
+def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
+    """Distil a student for every augmentation and seed not yet in the ledger; its runs, and what went wrong."""
     common = options.common
     common.check()
     for aug in options.augs:
@@ -171,9 +168,7 @@ def distill(options: DistillOptions) -> None:
         say(f"teacher: {100 * setting.clean['top1']:.2f} % top-1 on {len(setting.test)} test images", common.quiet)
         found = [options.work(setting, aug, seed).run for _, aug, seed in tasks]
         troubles = _side_by_side(options, tasks) if options.jobs > 1 else _one_by_one(options, setting, tasks)
-    _deliver([run for run in found if run.record is not None], common.json)
-    if troubles:
-        raise RunFailed("; ".join(troubles))
+    return [run for run in found if run.record is not None], troubles
 
 
 def runs(folder: str, as_json: bool, csv: str | None) -> None:
@@ -182,7 +177,7 @@ def runs(folder: str, as_json: bool, csv: str | None) -> None:
     if csv is not None:
         check_writable(Path(csv))
         write_atomic(csv, load_runs(folder).to_csv(index=False))
-    _deliver(found, as_json)
+    deliver(found, as_json)
 
 
 def seeds(text: str) -> tuple[int, ...]:
@@ -306,7 +301,8 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _deliver(found: Sequence[Run], as_json: bool) -> None:
+def deliver(found: Sequence[Run], as_json: bool) -> None:
+    """Print runs, as a table or as their records."""
     if as_json:
         print(json.dumps(finite([run.record for run in found]), indent=1, ensure_ascii=False))
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -74,6 +75,51 @@ def score_figure(scores: Scores) -> Figure:
         fontsize="medium",
         loc="left",
     )
+    return figure
+
+
+def students_chart(joined: pd.DataFrame, axes: Axes, metric: str) -> Axes:
+    """Draw the students' test loss against the score, one point an augmentation, with standard errors on both axes.
+
+    Parameters
+    ----------
+    joined : pandas.DataFrame
+        From :func:`dametric.joining.join`, one student's rows.
+    axes : Axes
+        To draw on.
+    metric : str
+        What the score is.
+
+    Returns
+    -------
+    Axes
+        The same.
+    """
+    for row in joined.to_dict("records"):
+        x, y = row["score"], row["test_loss"]
+        errors = [value if np.isfinite(value) else 0.0 for value in (row["score_se"], row["test_loss_se"])]
+        axes.errorbar(x, y, xerr=errors[0], yerr=errors[1], fmt="o", color=BEST, ecolor="#999999", markersize=5)
+        axes.annotate(
+            row["aug"], (x, y), xytext=(5, 4), textcoords="offset points", fontsize="x-small", parse_math=False
+        )
+    axes.margins(x=0.2, y=0.1)
+    axes.set_xlabel(f"{metric} of the teacher, ± standard error")
+    axes.set_ylabel("student's test loss, ± standard error")
+    axes.grid(color="#EEEEEE", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def students_figure(joined: pd.DataFrame, metric: str, title: str) -> Figure:
+    """A figure of :func:`students_chart`, one panel a student, side by side."""
+    students = list(dict.fromkeys(joined["student"]))
+    figure = Figure(figsize=(max(6.4, 4.5 * len(students)), 4.6), layout="constrained")
+    for axes, student in zip(figure.subplots(1, len(students), squeeze=False)[0], students, strict=True):
+        students_chart(joined[joined["student"] == student], axes, metric)
+        if len(students) > 1:
+            axes.set_title(student, fontsize="small")
+    figure.suptitle(title, fontsize="medium", x=0.02, ha="left")
     return figure
 
 

@@ -53,7 +53,7 @@ class PlainReference:
 
     def _augment(self, name: str, raw: Tensor, normal: Tensor) -> Tensor:
         if name.startswith("cutmixpick"):
-            pool = torch.cat([_cutmix(normal), _cutmix(normal)])
+            pool = torch.cat([cutmix(normal), cutmix(normal)])
             judge = self.student if "student" in name else self.teacher
             probability = judge(pool).softmax(1)
             entropy = -(probability * probability.clamp(min=1e-30).log()).sum(1)
@@ -75,7 +75,8 @@ def _mixup(images: Tensor) -> Tensor:
     return lam * images + (1 - lam) * images[torch.randperm(len(images))]
 
 
-def _cutmix(images: Tensor) -> Tensor:
+def cutmix(images: Tensor) -> Tensor:
+    """One box of another image of the batch for all of it: images of shape (batch, channels, 32, 32)."""
     side = int(32 * (1 - float(torch.rand(()))) ** 0.5)
     y, x = (int(torch.randint(32, ())) for _ in range(2))
     top, bottom, left, right = max(0, y - side // 2), y + side // 2, max(0, x - side // 2), x + side // 2
@@ -93,5 +94,5 @@ _ON_NORMAL: dict[str, Augment] = {
     "identity": torch.clone,  # the published code forwards it again
     "cutout": _cutout,
     "mixup": _mixup,
-    "cutmix": _cutmix,
+    "cutmix": cutmix,
 }
