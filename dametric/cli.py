@@ -154,7 +154,7 @@ def score(
         str, typer.Option(metavar="default|reference", help="Best estimator, or a replay of the published protocol.")
     ] = "default",
     per: Per = None,
-    rel_se: Annotated[float, typer.Option(help="Stop at this relative standard error.")] = 0.01,
+    rel_se: Annotated[float | None, typer.Option(help="Stop at this relative standard error. [default: 0.01]")] = None,
     batches: Annotated[int | None, typer.Option(min=2, help="Show exactly so many batches instead.")] = None,
     max_batches: Annotated[int, typer.Option(min=20, help="Give up on --rel-se after so many batches.")] = 1000,
     batch_size: Annotated[int, typer.Option(min=4, help="Images of a batch, b.")] = 64,

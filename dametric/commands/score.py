@@ -68,7 +68,8 @@ def _score(options: ScoreOptions) -> Scores:
     _check_outputs(options)
     asked = options.passed_on or {}
     student_given = options.student is not None
-    check_request(options.augs, asked.get("metrics"), student_given, asked.get("per"), asked.get("base_aug"))
+    numbers = {name: asked[name] for name in ("protocol", "rel_se", "raw_weight", "temperature") if name in asked}
+    check_request(options.augs, asked.get("metrics"), student_given, asked.get("per"), asked.get("base_aug"), **numbers)
     device = chosen_device(options.device)
     dtype = chosen_dtype(options.dtype, device)
     quiet = options.data.quiet

@@ -25,6 +25,7 @@ from dametric.scoring.request import (
     AugSpec,
     augmentations,
     chosen_metrics,
+    wanted_precision,
 )
 from dametric.scoring.stopping import walk
 
@@ -43,7 +44,7 @@ def score(
     protocol: Literal["default", "reference"] = "default",
     per: Per | None = None,
     batches: int | None = None,
-    rel_se: float = 0.01,
+    rel_se: float | None = None,
     max_batches: int | None = None,
     batch_size: int = 64,
     draw_batches: int = 5,
@@ -83,8 +84,9 @@ def score(
         Draw random parameters for every image (default) or once a batch (default of the reference protocol).
     batches : int, optional
         Batches to show. By default as many as ``rel_se`` needs.
-    rel_se : float
-        An augmentation is shown until its standard error is below this fraction of its value, for 20 batches at least.
+    rel_se : float, optional
+        An augmentation is shown until its standard error is below this fraction of its value (0.01 by default), for
+        20 batches at least. Not in the reference protocol.
     max_batches : int, optional
         Stop here even if ``rel_se`` has not been reached; 1000 by default.
     batch_size, draw_batches : int
@@ -131,6 +133,7 @@ def score(
     dtype = dtype or preferred_dtype(device)
     if protocol not in ("default", "reference"):
         raise unknown("protocol", protocol, ("default", "reference"))
+    precision = wanted_precision(rel_se, protocol)
     if chunk is not None and chunk < 1:
         raise UsageError(f"--chunk is a number of rows from 1 up, not {chunk}")
     reference = protocol == "reference"
@@ -166,7 +169,7 @@ def score(
         raise UsageError("this needs a student's output: give one with --student")
     compile_seconds = _warm_up(engine, quiet) if compile else None
     start = time.perf_counter()
-    reached = walk(engine, batches, rel_se, max_batches, quiet)
+    reached = walk(engine, batches, precision, max_batches, quiet)
     config = {
         "protocol": protocol,
         "partner": "derangement (cutmix), permutation (mixup)" if reference else of.partner,
@@ -176,7 +179,7 @@ def score(
         "student_mean": None if student is None else list(theirs[0]),
         "student_std": None if student is None else list(theirs[1]),
         "max_batches": max_batches,
-        "rel_se": None if batches or reference else rel_se,
+        "rel_se": None if batches or reference else precision,
         "rel_se_reached": reached,
         "dtype": str(dtype).removeprefix("torch."),
         "compile_seconds": compile_seconds,

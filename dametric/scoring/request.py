@@ -9,6 +9,7 @@ from typing import Any
 from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
 from dametric.errors import UsageError, unknown
 from dametric.metrics import METRICS, Metric
+from dametric.scoring.protocol import Protocol
 
 AugSpec = str | Augmentation | Callable[..., Any]
 
@@ -22,8 +23,13 @@ def check_request(
     student: bool,
     per: str | None = None,
     base_aug: str | None = None,
+    *,
+    protocol: str = "default",
+    rel_se: float | None = None,
+    raw_weight: float = 0.5,
+    temperature: float = 1.0,
 ) -> None:
-    """Refuse unknown names, impossible parameters and what needs a student, before any work is done.
+    """Refuse unknown names, impossible numbers and what needs a student, before any work is done.
 
     Raises
     ------
@@ -36,6 +42,27 @@ def check_request(
         raise unknown("value of --per", str(per), ("sample", "batch"))
     if base_aug is not None:
         base_augmentation(base_aug, Images())
+    Protocol(reference=protocol == "reference", raw_weight=raw_weight, temperature=temperature)
+    wanted_precision(rel_se, protocol)
+
+
+def wanted_precision(rel_se: float | None, protocol: str) -> float:
+    """The relative standard error to stop at, 0.01 by default.
+
+    Raises
+    ------
+    UsageError
+        If it is not between 0 and 1, or the protocol has a length of its own.
+    """
+    if rel_se is None:
+        return 0.01
+    if protocol == "reference":
+        raise UsageError(
+            "the reference protocol shows ten epochs, or as many batches as --batches says, whatever --rel-se"
+        )
+    if not 0 < rel_se < 1:
+        raise UsageError(f"--rel-se is a fraction between 0 and 1, for example 0.01, not {rel_se}")
+    return rel_se
 
 
 def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) -> list[Augmentation]:

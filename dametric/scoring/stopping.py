@@ -44,8 +44,6 @@ def walk(engine: Engine, batches: int | None, rel_se: float, max_batches: int | 
             raise UsageError(f"{fixed} batches make {total} replicate(s): an error needs at least 2, raise --batches")
         looks = iter([*range(50, total, 50), total])
     else:
-        if not 0 < rel_se < 1:
-            raise UsageError(f"--rel-se is a fraction between 0 and 1, for example 0.01, not {rel_se}")
         total = _MAX_BATCHES if max_batches is None else max_batches
         if total < _FIRST_CHECK:
             raise UsageError(f"--max-batches is at least {_FIRST_CHECK}, not {total}: fewer do not tell when to stop")

@@ -14,7 +14,7 @@ from torch import nn
 
 from dametric import cli
 from dametric.data import ImageSet, load_data
-from dametric.distill import TrainOptions, train
+from dametric.distill import LABELS, Recipe, Training
 from dametric.models import build, save_checkpoint
 
 
@@ -106,8 +106,10 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, digits: ImageSet) -> Path:
     """A checkpoint of a resnet8 that knows the digits well enough, with everything in it."""
     torch.manual_seed(0)
     model = build("resnet8", 10, 32)
-    options = TrainOptions(epochs=1, batch_size=16, aug="identity")
-    train(model, digits, options, torch.device("cpu"), lambda steps=1, note="": None)
+    recipe = Recipe(
+        epochs=1, batch_size=16, lr=0.1, schedule="onecycle", nesterov=True, base_aug="identity", objective=LABELS
+    )
+    Training(model, digits, recipe, torch.device("cpu")).run_epoch()
     return save(tmp_path_factory.mktemp("teacher") / "teacher.pth", model, digits)
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from dametric.augment import AUGS, PAPER
 from dametric.commands import demo as demo_command
 from dametric.data import DATA
+from dametric.ledger import load_runs
 from dametric.metrics import METRICS
 from dametric.models import MODELS, load_checkpoint
 from dametric.results import Scores
@@ -148,7 +150,18 @@ def test_show_needs_a_place_to_write(refused: Callable[..., str], tmp_path: Path
 # demo
 
 
-def test_the_demo_leaves_teacher_scores_and_picture_and_can_be_repeated(
+MADE = {
+    "teacher.pth",
+    "teacher.run",
+    "runs",
+    "scores.json",
+    "scores.png",
+    "students.csv",
+    "students.png",
+}
+
+
+def test_the_demo_leaves_teacher_students_scores_and_pictures_and_can_be_repeated(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real_score, real_load = demo_command.score, demo_command.DataOptions.load
@@ -157,8 +170,7 @@ def test_the_demo_leaves_teacher_scores_and_picture_and_can_be_repeated(
         return real_score(replace(options, passed_on={**options.passed_on, "batches": 3, "batch_size": 16}))
 
     def few(self: Any, split: str) -> Any:
-        data = real_load(self, split)
-        return data.subset(range(200)) if split == "train" else data
+        return real_load(self, split).subset(range(128 if split == "train" else 60))
 
     monkeypatch.setattr(demo_command, "score", short)
     monkeypatch.setattr(demo_command.DataOptions, "load", few)
@@ -166,21 +178,34 @@ def test_the_demo_leaves_teacher_scores_and_picture_and_can_be_repeated(
     monkeypatch.setattr(demo_command, "STUDENT_EPOCHS", 1)
     folder = tmp_path / "new" / "demo"
     first = run("demo", "-o", folder)
-    assert first.code == 0
+    assert first.code == 0, first.err
     assert sum("±" in line for line in first.out.splitlines()[:10]) == 9
-    made = {"teacher.pth", "student.pth", "scores.json", "scores.png"}
-    assert {path.name for path in folder.iterdir()} == made
+    assert {path.name for path in folder.iterdir()} == MADE
     scores = Scores.read(folder / "scores.json")
     assert sorted(row["aug"] for row in scores.scores) == sorted(PAPER)
     assert "ce_cov" in scores.metrics
-    assert (folder / "scores.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("scores.png", "students.png"):
+        assert (folder / picture).read_bytes().startswith(b"\x89PNG")
     assert load_checkpoint(folder / "teacher.pth").data == "digits"
-    assert str(folder / "scores.json") in first.err
+    assert str(folder) in first.err
+
+    ledger = load_runs(folder / "runs")
+    assert len(ledger) == 9 * demo_command.SEEDS
+    joined = pd.read_csv(folder / "students.csv").set_index("aug")
+    assert list(joined.index) == [row["aug"] for row in scores.scores]
+    for row in scores.scores:
+        losses = ledger[ledger["aug"] == row["aug"]]["test_loss"].to_numpy()
+        assert joined["score"][row["aug"]] == pytest.approx(row["metrics"]["t_stddev"]["value"])
+        assert joined["test_loss"][row["aug"]] == pytest.approx(losses.mean())
+        assert joined["test_loss_se"][row["aug"]] == pytest.approx(np.std(losses, ddof=1) / len(losses) ** 0.5)
+        line = next(line for line in first.out.splitlines()[12:] if line.split(" ")[0] == row["aug"])
+        assert f"{losses.mean():.3f} ±" in line
 
     again = run("demo", "-o", folder, "-q")
     assert again.code == 0
     assert not [line for line in again.err.splitlines() if "WARNING" not in line]
-    assert {path.name for path in folder.iterdir()} == made
+    assert {path.name for path in folder.iterdir()} == MADE
+    assert load_runs(folder / "runs").equals(ledger)
     assert [row["metrics"] for row in Scores.read(folder / "scores.json").scores] == [
         row["metrics"] for row in scores.scores
     ]
@@ -202,9 +227,10 @@ def test_the_whole_demo(run: Run, tmp_path: Path) -> None:
     said = run("demo", "-o", tmp_path / "demo")
     assert said.code == 0
     rows = [line for line in said.out.splitlines() if line.split(" ")[0] in PAPER]
-    assert len(rows) == 9
+    assert len(rows) == 18
     assert all("±" in row for row in rows)
     scores = Scores.read(tmp_path / "demo" / "scores.json")
     assert scores.config["teacher"]["clean"]["top1"] > 0.9
     assert all(row["metrics"]["t_stddev"]["se"] < 0.1 * row["metrics"]["t_stddev"]["value"] for row in scores.scores)
+    assert load_runs(tmp_path / "demo" / "runs")["test_top1"].mean() > 0.85
     assert "WARNING" not in said.err
