@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dametric.data import ImageSet, load_data
     from dametric.distill import distill, train
     from dametric.errors import UsageError
+    from dametric.joining import join
     from dametric.ledger import load_runs
     from dametric.models import load_checkpoint
     from dametric.scoring import score
@@ -21,17 +22,19 @@ _HOME = {
     "ImageSet": "dametric.data",
     "UsageError": "dametric.errors",
     "distill": "dametric.distill",
-    "load_runs": "dametric.ledger",
-    "train": "dametric.distill",
+    "join": "dametric.joining",
     "load_checkpoint": "dametric.models",
     "load_data": "dametric.data",
+    "load_runs": "dametric.ledger",
     "score": "dametric.scoring",
+    "train": "dametric.distill",
 }
 __all__ = [
     "ImageSet",
     "UsageError",
     "__version__",
     "distill",
+    "join",
     "load_checkpoint",
     "load_data",
     "load_runs",

@@ -158,11 +158,18 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
     return Augmentation("+".join(parts), tuple(operations))
 
 
-def base_augmentation(spec: str, of: Images) -> Augmentation:
-    """The loader's own augmentation; ``"none"`` is another word for the identity."""
-    spec = "identity" if spec == "none" else spec
-    base = parse(spec, of)
-    if base.mixes:
+def base_augmentation(spec: str, of: Images, *, mixes: bool = False) -> Augmentation:
+    """The loader's own augmentation; ``"none"`` is another word for the identity.
+
+    Raises
+    ------
+    UsageError
+        As :func:`parse`, and if it mixes images but may not, or picks them.
+    """
+    base = parse("identity" if spec == "none" else spec, of)
+    if base.pick is not None:
+        raise UsageError(f"{spec} cannot be the loader's own augmentation: there is nothing yet to pick by")
+    if base.mixes and not mixes:
         raise UsageError(f"--base-aug {spec}: the loader's own augmentation cannot mix images")
     return base
 

@@ -65,7 +65,7 @@ class TrainingOptions:
         """Refuse what no data set could make right, before any is read."""
         Recipe(**self.recipe, lr=0.05 if self.lr is None else self.lr, dtype=self._dtype())
         if self.base_aug is not None:
-            (base_augmentation if self.objective.needs_teacher else parse)(self.base_aug, Images())
+            base_augmentation(self.base_aug, Images(), mixes=not self.objective.needs_teacher)
         if self.tensorboard:
             _summary_writer()
 

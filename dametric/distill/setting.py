@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dametric.augment import Augmentation, Images, parse
+from dametric.augment import Augmentation, Images, base_augmentation, parse
 from dametric.augment.external import External
 from dametric.data import ImageSet
 from dametric.distill.evaluate import evaluate, held_out_logits
@@ -166,7 +166,7 @@ class Setting:
     def _user_code(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, str]:
         """What changes when the user's own functions, or the weights to start from, do."""
         of = Images(self.train.image_size, self.train.mean)
-        base = parse("identity" if recipe.base_aug == "none" else recipe.base_aug, of)
+        base = base_augmentation(recipe.base_aug, of, mixes=True)
         code = {
             operation.name: source_digest(operation.function)
             for operation in (*base.operations, *(aug or parse(recipe.aug, of)).operations)

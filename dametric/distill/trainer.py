@@ -99,14 +99,13 @@ class Training:
             raise UsageError(
                 f"{len(data)} images are fewer than one batch of {recipe.batch_size}: use a smaller batch size"
             )
+        if recipe.objective.ce and not data.num_classes:
+            raise UsageError("learning from labels needs labelled images")
         if recipe.objective.needs_teacher and teacher is None:
             raise UsageError("this objective needs a teacher")
         of = Images(data.image_size, augmented_mean or data.mean)
-        labelled = not recipe.objective.needs_teacher
-        self.base = parse(recipe.base_aug, of) if labelled else base_augmentation(recipe.base_aug, of)
+        self.base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
         self.aug = aug or parse(recipe.aug, of)
-        if self.base.pick is not None:
-            raise UsageError(f"training by labels cannot use {recipe.base_aug}: there is no teacher to pick by")
         self.exact = torch.float64 if recipe.dtype == "float64" else torch.float32
         self.half = torch.bfloat16 if recipe.dtype == "bfloat16" else None
         self.model = model.to(device=device, dtype=self.exact, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,109 @@
+"""Scores joined with students: who is counted, and what the means and errors are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from dametric import UsageError, join
+from dametric.report.figures import render, students_chart, students_figure
+from dametric.results import Scores
+
+LOSSES = {"cutmix": [0.5, 0.7, 0.6], "flip": [0.9, 1.0, 0.8], "mixup": [0.8]}
+
+
+@pytest.fixture
+def scores() -> Scores:
+    values = {"cutmix": 0.01, "mixup": 0.02, "flip": 0.03, "cutout": 0.04}
+    rows: list[dict[str, Any]] = []
+    for name, value in values.items():
+        metric = {"value": value, "se": value / 10, "low": 0.0, "high": 1.0, "direction": "lower"}
+        row = {"aug": name, "metrics": {"t_stddev": metric, "t_entropy": {**metric, "value": 1 - value}}}
+        gap = {"to": "cutmix", "value": 0.0, "se": 0.0, "low": 0.0, "high": 0.0}
+        rows.append({**row, "difference": gap, "tied_with_best": False, "parameters": [], "rows": 64})
+    return Scores(rows, {"metrics": ["t_stddev", "t_entropy"], "teacher": {"sha256": "abc"}}, {})
+
+
+def run(aug: str, seed: int, loss: float, **more: Any) -> dict[str, Any]:
+    usual = {"status": "finished", "kind": "distill", "teacher_sha256": "abc", "student": "resnet8"}
+    return {**usual, "aug": aug, "seed": seed, "test_loss": loss, "test_top1": 1 - loss / 2, **more}
+
+
+@pytest.fixture
+def runs() -> pd.DataFrame:
+    good = [run(aug, seed, loss) for aug, losses in LOSSES.items() for seed, loss in enumerate(losses)]
+    others = [
+        run("cutmix", 3, 9.0, status="failed"),
+        run("cutmix", 4, 9.0, status="interrupted"),
+        run("cutmix", 5, 9.0, teacher_sha256="of another teacher"),
+        run("cutmix", 6, 9.0, kind="train", teacher_sha256=None),
+        run("autoaugment", 0, 9.0),
+    ]
+    return pd.DataFrame(good + others)
+
+
+def test_only_finished_students_of_the_scored_teacher_count_best_score_first(
+    scores: Scores, runs: pd.DataFrame
+) -> None:
+    joined = join(scores, runs)
+    assert list(joined["aug"]) == ["cutmix", "mixup", "flip"]
+    assert list(joined["seeds"]) == [3, 1, 3]
+    assert list(joined["score"]) == [0.01, 0.02, 0.03]
+    assert list(joined["score_se"]) == pytest.approx([0.001, 0.002, 0.003])
+
+
+def test_means_and_standard_errors_over_seeds(scores: Scores, runs: pd.DataFrame) -> None:
+    joined = join(scores, runs).set_index("aug")
+    for aug in ("cutmix", "flip"):
+        losses = np.array(LOSSES[aug])
+        assert joined["test_loss"][aug] == pytest.approx(losses.mean())
+        assert joined["test_loss_se"][aug] == pytest.approx(losses.std(ddof=1) / math.sqrt(3))
+        assert joined["test_top1"][aug] == pytest.approx((1 - losses / 2).mean())
+        assert joined["test_top1_se"][aug] == pytest.approx((losses / 2).std(ddof=1) / math.sqrt(3))
+    assert math.isnan(joined["test_loss_se"]["mixup"])
+
+
+def test_another_metric_and_students_of_several_architectures(scores: Scores, runs: pd.DataFrame) -> None:
+    more = pd.concat([runs, pd.DataFrame([run("flip", 0, 2.0, student="another")])], ignore_index=True)
+    joined = join(scores, more, "t_entropy")
+    assert list(joined["student"]) == ["another", "resnet8", "resnet8", "resnet8"]
+    assert list(joined["score"]) == [0.97, 0.99, 0.98, 0.97]
+
+
+def test_a_score_file_that_does_not_name_its_teacher_takes_all(scores: Scores, runs: pd.DataFrame) -> None:
+    anonymous = Scores(scores.scores, {"metrics": scores.metrics}, {})
+    assert join(anonymous, runs).set_index("aug")["seeds"]["cutmix"] == 4
+
+
+def test_what_cannot_be_joined(scores: Scores, runs: pd.DataFrame) -> None:
+    with pytest.raises(UsageError, match="t_gini"):
+        join(scores, runs, "t_gini")
+    with pytest.raises(UsageError, match="both scored and distilled"):
+        join(scores, runs[runs["aug"] == "autoaugment"])
+
+
+def test_the_chart_has_a_named_point_with_both_errors_for_each_augmentation(scores: Scores, runs: pd.DataFrame) -> None:
+    joined = join(scores, runs)
+    axes = Figure().subplots()
+    assert students_chart(joined, axes, "t_stddev") is axes
+    assert [text.get_text() for text in axes.texts] == list(joined["aug"])
+    for container, row in zip(axes.containers, joined.to_dict("records"), strict=True):
+        line, _, bars = container
+        assert (line.get_xdata()[0], line.get_ydata()[0]) == (row["score"], row["test_loss"])
+        (left, right), (bottom, top) = (bars[0].get_segments()[0][:, 0], bars[1].get_segments()[0][:, 1])
+        assert (right - left) / 2 == pytest.approx(row["score_se"])
+        assert (top - bottom) / 2 == pytest.approx(0 if math.isnan(row["test_loss_se"]) else row["test_loss_se"])
+    assert "t_stddev" in axes.get_xlabel()
+    assert "test loss" in axes.get_ylabel()
+
+
+def test_one_panel_a_student(scores: Scores, runs: pd.DataFrame) -> None:
+    more = pd.concat([runs, pd.DataFrame([run("flip", 0, 2.0, student="another")])], ignore_index=True)
+    figure = students_figure(join(scores, more), "t_stddev", "a title with $dollars$ and _underscores_")
+    assert [axes.get_title() for axes in figure.axes] == ["another", "resnet8"]
+    assert render(figure, "svg").startswith(b"<?xml")
