@@ -57,7 +57,7 @@ def evaluate(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> d
         on which both name the same class).
     """
     logits, labels = logits.double(), labels.to(logits.device)
-    best = logits.topk(min(5, logits.shape[1]), 1).indices
+    best = _ranked(logits)[:, :5]
     found = {
         "loss": float(F.cross_entropy(logits, labels)),
         "top1": float((best[:, 0] == labels).double().mean()),
@@ -65,7 +65,7 @@ def evaluate(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> d
         "ece": calibration_error(logits.softmax(1), labels),
     }
     if teacher is not None:
-        found["agreement"] = float((best[:, 0] == teacher.to(best.device).argmax(1)).double().mean())
+        found["agreement"] = float((best[:, 0] == _ranked(teacher.to(best.device))[:, 0]).double().mean())
     return found
 
 
@@ -85,7 +85,13 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -
     float
         A fraction, 0 for a network whose confidence is its accuracy.
     """
-    confidence, named = probabilities.max(1)
+    named = _ranked(probabilities)[:, 0]
+    confidence = probabilities.gather(1, named[:, None])[:, 0]
     bin_ = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
     gap = (named == labels).double() - confidence
-    return float(torch.zeros(bins, dtype=gap.dtype).index_add_(0, bin_, gap).abs().sum() / len(labels))
+    return float(gap.new_zeros(bins).index_add_(0, bin_, gap).abs().sum() / len(labels))
+
+
+def _ranked(rows: Tensor) -> Tensor:
+    """Classes of each row from the likeliest on; of equals the first, here as everywhere."""
+    return rows.argsort(dim=1, descending=True, stable=True)

@@ -126,7 +126,7 @@ class Recipe:
     aug : str
         The augmentation under test, applied to the raw image.
     per : {"sample", "batch"}
-        Random parameters of ``aug`` for every image, or shared by a batch.
+        Random parameters of ``aug`` for every image, or shared by a batch; ``base_aug`` is always drawn per image.
     objective : Objective
     joint_batch : bool
         Show the student raw and augmented images in one forward: faster, but batch norm then sees their mixture.
@@ -153,6 +153,11 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, number in (("epochs", self.epochs), ("batch size", self.batch_size), ("seed", self.seed)):
+            if not isinstance(number, int):
+                raise UsageError(f"{name} is a whole number, not {number}")
+        if not 0 <= self.seed < 2**31:
+            raise UsageError(f"the seed is a whole number from 0 to 2147483647, not {self.seed}")
         if self.epochs < 1:
             raise UsageError(f"epochs is a whole number from 1 up, not {self.epochs}")
         if self.batch_size < 2:
@@ -176,7 +181,7 @@ class Recipe:
 
 
 def default_rate(arch: str) -> float:
-    """The published learning rate of an architecture: 0.01 for MobileNets and ShuffleNets, 0.05 for all others."""
+    """The published learning rate: 0.01 for the built-in MobileNets and ShuffleNets, 0.05 for all others."""
     return 0.01 if arch.startswith(_SMALL_RATE) else 0.05
 
 
@@ -208,7 +213,7 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     low, last = recipe.lr / _START, recipe.lr / _START / _END
     turn = _WARM_UP * total - 1
     if step <= turn:
-        return _cosine(low, recipe.lr, step / turn if turn > 0 else 1.0)
+        return _cosine(low, recipe.lr, step / turn)
     return _cosine(recipe.lr, last, (step - turn) / (total - 1 - turn))
 
 

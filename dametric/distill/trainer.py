@@ -73,7 +73,8 @@ class Training:
     epoch, step : int
         Where training is: whole epochs done, and steps done in the next one.
     terms : Tensor of shape (steps, 4), float64
-        Total loss and its three terms for every step done in the current epoch, unweighted (:data:`TERMS`).
+        For every step done in the current epoch the total loss and its three terms, not weighted (:data:`TERMS`);
+        0 for terms that have no weight. Later rows are left over from the epoch before.
 
     Raises
     ------
@@ -119,6 +120,7 @@ class Training:
             nesterov=recipe.nesterov,
             fused=True,
         )
+        self._forget()
         self.data = data.to(device)
         self.mean = torch.tensor(data.mean, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
         self.std = torch.tensor(data.std, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
@@ -144,7 +146,11 @@ class Training:
         ------
         DivergedError
             If the loss is not finite.
+        UsageError
+            If all epochs are done.
         """
+        if self.epoch >= self.recipe.epochs:
+            raise UsageError(f"all {self.recipe.epochs} epochs are done")
         order = self._order()[self.step :]
         self.model.train()
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
@@ -161,6 +167,12 @@ class Training:
         self.epoch, self.step = self.epoch + 1, 0
         return True
 
+    def _forget(self) -> None:
+        """Start with no momentum, also where a parameter gets its first gradient later than others."""
+        self.optimizer.state.clear()
+        for parameter in self.model.parameters() if self.recipe.momentum else ():
+            self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+
     def losses(self) -> dict[str, float]:
         """Mean over the steps of the epoch of the total loss and its terms, in nats."""
         return dict(zip(TERMS, self.terms.mean(0).tolist(), strict=True))
@@ -174,7 +186,7 @@ class Training:
     def _one_step(self, pixels: Tensor, labels: Tensor) -> None:
         number = self.epoch * self.steps + self.step
         keys = Keys(self.recipe.seed, 1, len(pixels), number, self.recipe.per, self.device)
-        torch.manual_seed(keys.start("network"))  # for dropout and the like
+        torch.manual_seed(keys.sub(str(number)).start("network"))  # for dropout and the like
         with torch.no_grad():
             seen = self._look(pixels, keys)
         terms = self._compiled(seen, labels)
@@ -284,10 +296,10 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state` gave; the network's own weights are the caller's business."""
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
+        self._forget()
         for name, parameter in self.model.named_parameters():
-            if name in state["momentum"]:
-                kept = torch.empty_like(parameter).copy_(state["momentum"][name])  # in the parameter's own layout
-                self.optimizer.state[parameter]["momentum_buffer"] = kept
+            if name in state["momentum"]:  # copied into the parameter's own layout
+                self.optimizer.state[parameter]["momentum_buffer"].copy_(state["momentum"][name])
         self.terms[: self.step] = state["terms"]
 
 
