@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pandas as pd
 
 from dametric.errors import UsageError
@@ -53,3 +56,47 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
         raise UsageError("no augmentation was both scored and distilled from the same teacher")
     order = ["student", "aug", "score", "score_se", *students.columns[2:]]
     return joined[order].sort_values("student", kind="stable", ignore_index=True)
+
+
+def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
+    """Join score files with a ledger, for all metrics and all teacher-student pairs at once.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        One for each teacher.
+    runs : pandas.DataFrame
+        From :func:`dametric.ledger.load_runs`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each unit (teacher, student, data set), metric and augmentation: ``unit, teacher, student, data,
+        metric, direction`` and the columns of :func:`join`. Units are told apart by name, and by a number where
+        two teachers bear the same.
+
+    Raises
+    ------
+    UsageError
+        If no augmentation was both scored and distilled in any of them.
+    """
+    parts, seen = [], dict[str, int]()
+    for file in scores:
+        teacher = str((file.config.get("teacher") or {}).get("arch", "teacher"))
+        data = Path(str(file.config["data"]["name"])).name
+        seen[f"{teacher} {data}"] = seen.get(f"{teacher} {data}", 0) + 1
+        number = seen[f"{teacher} {data}"]
+        directions = {name: metric["direction"] for name, metric in file.scores[0]["metrics"].items()}
+        for metric in file.metrics:
+            try:
+                part = join(file, runs, metric)
+            except UsageError:
+                continue  # another teacher's students are in this ledger
+            about = {"teacher": teacher, "data": data, "metric": metric, "direction": directions[metric]}
+            pair = f"{teacher}{f' #{number}' if number > 1 else ''} -> " + part["student"] + f", {data}"
+            parts.append(part.assign(unit=pair, **about))
+    if not parts:
+        raise UsageError("no augmentation was both scored and distilled from the same teacher")
+    table = pd.concat(parts, ignore_index=True)
+    first = ["unit", "teacher", "student", "data", "metric", "direction", "aug"]
+    return table[[*first, *(name for name in table.columns if name not in first)]]
