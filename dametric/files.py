@@ -57,6 +57,31 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Callable[[
     return target
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a file that could not be written when the work is done.
+
+    Raises
+    ------
+    UsageError
+        If it is a folder, or its folder does not exist and cannot be made, or may not be written to.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder: give the name of a file")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise UsageError(f"cannot write {path}: {parent} is not a folder")
+    writable = os.access(parent, os.W_OK | os.X_OK)
+    if parent != path.absolute().parent and writable:  # such as /proc, which is no place for new folders
+        first = path.absolute().parents[list(path.absolute().parents).index(parent) - 1]
+        try:
+            first.mkdir()
+            first.rmdir()  # a command that is refused later leaves nothing
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
+    if not writable:
+        raise UsageError(f"cannot write into {parent}: choose another folder, or change its permissions")
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from dametric.errors import UsageError
@@ -55,25 +56,60 @@ def load_object(spec: str, kind: str) -> Callable[..., Any]:
 
 
 def source_digest(thing: Any) -> str:
-    """Hash that changes with the user's code: of the file a function or class is from, and of an object's settings.
+    """Hash that changes with the user's code: with the file it is from, with what a function captures, with settings.
 
     Parameters
     ----------
     thing : object
-        A function, a class, or an object that is called.
+        A function, a method, a class, or an object that is called.
 
     Returns
     -------
     str
         Hexadecimal. What cannot be read (code written in C, addresses in memory) is left out.
     """
-    kind = thing if inspect.isroutine(thing) or inspect.isclass(thing) else type(thing)
-    settings = "" if kind is thing else re.sub(r" at 0x[0-9a-f]+", "", repr(thing))
+    digest = hashlib.sha256()
+    for part in _parts(thing, {}):
+        digest.update(part + b"\0")
+    return digest.hexdigest()
+
+
+def _parts(thing: Any, seen: dict[int, Any]) -> Iterator[bytes]:
+    """Everything that what ``thing`` computes depends on, as far as it can be seen."""
+    if id(thing) in seen:
+        return
+    seen[id(thing)] = thing  # kept, lest another object get its number
+    if inspect.ismethod(thing):
+        yield from (*_parts(thing.__func__, seen), *_parts(thing.__self__, seen))
+    elif isinstance(thing, functools.partial):
+        yield from (*_parts(thing.func, seen), *_parts((thing.args, sorted(thing.keywords.items())), seen))
+    elif inspect.isfunction(thing):
+        yield from (_source(thing), *_code(thing.__code__))
+        captured = inspect.getclosurevars(thing).nonlocals
+        yield from _parts((thing.__defaults__, thing.__kwdefaults__, sorted(captured.items())), seen)
+    elif inspect.isclass(thing):
+        yield from (thing.__qualname__.encode(), _source(thing))
+    elif isinstance(thing, (list, tuple, dict)):
+        for item in thing.items() if isinstance(thing, dict) else thing:
+            yield from _parts(item, seen)
+    else:
+        yield re.sub(r" at 0x[0-9a-f]+", "", repr(thing)).encode()
+        yield from _parts(type(thing), seen)
+        yield from _parts(sorted(getattr(thing, "__dict__", {}).items()), seen)
+
+
+def _code(code: CodeType) -> Iterator[bytes]:
+    """Two lambdas of one line share their source, not this."""
+    yield code.co_code + repr(code.co_names).encode()
+    for constant in code.co_consts:
+        yield from _code(constant) if isinstance(constant, CodeType) else (repr(constant).encode(),)
+
+
+def _source(thing: Any) -> bytes:
     try:
-        source = Path(inspect.getfile(kind)).read_bytes()
+        return Path(inspect.getfile(thing)).read_bytes()
     except (TypeError, OSError):
-        source = b""
-    return hashlib.sha256(source + settings.encode()).hexdigest()
+        return b""
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:

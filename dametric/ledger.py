@@ -28,8 +28,10 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +40,7 @@ from typing import Any
 
 import pandas as pd
 
-from dametric.errors import UsageError
+from dametric.errors import RunFailed, UsageError
 from dametric.files import write_atomic
 from dametric.results import finite
 
@@ -47,7 +49,7 @@ MEASURED = ("test_loss", "test_top1", "test_top5", "test_ece", "test_agreement")
 Row = dict[str, float]
 
 
-class BusyError(Exception):
+class BusyError(RunFailed):
     """Another process is working on this run."""
 
 
@@ -110,10 +112,10 @@ class Run:
         except OSError as error:
             raise UsageError(f"cannot write {self.folder}: {error.strerror or error}") from error
         try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BusyError(f"another process is working on {self.folder}") from None
+            if not _locked(handle, fcntl.LOCK_EX):
+                raise BusyError(f"another process is working on {self.folder}")
+            for left in self.folder.glob(".*.*"):  # by a process that was killed while it wrote
+                left.unlink(missing_ok=True)
             yield
         finally:
             os.close(handle)
@@ -123,8 +125,11 @@ class Run:
         path = self.folder / "history.csv"
         if not path.exists():
             return []
-        with open(path, encoding="utf-8", newline="") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(f"cannot read {path}: remove its folder to start over") from error
 
     def write_history(self, rows: Sequence[Row]) -> None:
         """Write all rows; floats in the shortest form that reads back as the same number."""
@@ -138,6 +143,19 @@ class Run:
         """Write the record, whole or not at all."""
         text = json.dumps(finite({"dametric_run": SCHEMA, **record}), indent=1, allow_nan=False, ensure_ascii=False)
         write_atomic(self.folder / "record.json", (text + "\n").encode(errors="backslashreplace"))
+
+
+def _locked(handle: int, kind: int, patience: float = 0.5) -> bool:
+    """Lock an open file, and wait a moment for somebody who only looks whether it is locked."""
+    start = time.monotonic()
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() - start > patience:
+                return False
+            time.sleep(0.01)
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
@@ -212,7 +230,9 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
     UsageError
         If there is no run, or a record cannot be read.
     """
-    found = find_runs(root) if isinstance(root, (str, os.PathLike)) else root
+    found = find_runs(root) if isinstance(root, (str, os.PathLike)) else list(root)
+    if not found:
+        raise UsageError("there is no run to make a table of")
     table = pd.DataFrame([_row(run) for run in found])
     return table.sort_values(["teacher", "student", "aug", "seed", "id"], ignore_index=True, na_position="first")
 
@@ -221,11 +241,12 @@ def _row(run: Run) -> dict[str, Any]:
     record = run.record
     assert record is not None
     config, about = record["config"], record["about"]
-    status = record["status"]
+    status, seconds = record["status"], _number((record.get("timing") or {}).get("seconds"))
     last, best = record["last"] or {}, record["best"] or {}
     if status == "running":
         rows = run.history()
         last, best = (part or {} for part in summary(rows).values())
+        seconds = sum(row["seconds"] for row in rows)
         status = "running" if _held(run) else "interrupted"
     row = {
         "id": record["id"],
@@ -240,10 +261,13 @@ def _row(run: Run) -> dict[str, Any]:
         "epochs": config["recipe"]["epochs"],
         "epoch": last.get("epoch", 0),
     }
-    nan = float("nan")
-    row |= {name: last.get(name, nan) for name in MEASURED}
-    row |= {"best_epoch": best.get("epoch", 0)} | {f"best_{name}": best.get(name, nan) for name in MEASURED}
-    return row | {"seconds": (record.get("timing") or {}).get("seconds", nan), "folder": str(run.folder)}
+    row |= {name: _number(last.get(name)) for name in MEASURED}
+    row |= {"best_epoch": best.get("epoch", 0)} | {f"best_{name}": _number(best.get(name)) for name in MEASURED}
+    return row | {"seconds": seconds, "folder": str(run.folder)}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def _held(run: Run) -> bool:

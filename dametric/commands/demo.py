@@ -10,13 +10,13 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from dametric.commands.inputs import DataOptions, check_writable, say
+from dametric.commands.inputs import DataOptions, say
 from dametric.commands.score import ScoreOptions, aligned
 from dametric.commands.score import run as score
 from dametric.commands.training import DistillOptions, TrainingOptions, augmentations, distill, train
 from dametric.distill import LABELS, Objective
 from dametric.errors import RunFailed
-from dametric.files import write_atomic
+from dametric.files import check_writable, write_atomic
 from dametric.joining import join
 from dametric.ledger import load_runs
 from dametric.report.figures import render, students_figure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from dametric.models.network import Network
 from dametric.progress import progress
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
+OTHER_CLASSES = ", or --no-accuracy if images of other classes are meant"
 _MOST_IMAGES = 10_000  # for the clean accuracy of sets that are decoded while they are read
 
 
@@ -97,29 +97,6 @@ def network_errors() -> Iterator[None]:
         ) from error
 
 
-def check_writable(path: Path) -> None:
-    """Refuse a file that could not be written when the work is done.
-
-    Raises
-    ------
-    UsageError
-        If it is a folder, or its folder does not exist and cannot be made, or may not be written to.
-    """
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder: give the name of a file")
-    parent = next(folder for folder in path.absolute().parents if folder.exists())
-    if not parent.is_dir():
-        raise UsageError(f"cannot write {path}: {parent} is not a folder")
-    writable = os.access(parent, os.W_OK | os.X_OK)
-    if parent != path.absolute().parent and writable:  # such as /proc, which is no place for new folders
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    if not writable:
-        raise UsageError(f"cannot write into {parent}: choose another folder, or change its permissions")
-
-
 def say(line: str, quiet: bool = False) -> None:
     """One line for the user, on stderr."""
     if not quiet:
@@ -139,12 +116,12 @@ def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:
     return {"arch": checkpoint.arch, "file": Path(path).name, "sha256": checkpoint.sha256}
 
 
-def check_classes(checkpoint: Checkpoint, data: ImageSet) -> None:
+def check_classes(checkpoint: Checkpoint, data: ImageSet, or_else: str = "") -> None:
     """Refuse data whose classes are not the teacher's."""
     if data.num_classes and data.num_classes != checkpoint.num_classes:
         raise UsageError(
             f"the teacher has {checkpoint.num_classes} classes and {data.name} has {data.num_classes}: "
-            "give the data it was trained on, or --no-accuracy if images of other classes are meant"
+            f"give the data it was trained on{or_else}"
         )
     check_order("teacher", checkpoint.classes, data.name, data.classes)
 
@@ -190,7 +167,7 @@ def report_accuracy(
     except NoSplit as error:
         say(f"no evaluation split ({error}); the accuracy below is on the training split")
         held_out = training
-    check_classes(checkpoint, held_out)
+    check_classes(checkpoint, held_out, OTHER_CLASSES)
     copy = inference_copy(checkpoint.model, dtype=dtype, device=device)
     network = Network(copy, mean=mean, std=std, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
     top1, loss, count = clean_accuracy(network, held_out.to(device), device, options.quiet)

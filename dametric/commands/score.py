@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from dametric.commands.inputs import (
+    OTHER_CLASSES,
     DataOptions,
     check_classes,
     check_order,
-    check_writable,
     chosen_device,
     chosen_dtype,
     describe,
@@ -26,7 +26,7 @@ from dametric.commands.inputs import (
     say,
 )
 from dametric.errors import UsageError
-from dametric.files import write_atomic
+from dametric.files import check_writable, write_atomic
 from dametric.models.network import normalisation
 from dametric.results import Scores
 from dametric.scoring import check_request, score
@@ -86,7 +86,7 @@ def _score(options: ScoreOptions) -> Scores:
     )
     provenance: dict[str, Any] = {"teacher": describe(teacher, options.teacher)}
     if options.accuracy:
-        check_classes(teacher, data)
+        check_classes(teacher, data, OTHER_CLASSES)
         accuracy = report_accuracy(teacher, data_options, mean, std, device, dtype, data)
         provenance["teacher"]["clean"] = accuracy
     student = None

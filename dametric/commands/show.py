@@ -12,9 +12,9 @@ from torch import Tensor
 
 from dametric.augment import PAPER, Images, Keys, base_augmentation, default_base, parse
 from dametric.augment.keys import Per
-from dametric.commands.inputs import DataOptions, check_writable, say
+from dametric.commands.inputs import DataOptions, say
 from dametric.errors import UsageError
-from dametric.files import write_atomic
+from dametric.files import check_writable, write_atomic
 from dametric.report.figures import grid_figure, render
 
 

@@ -17,7 +17,6 @@ from dametric.augment import PAPER, Images, base_augmentation, default_base, par
 from dametric.commands.inputs import (
     DataOptions,
     check_classes,
-    check_writable,
     chosen_device,
     chosen_dtype,
     network_errors,
@@ -27,11 +26,12 @@ from dametric.commands.inputs import (
 )
 from dametric.data import ImageSet
 from dametric.distill import Objective, Recipe, Setting, Teacher, Work, default_rate, watched
+from dametric.distill.interrupt import until_interrupted
 from dametric.distill.jobs import side_by_side
 from dametric.distill.run import OnEpoch, carry_out
 from dametric.errors import Interrupted, RunFailed, UsageError
-from dametric.files import write_atomic
-from dametric.ledger import BusyError, Row, Run, find_runs, load_runs, run_id
+from dametric.files import check_writable, write_atomic
+from dametric.ledger import Row, Run, find_runs, load_runs, run_id
 from dametric.models import build, load_state, save_checkpoint
 from dametric.progress import Advance, progress
 from dametric.results import finite
@@ -125,6 +125,8 @@ class DistillOptions:
 def train(arch: str, output: str, options: TrainingOptions) -> Run:
     """Train a network by labels; the ledger's folder is beside the checkpoint, with the ending ``.run``."""
     target = Path(output)
+    if target.suffix == ".run":
+        raise UsageError(f"{target} is the name of the run's folder: call the checkpoint {target.with_suffix('.pth')}")
     check_writable(target)
     options.check()
     with network_errors():
@@ -204,13 +206,16 @@ def augmentations(asked: Sequence[str]) -> tuple[str, ...]:
 
 def _one_by_one(options: DistillOptions, setting: Setting, tasks: Sequence[tuple[Any, str, int]]) -> list[str]:
     troubles = []
-    for _, aug, seed in tasks:
-        work = options.work(setting, aug, seed)
-        try:
-            _carry_out(work, options.common)
-        except (RunFailed, BusyError) as error:
-            say(f"{work.title}: {error}")
-            troubles.append(f"{work.title}: {error}")
+    with until_interrupted() as stop:
+        for _, aug, seed in tasks:
+            if stop():  # in the last step of the run before
+                raise Interrupted("stopped; everything is saved, the same command goes on")
+            work = options.work(setting, aug, seed)
+            try:
+                _carry_out(work, options.common, stop)
+            except RunFailed as error:
+                say(f"{work.title}: {error}")
+                troubles.append(f"{work.title}: {error}")
     return troubles
 
 
@@ -240,16 +245,16 @@ def in_a_process(task: tuple[DistillOptions, str, int], advance: Advance, stop: 
         work = options.work(_shared[0], aug, seed)
         try:
             record = carry_out(work, stop=stop, advance=advance, on_epoch=_on_epoch(work, options.common))
-        except (RunFailed, BusyError) as error:
+        except RunFailed as error:
             return f"{work.title}: {error}", False
         except Interrupted:
             return f"{work.title}: saved", True
     return f"{work.title}: {_outcome(record)}", True
 
 
-def _carry_out(work: Work, options: TrainingOptions) -> dict[str, Any]:
+def _carry_out(work: Work, options: TrainingOptions, stop: Callable[[], bool] | None = None) -> dict[str, Any]:
     before = work.run.record
-    record = watched(work, quiet=options.quiet, on_epoch=_on_epoch(work, options))
+    record = watched(work, quiet=options.quiet, on_epoch=_on_epoch(work, options), stop=stop)
     known = before is not None and before["status"] == "finished"
     say(f"{work.title}: {'done before: ' if known else ''}{_outcome(record)}", options.quiet)
     return record
@@ -306,7 +311,8 @@ def deliver(found: Sequence[Run], as_json: bool) -> None:
     if as_json:
         print(json.dumps(finite([run.record for run in found]), indent=1, ensure_ascii=False))
         return
-    print_runs(found)
+    if found:
+        print_runs(found)
 
 
 def print_runs(found: Sequence[Run]) -> None:
@@ -320,7 +326,7 @@ def print_runs(found: Sequence[Run]) -> None:
     for row in load_runs(found).to_dict("records"):
         shares = ("test_top1", "best_test_top1", "test_agreement", "test_ece")
         table.add_row(
-            row["teacher"] or "labels",
+            row["teacher"] if isinstance(row["teacher"], str) else "labels",
             row["student"],
             row["aug"],
             str(row["seed"]),

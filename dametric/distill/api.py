@@ -18,7 +18,7 @@ from dametric.distill.recipe import LABELS, Objective, Recipe, default_rate
 from dametric.distill.run import OnEpoch, carry_out
 from dametric.distill.setting import Setting, Teacher, Work
 from dametric.errors import Interrupted
-from dametric.models import Checkpoint, load_checkpoint, preferred_dtype
+from dametric.models import Checkpoint, load_state, preferred_dtype
 from dametric.progress import progress
 
 AugSpec = str | Augmentation | Callable[..., Any]
@@ -33,15 +33,20 @@ class Trained:
     record : dict
         See :mod:`dametric.ledger`.
     folder : Path
+    work : Work
+        What was carried out.
     """
 
     record: dict[str, Any]
     folder: Path
+    work: Work
 
     @property
     def model(self) -> nn.Module:
-        """The network, in evaluation mode."""
-        return load_checkpoint(self.folder / "last.pt", arch=self.record["about"]["student"]["arch"]).model
+        """The network, in evaluation mode, on the CPU."""
+        model = self.work.fresh()
+        load_state(self.folder / "last.pt", model)
+        return model.eval()
 
 
 def distill(
@@ -126,7 +131,7 @@ def distill(
         dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
     )
     work = setting.work(student, options, out, aug=asked, compile=compile)
-    return Trained(watched(work, quiet=quiet), work.run.folder)
+    return Trained(watched(work, quiet=quiet), work.run.folder, work)
 
 
 def train(
@@ -169,14 +174,20 @@ def train(
         dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
     )
     work = setting.work(arch, options, out, compile=compile)
-    return Trained(watched(work, quiet=quiet), work.run.folder)
+    return Trained(watched(work, quiet=quiet), work.run.folder, work)
 
 
-def watched(work: Work, *, quiet: bool = False, on_epoch: OnEpoch = lambda row: None) -> dict[str, Any]:
-    """Carry out a run with a bar, so that Ctrl-C saves it and says how to go on."""
+def watched(
+    work: Work,
+    *,
+    quiet: bool = False,
+    on_epoch: OnEpoch = lambda row: None,
+    stop: Callable[[], bool] | None = None,
+) -> dict[str, Any]:
+    """Carry out a run with a bar, so that Ctrl-C (or ``stop``) saves it and says how to go on."""
     epochs = work.recipe.epochs
-    with until_interrupted() as stop, progress(work.title, epochs, quiet=quiet) as advance:
+    with until_interrupted() as asked, progress(work.title, epochs, quiet=quiet) as advance:
         try:
-            return carry_out(work, stop=stop, advance=advance, on_epoch=on_epoch)
+            return carry_out(work, stop=stop or asked, advance=advance, on_epoch=on_epoch)
         except Interrupted as error:
             raise Interrupted(f"{error}; everything is saved, the same command goes on") from error

@@ -21,7 +21,8 @@ def until_interrupted() -> Iterator[Callable[[], bool]]:
         Whether to stop now.
     """
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be handled
+    elsewhere = threading.current_thread() is not threading.main_thread()  # only there can signals be handled
+    if elsewhere or getattr(signal.getsignal(signal.SIGINT), "asks", False):  # or somebody further out is asked
         yield asked.is_set
         return
 
@@ -30,6 +31,7 @@ def until_interrupted() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked.set()
 
+    handle.asks = True  # type: ignore[attr-defined]
     before = {number: signal.signal(number, handle) for number in _SIGNALS}
     try:
         yield asked.is_set

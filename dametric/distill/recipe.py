@@ -18,6 +18,12 @@ _SMALL_RATE = ("MobileNet", "ShuffleV")
 _WARM_UP, _START, _END = 0.3, 25.0, 1e4  # of the one-cycle schedule, as torch's OneCycleLR has them
 
 
+def as_floats(options: object, *names: str) -> None:
+    """Make whole numbers real ones, so that equal options have equal hashes."""
+    for name in names:
+        object.__setattr__(options, name, float(getattr(options, name)))
+
+
 @dataclass(frozen=True)
 class Objective:
     """Weights of the loss ``ce CE(raw) + raw KL(raw) + aug KL(aug)``, KL scaled by the temperature squared.
@@ -41,6 +47,7 @@ class Objective:
     temperature: float = 4.0
 
     def __post_init__(self) -> None:
+        as_floats(self, "ce", "raw", "aug", "temperature")
         for name, weight in (("ce", self.ce), ("raw", self.raw), ("aug", self.aug)):
             if not 0 <= weight < math.inf:
                 raise UsageError(f"the weight {name} of the loss must be finite and not negative, not {weight}")
@@ -153,6 +160,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        as_floats(self, "lr", "momentum", "weight_decay", "label_smoothing")
         for name, number in (("epochs", self.epochs), ("batch size", self.batch_size), ("seed", self.seed)):
             if not isinstance(number, int):
                 raise UsageError(f"{name} is a whole number, not {number}")

@@ -53,56 +53,68 @@ def carry_out(
     RunFailed
         If the loss was not finite; the record says so.
     """
-    run = work.run
+    run, record = work.run, work.run.record
+    if record is not None and record["status"] == "finished":
+        return record
+    training = work.training  # what cannot be built is refused before there is a folder
     with run.claimed():
-        record = run.record
+        record = run.record  # another process may have been at it meanwhile
         if record is not None and record["status"] == "finished":
             return record
-        training = work.training
-        rows = _restore(work)
+        rows, part = _restore(work)
         timing = {"started": _now(), "sessions": 0, **((record or {}).get("timing") or {})}
         timing["sessions"] += 1
         _write(work, "running", rows, timing)
         advance(len(rows) + training.step / training.steps, note="going on" if rows or training.step else "")
-        started = time.monotonic() - timing.pop("part", 0.0)  # of an epoch that was begun before
+        started = time.monotonic() - part
         while training.epoch < training.recipe.epochs:
             try:
                 finished = training.run_epoch(stop, advance)
+                new = _judged(work, time.monotonic() - started) if finished else None
             except DivergedError as error:
                 _write(work, "failed", rows, timing, str(error))
                 raise RunFailed(str(error)) from error
-            if finished:
-                rows.append(_judged(work, time.monotonic() - started))
+            if new is not None:
+                rows.append(new)
                 started = time.monotonic()
                 run.write_history(rows)
                 on_epoch(rows[-1])
                 advance(0, note=f"loss {rows[-1]['train_loss']:.3f}, test {100 * rows[-1]['test_top1']:.2f} %")
-            _keep(work, training.state())
+            _keep(work, {**training.state(), "seconds": 0.0 if finished else time.monotonic() - started})
             if training.epoch < training.recipe.epochs and (not finished or stop()):
-                part = {} if finished else {"part": round(time.monotonic() - started, 3)}
-                _write(work, "interrupted", rows, {**timing, **part})
+                _write(work, "interrupted", rows, timing)
                 raise Interrupted(f"stopped in epoch {training.epoch + 1} of {training.recipe.epochs}")
         _keep(work, {**training.state(), "momentum": {}})
         return _write(work, "finished", rows, {**timing, "finished": _now()})
 
 
-def _restore(work: Work) -> list[Row]:
-    """Bring the network and the training to where they were left; the rows of the epochs that are done."""
+def _restore(work: Work) -> tuple[list[Row], float]:
+    """Bring network and training to where they were left; rows of the epochs done, seconds spent on the next one."""
     run, training = work.run, work.training
     if not run.checkpoint.exists():
-        return []
+        return [], 0.0
     state = load_state(run.checkpoint, training.model)
     rows = run.history()
-    if state is None or len(rows) < state["epoch"]:
+    try:
+        training.restore(state or {})
+        part = float((state or {}).get("seconds", 0.0))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+        raise UsageError(f"cannot go on from {run.checkpoint}: remove its folder to start over") from error
+    if len(rows) < training.epoch:
         raise UsageError(f"the history in {run.folder} does not fit its last.pt: remove the folder to start over")
-    training.restore(state)
-    return rows[: training.epoch]  # one more was written if the process died between the two files
+    return rows[: training.epoch], part  # one more was written if the process died between the two files
 
 
 def _judged(work: Work, seconds: float) -> Row:
     """The row of the epoch that was just finished."""
     training = work.training
-    logits = held_out_logits(training.model, work.setting.test, training.device, training.exact)
+    of = {"mean": work.setting.train.mean, "std": work.setting.train.std}  # what it was trained with
+    logits = held_out_logits(training.model, work.setting.test, training.device, training.exact, **of)
+    if not bool(logits.isfinite().all()):
+        raise DivergedError(
+            f"the network's output is not finite after epoch {training.epoch}: "
+            f"use a smaller learning rate than {training.recipe.lr:g}"
+        )
     found = evaluate(logits, work.setting.test.labels.cpu(), work.setting.teacher_logits)
     rate = learning_rate(training.recipe, training.epoch * training.steps - 1, training.steps)
     losses = {f"train_{name}": value for name, value in training.losses().items()}

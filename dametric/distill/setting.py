@@ -107,7 +107,12 @@ class Setting:
         if self.teacher is None:
             return None
         of = {"mean": self.teacher.mean, "std": self.teacher.std}
-        return held_out_logits(self.teacher.model, self.test, self.device, torch.float32, **of)
+        logits = held_out_logits(self.teacher.model, self.test, self.device, torch.float32, **of)
+        if logits.shape[1] != self.train.num_classes:
+            raise UsageError(
+                f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
+            )
+        return logits
 
     @cached_property
     def clean(self) -> dict[str, float]:
@@ -214,18 +219,20 @@ class Work:
         aug = self.recipe.aug if self.setting.teacher else self.recipe.base_aug
         return f"{self.arch}, {aug}, seed {self.recipe.seed}"
 
+    def fresh(self) -> nn.Module:
+        """The network as it is before training."""
+        if isinstance(self.student, nn.Module):
+            return copy.deepcopy(self.student)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.seed)
+            return build(self.student, self.setting.train.num_classes, self.setting.train.image_size)
+
     @cached_property
     def training(self) -> Training:
         """The network with fresh weights, ready to be trained."""
         setting, recipe = self.setting, self.recipe
-        if isinstance(self.student, nn.Module):
-            model = copy.deepcopy(self.student)
-        else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(recipe.seed)
-                model = build(self.student, setting.train.num_classes, setting.train.image_size)
         return Training(
-            model,
+            self.fresh(),
             setting.on_device,
             recipe,
             setting.device,
@@ -254,12 +261,16 @@ class Work:
 
 
 def weights_digest(model: nn.Module) -> str:
-    """SHA-256 of a network's weights, names included, in hexadecimal."""
+    """SHA-256 of a network in hexadecimal: of its weights, its layers as they print, and the source of its classes."""
     digest = hashlib.sha256()
     for name, weight in sorted(model.state_dict().items()):
         digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if weight.dim() else b"")
-        digest.update(repr(weight.item()).encode() if not weight.dim() else b"")
+        flat = torch.empty(weight.numel(), dtype=weight.dtype).copy_(weight.detach().flatten())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    digest.update(repr(model).encode())  # what has no weights: activations, strides
+    for kind in sorted({type(module) for module in model.modules()}, key=lambda kind: kind.__qualname__):
+        if not kind.__module__.startswith("torch."):
+            digest.update(source_digest(kind).encode())
     return digest.hexdigest()
 
 

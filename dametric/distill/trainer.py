@@ -295,7 +295,10 @@ class Training:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state` gave; the network's own weights are the caller's business."""
-        self.epoch, self.step = int(state["epoch"]), int(state["step"])
+        epoch, step = int(state["epoch"]), int(state["step"])
+        if not (0 <= epoch <= self.recipe.epochs and 0 <= step < self.steps and len(state["terms"]) == step):
+            raise ValueError(f"a state of epoch {epoch}, step {step} does not fit {self.recipe.epochs} epochs")
+        self.epoch, self.step = epoch, step
         self._forget()
         for name, parameter in self.model.named_parameters():
             if name in state["momentum"]:  # copied into the parameter's own layout

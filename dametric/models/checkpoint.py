@@ -222,7 +222,7 @@ def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]
         content = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
         return content.get("state")
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, LookupError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise UsageError(f"cannot go on from {path}: {one_line(error)}; remove its folder to start over") from error
 
 
