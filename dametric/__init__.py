@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dametric.ledger import load_runs
     from dametric.models import load_checkpoint
     from dametric.scoring import score
+    from dametric.stats import load_published
 
 __version__ = "0.1.0"
 _HOME = {
@@ -25,6 +26,7 @@ _HOME = {
     "join": "dametric.joining",
     "load_checkpoint": "dametric.models",
     "load_data": "dametric.data",
+    "load_published": "dametric.stats",
     "load_runs": "dametric.ledger",
     "score": "dametric.scoring",
     "train": "dametric.distill",
@@ -37,6 +39,7 @@ __all__ = [
     "join",
     "load_checkpoint",
     "load_data",
+    "load_published",
     "load_runs",
     "score",
     "train",

@@ -1,0 +1,63 @@
+"""Statistics of few augmentations: correlations with permutation p-values, pooling, comparison, power.
+
+Everything takes plain sequences or pandas tables and returns plain numbers with what is known about them. Nothing
+here needs a network or a GPU.
+"""
+
+from dametric.stats.analysis import analyse
+from dametric.stats.baselines import fixed_order, other_unit
+from dametric.stats.comparison import benjamini_hochberg, bootstrap_difference, holm, swap_test, williams
+from dametric.stats.correlation import correlate
+from dametric.stats.families import family
+from dametric.stats.intervals import bca
+from dametric.stats.meta import MixedModel, RandomEffects, combine, mixed_model, random_effects
+from dametric.stats.noise import disattenuated, expected_tau, reliability, tied_tau
+from dametric.stats.pooling import incremental, kendalls_w, naive, pooled
+from dametric.stats.power import Plan, plan
+from dametric.stats.published import load_published, published_frame
+from dametric.stats.regression import Line, Ranges, leave_out, ols
+from dametric.stats.result import Result
+from dametric.stats.toplist import Regret, regret, regret_curve, topk_overlap
+from dametric.stats.york import YorkLine, york
+
+__all__ = [
+    "Line",
+    "MixedModel",
+    "Plan",
+    "RandomEffects",
+    "Ranges",
+    "Regret",
+    "Result",
+    "YorkLine",
+    "analyse",
+    "bca",
+    "benjamini_hochberg",
+    "bootstrap_difference",
+    "combine",
+    "correlate",
+    "disattenuated",
+    "expected_tau",
+    "family",
+    "fixed_order",
+    "holm",
+    "incremental",
+    "kendalls_w",
+    "leave_out",
+    "load_published",
+    "mixed_model",
+    "naive",
+    "ols",
+    "other_unit",
+    "plan",
+    "pooled",
+    "published_frame",
+    "random_effects",
+    "regret",
+    "regret_curve",
+    "reliability",
+    "swap_test",
+    "tied_tau",
+    "topk_overlap",
+    "williams",
+    "york",
+]

@@ -1,0 +1,183 @@
+"""The whole analysis of a joined table as one plain dictionary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from dametric.errors import unknown
+from dametric.results import finite
+from dametric.stats import verdict
+from dametric.stats.coefficients import METHODS
+from dametric.stats.comparison import benjamini_hochberg, holm
+from dametric.stats.joined import ENDPOINTS, expected_sign, prepare
+from dametric.stats.result import Result, check_count, check_fraction
+from dametric.stats.unit import coefficients, describe_unit
+from dametric.stats.units import compare, describe_units, pooled_result
+
+PRIMARY = (
+    "Kendall's tau-b of score and last-epoch test loss (mean over seeds), one-sided in the direction stated for the"
+    " metric (two-sided where none is), Holm over metrics"
+)
+EXPLORATORY = "not fixed in advance: two-sided, Benjamini-Hochberg over this table"
+
+
+def analyse(
+    frame: pd.DataFrame,
+    direction: str = "lower",
+    *,
+    confirmatory: Sequence[str] | None = None,
+    alpha: float = 0.05,
+    confidence: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """How well each metric predicts the students, how sure that is, and what speaks against it.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One row for each unit, metric and augmentation, with columns ``unit, aug, metric, direction, score,
+        score_se, test_loss, test_loss_se, test_top1, test_top1_se, seeds`` (and ``teacher``, optional); only ``aug,
+        score, test_loss`` have to be there. See :func:`dametric.stats.joined.prepare`.
+    direction : {"lower", "higher", "open"}
+        Which scores are better, for a table without that column. A metric that is better when lower is expected to
+        correlate positively with the loss and negatively with accuracy.
+    confirmatory : sequence of str, optional
+        Metrics that were fixed in advance; all by default. The first one is what the verdict is about.
+    alpha : float
+        Level of the confirmatory tests, a fraction.
+    confidence : float
+        Of all intervals, a fraction.
+    resamples, seed : int
+        For what is not exact.
+
+    Returns
+    -------
+    dict
+        Plain values that JSON can hold, None for what is not a finite number; results have the fields of
+        :class:`Result`. ``primary`` (the endpoint in words), ``settings``, ``metrics`` (name to direction),
+        ``confirmatory`` (list: ``metric, direction, expected`` (sign, 0 where open), ``result`` (pooled by joint
+        permutation where there are several units), ``p_holm, n_units, units`` (each unit's result)),
+        ``exploratory`` (``label``, and ``rows``: ``metric, endpoint, coefficient, result`` (two-sided), ``p_bh``),
+        ``units`` (unit to metric to :func:`dametric.stats.unit.describe_unit`), ``pooling`` (metric to
+        :func:`dametric.stats.units.describe_units`; empty for one unit), ``comparisons`` (of the first metric with
+        each other one: :func:`dametric.stats.units.compare`, ``p_holm``), ``answerable``, ``verdict`` (sentences).
+
+    Raises
+    ------
+    UsageError
+        As :func:`dametric.stats.joined.prepare`, and for unknown metrics and numbers out of range.
+    """
+    check_fraction("alpha", alpha)
+    check_fraction("confidence", confidence)
+    check_count("resamples", resamples)
+    table = prepare(frame, direction)
+    rows = {str(name): part for name, part in table.groupby("metric", sort=False)}
+    chosen = list(dict.fromkeys(confirmatory)) if confirmatory else list(rows)
+    for name in chosen:
+        if name not in rows:
+            raise unknown("metric", name, rows)
+    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    units: dict[str, dict[str, Any]] = {str(unit): {} for unit in dict.fromkeys(table["unit"])}
+    for name in [*chosen, *(name for name in rows if name not in chosen)]:
+        for unit, part in rows[name].groupby("unit", sort=False):
+            units[str(unit)][name] = describe_unit(part, **options)
+    pooling = {name: describe_units(part, **options) for name, part in rows.items() if part["unit"].nunique() > 1}
+    answers = _confirmatory({name: rows[name] for name in chosen}, **options)
+    sentences, answerable = _verdict(answers, units, pooling, alpha)
+    document = {
+        "primary": PRIMARY,
+        "settings": {"alpha": alpha, **options},
+        "metrics": {name: str(part["direction"].iloc[0]) for name, part in rows.items()},
+        "confirmatory": answers,
+        "exploratory": {"label": EXPLORATORY, "rows": _exploratory(rows, chosen, **options)},
+        "units": units,
+        "pooling": pooling,
+        "comparisons": _comparisons(rows, chosen[0], **options),
+        "answerable": answerable,
+        "verdict": sentences,
+    }
+    plain: dict[str, Any] = finite(document)
+    return plain
+
+
+def _tested(part: pd.DataFrame, endpoint: str, method: str, alternative: str, **options: Any) -> Result:
+    """Pooled where there are several units, of the one unit where there is one."""
+    if part["unit"].nunique() > 1:
+        draws = {name: options[name] for name in ("resamples", "seed")}
+        return pooled_result(part, endpoint, method, alternative, **draws)
+    return coefficients(part, endpoint, alternative, (method,), **options)[method]
+
+
+def _confirmatory(rows: dict[str, pd.DataFrame], **options: Any) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for name, part in rows.items():
+        stated = str(part["direction"].iloc[0])
+        alternative = "two-sided" if stated == "open" else "greater"
+        each = {
+            str(unit): coefficients(own, "test_loss", alternative, ("kendall",), **options)["kendall"].to_dict()
+            for unit, own in part.groupby("unit", sort=False)
+        }
+        entries.append(
+            {
+                "metric": name,
+                "direction": stated,
+                "expected": 0 if stated == "open" else expected_sign(stated, "test_loss"),
+                "result": _tested(part, "test_loss", "kendall", alternative, **options).to_dict(),
+                "n_units": len(each),
+                "units": each,
+            }
+        )
+    adjusted = holm([entry["result"]["pvalue"] for entry in entries])
+    return [{**entry, "p_holm": float(p)} for entry, p in zip(entries, adjusted, strict=True)]
+
+
+def _exploratory(rows: dict[str, pd.DataFrame], chosen: list[str], **options: Any) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for name, part in rows.items():
+        for endpoint in ENDPOINTS:
+            if not part[endpoint].notna().groupby(part["unit"]).all().any():
+                continue
+            for method in METHODS:
+                if (endpoint, method) == ("test_loss", "kendall") and name in chosen:
+                    continue
+                found = _tested(part, endpoint, method, "two-sided", **options)
+                entries.append({"metric": name, "endpoint": endpoint, "coefficient": method, "result": found.to_dict()})
+    adjusted = benjamini_hochberg([entry["result"]["pvalue"] for entry in entries])
+    return [{**entry, "p_bh": float(p)} for entry, p in zip(entries, adjusted, strict=True)]
+
+
+def _comparisons(rows: dict[str, pd.DataFrame], first: str, **options: Any) -> list[dict[str, Any]]:
+    """Of metrics with a stated direction: without one it is not said which sign would be better."""
+    stated = [name for name, part in rows.items() if str(part["direction"].iloc[0]) != "open"]
+    if first not in stated:
+        return []
+    pairs = [other for other in stated if other != first and _share(rows[first], rows[other])]
+    found = [compare(rows[first], rows[other], **options) for other in pairs]
+    adjusted = holm([entry["swap"]["pvalue"] for entry in found])
+    return [{**entry, "p_holm": float(p)} for entry, p in zip(found, adjusted, strict=True)]
+
+
+def _share(one: pd.DataFrame, two: pd.DataFrame) -> bool:
+    return not one[["unit", "aug"]].merge(two[["unit", "aug"]]).empty
+
+
+def _verdict(
+    answers: list[dict[str, Any]], units: dict[str, dict[str, Any]], pooling: dict[str, Any], alpha: float
+) -> tuple[list[str], bool]:
+    name = answers[0]["metric"]
+    mine = {unit: metrics[name] for unit, metrics in units.items() if name in metrics}
+    sentences, blocked = verdict.obstacles(mine)
+    answerable = len(blocked) < len(mine) and not math.isnan(answers[0]["result"]["pvalue"])
+    sentences += [verdict.primary(entry, alpha, len(answers), answerable) for entry in answers]
+    if len(mine) == 1:
+        only = next(iter(mine.values()))
+        sentences += [verdict.cost(name, only), verdict.families(only)]
+    else:
+        sentences += [verdict.costs(name, mine), verdict.families_of_all(pooling[name])]
+        sentences.append(verdict.beyond_a_list(name, pooling[name], alpha))
+    return [sentence for sentence in sentences if sentence], answerable

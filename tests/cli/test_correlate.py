@@ -1,0 +1,183 @@
+"""``dametric correlate`` and ``plan`` as a user calls them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from dametric.ledger import Run as RunFolder
+from dametric.results import Scores
+
+Run = Callable[..., Any]
+AUGS = ("identity", "flip", "cutout", "autoaugment", "mixup", "cutmix")
+# Coefficients as printed in the figures of Wang et al. 2022, arXiv 2012.02909.
+PRINTED = {
+    "cifar100/wrn_40_2/wrn_16_2": (0.9581, 0.9667, 0.8889),
+    "cifar100/vgg13/vgg8": (0.9742, 1.0, 1.0),
+    "cifar100/resnet56/resnet20": (0.9404, 0.9333, 0.8333),
+    "cifar100/ResNet50/vgg8": (0.9697, 0.9833, 0.9444),
+}
+
+
+def write_scores(path: Path, values: dict[str, float], sha256: str = "abc") -> Path:
+    rows = []
+    for name, value in sorted(values.items(), key=lambda item: item[1]):
+        metric = {"value": value, "se": 0.001, "low": value - 0.002, "high": value + 0.002, "direction": "lower"}
+        gap = {"to": "cutmix", "value": 0.0, "se": 0.0, "low": 0.0, "high": 0.0}
+        metrics = {"t_stddev": metric, "t_entropy": {**metric, "value": -value, "direction": "higher"}}
+        about = {"tied_with_best": False, "parameters": [], "rows": 64}
+        rows.append({"aug": name, "metrics": metrics, "difference": gap, **about})
+    config = {"metrics": ["t_stddev", "t_entropy"], "teacher": {"sha256": sha256, "arch": "resnet20"}}
+    return Scores(rows, {**config, "data": {"name": "digits"}}, {}).write(path)
+
+
+def write_runs(root: Path, losses: dict[str, list[float]], sha256: str = "abc") -> Path:
+    for aug, values in losses.items():
+        for seed, loss in enumerate(values):
+            config = {"kind": "distill", "recipe": {"aug": aug, "seed": seed, "epochs": 2, "base_aug": "crop+flip"}}
+            row = {"epoch": 2, "test_loss": loss, "test_top1": 1 - loss / 3, "test_top5": 1.0, "test_ece": 0.1}
+            about = {
+                "teacher": {"arch": "resnet20", "sha256": sha256},
+                "student": {"arch": "resnet8"},
+                "data": {"name": "digits"},
+            }
+            run = RunFolder.of(root, {**config, "teacher": sha256}, f"resnet8-{aug}")
+            record = {"id": run.folder.name, "status": "finished", "config": config, "about": about}
+            run.write_record({**record, "last": row, "best": row, "timing": {"seconds": 1.0}})
+    return root
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> tuple[Path, Path]:
+    """Six augmentations whose score orders their students but for one pair, three seeds each."""
+    values = {name: 0.06 - 0.01 * place for place, name in enumerate(AUGS)}
+    noise = np.random.default_rng(0).normal(0, 0.002, (len(AUGS), 3))
+    means = [0.60, 0.50, 0.52, 0.40, 0.30, 0.20]
+    losses = {name: [mean + float(e) for e in row] for name, mean, row in zip(AUGS, means, noise, strict=True)}
+    return write_scores(tmp_path / "scores.json", values), write_runs(tmp_path / "runs", losses)
+
+
+def test_the_published_points_give_the_printed_coefficients(run: Run) -> None:
+    said = run("correlate", "--published", "--json")
+    assert said.code == 0
+    for unit, printed in PRINTED.items():
+        found = said.document["units"][unit]["t_stddev"]["coefficients"]["test_loss"]
+        for name, value in zip(("pearson", "spearman", "kendall"), printed, strict=True):
+            assert round(found[name]["statistic"], 4) == value
+    wrn = said.document["units"]["cifar100/wrn_40_2/wrn_16_2"]["t_stddev"]["coefficients"]["test_loss"]
+    assert round(100 * wrn["kendall"]["pvalue"], 2) == 0.02
+    assert len(said.document["units"]) == 10
+
+
+def test_the_published_points_as_tables_with_the_pooled_answer_and_its_baselines(run: Run) -> None:
+    said = run("correlate", "--published")
+    assert said.code == 0
+    assert said.err == ""
+    for unit, printed in PRINTED.items():
+        line = next(line for line in said.out.splitlines() if line.startswith(unit))
+        assert all(f"{value:.4f}" in line for value in printed)
+    assert "t_stddev predicts the students' test loss" in said.out
+    assert "fixed list" in said.out
+
+
+def test_scores_and_runs_give_tables_and_the_answer_in_words(run: Run, study: tuple[Path, Path]) -> None:
+    said = run("correlate", *study)
+    assert said.code == 0
+    assert said.err == ""
+    primary = next(line for line in said.out.splitlines() if line.startswith("t_stddev  "))
+    assert primary.split()[1:4] == ["+", "0.87", "0.0083"]  # one discordant pair of fifteen; 6 of 720 orders
+    assert "resnet20 -> resnet8, digits" in said.out
+    assert "exploratory" in said.out
+    assert "t_stddev predicts" in said.out
+
+
+def test_json_is_one_document_and_names_what_was_fixed_in_advance(run: Run, study: tuple[Path, Path]) -> None:
+    first = run("correlate", *study, "--json").document
+    assert [entry["metric"] for entry in first["confirmatory"]] == ["t_stddev"]
+    assert {entry["metric"] for entry in first["exploratory"]["rows"]} == {"t_stddev", "t_entropy"}
+    both = run("correlate", *study, "--json", "-m", "t_entropy", "-m", "t_stddev").document
+    assert [entry["metric"] for entry in both["confirmatory"]] == ["t_entropy", "t_stddev"]
+    entropy = both["confirmatory"][0]
+    assert entropy["expected"] == -1
+    assert entropy["result"]["statistic"] == pytest.approx(-13 / 15)
+    assert entropy["result"]["pvalue"] == pytest.approx(6 / 720)
+    assert entropy["p_holm"] == pytest.approx(12 / 720)
+
+
+def test_csv_holds_every_coefficient_and_latex_is_a_table(run: Run, study: tuple[Path, Path], tmp_path: Path) -> None:
+    said = run("correlate", *study, "--csv", tmp_path / "all.csv", "--latex")
+    assert said.code == 0
+    assert said.out.count(r"\midrule") == 1
+    assert r"t\_stddev" in said.out
+    with open(tmp_path / "all.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["block"] for row in rows} == {"confirmatory", "exploratory", "unit (exploratory)"}
+    confirmatory = next(row for row in rows if row["block"] == "confirmatory")
+    assert float(confirmatory["statistic"]) == pytest.approx(13 / 15)
+
+
+def test_two_teachers_are_two_units_and_ledgers_may_overlap(run: Run, study: tuple[Path, Path], tmp_path: Path) -> None:
+    values = {name: 0.06 - 0.01 * place for place, name in enumerate(AUGS)}
+    other = write_scores(tmp_path / "other.json", values, "def")
+    more = {name: [0.9 - 0.1 * place, 0.91 - 0.1 * place] for place, name in enumerate(AUGS)}
+    write_runs(tmp_path / "runs" / "more", more, "def")
+    found = run("correlate", *study, other, tmp_path / "runs" / "more", "--json").document
+    assert list(found["units"]) == ["resnet20 -> resnet8, digits", "resnet20 #2 -> resnet8, digits"]
+    assert all(unit["t_stddev"]["n"] == 6 for unit in found["units"].values())
+    assert found["confirmatory"][0]["result"]["statistic"] == pytest.approx((13 / 15 + 1) / 2)
+
+
+def test_it_says_when_the_data_cannot_answer(run: Run, tmp_path: Path) -> None:
+    values = {"cutmix": 0.01, "flip": 0.02, "identity": 0.03}
+    losses = {"cutmix": [0.5, 0.9], "flip": [0.6, 0.81], "identity": [0.91, 0.5]}
+    said = run(
+        "correlate", write_scores(tmp_path / "scores.json", values), write_runs(tmp_path / "runs", losses), "--json"
+    )
+    assert said.code == 0
+    assert said.document["answerable"] is False
+    words = " ".join(said.document["verdict"])
+    assert "fewer than 6 augmentations" in words
+    assert "fewer than 3 families" in words
+    assert "seed noise" in words
+
+
+def test_what_cannot_be_correlated(refused: Callable[..., str], study: tuple[Path, Path], tmp_path: Path) -> None:
+    scores, runs = study
+    assert "folder of runs" in refused("correlate", scores)
+    assert "score file" in refused("correlate", runs)
+    assert "score file" in refused("correlate")
+    assert "nothing.json" in refused("correlate", tmp_path / "nothing.json", runs)
+    assert "did you mean t_stddev" in refused("correlate", *study, "-m", "t_stdev")
+    assert "choose one" in refused("correlate", *study, "--json", "--latex")
+    assert "brings its own points" in refused("correlate", "--published", scores)
+    (tmp_path / "broken.json").write_text("{")
+    assert "not JSON" in refused("correlate", tmp_path / "broken.json", runs)
+    stranger = write_scores(tmp_path / "stranger.json", dict.fromkeys(AUGS, 0.1), "of another teacher")
+    assert "same teacher" in refused("correlate", stranger, runs)
+
+
+def test_a_plan_says_what_a_study_can_detect(run: Run) -> None:
+    said = run("plan", "--rho", "0.9", "--augs", "18", "--seeds", "3", "--json")
+    assert said.code == 0
+    assert said.document["power"] > 0.95
+    small = run("plan", "--rho", "0.7", "--augs", "9", "--seeds", "1", "--seed-sd", "0.0001", "--json").document
+    draw = np.random.default_rng(1).normal(size=(1000, 2, 9))
+    pairs = [(x, 0.7 * x + math.sqrt(1 - 0.49) * e) for x, e in draw]
+    tests = [kendalltau(x, y, alternative="greater", method="exact").pvalue <= 0.05 for x, y in pairs]
+    assert small["power"] == pytest.approx(np.mean(tests), abs=0.05)
+    words = run("plan", "--rho", "0.9", "--augs", "18", "--seeds", "3")
+    assert "power" in words.out
+    assert "Kendall's tau" in words.out
+
+
+@pytest.mark.parametrize("wrong", [("--rho", "1.5"), ("--augs", "0"), ("--alpha", "2"), ("--seeds", "0")])
+def test_a_plan_that_cannot_be(refused: Callable[..., str], wrong: tuple[str, str]) -> None:
+    usual = {"--rho": "0.9", "--augs": "9", "--seeds": "3"} | {wrong[0]: wrong[1]}
+    refused("plan", *(word for pair in usual.items() for word in pair))
