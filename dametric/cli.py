@@ -454,6 +454,28 @@ def correlate(
 
 
 @app.command()
+def report(
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Page to write: .html, .md or .pdf.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="SCORES.json... RUNS/...", help="Score files and folders of runs.")
+    ] = None,
+    published: Annotated[bool, typer.Option("--published", help="The points of the paper instead.")] = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", "-m", help="Fixed in advance; repeat for several. [default: what orders the scores]"),
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(metavar="html|md|pdf", help="What to write. [default: by the file's ending]")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Write a page that says which augmentation to take, how sure that is, and why."""
+    from dametric.commands import report as command
+
+    command.run(paths or [], output, published=published, metrics=metric or None, format=format)
+
+
+@app.command()
 def plan(
     rho: Annotated[float, typer.Option(help="True correlation of score and loss.")],
     augs: Annotated[int, typer.Option(help="Augmentations.")],

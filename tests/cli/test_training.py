@@ -760,6 +760,22 @@ def test_a_network_that_the_last_step_ruins_is_no_traceback(run: Command, tiny: 
     assert run("runs", ".").code == 0
 
 
+def test_a_run_of_another_process_is_left_alone(learn: Command, here: Path) -> None:
+    """And the others of the command are carried out."""
+    assert learn("--seeds", "0", "-q").code == 0
+    (folder,) = (here / "runs").iterdir()
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps({**record, "status": "running"}))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with Run(folder).claimed():
+        said = learn("--seeds", "0-1", "-q")
+    assert said.code == 1
+    assert "another process is working on" in said.err.splitlines()[-1]
+    assert "Traceback" not in said.err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert [record["status"] for record in records()] == ["running", "finished"]
+
+
 def test_a_run_that_another_process_has_just_begun(learn: Command, here: Path) -> None:
     """There is no record yet."""
     assert learn("-q").code == 0
