@@ -9,11 +9,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .PHONY: help setup demo lint test test-slow test-gpu bench clean
 
 help:
-	@echo "make demo       score the paper's nine augmentations on the bundled digits (a table, JSON, a picture)"
+	@echo "make demo       teacher, students and scores of the paper's nine augmentations on the bundled digits"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the long tests: the published code's values on real images"
 	@echo "make test-gpu   the tests that need a CUDA device"
-	@echo "make bench      scoring speed against a bare forward and against a plain reference"
+	@echo "make bench      speed of scoring and of training against plain references"
 
 setup: $(STAMP)
 
@@ -42,6 +42,7 @@ test-gpu: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m experiments.benchmarks.score
+	$(BIN)/python -m experiments.benchmarks.train
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

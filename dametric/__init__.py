@@ -47,6 +47,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "stats":  # a whole room, so that dametric.stats.correlate needs no import of its own
+        return import_module("dametric.stats")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'dametric' has no attribute '{name}'")
