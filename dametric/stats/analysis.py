@@ -128,7 +128,7 @@ def _confirmatory(rows: dict[str, pd.DataFrame], **options: Any) -> list[dict[st
                 "direction": stated,
                 "expected": 0 if stated == "open" else expected_sign(stated, "test_loss"),
                 "result": _tested(part, "test_loss", "kendall", alternative, **options).to_dict(),
-                "n_units": len(each),
+                "n_units": sum(not math.isnan(unit["statistic"]) for unit in each.values()),
                 "units": each,
             }
         )
@@ -172,7 +172,9 @@ def _verdict(
     name = answers[0]["metric"]
     mine = {unit: metrics[name] for unit, metrics in units.items() if name in metrics}
     sentences, blocked = verdict.obstacles(mine)
-    answerable = len(blocked) < len(mine) and not math.isnan(answers[0]["result"]["pvalue"])
+    too_few_in_common = verdict.common(mine)
+    sentences += too_few_in_common
+    answerable = len(blocked) < len(mine) and not too_few_in_common and not math.isnan(answers[0]["result"]["pvalue"])
     sentences += [verdict.primary(entry, alpha, len(answers), answerable) for entry in answers]
     if len(mine) == 1:
         only = next(iter(mine.values()))

@@ -87,8 +87,8 @@ class Law:
     def pvalue(self, observed: float, alternative: str) -> float:
         """p of an observed value: (1 + b) / (1 + B) where pairings were drawn; two-sided is twice the smaller side."""
         slack, extra = _ROUNDING * max(1.0, abs(observed)), 0 if self.exact else 1
-        greater, less = (
-            (int(np.count_nonzero(side)) + extra) / (len(self.values) + extra)
+        greater, less = (  # at least one: what was observed is itself a pairing, whatever rounding says
+            max(1, int(np.count_nonzero(side)) + extra) / (len(self.values) + extra)
             for side in (self.values >= observed - slack, self.values <= observed + slack)
         )
         return {"greater": greater, "less": less, "two-sided": min(1.0, 2 * min(greater, less))}[alternative]

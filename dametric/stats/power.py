@@ -126,17 +126,18 @@ def plan(
     rng = np.random.default_rng(seed)
     step = max(1, _AT_ONCE // (units * augs**2))
     taus, rejected = [], []
+    least_p = (2 if alternative == "two-sided" else 1) / math.factorial(augs)  # of any permutation of labels
     for start in range(0, simulations, step):
         x, y = _studies(rng, min(step, simulations - start), units, augs, rho, share)
         y = y + seed_sd / spread / math.sqrt(seeds) * rng.standard_normal(y.shape)
         tau, p = _exact(x[:, 0], y[:, 0], alternative) if units == 1 else _joint(x, y, alternative)
         taus.append(tau)
-        rejected.append(p <= alpha)
+        rejected.append(np.maximum(p, least_p) <= alpha)
     tau, power = np.concatenate(taus), float(np.concatenate(rejected).mean())
     ratio = (seed_sd / spread) ** 2
     test = "exact Kendall test" if units == 1 else "joint permutation of Kendall's tau, normal approximation"
     critical = _critical(augs, alpha, alternative) if units == 1 else math.nan
-    hopeless = units == 1 and math.isnan(critical)
+    hopeless = least_p > alpha or (units == 1 and math.isnan(critical))
     return Plan(
         power=power,
         power_se=math.sqrt(power * (1 - power) / simulations),

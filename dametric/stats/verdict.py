@@ -72,6 +72,26 @@ def obstacles(units: dict[str, dict[str, Any]]) -> tuple[list[str], set[str]]:
     return sentences, blocked
 
 
+def common(units: dict[str, dict[str, Any]]) -> list[str]:
+    """Why several units cannot answer together: what all of them have is all that can be pooled."""
+    shared = set.intersection(*(set(unit["augs"]) for unit in units.values()))
+    families = {
+        name
+        for unit in units.values()
+        for aug, name in zip(unit["augs"], unit["families"], strict=True)
+        if aug in shared
+    }
+    alone = min((unit["n"], unit["n_families"]) for unit in units.values())
+    if len(units) < 2 or (len(shared), len(families)) == alone:
+        return []
+    if len(shared) >= LEAST_AUGS and len(families) >= LEAST_FAMILIES:
+        return []
+    return [
+        f"Cannot answer for all {len(units)} units together: they have only {counted(len(shared), 'augmentation')} of "
+        f"{len(families)} famil{'y' if len(families) == 1 else 'ies'} in common."
+    ]
+
+
 def _unreliable(unit: dict[str, Any], which: str) -> bool:
     found = unit["noise"][which]
     return found is not None and found["statistic"] < LEAST_RELIABILITY
