@@ -168,7 +168,7 @@ def base_augmentation(spec: str, of: Images, *, mixes: bool = False) -> Augmenta
     """
     base = parse("identity" if spec == "none" else spec, of)
     if base.pick is not None:
-        raise UsageError(f"{spec} cannot be the loader's own augmentation: there is nothing yet to pick by")
+        raise UsageError(f"{spec} cannot be the base augmentation, the loader's own: there is nothing yet to pick by")
     if base.mixes and not mixes:
         raise UsageError(f"--base-aug {spec}: the loader's own augmentation cannot mix images")
     return base

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 import torch
@@ -78,24 +78,29 @@ class _Worker:
 
     reports: Any
     halt: Any
-    parent: int
     busy = threading.Lock()
 
     @classmethod
     def stop(cls) -> bool:
-        return cls.halt.is_set() or os.getppid() != cls.parent
+        return cls.halt.is_set() or cls.orphaned()
+
+    @staticmethod
+    def orphaned() -> bool:
+        """Whether the parent has gone, even before this process was ready."""
+        parent = parent_process()
+        return parent is None or not parent.is_alive()
 
     @classmethod
     def watch(cls) -> None:
         """End the process once its parent is gone, and it has saved what it was doing."""
-        while os.getppid() == cls.parent:
+        while not cls.orphaned():
             threading.Event().wait(_BEAT)
         with cls.busy:
             os._exit(1)
 
 
 def _begin(reports: Any, halt: Any, threads: int) -> None:
-    _Worker.reports, _Worker.halt, _Worker.parent = reports, halt, os.getppid()
+    _Worker.reports, _Worker.halt = reports, halt
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
     torch.set_num_threads(threads)
     threading.Thread(target=_Worker.watch, daemon=True).start()

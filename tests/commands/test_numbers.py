@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from dametric.commands.inputs import DataOptions, check_classes, clean_accuracy
+from dametric.commands.inputs import OTHER_CLASSES, DataOptions, check_classes, clean_accuracy
 from dametric.commands.score import with_error
 from dametric.data import ImageSet
 from dametric.errors import UsageError
@@ -88,4 +88,4 @@ def test_classes_must_agree_where_they_are_known(tmp_path: Path) -> None:
     check_classes(checkpoint, ImageSet.from_tensors(images))
     few = replace(ImageSet.from_tensors(images, torch.arange(20) % 7), name="seven")
     with pytest.raises(UsageError, match=r"teacher has 10 classes and seven has 7.*--no-accuracy"):
-        check_classes(checkpoint, few)
+        check_classes(checkpoint, few, OTHER_CLASSES)

@@ -21,7 +21,7 @@ from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.progress import Advance
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 60  # seconds after which something is taken for stuck
+PATIENCE = 120  # seconds after which something is taken for stuck
 FORKED = get_context("forkserver")
 FORKED.set_forkserver_preload(["dametric.distill", "dametric.distill.run", "pytest", "pandas"])
 VARIABLES = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import threading
@@ -38,7 +39,7 @@ MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)
 # The server has everything imported; what it forks starts at once.
 PROCESSES = get_context("forkserver")
 PROCESSES.set_forkserver_preload(["dametric.distill", "dametric.distill.run", "pytest", "pandas"])
-KILLS = [(6, 14), pytest.param(20, 16, marks=pytest.mark.slow)]  # how many, and a seed that lets no run end before
+KILLS = [(6, 14), pytest.param(20, 16, marks=pytest.mark.slow)]  # how many, and a seed
 STEPS = 11  # of an epoch of the digits
 PATIENCE = 120  # seconds after which a child is taken for stuck
 
@@ -348,14 +349,22 @@ def test_asking_for_the_same_again_trains_once(small: Order, tmp_path: Path, mon
 # Killed
 
 
-def child(conn: Connection, order: Order, folder: Path, kill_at: int | None, wait: bool = False) -> None:
-    """A process that trains and says where it is.
+@dataclass(frozen=True)
+class Hurt:
+    """What ends a process: its ``touch``-th touch of the folder, or more ``size`` in a file, from a step on."""
 
-    It kills itself before its ``kill_at``-th touch of the folder; with ``wait`` it begins when it is told to.
-    """
+    touch: int | None = None
+    size: int | None = None
+    step: int = 0
+
+
+def child(conn: Connection, order: Order, folder: Path, hurt: Hurt, wait: bool = False) -> None:
+    """A process that trains and says where it is; with ``wait`` it begins when it is told to."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     torch.set_num_threads(1)
     work = order.work(folder)
-    touched = 0
+    touched = steps_done = 0
 
     def touch(event: str, args: tuple[Any, ...]) -> None:
         nonlocal touched
@@ -364,17 +373,22 @@ def child(conn: Connection, order: Order, folder: Path, kill_at: int | None, wai
         if not str(args[0]).startswith(str(folder)) or (event == "open" and not args[2] & (os.O_WRONLY | os.O_RDWR)):
             return
         touched += 1
-        if touched == kill_at:
+        if touched == hurt.touch:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(touch)
 
     def advance(steps: float = 1, note: str = "") -> None:
-        nonlocal wait
+        nonlocal wait, steps_done
         conn.send(steps)
         if wait:
             wait = conn.recv()
+        steps_done += 0 < steps < 1
+        if hurt.size is not None and steps_done >= hurt.step:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hurt.size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
+    if hurt.size is not None and not hurt.step:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hurt.size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     carry_out(work, advance=advance)
     conn.send(("touched", touched))
 
@@ -389,11 +403,11 @@ class Ended:
 
 
 def run_child(
-    order: Order, folder: Path, after: int | None = None, delay: float = 0, kill_at: int | None = None
+    order: Order, folder: Path, after: int | None = None, delay: float = 0, hurt: Hurt | None = None
 ) -> Ended:
     """Run a child to its end, or kill it so many seconds after so many steps."""
     ours, theirs = PROCESSES.Pipe(duplex=False)
-    process = PROCESSES.Process(target=child, args=(theirs, order, folder, kill_at))
+    process = PROCESSES.Process(target=child, args=(theirs, order, folder, hurt or Hurt()))
     process.start()
     theirs.close()
     said: list[Any] = []
@@ -407,7 +421,7 @@ def run_child(
         raise AssertionError("the child is stuck")
     except EOFError:
         process.join(PATIENCE)
-        assert process.exitcode in (0, -signal.SIGKILL), "the child failed"
+        assert process.exitcode in (0, -signal.SIGKILL, -signal.SIGXFSZ), "the child failed"
         touched = next((word[1] for word in said if isinstance(word, tuple)), None)
         place = sum(word for word in said if not isinstance(word, tuple))
         return Ended(process.exitcode != 0, place, touched)
@@ -435,33 +449,39 @@ def test_kills_at_random_moments_change_nothing(
     digits: Order, undisturbed: tuple[Path, float], tmp_path: Path, kills: int, seed: int
 ) -> None:
     reference, epoch = undisturbed
-    draw, folder = random.Random(seed), tmp_path / "run"
-    targets = [draw.randint(1, STEPS + 3) for _ in range(kills)]
-    places = []
-    for target in targets:
-        ended = run_child(digits, folder, after=target, delay=draw.uniform(0, 2) * epoch / STEPS)
-        assert ended.killed
-        places.append(ended.place)
-        whole(folder)
-        assert len(leftovers(folder)) <= len(places)
-    assert not run_child(digits, folder).killed
-    assert_same(folder, reference)
-    assert read_record(folder / "record.json")["timing"]["sessions"] == kills + 1
+    draw, folders = random.Random(seed), [tmp_path / "0"]
+    places: list[float] = []
+    while len(places) < kills:
+        target, delay = draw.randint(1, STEPS + 3), draw.uniform(0, 2) * epoch / STEPS
+        ended = run_child(digits, folders[-1], after=target, delay=delay)
+        whole(folders[-1])
+        if ended.killed:
+            places.append(ended.place)
+            assert len(leftovers(folders[-1])) <= len(places)
+        else:  # it was done before: on with another
+            folders.append(tmp_path / str(len(folders)))
+    assert not run_child(digits, folders[-1]).killed
+    for folder in folders:
+        assert_same(folder, reference)
+    sessions = sum(read_record(folder / "record.json")["timing"]["sessions"] for folder in folders)
+    assert sessions == kills + len(folders)
     # that the kills were hard enough: inside of several epochs, at many places
     assert sum(0.01 < place % 1 < 0.99 for place in places) >= kills // 3
     assert len({int(place) for place in places}) >= 2
     assert len({round(place % 1, 2) for place in places}) >= kills // 3
 
 
-@pytest.mark.parametrize("epochs", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_kills_between_any_two_touches_of_the_folder_change_nothing(small: Order, tmp_path: Path, epochs: int) -> None:
+@pytest.mark.parametrize(("epochs", "every"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.slow)])
+def test_kills_between_any_two_touches_of_the_folder_change_nothing(
+    small: Order, tmp_path: Path, epochs: int, every: int
+) -> None:
     short = replace(small, recipe=replace(small.recipe, epochs=epochs, batch_size=17))
     count = run_child(short, tmp_path / "smooth").touched
     assert count is not None
     assert count >= 12, "a record, a history and a checkpoint cannot be kept with less"
-    for number in range(1, count + 1):
+    for number in range(1, count + 1, every):
         folder = tmp_path / str(number)
-        assert run_child(short, folder, kill_at=number).killed
+        assert run_child(short, folder, hurt=Hurt(touch=number)).killed
         if folder.exists():
             whole(folder)
             assert len(leftovers(folder)) <= 1
@@ -471,12 +491,52 @@ def test_kills_between_any_two_touches_of_the_folder_change_nothing(small: Order
         assert_same(folder, tmp_path / "smooth")
 
 
+@pytest.mark.parametrize(
+    ("name", "hurt"),
+    [
+        ("record.json", Hurt(size=1000)),
+        ("history.csv", Hurt(size=100, step=1)),
+        ("last.pt", Hurt(size=1000, step=1)),
+        ("last.pt", Hurt(size=200_000, step=1)),
+        ("history.csv", Hurt(size=400, step=5)),
+        ("last.pt", Hurt(size=200_000, step=5)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.size}-{value.step}",
+)
+def test_a_kill_in_the_midst_of_a_file_changes_nothing(
+    small: Order, smooth: Path, tmp_path: Path, name: str, hurt: Hurt
+) -> None:
+    folder = tmp_path / "run"
+    assert run_child(small, folder, hurt=hurt).killed
+    whole(folder)
+    assert [left[1:].startswith(name) for left in leftovers(folder)] == [True], "it was another file"
+    assert (folder / leftovers(folder)[0]).stat().st_size <= (hurt.size or 0)
+    carry_out(small.work(folder))
+    assert_same(folder, smooth)
+
+
+@pytest.mark.parametrize("size", [100, 1000, 200_000])
+def test_a_full_disk_is_one_line_and_changes_nothing(small: Order, smooth: Path, begun: Path, size: int) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        with pytest.raises(UsageError, match="cannot write") as caught:
+            carry_out(small.work(begun))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(caught.value)
+    whole(begun)
+    assert leftovers(begun) == []
+    carry_out(small.work(begun))
+    assert_same(begun, smooth)
+
+
 def test_what_kills_leave_behind_does_not_pile_up(small: Order, tmp_path: Path) -> None:
     """A machine that kills a run again and again, at its worst moments, must not fill its disk."""
     folder = tmp_path / "run"
     worst = 0
-    for number in range(3, 15):
-        assert run_child(small, folder, kill_at=number).killed
+    for number in range(4, 12):
+        assert run_child(small, folder, hurt=Hurt(touch=number)).killed
         worst = max(worst, len(leftovers(folder)))
     carry_out(small.work(folder))
     assert worst <= 3, "a record, a history and a checkpoint that were being written"
@@ -649,7 +709,7 @@ def test_a_second_process_is_refused_and_the_first_goes_on(small: Order, smooth:
     """And looking at the ledger disturbs neither."""
     folder = tmp_path / "run"
     ours, theirs = PROCESSES.Pipe()
-    process = PROCESSES.Process(target=child, args=(theirs, small, folder, None, True))
+    process = PROCESSES.Process(target=child, args=(theirs, small, folder, Hurt(), True))
     process.start()
     try:
         assert ours.poll(PATIENCE), "the first did not begin"
