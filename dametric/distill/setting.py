@@ -112,6 +112,8 @@ class Setting:
             raise UsageError(
                 f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
             )
+        if not bool(logits.isfinite().all()):
+            raise UsageError("the teacher's output is not finite: the weights or the normalisation are broken")
         return logits
 
     @cached_property

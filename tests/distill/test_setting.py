@@ -458,6 +458,14 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
         )
 
 
+def test_a_teacher_of_broken_weights_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    broken = build("resnet8", 4, 8)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    with pytest.raises(UsageError, match="not finite"):
+        distill(broken, "resnet8", (images(), images(12, 1)), out=tmp_path / "runs", epochs=1, batch_size=8, quiet=True)
+
+
 def test_naming_a_run_builds_and_writes_nothing(setting: Setting, tmp_path: Path) -> None:
     work = setting.work("no such network", RECIPE, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
