@@ -59,7 +59,8 @@ def side_by_side(function: Task, tasks: Sequence[Any], jobs: int, advance: Advan
             until_interrupted() as stopped,
             ProcessPoolExecutor(jobs, context, _begin, (reports, halt, threads)) as pool,
         ):
-            futures = [pool.submit(_call, function, task) for task in tasks]
+            with _deaf():
+                futures = [pool.submit(_call, function, task) for task in tasks]
             while wait(futures, _BEAT).not_done:
                 if stopped():
                     halt.set()
@@ -118,6 +119,19 @@ def _listen(reports: Any, advance: Advance) -> None:
     while (report := reports.get()) is not None:
         steps, note = report
         advance(steps, note=note)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that are started meanwhile inherit that Ctrl-C is ignored, from their first moment on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -8,8 +8,9 @@ import os
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -193,10 +194,9 @@ def save_checkpoint(
         header = {"format": "pt", "dametric": json.dumps(about)}
         return write_atomic(path, safetensors.torch.save(weights, header))
 
-    def write(file: BinaryIO) -> None:
-        torch.save({**about, "model": weights, **({} if state is None else {"state": dict(state)})}, file)
-
-    return write_atomic(path, write)
+    content = BytesIO()  # and not the file itself: of a full disk torch only says that something went wrong
+    torch.save({**about, "model": weights, **({} if state is None else {"state": dict(state)})}, content)
+    return write_atomic(path, content.getvalue())
 
 
 def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any] | None:
