@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dametric.errors import UsageError
+from dametric.models.fusion import fused
 
 
 class _Runner(nn.Module):
@@ -60,11 +61,13 @@ def inference_copy(
     """
     network = copy.deepcopy(model).eval().requires_grad_(False)
     _fold_batch_norm(network)
-    runner = _Runner(network, dtype).eval().to(device=device, dtype=dtype)
-    for parameter in runner.parameters():
+    network = network.to(device=device, dtype=dtype)
+    for parameter in network.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return cast(nn.Module, torch.compile(runner)) if compile else runner
+    if compile:  # the compiler fuses by itself
+        return cast(nn.Module, torch.compile(_Runner(network, dtype).eval()))
+    return _Runner(fused(network, dtype) if torch.device(device).type == "cpu" else network, dtype).eval()
 
 
 def preferred_dtype(device: torch.device | str) -> torch.dtype:

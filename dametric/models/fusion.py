@@ -1,0 +1,234 @@
+"""Convolutions that add and clip in one go on a CPU, where an activation's way through memory costs as much as its sum.
+
+oneDNN computes ``relu(conv(x) + shortcut)`` in one pass over the output, and keeps weights in a layout of its own.
+PyTorch reaches these kernels through operators that only its compiler uses; they are used here without it, since a
+compilation costs more than many a pass. Where they are missing, networks run as they are.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+_CLIPS: dict[str, list[float]] = {"relu": [], "hardtanh": [0.0, 6.0], "none": []}  # oneDNN's names, with their bounds
+_ADDITIONS = (operator.add, operator.iadd, torch.add)
+
+
+class FusedConv(nn.Module):
+    """A convolution with what follows it: ``clip(conv(x) + other)``.
+
+    Parameters
+    ----------
+    conv : nn.Conv2d
+        Padded with zeros; its weights must not change any more.
+    clip : {"relu", "hardtanh", "none"}
+        What the sum goes through; "hardtanh" is ReLU6.
+    overwrite : bool
+        Whether nobody needs ``other`` any more, so that the result may take its place.
+    """
+
+    def __init__(self, conv: nn.Conv2d, clip: str, overwrite: bool = False) -> None:
+        super().__init__()
+        self.conv, self.clip, self.overwrite = conv, clip, overwrite
+        self._packed: Tensor | None = None
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        """Result of shape (batch, channels, height, width) of images ``x``, and of a summand of the result's shape."""
+        conv = self.conv
+        where = (conv.padding, conv.stride, conv.dilation, conv.groups)
+        if self._packed is None:
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(conv.weight, *where, list(x.shape))
+        what = (x, self._packed, conv.bias, *where)
+        clip = (self.clip, _CLIPS[self.clip], "")
+        if other is None:
+            return torch.ops.mkldnn._convolution_pointwise(*what, *clip)
+        if other.shape != self._shape(x) or other.dtype != x.dtype:  # a broadcast sum
+            total = torch.ops.mkldnn._convolution_pointwise(*what, "none", [], "") + other
+            return _clipped(total, self.clip)
+        clip = (None if self.clip == "none" else self.clip, [], "")
+        if self.overwrite:
+            return torch.ops.mkldnn._convolution_pointwise_.binary(other, *what, "add", 1.0, *clip)
+        return torch.ops.mkldnn._convolution_pointwise.binary(x, other, *what[1:], "add", 1.0, *clip)
+
+    def _shape(self, x: Tensor) -> tuple[int, ...]:
+        conv = self.conv
+        assert not isinstance(conv.padding, str)
+        sides = zip(x.shape[2:], conv.kernel_size, conv.padding, conv.stride, conv.dilation, strict=True)
+        spatial = ((n + 2 * pad - d * (k - 1) - 1) // step + 1 for n, k, pad, step, d in sides)
+        return (x.shape[0], conv.out_channels, *spatial)
+
+
+def _clipped(total: Tensor, clip: str) -> Tensor:
+    return total if clip == "none" else total.relu() if clip == "relu" else total.clamp(*_CLIPS[clip])
+
+
+def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The same network with its convolutions fused with the additions and clips that follow them.
+
+    Parameters
+    ----------
+    network : nn.Module
+        In evaluation mode, on the CPU, in its final ``dtype``; not to be changed any more.
+    dtype : torch.dtype
+        Of weights and activations.
+
+    Returns
+    -------
+    nn.Module
+        A traced copy that shares the weights, or ``network`` itself where there is nothing to gain, the kernels are
+        missing, or the code cannot be traced without loss (it looks at values or makes tensors of its own).
+    """
+    if not supported(dtype) or any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
+        return network
+    try:
+        graph = fx.Tracer().trace(network)
+        traced = fx.GraphModule(network, graph)
+    except Exception:  # code that looks at values or shapes cannot be traced, and fails in its own way
+        return network
+    if any(node.op == "get_attr" and str(node.target).startswith("_tensor_constant") for node in graph.nodes):
+        return network  # made in forward, perhaps anew at every call
+    _erase_identities(traced)
+    count = 0
+    for node in list(graph.nodes):
+        fuse = _fuse_sum if _is_sum(node) else _fuse_conv if _conv(traced, node) is not None else None
+        if fuse is not None and fuse(traced, node, f"fused_{count}"):
+            count += 1
+    if not count:
+        return network
+    graph.lint()
+    traced.recompile()
+    traced.delete_all_unused_submodules()
+    return traced
+
+
+def _erase_identities(traced: fx.GraphModule) -> None:
+    """Take out what evaluation mode passes through: the places of folded norms, and dropout."""
+    for node in list(traced.graph.nodes):
+        kind = type(traced.get_submodule(str(node.target))) if node.op == "call_module" else None
+        if kind in (nn.Identity, nn.Dropout) and len(node.args) == 1:
+            node.replace_all_uses_with(node.args[0])
+            traced.graph.erase_node(node)
+
+
+def supported(dtype: torch.dtype) -> bool:
+    if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
+        return False
+    # operators of PyTorch's own, without a promise: a torch that lacks one runs networks as they are
+    names = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight")
+    if not all(hasattr(torch.ops.mkldnn, name) for name in names):
+        return False
+    short = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and short())
+
+
+def _conv(traced: fx.GraphModule, node: Any) -> nn.Conv2d | None:
+    """The convolution that a node calls, if it is one that the kernels compute."""
+    if not isinstance(node, fx.Node) or node.op != "call_module":
+        return None
+    module = traced.get_submodule(str(node.target))
+    if type(module) is not nn.Conv2d or module.padding_mode != "zeros" or isinstance(module.padding, str):
+        return None
+    return module if len(node.args) == 1 and not node.kwargs else None
+
+
+def _is_sum(node: fx.Node) -> bool:
+    return node.op == "call_function" and node.target in _ADDITIONS and len(node.args) == 2 and not node.kwargs
+
+
+def _fuse_conv(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
+    """Let a convolution clip its own result; without a clip it still gains from its packed weights."""
+    conv = _conv(traced, node)
+    assert conv is not None
+    users = list(node.users)
+    if any(_is_sum(user) and _sides(traced, user) is not None for user in users):
+        return False  # the sum takes it
+    clip = _clip(traced, users[0]) if len(users) == 1 else "none"
+    last = users[0] if clip != "none" else node
+    _insert(traced, last, FusedConv(conv, clip), (node.args[0],), name)
+    if last is not node:
+        traced.graph.erase_node(node)
+    return True
+
+
+def _fuse_sum(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
+    sides = _sides(traced, node)
+    if sides is None:
+        return False
+    source, other = sides
+    conv, x = _conv(traced, source), source.args[0]
+    assert conv is not None
+    users = list(node.users)
+    clip = _clip(traced, users[0]) if len(users) == 1 else "none"
+    clip = "none" if clip == "hardtanh" else clip  # after a sum the kernel knows no other than ReLU
+    last = users[0] if clip != "none" else node
+    overwrite = other is not x and _makes_its_own(traced, other) and _is_last_reader(traced, node, other)
+    _insert(traced, last, FusedConv(conv, clip, overwrite), (x, other), name)
+    if last is not node:
+        traced.graph.erase_node(node)
+    traced.graph.erase_node(source)
+    return True
+
+
+def _sides(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
+    """The convolution of a sum that may be computed where the sum stands, and the other summand."""
+    one, two = node.args
+    orders = [(one, two)] if node.target is operator.iadd else [(one, two), (two, one)]
+    for source, other in orders:
+        if _conv(traced, source) is None or not isinstance(other, fx.Node) or source is other:
+            continue
+        assert isinstance(source, fx.Node)
+        if len(source.users) == 1 and not _writes_between(traced, source, node):
+            return source, other
+    return None
+
+
+def _writes_between(traced: fx.GraphModule, first: fx.Node, last: fx.Node) -> bool:
+    """Whether anything between two nodes may change a tensor in its place."""
+    node = first.next
+    while node is not last:
+        if node.op == "call_module":
+            module = traced.get_submodule(str(node.target))
+            writes = getattr(module, "inplace", False) or getattr(module, "overwrite", False)
+        else:
+            name = getattr(node.target, "__name__", str(node.target))
+            asked = node.kwargs.get("inplace") or any(argument is True for argument in node.args)
+            writes = bool(asked) or name.endswith("_") or name.startswith("i") or name == "setitem"
+        if writes:
+            return True
+        node = node.next
+    return False
+
+
+def _makes_its_own(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a node's result is memory that no other value shares."""
+    kinds = (nn.Conv2d, nn.BatchNorm2d, FusedConv)
+    return node.op == "call_module" and isinstance(traced.get_submodule(str(node.target)), kinds)
+
+
+def _is_last_reader(traced: fx.GraphModule, node: fx.Node, value: fx.Node) -> bool:
+    """Whether nothing reads a value after this node, be it through another name for the same memory."""
+    readers = [user for user in value.users if user is not node]
+    return all(user < node and _makes_its_own(traced, user) for user in readers)
+
+
+def _clip(traced: fx.GraphModule, node: fx.Node) -> str:
+    """The clip that a node is, in oneDNN's words, or "none"."""
+    if node.op == "call_module":
+        kinds: dict[Callable[..., Any] | str, str] = {nn.ReLU: "relu", nn.ReLU6: "hardtanh"}
+        return kinds.get(type(traced.get_submodule(str(node.target))), "none")
+    kinds = {functional.relu: "relu", torch.relu: "relu", torch.relu_: "relu", functional.relu6: "hardtanh"}
+    return kinds.get(node.target, "none") if node.op == "call_function" else "none"
+
+
+def _insert(traced: fx.GraphModule, last: fx.Node, module: FusedConv, arguments: tuple[Any, ...], name: str) -> None:
+    """Put a fused convolution in the place of the last node that it stands for."""
+    traced.add_submodule(name, module)
+    with traced.graph.inserting_before(last):
+        call = traced.graph.call_module(name, arguments)
+    last.replace_all_uses_with(call)
+    traced.graph.erase_node(last)

@@ -1,0 +1,171 @@
+"""Fused convolutions: the same numbers as the network's own code, and nothing fused that must not be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dametric.models import MODELS, build
+from dametric.models.fusion import FusedConv, fused, supported
+
+pytestmark = pytest.mark.skipif(not supported(torch.float32), reason="PyTorch without oneDNN's fused convolutions")
+Stir = Callable[[nn.Module], nn.Module]
+
+
+def parts(network: nn.Module) -> list[FusedConv]:
+    return [module for module in network.modules() if isinstance(module, FusedConv)]
+
+
+class Cases(nn.Module):
+    """Two convolutions and a sum, in the ways that invite mistakes."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.one = nn.Conv2d(4, 4, 3, padding=1, groups=2 if how == "groups" else 1, bias=how != "no bias")
+        self.two = nn.Conv2d(4, 4, 3, padding=1)
+        self.squeeze = nn.Conv2d(4, 4, 6)
+        self.same = nn.Conv2d(4, 4, 3, padding="same")
+        self.around = nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
+        self.relu, self.relu6 = nn.ReLU(inplace=True), nn.ReLU6()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return getattr(self, "_" + self.how.replace(" ", "_"))(x)
+
+    def _block(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.one(x))
+        return functional.relu(self.two(y) + y)
+
+    _groups = _no_bias = _block
+
+    def _sum_of_two(self, x: Tensor) -> Tensor:
+        return self.relu(self.one(x) + self.two(x))
+
+    def _shortcut_read_again(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        return self.two(y) + y + y.sum((2, 3), keepdim=True)
+
+    def _shortcut_aliased(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        view = y.flatten(2)
+        z = self.two(y) + y
+        return z + view.amax(2)[:, :, None, None]
+
+    def _shortcut_is_the_input(self, x: Tensor) -> Tensor:
+        return self.relu(self.one(x) + x) + x
+
+    def _convolves_its_shortcut(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        return self.relu(self.two(y) + y)
+
+    def _written_between(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        z = self.two(y)
+        return self.relu(y) + z
+
+    def _broadcast(self, x: Tensor) -> Tensor:
+        return self.relu(self.squeeze(x) + self.one(x))
+
+    def _broadcast_other(self, x: Tensor) -> Tensor:
+        return functional.relu(self.squeeze(x).relu() + self.one(x))
+
+    def _with_a_number(self, x: Tensor) -> Tensor:
+        return self.relu(self.one(x) + 1.5)
+
+    def _added_in_place(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        y += x
+        z = self.two(x).relu()
+        z += self.one(z)
+        return self.relu(y) + z
+
+    def _weighted(self, x: Tensor) -> Tensor:
+        return torch.add(self.one(x), x, alpha=0.25)
+
+    def _relu6(self, x: Tensor) -> Tensor:
+        return self.relu6(3 * self.relu6(3 * self.one(x)) + self.relu6(self.two(9 * x)))
+
+    def _relu6_of_sum(self, x: Tensor) -> Tensor:
+        return functional.relu6(5 * x + self.one(9 * x))
+
+    def _called_twice(self, x: Tensor) -> Tensor:
+        return self.relu(self.one(functional.relu(self.one(x))) + x)
+
+    def _result_read_twice(self, x: Tensor) -> Tensor:
+        y = self.one(x)
+        return functional.relu(y) - y.abs()
+
+    def _other_paddings(self, x: Tensor) -> Tensor:
+        return functional.relu(self.same(x)) + functional.relu(self.around(x))
+
+
+CASES = [name.strip("_").replace("_", " ") for name in vars(Cases) if name.startswith("_") and name[1] != "_"]
+
+
+@pytest.mark.parametrize("how", CASES)
+def test_the_same_numbers(how: str) -> None:
+    torch.manual_seed(0)
+    network = Cases(how).eval()
+    fast = fused(network, torch.float32)
+    with torch.inference_mode():
+        for rows in (5, 1, 64):  # packed for the first, used for the others
+            images = torch.randn(rows, 4, 6, 6).contiguous(memory_format=torch.channels_last)
+            kept = images.clone()
+            expected = network(images.clone())
+            torch.testing.assert_close(fast(images), expected, rtol=1e-5, atol=1e-5)
+            assert torch.equal(images, kept)
+
+
+def test_what_is_fused_and_what_is_overwritten() -> None:
+    found = {how: [(c.clip, c.overwrite) for c in parts(fused(Cases(how).eval(), torch.float32))] for how in CASES}
+    assert found["block"] == [("relu", False), ("relu", False)]  # the shortcut is what the convolution reads
+    assert ("relu", True) in found["sum of two"]
+    for how in ("shortcut read again", "shortcut aliased", "shortcut is the input", "convolves its shortcut"):
+        assert not any(overwrite for _, overwrite in found[how]), how
+    assert found["other paddings"] == []
+    assert [clip for clip, _ in found["relu6 of sum"]] == ["none"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture(name: str, stir: Stir) -> None:
+    model, size = stir(build(name, 7)), 32 if name == "ShuffleV1" else 16
+    images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))
+    fast = fused(model, torch.float32)
+    assert parts(fast)
+    with torch.inference_mode():
+        expected = model(images)
+        torch.testing.assert_close(fast(images), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+class Draws(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).relu() + torch.rand(1)
+
+
+class Looks(Draws):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) if x.sum() > 0 else x
+
+
+def test_left_alone() -> None:
+    hooked = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+    hooked[0].register_forward_hook(lambda module, inputs, output: None)
+    plain = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU())
+    for network in (hooked, Draws(), Looks(), nn.Sequential(nn.Flatten(), nn.Linear(3, 3))):
+        assert fused(network.eval(), torch.float32) is network
+    assert fused(plain.double(), torch.float64) is plain
+    assert parts(fused(plain.float(), torch.float32))
+
+
+def test_a_torch_without_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU()).eval()
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert fused(plain, torch.float32) is plain
