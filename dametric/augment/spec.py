@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 from dametric.augment.base import Augmentation, Operation
+from dametric.augment.chance import RandAugment, TrivialAugment
 from dametric.augment.erase import Cutout
 from dametric.augment.external import External
 from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
@@ -69,6 +70,16 @@ def _autoaugment(of: Images, policy: str | None = None) -> Operation:
     return AutoAugment(("cifar10" if of.size == 32 else "imagenet") if policy is None else policy)
 
 
+def _randaugment(of: Images, n: int = 2, m: int = 9) -> Operation:
+    """n operations of magnitude m (0 to 30), drawn by chance"""
+    return RandAugment(n, m)
+
+
+def _trivialaugment(of: Images) -> Operation:
+    """one operation of a random magnitude, drawn by chance (the wide version)"""
+    return TrivialAugment()
+
+
 def _mixup(of: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """blend with another image of the batch"""
     return Mixup(alpha, _partner(of, partner, "permutation"))
@@ -101,6 +112,8 @@ AUGS: dict[str, Callable[..., Operation | None]] = {
     "rrc": _rrc,
     "cutout": _cutout,
     "autoaugment": _autoaugment,
+    "randaugment": _randaugment,
+    "trivialaugment": _trivialaugment,
     "mixup": _mixup,
     "cutmix": _cutmix,
     "cutmixpick": _cutmixpick,

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dametric.augment import AUGS, CRITERIA, PAPER, Augmentation, Images, Keys, describe, parse
+from dametric.augment.chance import RandAugment, TrivialAugment
 from dametric.augment.erase import Cutout
 from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
 from dametric.augment.mix import CutMix, Mixup
@@ -40,6 +41,9 @@ def refusal(spec: object) -> str:
         ("rrc", (RandomResizedCrop(),)),
         ("rrc:scale=0.25:ratio=2", (RandomResizedCrop(scale=0.25, ratio=2.0),)),
         ("autoaugment:policy=svhn", (AutoAugment("svhn"),)),
+        ("randaugment", (RandAugment(n=2, m=9),)),
+        ("randaugment:n=1,m=27", (RandAugment(n=1, m=27),)),
+        ("trivialaugment+flip", (TrivialAugment(), Flip(p=0.5))),
         ("mixup", (Mixup(alpha=1.0, partner="roll"),)),
         ("cutmix:alpha=0.5", (CutMix(alpha=0.5, partner="roll"),)),
         ("cutmix:alpha=1e-1", (CutMix(alpha=0.1, partner="roll"),)),
