@@ -562,5 +562,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"dametric: {' '.join(message.split())}", file=sys.stderr)
+    # of the processes that torchrun has started one a host speaks for all, which end alike
+    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"dametric: {' '.join(message.split())}", file=sys.stderr)
     return code

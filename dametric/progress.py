@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,16 @@ class Advance(Protocol):
     """Tell a progress bar that ``steps`` more are done, optionally with a word on how it goes."""
 
     def __call__(self, steps: float = 1, note: str = "") -> None: ...
+
+
+def launched() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def speaks() -> bool:
+    """Whether this process is the one that talks to the user: of those that torchrun has started, the first."""
+    return not launched() or os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -38,6 +49,7 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
     Advance
         To be called with the number of steps done since the last call.
     """
+    quiet = quiet or not speaks()
     console = Console(stderr=True, quiet=quiet)
     if not console.is_terminal:
         start = time.monotonic()

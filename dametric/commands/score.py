@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from dametric.files import check_writable, write_atomic
 from dametric.models.network import normalisation
 from dametric.results import Scores
 from dametric.scoring import check_request, score
+from dametric.scoring.ranks import own_device, under_torchrun
 
 PICTURES = ("png", "svg", "pdf")
 
@@ -57,15 +58,19 @@ class ScoreOptions:
 
 
 def run(options: ScoreOptions) -> Scores:
-    """Score, print the table or the JSON document, write files."""
-    with network_errors():
-        result = _score(options)
-    _deliver(result, options)
+    """Score, print the table or the JSON document, write files; under torchrun together with the other ranks."""
+    device = own_device(chosen_device(options.device))
+    with under_torchrun(device) as ranks, ranks.unison():
+        if ranks.first:
+            _check_outputs(options)
+        with network_errors():
+            result = _score(replace(options, device=str(device)))
+        if ranks.first:
+            _deliver(result, options)
     return result
 
 
 def _score(options: ScoreOptions) -> Scores:
-    _check_outputs(options)
     asked = options.passed_on or {}
     student_given = options.student is not None
     numbers = {name: asked[name] for name in ("protocol", "rel_se", "raw_weight", "temperature") if name in asked}
