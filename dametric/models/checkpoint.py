@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -219,10 +220,21 @@ def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]
         If the file is not one of dametric's, or the weights do not fit.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # a flipped bit would be trained on
+            if (damaged := archive.testzip()) is not None:
+                raise RuntimeError(f"the file is damaged, the checksum of {damaged} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
         return content.get("state")
-    except (OSError, RuntimeError, LookupError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         raise UsageError(f"cannot go on from {path}: {one_line(error)}; remove its folder to start over") from error
 
 

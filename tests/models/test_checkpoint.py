@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dametric.errors import UsageError
-from dametric.models import Checkpoint, build, load_checkpoint, save_checkpoint
+from dametric.models import Checkpoint, build, load_checkpoint, load_state, save_checkpoint
 from dametric.models.recognise import _built_in
 
 State = dict[str, Tensor]
@@ -525,3 +525,20 @@ def test_asking_for_another_architecture_than_written(tmp_path: Path, net: nn.Mo
     loaded = load_checkpoint(path, arch="resnet8")
     assert same(loaded, state)
     assert "the file says resnet9" in loaded.notes
+
+
+def test_a_flipped_bit_is_noticed_before_training_goes_on_from_it(tmp_path: Path) -> None:
+    model = build("resnet8", 10, 32)
+    path = save_checkpoint(tmp_path / "last.pt", model, arch="resnet8", image_size=32, state={"step": torch.ones(1000)})
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        places = [info.header_offset + 200 for info in archive.infolist() if info.file_size > 1000]
+    assert len(places) > 10
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(UsageError, match=r"the file is damaged, .* remove its folder to start over"):
+            load_state(path, model)
+    path.write_bytes(content)
+    state = load_state(path, model)
+    assert state is not None
+    assert torch.equal(state["step"], torch.ones(1000))
