@@ -2,7 +2,7 @@
 
 A specification is operations joined by ``+``, each a name with parameters: ``crop+flip``, ``cutmix:alpha=0.5``,
 ``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a callable of the user's own: ``my_pkg.augs:snow``,
-``./augs.py:snow``.
+``./augs.py:snow``. A path that begins with a folder, as in ``./my+augs.py:snow``, may hold any character.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dametric.augment.mix import CutMix, Mixup
 from dametric.augment.pick import CutMixPick
 from dametric.augment.policy import AutoAugment
 from dametric.errors import UsageError, unknown
-from dametric.importing import load_object
+from dametric.importing import load_object, split_spec
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
         name = getattr(spec, "__qualname__", type(spec).__name__)
         return Augmentation(name, (External(name, spec),))
     of = of or Images()
-    parts = [part.strip() for part in spec.split("+")]
+    parts = split_spec(spec)
     operations = [operation for part in parts if (operation := _operation(part, of)) is not None]
     mixing = [operation for operation in operations if operation.mixes]
     if len(mixing) > 1:

@@ -263,3 +263,23 @@ def test_callable_is_an_augmentation() -> None:
     assert augmentation.random
     assert not augmentation.mixes
     assert augmentation.runs == 1
+
+
+@pytest.mark.parametrize("name", ["my+augs.py", "a,b.py", "a:b.py", "v1:x=2/a+b,c.py", "with space + plus.py"])
+def test_a_path_that_begins_with_a_folder_may_hold_any_character(
+    name: str, augs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(augs.parent)
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    augs.rename(name)
+    negative = 255 - images()
+    keys = Keys(0, 2, 3)
+    for path in (f"./{name}", f"{augs.parent}/{name}"):
+        alone = parse(f"{path}:negative")
+        assert alone.name == f"{path}:negative"
+        assert len(alone.operations) == 1
+        assert torch.equal(alone(images(), keys).images, negative)
+        twice = parse(f"flip+{path}:negative + {path}:negative+cutmix:alpha=0.5")
+        assert len(twice.operations) == 4
+        assert torch.equal(twice(images(), keys).images, parse("flip+cutmix:alpha=0.5")(images(), keys).images)
+    assert "negative" in refusal(f"./{name}:negativ")
