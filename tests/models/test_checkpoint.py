@@ -542,3 +542,31 @@ def test_a_flipped_bit_is_noticed_before_training_goes_on_from_it(tmp_path: Path
     state = load_state(path, model)
     assert state is not None
     assert torch.equal(state["step"], torch.ones(1000))
+
+
+CAFFE = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "expected", "says"),
+    [
+        (*CAFFE, ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "taken for pixel values 0..255"),
+        (CAFFE[0], [1.0, 1.0, 1.0], ((0.485, 0.456, 0.406), (1 / 255,) * 3), "taken for pixel values 0..255"),
+        ([0.0] * 3, [255.0] * 3, ((0.0,) * 3, (1.0,) * 3), "taken for pixel values 0..255"),
+        ([0.5] * 3, [58.0] * 3, (None, None), "cannot be told and are not used: give --mean and --std in 0..1"),
+        ([1000.0] * 3, [1.0] * 3, (None, None), "cannot be told and are not used: give --mean and --std in 0..1"),
+        ([0.0] * 3, [1.0] * 3, ((0.0,) * 3, (1.0,) * 3), None),
+        ([0.5, 0.4, 1.2], [1.5, 0.2, 0.2], ((0.5, 0.4, 1.2), (1.5, 0.2, 0.2)), None),
+    ],
+)
+def test_a_normalisation_of_bytes_is_recognised_or_not_used_and_said(
+    tmp_path: Path, mean: list[float], std: list[float], expected: tuple[Any, Any], says: str | None
+) -> None:
+    path = tmp_path / "foreign.pth"
+    torch.save({"state_dict": build("resnet8", 10, 32).state_dict(), "mean": mean, "std": torch.tensor(std)}, path)
+    loaded = load_checkpoint(path)
+    for found, wanted in zip((loaded.mean, loaded.std), expected, strict=True):
+        assert found == (None if wanted is None else pytest.approx(wanted, rel=1e-6))
+    said = [note for note in loaded.notes if "mean" in note]
+    assert len(said) == (says is not None)
+    assert says is None or says in said[0]
