@@ -94,7 +94,9 @@ def network_errors() -> Iterator[None]:
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        raise UsageError("the GPU has too little memory for the data set: use --lazy or --device cpu") from error
+        raise UsageError(
+            "the GPU has too little memory for the network: use a smaller --batch-size, or --device cpu"
+        ) from error
     except RuntimeError as error:
         raise UsageError(
             f"a network failed on these images, do they have the size and channels it takes? {one_line(error)}"
