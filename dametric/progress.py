@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Protocol
 
 from rich.console import Console
@@ -33,7 +36,7 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
     """Show a bar on stderr while the block runs; it goes away when the block ends.
 
     A bar that is refreshed four times a second costs nothing next to the work; in a log file, where a bar
-    cannot move, one line is written at the start and one at the end.
+    cannot move, one line is written at the start and one at the end. Every step also asks whether a Ctrl-C got lost.
 
     Parameters
     ----------
@@ -49,7 +52,48 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
     Advance
         To be called with the number of steps done since the last call.
     """
-    quiet = quiet or not speaks()
+    with _heard() as interrupted, _bar(description, total, quiet or not speaks()) as advance:
+
+        def step(steps: float = 1, note: str = "") -> None:
+            interrupted()
+            advance(steps, note=note)
+
+        yield step
+
+
+@contextmanager
+def _heard() -> Iterator[Callable[[], None]]:
+    """Remember a Ctrl-C that Python drops: one that arrives in a finaliser or a callback of the interpreter's own.
+
+    Yields
+    ------
+    callable
+        Raises KeyboardInterrupt if there has been one.
+    """
+    elsewhere = threading.current_thread() is not threading.main_thread()  # only there can signals be handled
+    if elsewhere or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # or somebody else handles it
+        yield lambda: None
+        return
+    asked = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield interrupted
+        interrupted()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
+def _bar(description: str, total: float | None, quiet: bool) -> Iterator[Advance]:
     console = Console(stderr=True, quiet=quiet)
     if not console.is_terminal:
         start = time.monotonic()
