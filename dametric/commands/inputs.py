@@ -42,8 +42,7 @@ class DataOptions:
         """Read one split."""
         if self.source is None:
             raise UsageError("which images? give --data, a name (see dametric ls data) or a path")
-        read = partial(
-            load_data,
+        return load_data(
             self.source,
             split,
             root=self.root,
@@ -53,7 +52,10 @@ class DataOptions:
             lazy=self.lazy,
             quiet=self.quiet,
         )
-        return Ranks.current().in_turn(read)
+
+    def load_in_turn(self, split: str) -> ImageSet:
+        """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""
+        return Ranks.current().in_turn(partial(self.load, split))
 
     def of(self, checkpoint: Checkpoint) -> DataOptions:
         """With what the checkpoint says about its data, where the user said nothing."""
@@ -171,7 +173,7 @@ def report_accuracy(
 ) -> dict[str, Any]:
     """Measure the teacher's clean accuracy on the evaluation split, print it, and warn near chance."""
     try:
-        held_out = training if training.split == "test" else options.load("test")
+        held_out = training if training.split == "test" else options.load_in_turn("test")
     except NoSplit as error:
         say(f"no evaluation split ({error}); the accuracy below is on the training split")
         held_out = training

@@ -79,11 +79,11 @@ def _score(options: ScoreOptions) -> Scores:
     dtype = chosen_dtype(options.dtype, device)
     quiet = options.data.quiet
     # some networks are built by image size, which the data know and many checkpoints do not
-    data = options.data.load(options.split) if options.data.source else None
+    data = options.data.load_in_turn(options.split) if options.data.source else None
     size = options.data.image_size if data is None else data.image_size
     teacher = read_checkpoint(options.teacher, options.arch, size, "teacher", quiet)
     data_options = options.data.of(teacher)
-    data = data_options.load(options.split) if data is None else data
+    data = data_options.load_in_turn(options.split) if data is None else data
     for note in data.notes:
         say(f"data: {note}", quiet)
     mean, std = normalisation(

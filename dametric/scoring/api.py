@@ -176,13 +176,14 @@ def score(
     if engine.needs_student and student is None:
         raise UsageError("this needs a student's output: give one with --student")
     if ranks.world > 1:
-        stop = {"--batches": batches, "--rel-se": precision, "--max-batches": max_batches}
-        same_everywhere(ranks, {**_asked(engine), **stop, "the weights": [weights(m) for m in (teacher, student) if m]})
+        limits = {"--batches": batches, "--rel-se": precision, "--max-batches": max_batches}
+        same_everywhere(
+            ranks, {**_asked(engine), **limits, "the weights": [weights(m) for m in (teacher, student) if m]}
+        )
         quiet = quiet or not ranks.first
     compile_seconds = _warm_up(engine, quiet) if compile else None
     start = time.perf_counter()
     reached = walk(engine, batches, precision, max_batches, quiet)
-    engine.total()
     config = {
         "protocol": protocol,
         "partner": "derangement (cutmix), permutation (mixup)" if reference else of.partner,
@@ -198,6 +199,7 @@ def score(
         "compile_seconds": compile_seconds,
         "seconds": time.perf_counter() - start,
     }
+    engine.total()
     return Scores(ranked(engine), {**(provenance or {}), **_settings(engine), **config}, machine(device))
 
 
