@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from dametric.errors import Interrupted, RunFailed, UsageError, unknown
 
 # click's base class for bad usage, by way of typer: newer versions of typer carry a click of their own
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[2]
+_INTERRUPTED = 130  # exit code, as shells have it
 
 app = typer.Typer(
     add_completion=False,
@@ -527,7 +529,22 @@ def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
 
 def main() -> None:
     """Entry point: errors of the user's are one line on stderr and exit 2."""
-    sys.exit(_run(sys.argv[1:]))
+    from dametric.interrupts import heard, pressed
+
+    code = 0
+    try:
+        with heard():
+            code = _run(sys.argv[1:])
+    except (KeyboardInterrupt, Exception):
+        if not pressed():
+            raise
+        if code != _INTERRUPTED:  # it came after the work, or broke an import off, which may end as any error
+            code = _fail("interrupted; what was written is whole", _INTERRUPTED)
+    if code == _INTERRUPTED:
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)  # libraries that were interrupted in mid-work, or half imported, may hang when Python ends
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -549,9 +566,9 @@ def _run(arguments: list[str]) -> int:
     except RunFailed as error:
         return _fail(str(error), 1)
     except Interrupted as error:
-        return _fail(str(error), 130)
+        return _fail(str(error), _INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; what was written is whole", 130)
+        return _fail("interrupted; what was written is whole", _INTERRUPTED)
     except OSError as error:
         if error.filename:
             return _fail(f"{error.filename}: {error.strerror}", 2)

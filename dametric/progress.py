@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from dametric.interrupts import heard, raise_if_pressed
 
 
 class Advance(Protocol):
@@ -52,44 +51,13 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
     Advance
         To be called with the number of steps done since the last call.
     """
-    with _heard() as interrupted, _bar(description, total, quiet or not speaks()) as advance:
+    with heard(), _bar(description, total, quiet or not speaks()) as advance:
 
         def step(steps: float = 1, note: str = "") -> None:
-            interrupted()
+            raise_if_pressed()
             advance(steps, note=note)
 
         yield step
-
-
-@contextmanager
-def _heard() -> Iterator[Callable[[], None]]:
-    """Remember a Ctrl-C that Python drops: one that arrives in a finaliser or a callback of the interpreter's own.
-
-    Yields
-    ------
-    callable
-        Raises KeyboardInterrupt if there has been one.
-    """
-    elsewhere = threading.current_thread() is not threading.main_thread()  # only there can signals be handled
-    if elsewhere or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # or somebody else handles it
-        yield lambda: None
-        return
-    asked = threading.Event()
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        asked.set()
-        raise KeyboardInterrupt
-
-    def interrupted() -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield interrupted
-        interrupted()
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
