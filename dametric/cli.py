@@ -106,7 +106,11 @@ Per = Annotated[
     ),
 ]
 
-
+TeacherArch = Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")]
+BaseAug = Annotated[
+    str | None, typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]")
+]
+Normalisation = Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images; milestones scale with them.")]
 BatchSize = Annotated[int, typer.Option(min=2, help="Images of a training step.")]
@@ -139,7 +143,7 @@ def score(
     ],
     teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],
     data: Data = None,
-    arch: Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")] = None,
+    arch: TeacherArch = None,
     student: Annotated[
         str | None, typer.Option(metavar="FILE", help="Checkpoint of a student, for ce_* and student picks.")
     ] = None,
@@ -165,13 +169,10 @@ def score(
     ] = 5,
     raw_weight: Annotated[float, typer.Option(help="Weight w of the raw rows.")] = 0.5,
     temperature: Annotated[float, typer.Option(help="Of the softmax.")] = 1.0,
-    base_aug: Annotated[
-        str | None,
-        typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]"),
-    ] = None,
+    base_aug: BaseAug = None,
     split: Annotated[str, typer.Option(metavar="train|test", help="Which images are scored.")] = "train",
-    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
+    mean: Normalisation = None,
+    std: Normalisation = None,
     data_root: DataRoot = None,
     download: Download = False,
     cache_dir: CacheDir = None,
@@ -245,7 +246,7 @@ def show(
     data: Data = "digits",
     images: Annotated[int, typer.Option(help="Images in a row.")] = 10,
     per: Annotated[str, typer.Option(metavar="sample|batch")] = "sample",
-    base_aug: Annotated[str | None, typer.Option(help="The loader's own augmentation, or none.")] = None,
+    base_aug: BaseAug = None,
     data_root: DataRoot = None,
     download: Download = False,
     cache_dir: CacheDir = None,
@@ -329,7 +330,7 @@ def distill(
     ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="The ledger: a folder for runs.")],
     data: Data = None,
-    arch: Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")] = None,
+    arch: TeacherArch = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="One run for each: 0-2, or 0,3,7.")] = "0",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, sharing the cores.")] = 1,
     epochs: Epochs = 240,
@@ -356,15 +357,12 @@ def distill(
     per: Annotated[
         str, typer.Option(metavar="sample|batch", help="Random parameters for each image or once a batch.")
     ] = "sample",
-    base_aug: Annotated[
-        str | None,
-        typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]"),
-    ] = None,
+    base_aug: BaseAug = None,
     joint_batch: Annotated[
         bool, typer.Option("--joint-batch", help="Raw and augmented in one forward; changes batch norm's statistics.")
     ] = False,
-    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
+    mean: Normalisation = None,
+    std: Normalisation = None,
     data_root: DataRoot = None,
     download: Download = False,
     cache_dir: CacheDir = None,

@@ -349,7 +349,7 @@ def alone(command: list[object], capsys: pytest.CaptureFixture[str]) -> dict[str
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("world", [pytest.param(1, marks=pytest.mark.slow), 2, 3])
 def test_torchrun_prints_and_writes_once_what_one_process_does(
     world: int, command: list[object], alone: dict[str, Any], tmp_path: Path
 ) -> None:
