@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -539,9 +538,10 @@ def main() -> None:
         if code != _INTERRUPTED:  # it came after the work, or broke an import off, which may end as any error
             code = _fail("interrupted; what was written is whole", _INTERRUPTED)
     if code == _INTERRUPTED:
-        with suppress(OSError):
+        try:
             sys.stdout.flush()
-        os._exit(code)  # libraries that were interrupted in mid-work, or half imported, may hang when Python ends
+        finally:  # libraries that were interrupted in mid-work, or half imported, may hang when Python ends
+            os._exit(code)
     sys.exit(code)
 
 
