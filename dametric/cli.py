@@ -14,6 +14,7 @@ from dametric.errors import Interrupted, RunFailed, UsageError, unknown
 
 # click's base class for bad usage, by way of typer: newer versions of typer carry a click of their own
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[2]
+_INTERRUPTED = 130  # exit code, as shells have it
 
 app = typer.Typer(
     add_completion=False,
@@ -104,7 +105,11 @@ Per = Annotated[
     ),
 ]
 
-
+TeacherArch = Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")]
+BaseAug = Annotated[
+    str | None, typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]")
+]
+Normalisation = Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images; milestones scale with them.")]
 BatchSize = Annotated[int, typer.Option(min=2, help="Images of a training step.")]
@@ -137,7 +142,7 @@ def score(
     ],
     teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],
     data: Data = None,
-    arch: Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")] = None,
+    arch: TeacherArch = None,
     student: Annotated[
         str | None, typer.Option(metavar="FILE", help="Checkpoint of a student, for ce_* and student picks.")
     ] = None,
@@ -163,13 +168,10 @@ def score(
     ] = 5,
     raw_weight: Annotated[float, typer.Option(help="Weight w of the raw rows.")] = 0.5,
     temperature: Annotated[float, typer.Option(help="Of the softmax.")] = 1.0,
-    base_aug: Annotated[
-        str | None,
-        typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]"),
-    ] = None,
+    base_aug: BaseAug = None,
     split: Annotated[str, typer.Option(metavar="train|test", help="Which images are scored.")] = "train",
-    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
+    mean: Normalisation = None,
+    std: Normalisation = None,
     data_root: DataRoot = None,
     download: Download = False,
     cache_dir: CacheDir = None,
@@ -243,7 +245,7 @@ def show(
     data: Data = "digits",
     images: Annotated[int, typer.Option(help="Images in a row.")] = 10,
     per: Annotated[str, typer.Option(metavar="sample|batch")] = "sample",
-    base_aug: Annotated[str | None, typer.Option(help="The loader's own augmentation, or none.")] = None,
+    base_aug: BaseAug = None,
     data_root: DataRoot = None,
     download: Download = False,
     cache_dir: CacheDir = None,
@@ -327,7 +329,7 @@ def distill(
     ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="The ledger: a folder for runs.")],
     data: Data = None,
-    arch: Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")] = None,
+    arch: TeacherArch = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="One run for each: 0-2, or 0,3,7.")] = "0",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, sharing the cores.")] = 1,
     epochs: Epochs = 240,
@@ -354,15 +356,12 @@ def distill(
     per: Annotated[
         str, typer.Option(metavar="sample|batch", help="Random parameters for each image or once a batch.")
     ] = "sample",
-    base_aug: Annotated[
-        str | None,
-        typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]"),
-    ] = None,
+    base_aug: BaseAug = None,
     joint_batch: Annotated[
         bool, typer.Option("--joint-batch", help="Raw and augmented in one forward; changes batch norm's statistics.")
     ] = False,
-    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")] = None,
+    mean: Normalisation = None,
+    std: Normalisation = None,
     data_root: DataRoot = None,
     download: Download = False,
     cache_dir: CacheDir = None,
@@ -527,7 +526,23 @@ def _numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
 
 def main() -> None:
     """Entry point: errors of the user's are one line on stderr and exit 2."""
-    sys.exit(_run(sys.argv[1:]))
+    from dametric.interrupts import heard, pressed
+
+    code = 0
+    try:
+        with heard():
+            code = _run(sys.argv[1:])
+    except (KeyboardInterrupt, Exception):
+        if not pressed():
+            raise
+        if code != _INTERRUPTED:  # it came after the work, or broke an import off, which may end as any error
+            code = _fail("interrupted; what was written is whole", _INTERRUPTED)
+    if code == _INTERRUPTED:
+        try:
+            sys.stdout.flush()
+        finally:  # libraries that were interrupted in mid-work, or half imported, may hang when Python ends
+            os._exit(code)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
@@ -549,9 +564,9 @@ def _run(arguments: list[str]) -> int:
     except RunFailed as error:
         return _fail(str(error), 1)
     except Interrupted as error:
-        return _fail(str(error), 130)
+        return _fail(str(error), _INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted; what was written is whole", 130)
+        return _fail("interrupted; what was written is whole", _INTERRUPTED)
     except OSError as error:
         if error.filename:
             return _fail(f"{error.filename}: {error.strerror}", 2)
@@ -562,5 +577,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"dametric: {' '.join(message.split())}", file=sys.stderr)
+    # of the processes that torchrun has started one a host speaks for all, which end alike
+    if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("LOCAL_RANK", "0") == "0":
+        print(f"dametric: {' '.join(message.split())}", file=sys.stderr)
     return code

@@ -17,6 +17,8 @@ from typing import Any
 
 from dametric.errors import UsageError
 
+_OPERATION = re.compile(r"[^+:]*/.*?\.py:[^+]*|[^+]*", re.DOTALL)
+
 
 def load_object(spec: str, kind: str) -> Callable[..., Any]:
     """Import the callable that ``spec`` names.
@@ -53,6 +55,22 @@ def load_object(spec: str, kind: str) -> Callable[..., Any]:
     if not callable(found):
         raise UsageError(f"{kind} '{spec}' is a {type(found).__name__}, not a function or class")
     return found
+
+
+def split_spec(spec: str) -> list[str]:
+    """The operations of a specification, which are joined by ``+``.
+
+    What begins with a folder is a path up to its ``.py:``, whatever it holds on the way: ``./my+augs.py:snow+flip``
+    is ``./my+augs.py:snow`` and ``flip``.
+    """
+    parts, at = [], 0
+    while True:
+        found = _OPERATION.match(spec, at)
+        assert found is not None  # it matches nothing at all too
+        parts.append(found.group().strip())
+        if found.end() == len(spec):
+            return parts
+        at = found.end() + 1
 
 
 def source_digest(thing: Any) -> str:

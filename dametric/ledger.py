@@ -42,7 +42,7 @@ import pandas as pd
 
 from dametric.errors import RunFailed, UsageError
 from dametric.files import write_atomic
-from dametric.results import finite
+from dametric.results import finite, read_document
 
 SCHEMA = 1
 MEASURED = ("test_loss", "test_top1", "test_top5", "test_ece", "test_agreement")
@@ -96,6 +96,18 @@ class Run:
         """The record, or None where there is none yet."""
         path = self.folder / "record.json"
         return read_record(path) if path.exists() else None
+
+    @property
+    def now(self) -> dict[str, Any] | None:
+        """The record as things stand: of a run that is not finished, with the epochs done and what became of it."""
+        record = self.record
+        if record is None or record["status"] != "running":
+            return record
+        rows = self.history()
+        status = "running" if _held(self) else "interrupted"
+        seconds = round(sum(row["seconds"] for row in rows), 3)
+        timing = {**(record.get("timing") or {}), "seconds": seconds}
+        return {**record, "status": status, **summary(rows), "timing": timing}
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
@@ -177,20 +189,8 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     UsageError
         If the file cannot be read or is not a record of a version that is understood.
     """
-    try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
-    if not isinstance(document, dict) or "dametric_run" not in document:
-        raise UsageError(f"{path} is not a run's record: it has no 'dametric_run'")
-    if document["dametric_run"] != SCHEMA:
-        raise UsageError(f"{path} has version {document['dametric_run']} of run records, this reads {SCHEMA}")
-    missing = [key for key in ("id", "status", "config", "about", "last", "best") if key not in document]
-    if missing:
-        raise UsageError(f"{path} is not a whole run record: '{missing[0]}' is missing")
-    return document
+    keys = ("id", "status", "config", "about", "last", "best")
+    return read_document(path, "run record", "dametric_run", SCHEMA, keys)
 
 
 def find_runs(root: str | os.PathLike[str]) -> list[Run]:
@@ -238,19 +238,14 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    record = run.record
+    record = run.now
     assert record is not None
     config, about = record["config"], record["about"]
-    status, seconds = record["status"], _number((record.get("timing") or {}).get("seconds"))
+    seconds = _number((record.get("timing") or {}).get("seconds"))
     last, best = record["last"] or {}, record["best"] or {}
-    if status == "running":
-        rows = run.history()
-        last, best = (part or {} for part in summary(rows).values())
-        seconds = sum(row["seconds"] for row in rows)
-        status = "running" if _held(run) else "interrupted"
     row = {
         "id": record["id"],
-        "status": status,
+        "status": record["status"],
         "kind": config["kind"],
         "teacher": (about.get("teacher") or {}).get("arch"),
         "teacher_sha256": (about.get("teacher") or {}).get("sha256"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from dametric.interrupts import heard, raise_if_pressed
+
 
 class Advance(Protocol):
     """Tell a progress bar that ``steps`` more are done, optionally with a word on how it goes."""
@@ -17,12 +20,22 @@ class Advance(Protocol):
     def __call__(self, steps: float = 1, note: str = "") -> None: ...
 
 
+def launched() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def speaks() -> bool:
+    """Whether this process is the one that talks to the user: of those that torchrun has started, the first."""
+    return not launched() or os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def progress(description: str, total: float | None, *, quiet: bool = False) -> Iterator[Advance]:
     """Show a bar on stderr while the block runs; it goes away when the block ends.
 
     A bar that is refreshed four times a second costs nothing next to the work; in a log file, where a bar
-    cannot move, one line is written at the start and one at the end.
+    cannot move, one line is written at the start and one at the end. Every step also asks whether a Ctrl-C got lost.
 
     Parameters
     ----------
@@ -38,6 +51,17 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
     Advance
         To be called with the number of steps done since the last call.
     """
+    with heard(), _bar(description, total, quiet or not speaks()) as advance:
+
+        def step(steps: float = 1, note: str = "") -> None:
+            raise_if_pressed()
+            advance(steps, note=note)
+
+        yield step
+
+
+@contextmanager
+def _bar(description: str, total: float | None, quiet: bool) -> Iterator[Advance]:
     console = Console(stderr=True, quiet=quiet)
     if not console.is_terminal:
         start = time.monotonic()

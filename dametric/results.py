@@ -40,6 +40,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,21 +117,8 @@ class Scores:
         UsageError
             If the file is missing, is not JSON, or is not a score file of a version that is understood.
         """
-        try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-        except ValueError as error:
-            raise UsageError(f"{path} is not JSON: {error}") from error
-        if not isinstance(document, dict) or "dametric_scores" not in document:
-            raise UsageError(
-                f"{path} is not a score file: it has no 'dametric_scores'; make one with dametric score -o"
-            )
-        if document["dametric_scores"] != SCHEMA:
-            raise UsageError(f"{path} has version {document['dametric_scores']} of score files, this reads {SCHEMA}")
-        missing = [key for key in ("scores", "config", "versions") if key not in document]
-        if missing:
-            raise UsageError(f"{path} is not a whole score file: '{missing[0]}' is missing")
+        hint = "; make one with dametric score -o"
+        document = read_document(path, "score file", "dametric_scores", SCHEMA, ("scores", "config", "versions"), hint)
         return cls([_with_nan(score) for score in document["scores"]], document["config"], document["versions"])
 
     def _repr_html_(self) -> str:
@@ -148,6 +136,46 @@ def _with_nan(score: dict[str, Any]) -> dict[str, Any]:
     if "differences" in score:
         read["differences"] = {name: numbers(gap) for name, gap in score["differences"].items()}
     return read
+
+
+def read_document(
+    path: str | os.PathLike[str], kind: str, mark: str, schema: int, keys: Sequence[str], hint: str = ""
+) -> dict[str, Any]:
+    """Read a JSON document of dametric's.
+
+    Parameters
+    ----------
+    path : path-like
+    kind : str
+        What it is, as a user would say it ("score file").
+    mark : str
+        The key that holds the version of its shape.
+    schema : int
+        The version that is understood.
+    keys : sequence of str
+        What else it must hold.
+    hint : str
+        Where to get one, for the error.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, or is anything else.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict) or mark not in document:
+        raise UsageError(f"{path} is not a {kind}: it has no '{mark}'{hint}")
+    if document[mark] != schema:
+        raise UsageError(f"{path} has version {document[mark]} of {kind}s, this reads {schema}")
+    missing = [key for key in keys if key not in document]
+    if missing:
+        raise UsageError(f"{path} is not a whole {kind}: '{missing[0]}' is missing")
+    return document
 
 
 def finite(value: Any) -> Any:

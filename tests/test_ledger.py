@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 import dametric
-from dametric import ledger
+from dametric import cli, ledger
 from dametric.data import ImageSet
 from dametric.distill import distill, train
 from dametric.errors import UsageError
@@ -543,6 +543,25 @@ def test_a_run_that_was_killed_is_interrupted_with_what_its_history_says(tmp_pat
     with run.claimed():
         assert load_runs(tmp_path).loc[0, "status"] == "running"
     assert load_runs(tmp_path).loc[0, "status"] == "interrupted"
+
+
+def test_json_says_what_the_table_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = add(tmp_path, status="running", last=None, best=None, timing={"seconds": 0})
+    measured = {"test_loss": 1.0, "test_top1": 0.25, "test_top5": 0.5, "test_ece": 0.125, "test_agreement": 0.5}
+    run.write_history([{"epoch": 1, **measured, "seconds": 3.0}])
+
+    def said() -> dict[str, Any]:
+        assert cli._run(["runs", str(tmp_path), "--json"]) == 0
+        (record,) = json.loads(capsys.readouterr().out)
+        return record
+
+    with run.claimed():
+        assert said()["status"] == "running"
+    found = said()
+    assert found["status"] == "interrupted"
+    assert found["last"] == found["best"] == {"epoch": 1, **measured}
+    assert found["timing"]["seconds"] == 3
+    assert run.record["status"] == "running"  # what is on the disk is left alone
 
 
 def test_looking_does_not_claim(tmp_path: Path) -> None:

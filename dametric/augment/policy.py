@@ -141,6 +141,39 @@ def _send(values: Tensor, device: torch.device) -> Tensor:
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
+def grouped(name: str, images: Tensor, draw: Draw) -> Tensor:
+    """Apply drawn operations stage after stage, each to all the rows that drew it at once.
+
+    Parameters
+    ----------
+    name : str
+        Of the augmentation, for errors.
+    images : Tensor of shape (rows, channels, height, width)
+    draw : dict
+        "operation", number in :data:`OPERATIONS` or -1 for none, and "strength": shape (rows, stages), on the CPU.
+
+    Returns
+    -------
+    Tensor of the images' shape, uint8
+
+    Raises
+    ------
+    UsageError
+        Unless images have 1 or 3 channels.
+    """
+    if images.shape[1] not in (1, 3):
+        raise UsageError(f"{name} needs images of 1 or 3 channels, not {images.shape[1]}")
+    result = images.clone() if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
+    for drawn, strengths in zip(draw["operation"].unbind(1), draw["strength"].unbind(1), strict=True):
+        for number, operation in enumerate(OPERATIONS.values()):
+            (rows,) = torch.nonzero(drawn == number, as_tuple=True)
+            if len(rows):
+                strength = _send(strengths[rows], images.device)
+                rows = _send(rows, images.device)
+                result.index_copy_(0, rows, operation.kernel(result.index_select(0, rows), strength))
+    return result
+
+
 @dataclass(frozen=True)
 class AutoAugment:
     """One of 25 learned pairs of operations a row (Cubuk et al. 2019, arXiv 1805.09501).
@@ -183,14 +216,4 @@ class AutoAugment:
         return {"operation": torch.where(happens, number[chosen], -1), "strength": strength[chosen] * sign}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        if images.shape[1] not in (1, 3):
-            raise UsageError(f"autoaugment needs images of 1 or 3 channels, not {images.shape[1]}")
-        result = images.clone() if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
-        for stage in (0, 1):
-            for number, operation in enumerate(OPERATIONS.values()):
-                (rows,) = torch.nonzero(draw["operation"][:, stage] == number, as_tuple=True)
-                if len(rows):
-                    strength = _send(draw["strength"][rows, stage], images.device)
-                    rows = _send(rows, images.device)
-                    result.index_copy_(0, rows, operation.kernel(result.index_select(0, rows), strength))
-        return Augmented(result)
+        return Augmented(grouped("autoaugment", images, draw))

@@ -2,7 +2,7 @@
 
 A specification is operations joined by ``+``, each a name with parameters: ``crop+flip``, ``cutmix:alpha=0.5``,
 ``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a callable of the user's own: ``my_pkg.augs:snow``,
-``./augs.py:snow``.
+``./augs.py:snow``. A path that begins with a folder, as in ``./my+augs.py:snow``, may hold any character.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 from dametric.augment.base import Augmentation, Operation
+from dametric.augment.chance import RandAugment, TrivialAugment
 from dametric.augment.erase import Cutout
 from dametric.augment.external import External
 from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
@@ -21,7 +22,7 @@ from dametric.augment.mix import CutMix, Mixup
 from dametric.augment.pick import CutMixPick
 from dametric.augment.policy import AutoAugment
 from dametric.errors import UsageError, unknown
-from dametric.importing import load_object
+from dametric.importing import load_object, split_spec
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,16 @@ def _autoaugment(of: Images, policy: str | None = None) -> Operation:
     return AutoAugment(("cifar10" if of.size == 32 else "imagenet") if policy is None else policy)
 
 
+def _randaugment(of: Images, n: int = 2, m: int = 9) -> Operation:
+    """n operations of magnitude m (0 to 30), drawn by chance"""
+    return RandAugment(n, m)
+
+
+def _trivialaugment(of: Images) -> Operation:
+    """one operation of a random magnitude, drawn by chance (the wide version)"""
+    return TrivialAugment()
+
+
 def _mixup(of: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """blend with another image of the batch"""
     return Mixup(alpha, _partner(of, partner, "permutation"))
@@ -101,6 +112,8 @@ AUGS: dict[str, Callable[..., Operation | None]] = {
     "rrc": _rrc,
     "cutout": _cutout,
     "autoaugment": _autoaugment,
+    "randaugment": _randaugment,
+    "trivialaugment": _trivialaugment,
     "mixup": _mixup,
     "cutmix": _cutmix,
     "cutmixpick": _cutmixpick,
@@ -148,7 +161,7 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
         name = getattr(spec, "__qualname__", type(spec).__name__)
         return Augmentation(name, (External(name, spec),))
     of = of or Images()
-    parts = [part.strip() for part in spec.split("+")]
+    parts = split_spec(spec)
     operations = [operation for part in parts if (operation := _operation(part, of)) is not None]
     mixing = [operation for operation in operations if operation.mixes]
     if len(mixing) > 1:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from dametric.errors import UsageError
 from dametric.importing import one_line
 from dametric.models import Checkpoint, inference_copy, load_checkpoint, preferred_dtype
 from dametric.models.network import Network
-from dametric.progress import progress
+from dametric.progress import progress, speaks
+from dametric.scoring.ranks import Ranks
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 OTHER_CLASSES = ", or --no-accuracy if images of other classes are meant"
@@ -50,6 +52,10 @@ class DataOptions:
             lazy=self.lazy,
             quiet=self.quiet,
         )
+
+    def load_in_turn(self, split: str) -> ImageSet:
+        """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""
+        return Ranks.current().in_turn(partial(self.load, split))
 
     def of(self, checkpoint: Checkpoint) -> DataOptions:
         """With what the checkpoint says about its data, where the user said nothing."""
@@ -90,7 +96,9 @@ def network_errors() -> Iterator[None]:
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        raise UsageError("the GPU has too little memory for the data set: use --lazy or --device cpu") from error
+        raise UsageError(
+            "the GPU has too little memory for the network: use a smaller --batch-size, or --device cpu"
+        ) from error
     except RuntimeError as error:
         raise UsageError(
             f"a network failed on these images, do they have the size and channels it takes? {one_line(error)}"
@@ -99,7 +107,7 @@ def network_errors() -> Iterator[None]:
 
 def say(line: str, quiet: bool = False) -> None:
     """One line for the user, on stderr."""
-    if not quiet:
+    if not quiet and speaks():
         print(line, file=sys.stderr)
 
 
@@ -141,7 +149,8 @@ def clean_accuracy(network: Network, data: ImageSet, device: torch.device, quiet
     order = torch.arange(len(data))
     if data.lazy and len(data) > _MOST_IMAGES:
         order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:_MOST_IMAGES]
-    parts = order.split(network.chunk)
+    ranks = Ranks.current()
+    parts = order.split(network.chunk)[ranks.rank :: ranks.world]
     correct = loss = 0.0
     with progress("clean accuracy", len(parts), quiet=quiet) as advance:
         for index, images in zip(parts, data.stream(parts, device), strict=True):
@@ -149,6 +158,7 @@ def clean_accuracy(network: Network, data: ImageSet, device: torch.device, quiet
             correct += float((logits.argmax(1) == labels).sum())
             loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
             advance()
+    correct, loss = (sum(values) for values in zip(*ranks.gather((correct, loss)), strict=True))
     return correct / len(order), loss / len(order), len(order)
 
 
@@ -163,7 +173,7 @@ def report_accuracy(
 ) -> dict[str, Any]:
     """Measure the teacher's clean accuracy on the evaluation split, print it, and warn near chance."""
     try:
-        held_out = training if training.split == "test" else options.load("test")
+        held_out = training if training.split == "test" else options.load_in_turn("test")
     except NoSplit as error:
         say(f"no evaluation split ({error}); the accuracy below is on the training split")
         held_out = training

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from dametric.files import check_writable, write_atomic
 from dametric.models.network import normalisation
 from dametric.results import Scores
 from dametric.scoring import check_request, score
+from dametric.scoring.ranks import own_device, under_torchrun
 
 PICTURES = ("png", "svg", "pdf")
 
@@ -57,15 +58,19 @@ class ScoreOptions:
 
 
 def run(options: ScoreOptions) -> Scores:
-    """Score, print the table or the JSON document, write files."""
-    with network_errors():
-        result = _score(options)
-    _deliver(result, options)
+    """Score, print the table or the JSON document, write files; under torchrun together with the other ranks."""
+    device = own_device(chosen_device(options.device))
+    with under_torchrun(device) as ranks, ranks.unison():
+        if ranks.first:
+            _check_outputs(options)
+        with network_errors():
+            result = _score(replace(options, device=str(device)))
+        if ranks.first:
+            _deliver(result, options)
     return result
 
 
 def _score(options: ScoreOptions) -> Scores:
-    _check_outputs(options)
     asked = options.passed_on or {}
     student_given = options.student is not None
     numbers = {name: asked[name] for name in ("protocol", "rel_se", "raw_weight", "temperature") if name in asked}
@@ -74,11 +79,11 @@ def _score(options: ScoreOptions) -> Scores:
     dtype = chosen_dtype(options.dtype, device)
     quiet = options.data.quiet
     # some networks are built by image size, which the data know and many checkpoints do not
-    data = options.data.load(options.split) if options.data.source else None
+    data = options.data.load_in_turn(options.split) if options.data.source else None
     size = options.data.image_size if data is None else data.image_size
     teacher = read_checkpoint(options.teacher, options.arch, size, "teacher", quiet)
     data_options = options.data.of(teacher)
-    data = data_options.load(options.split) if data is None else data
+    data = data_options.load_in_turn(options.split) if data is None else data
     for note in data.notes:
         say(f"data: {note}", quiet)
     mean, std = normalisation(

@@ -36,6 +36,8 @@ from dametric.models import build, load_state, save_checkpoint
 from dametric.progress import Advance, progress
 from dametric.results import finite
 
+_MOST_SEEDS = 10_000  # of one command
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
@@ -195,7 +197,12 @@ def seeds(text: str) -> tuple[int, ...]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise UsageError(f"--seeds is numbers and ranges such as 0-2 or 0,3,7, not '{text}'")
-        found += range(int(first), int(last if dash else first) + 1)
+        start, stop = int(first), int(last if dash else first) + 1
+        if len(found) + stop - start > _MOST_SEEDS:
+            raise UsageError(
+                f"--seeds {text}: at most {_MOST_SEEDS} seeds at once, start with fewer and add to the ledger"
+            )
+        found += range(start, stop)
     return tuple(dict.fromkeys(found))
 
 
@@ -309,7 +316,7 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def deliver(found: Sequence[Run], as_json: bool) -> None:
     """Print runs, as a table or as their records."""
     if as_json:
-        print(json.dumps(finite([run.record for run in found]), indent=1, ensure_ascii=False))
+        print(json.dumps(finite([run.now for run in found]), indent=1, ensure_ascii=False))
         return
     if found:
         print_runs(found)

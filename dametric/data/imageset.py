@@ -74,8 +74,12 @@ class ImageSet:
         return isinstance(self.images, LazyImages)
 
     def to(self, device: torch.device | str) -> ImageSet:
-        """Move pixels and labels to a device; a lazy set stays where it is and decodes towards it."""
-        if isinstance(self.images, LazyImages):
+        """Move pixels and labels to a device, and stream from where they are what is lazy or too large for it.
+
+        A set stays on the host where it would take more than half of the memory that is free on a CUDA device: the
+        networks need the rest.
+        """
+        if isinstance(self.images, LazyImages) or not _fits(self.images, torch.device(device)):
             return self
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
@@ -196,6 +200,14 @@ class ImageSet:
             fingerprint=fingerprint(images, checked),
             notes=tuple(notes),
         )
+
+
+def _fits(images: Tensor, device: torch.device) -> bool:
+    """Whether the pixels leave a CUDA device half of its free memory."""
+    if device.type != "cuda" or images.device.type == "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(device)
+    return images.numel() * images.element_size() <= free // 2
 
 
 def _queue(tensor: Tensor, device: torch.device) -> Tensor:

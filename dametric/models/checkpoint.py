@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -23,6 +24,8 @@ from dametric.importing import one_line
 from dametric.models.reading import FORMAT, Level, WeightFile, read_weights, strip_levels
 from dametric.models.recognise import recognise, signature
 from dametric.models.registry import build, is_user_code
+
+_LARGEST = 1.5  # above this no mean and no standard deviation is one of pixels from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ def load_checkpoint(
     sized = not arch.startswith(("torchvision:", "timm:"))  # those are not told the size
     pixels = f", for {size or 32}-pixel images{'' if size else ' (assumed)'}" if sized else ""
     notes.append(f"{arch} ({how}), {count} classes{pixels}")
+    mean, std, said = _normalisation(file.rest)
+    notes += said
     declared = file.rest.get("arch")
     if asked and file.written_by_us and declared != asked:
         notes.append(f"the file says {declared}")
@@ -127,6 +132,8 @@ def load_checkpoint(
         image_size=size,
         sha256=sha256(path),
         notes=tuple(notes),
+        mean=mean,
+        std=std,
         **_description(file, count),
     )
 
@@ -219,10 +226,21 @@ def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]
         If the file is not one of dametric's, or the weights do not fit.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # a flipped bit would be trained on
+            if (damaged := archive.testzip()) is not None:
+                raise RuntimeError(f"the file is damaged, the checksum of {damaged} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
         return content.get("state")
-    except (OSError, RuntimeError, LookupError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
         raise UsageError(f"cannot go on from {path}: {one_line(error)}; remove its folder to start over") from error
 
 
@@ -288,7 +306,7 @@ def _few(names: Sequence[str], count: int = 3) -> str:
 
 
 def _description(file: WeightFile, num_classes: int) -> dict[str, Any]:
-    """Class names, normalisation, data and the rest, each only where it makes sense."""
+    """Class names, data and the rest, each only where it makes sense."""
     rest = file.rest
     classes = rest.get("classes")
     named = isinstance(classes, (list, tuple)) and len(classes) == num_classes
@@ -298,11 +316,22 @@ def _description(file: WeightFile, num_classes: int) -> dict[str, Any]:
         extra = {key: value for key, value in rest.items() if isinstance(value, (bool, int, float, str))}
     return {
         "classes": tuple(str(name) for name in classes) if named and classes else None,
-        "mean": _floats(rest.get("mean")),
-        "std": _floats(rest.get("std"), positive=True),
         "data": rest["data"] if file.written_by_us and isinstance(rest.get("data"), str) else None,
         "extra": extra if isinstance(extra, dict) else {},
     }
+
+
+def _normalisation(rest: Mapping[str, Any]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, list[str]]:
+    """Mean and standard deviation in units of 0..1, where they make sense, and what is to be said of them."""
+    mean, std = _floats(rest.get("mean")), _floats(rest.get("std"), positive=True)
+    if max((*(mean or ()), *(std or ())), default=0.0) <= _LARGEST:
+        return mean, std, []
+    bytes_ = mean is None or max(mean) > _LARGEST or not any(mean)  # a mean of 0.5 beside an std of 58 is a riddle
+    said = f"mean {list(mean or ())} and std {list(std or ())} in the file"
+    if not bytes_ or max((*(mean or ()), *(std or ()))) > 255:
+        return None, None, [f"{said} are in units that cannot be told and are not used: give --mean and --std in 0..1"]
+    scaled = [None if values is None else tuple(value / 255 for value in values) for values in (mean, std)]
+    return scaled[0], scaled[1], [f"{said} are taken for pixel values 0..255; if they are not, give --mean and --std"]
 
 
 def _floats(values: Any, positive: bool = False) -> tuple[float, ...] | None:

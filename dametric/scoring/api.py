@@ -21,6 +21,7 @@ from dametric.results import Scores
 from dametric.scoring.engine import Engine
 from dametric.scoring.protocol import Protocol
 from dametric.scoring.ranking import parameters, ranked
+from dametric.scoring.ranks import Ranks, in_unison, own_device, same_everywhere, weights
 from dametric.scoring.request import (
     AugSpec,
     augmentations,
@@ -34,6 +35,7 @@ Data = ImageSet | Tensor | tuple[Tensor, Tensor]
 _CHUNK = {"cpu": 128, "cuda": 1024}  # on a CPU activations should stay in the cache
 
 
+@in_unison
 def score(
     teacher: nn.Module,
     data: Data,
@@ -121,13 +123,18 @@ def score(
     Scores
         Augmentations best to worst; ``.table`` is a pandas table.
 
+    Notes
+    -----
+    Where ``torch.distributed`` is initialised, every rank must make the same call. Each shows its share of the batches,
+    and all return the same scores, those of a single process.
+
     Raises
     ------
     UsageError
         For anything that cannot be: unknown names, too few images, a missing student, NaN from the teacher.
     """
-    data = _image_set(data)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    data, ranks = _image_set(data), Ranks.current()
+    device = own_device(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here: use --device cpu")
     dtype = dtype or preferred_dtype(device)
@@ -164,9 +171,16 @@ def score(
         protocol=plan,
         base=base_augmentation(base_aug, of),
         device=device,
+        ranks=ranks,
     )
     if engine.needs_student and student is None:
         raise UsageError("this needs a student's output: give one with --student")
+    if ranks.world > 1:
+        limits = {"--batches": batches, "--rel-se": precision, "--max-batches": max_batches}
+        same_everywhere(
+            ranks, {**_asked(engine), **limits, "the weights": [weights(m) for m in (teacher, student) if m]}
+        )
+        quiet = quiet or not ranks.first
     compile_seconds = _warm_up(engine, quiet) if compile else None
     start = time.perf_counter()
     reached = walk(engine, batches, precision, max_batches, quiet)
@@ -185,6 +199,7 @@ def score(
         "compile_seconds": compile_seconds,
         "seconds": time.perf_counter() - start,
     }
+    engine.total()
     return Scores(ranked(engine), {**(provenance or {}), **_settings(engine), **config}, machine(device))
 
 
@@ -206,12 +221,26 @@ def _settings(engine: Engine) -> dict[str, Any]:
         "batches": engine.done * (plan.draw if plan.reference else 1),
         "epochs": engine.done / plan.units_per_epoch(len(data)),
         "device": str(engine.device),
+        "ranks": engine.ranks.world,
         "chunk": engine.teacher.chunk,
         "rows_forwarded": {
             "teacher": engine.teacher.rows,
             "student": 0 if engine.student is None else engine.student.rows,
         },
         "data": {"name": data.name, "split": data.split, "images": len(data), "fingerprint": data.fingerprint},
+    }
+
+
+def _asked(engine: Engine) -> dict[str, Any]:
+    """What must be the same on all ranks, whose contributions are added up."""
+    return {
+        "the image set": (len(engine.data), engine.data.fingerprint),
+        "the list of augmentations": [aug.name for aug in engine.augs],
+        "the list of metrics": [metric.name for metric in engine.metrics],
+        "the protocol": engine.protocol,
+        "the base augmentation": engine.base.name,
+        "--chunk": engine.teacher.chunk,
+        "--dtype": str(engine.teacher.dtype),
     }
 
 

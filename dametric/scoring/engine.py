@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import merge
 from itertools import groupby, tee
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -17,6 +19,9 @@ from dametric.metrics import Contribution, Metric, Observation
 from dametric.models.network import Network
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
 from dametric.scoring.protocol import Protocol, Unit, units
+from dametric.scoring.ranks import Ranks
+
+_MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
 Observe = Callable[[Observation], Contribution]
 
@@ -69,6 +74,8 @@ class Engine:
     device : torch.device
     retired : set of str
         Names of augmentations that are known well enough; they are shown no more. Changed between checkpoints only.
+    ranks : Ranks
+        The processes that show batches in turn; this one alone by default.
     """
 
     teacher: Network
@@ -79,12 +86,14 @@ class Engine:
     protocol: Protocol
     base: Augmentation
     device: torch.device
+    ranks: Ranks = field(default_factory=Ranks)
     blocks: dict[tuple[str, Observe], Blocks] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     done: int = 0
     retired: set[str] = field(default_factory=set)
     _classes: int = 0
     _growth: int = 1
+    _apart: list[tuple[int, int, list[Blocks]]] = field(default_factory=list)
     _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -117,15 +126,19 @@ class Engine:
         int
             Units done; all contributions up to here are in :attr:`blocks`.
         """
-        plan, shown = tee(self._groups(checkpoints))
-        wanted = (torch.cat([index for unit in group for index in unit.batches]) for group, _ in plan)
-        pixels = self.data.stream(wanted, self.device)
-        for images, (group, pause) in zip(pixels, shown, strict=False):
-            self._observe(group, images)
+        plan, shown = tee(enumerate(self._groups(checkpoints)))
+        own = (group for number, (group, _) in plan if self.ranks.mine(number))
+        wanted = (torch.cat([index for unit in group for index in unit.batches]) for group in own)
+        pixels = iter(self.data.stream(wanted, self.device))
+        for number, (group, pause) in shown:
+            if self.ranks.mine(number):
+                self._observe(group, next(pixels))
             self.done += len(group)
             tick(len(group))
-            if pause:
+            if pause or (number + 1) % _MOST_APART == 0:
                 self._check_finite()
+                self._unite()
+            if pause:
                 yield self.done
 
     def _groups(self, checkpoints: Iterator[int]) -> Iterator[tuple[list[Unit], bool]]:
@@ -160,7 +173,28 @@ class Engine:
             self.rows[aug.name] = self.rows.get(aug.name, 0) + observation.aug.shape[:2].numel()
             for observe in dict.fromkeys(metric.observe for metric in self.metrics):
                 new[aug.name, observe] = Blocks(observe(observation), torch.ones_like(epoch), epoch)
-        self._push(new, len(group))
+        if self.ranks.joined:
+            self._apart.append((self.done, len(group), [blocks.cpu() for blocks in new.values()]))
+        else:
+            self._push(new, len(group))
+
+    def _unite(self) -> None:
+        """Put what every rank has seen since the last time in the order of batches."""
+        if not self.ranks.joined:
+            return
+        observes = dict.fromkeys(metric.observe for metric in self.metrics)
+        keys = [(aug.name, observe) for aug in self.active for observe in observes]
+        for _, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
+            self._push(dict(zip(keys, blocks, strict=True)), count)
+        self._apart = []
+
+    def total(self) -> None:
+        """Count the rows that other ranks have shown too."""
+        networks = [network for network in (self.teacher, self.student) if network is not None]
+        everyone = self.ranks.gather((self.rows, [network.rows for network in networks]))
+        self.rows = {name: sum(rows.get(name, 0) for rows, _ in everyone) for rows, _ in everyone for name in rows}
+        for number, network in enumerate(networks):
+            network.rows = sum(forwarded[number] for _, forwarded in everyone)
 
     def _push(self, new: dict[tuple[str, Observe], Blocks], count: int) -> None:
         """Append blocks of one unit; when there are too many, merge all, always at the same number of units."""

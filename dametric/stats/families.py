@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dametric.errors import UsageError
+from dametric.importing import split_spec
 
 # The weakest first: a combination belongs to what is added to the loader's usual geometry.
 _FAMILIES = {
@@ -39,12 +40,14 @@ def family(aug: str) -> str:
     """
     if not isinstance(aug, str) or not aug.strip():
         raise UsageError(f"an augmentation is named by a specification such as crop+flip, not {aug!r}")
-    found = {_operation(part.strip()) for part in aug.split("+")}
+    found = {_operation(part) for part in split_spec(aug)}
     return "+".join(sorted(found - {"geometric"})) or "geometric"
 
 
 def _operation(part: str) -> str:
-    name, *words = part.split(":")
+    folder, slash, rest = part.rpartition("/")
+    name, *words = rest.split(":")
+    name = folder + slash + name
     if name in _OF:
         return _OF[name]
     if name.startswith(("cutmixpick", "cutmix_pick")):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dametric.augment import AUGS, CRITERIA, PAPER, Augmentation, Images, Keys, describe, parse
+from dametric.augment.chance import RandAugment, TrivialAugment
 from dametric.augment.erase import Cutout
 from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
 from dametric.augment.mix import CutMix, Mixup
@@ -40,6 +41,9 @@ def refusal(spec: object) -> str:
         ("rrc", (RandomResizedCrop(),)),
         ("rrc:scale=0.25:ratio=2", (RandomResizedCrop(scale=0.25, ratio=2.0),)),
         ("autoaugment:policy=svhn", (AutoAugment("svhn"),)),
+        ("randaugment", (RandAugment(n=2, m=9),)),
+        ("randaugment:n=1,m=27", (RandAugment(n=1, m=27),)),
+        ("trivialaugment+flip", (TrivialAugment(), Flip(p=0.5))),
         ("mixup", (Mixup(alpha=1.0, partner="roll"),)),
         ("cutmix:alpha=0.5", (CutMix(alpha=0.5, partner="roll"),)),
         ("cutmix:alpha=1e-1", (CutMix(alpha=0.1, partner="roll"),)),
@@ -259,3 +263,23 @@ def test_callable_is_an_augmentation() -> None:
     assert augmentation.random
     assert not augmentation.mixes
     assert augmentation.runs == 1
+
+
+@pytest.mark.parametrize("name", ["my+augs.py", "a,b.py", "a:b.py", "v1:x=2/a+b,c.py", "with space + plus.py"])
+def test_a_path_that_begins_with_a_folder_may_hold_any_character(
+    name: str, augs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(augs.parent)
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    augs.rename(name)
+    negative = 255 - images()
+    keys = Keys(0, 2, 3)
+    for path in (f"./{name}", f"{augs.parent}/{name}"):
+        alone = parse(f"{path}:negative")
+        assert alone.name == f"{path}:negative"
+        assert len(alone.operations) == 1
+        assert torch.equal(alone(images(), keys).images, negative)
+        twice = parse(f"flip+{path}:negative + {path}:negative+cutmix:alpha=0.5")
+        assert len(twice.operations) == 4
+        assert torch.equal(twice(images(), keys).images, parse("flip+cutmix:alpha=0.5")(images(), keys).images)
+    assert "negative" in refusal(f"./{name}:negativ")

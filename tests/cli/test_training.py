@@ -422,6 +422,13 @@ def test_seeds_as_a_user_writes_them(text: str, expected: tuple[int, ...]) -> No
     assert training.seeds(text) == expected
 
 
+@pytest.mark.parametrize("text", ["0-999999999999", "0-9999,10000", "5,0-9999"])
+def test_more_seeds_than_anybody_trains_are_refused_at_once(text: str) -> None:
+    with pytest.raises(UsageError, match="at most 10000 seeds at once, start with fewer"):
+        training.seeds(text)
+    assert len(training.seeds("0-9999")) == 10_000
+
+
 @pytest.mark.parametrize("text", ["3-1", "a", "", "1,,2", "-1", "1-", "1-2-3", "0.5", "0x1", "1;2", "²"])
 def test_seeds_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="--seeds"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dametric.data import ImageSet
+from dametric.data import ImageSet, imageset
 from dametric.errors import UsageError
 
 
@@ -115,6 +115,18 @@ def test_bad_input_is_one_line_that_says_what_is_right(change: dict[str, object]
     with pytest.raises(UsageError, match=message) as caught:
         ImageSet.from_tensors(**arguments)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_a_set_too_large_for_the_gpu_stays_on_the_host(images: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ImageSet.from_tensors(images)
+    size = images.numel()
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * size - 1, 10 * size))
+    assert made.to("cuda") is made
+    assert made.to("cuda:0") is made
+    assert not imageset._fits(images, torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * size, 10 * size))
+    assert imageset._fits(images, torch.device("cuda"))
+    assert imageset._fits(images, torch.device("cpu"))
 
 
 @pytest.mark.gpu

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from dametric.errors import UsageError
-from dametric.models import Checkpoint, build, load_checkpoint, save_checkpoint
+from dametric.models import Checkpoint, build, load_checkpoint, load_state, save_checkpoint
 from dametric.models.recognise import _built_in
 
 State = dict[str, Tensor]
@@ -525,3 +525,48 @@ def test_asking_for_another_architecture_than_written(tmp_path: Path, net: nn.Mo
     loaded = load_checkpoint(path, arch="resnet8")
     assert same(loaded, state)
     assert "the file says resnet9" in loaded.notes
+
+
+def test_a_flipped_bit_is_noticed_before_training_goes_on_from_it(tmp_path: Path) -> None:
+    model = build("resnet8", 10, 32)
+    path = save_checkpoint(tmp_path / "last.pt", model, arch="resnet8", image_size=32, state={"step": torch.ones(1000)})
+    content = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        places = [info.header_offset + 200 for info in archive.infolist() if info.file_size > 1000]
+    assert len(places) > 10
+    for place in places:
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(UsageError, match=r"the file is damaged, .* remove its folder to start over"):
+            load_state(path, model)
+    path.write_bytes(content)
+    state = load_state(path, model)
+    assert state is not None
+    assert torch.equal(state["step"], torch.ones(1000))
+
+
+CAFFE = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "expected", "says"),
+    [
+        (*CAFFE, ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), "taken for pixel values 0..255"),
+        (CAFFE[0], [1.0, 1.0, 1.0], ((0.485, 0.456, 0.406), (1 / 255,) * 3), "taken for pixel values 0..255"),
+        ([0.0] * 3, [255.0] * 3, ((0.0,) * 3, (1.0,) * 3), "taken for pixel values 0..255"),
+        ([0.5] * 3, [58.0] * 3, (None, None), "cannot be told and are not used: give --mean and --std in 0..1"),
+        ([1000.0] * 3, [1.0] * 3, (None, None), "cannot be told and are not used: give --mean and --std in 0..1"),
+        ([0.0] * 3, [1.0] * 3, ((0.0,) * 3, (1.0,) * 3), None),
+        ([0.5, 0.4, 1.2], [1.5, 0.2, 0.2], ((0.5, 0.4, 1.2), (1.5, 0.2, 0.2)), None),
+    ],
+)
+def test_a_normalisation_of_bytes_is_recognised_or_not_used_and_said(
+    tmp_path: Path, mean: list[float], std: list[float], expected: tuple[Any, Any], says: str | None
+) -> None:
+    path = tmp_path / "foreign.pth"
+    torch.save({"state_dict": build("resnet8", 10, 32).state_dict(), "mean": mean, "std": torch.tensor(std)}, path)
+    loaded = load_checkpoint(path)
+    for found, wanted in zip((loaded.mean, loaded.std), expected, strict=True):
+        assert found == (None if wanted is None else pytest.approx(wanted, rel=1e-6))
+    said = [note for note in loaded.notes if "mean" in note]
+    assert len(said) == (says is not None)
+    assert says is None or says in said[0]

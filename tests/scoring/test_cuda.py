@@ -72,6 +72,24 @@ def test_networks_that_are_on_the_device_already_stay_there(teacher, data) -> No
     assert all(parameter.is_cuda for parameter in there.parameters())
 
 
+def test_a_set_too_large_for_the_device_is_streamed_from_the_host(
+    teacher, data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(teacher, data)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (0, 0))
+    assert not data.to("cuda").images.is_cuda
+    assert_close(run(teacher, data), whole, 1e-12)
+
+
+def test_a_rank_of_its_own_under_nccl_gives_what_one_process_gives(teacher, data, tmp_path) -> None:
+    whole = run(teacher, data)
+    torch.distributed.init_process_group("nccl", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        assert_close(run(teacher, data), whole, 1e-12)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_nothing_waits_for_the_host_between_two_looks(teacher, data) -> None:
     """The number of synchronisations does not grow with the number of batches between two looks."""
     augs = ["identity", "flip", "crop+flip", "cutout", "mixup", "cutmix", "cutmixpick"]

@@ -113,6 +113,7 @@ def test_bad_lists_are_refused() -> None:
         ("cutout+mixup", "erase+mixup"),
         ("./augs.py:snow:p=0.5", "./augs.py:snow"),
         ("./augs.py:snow", "./augs.py:snow"),
+        ("./d:1/my+augs.py:snow+flip", "./d:1/my+augs.py:snow"),
         ("snow:p=0.5", "snow"),
     ],
 )

@@ -1,0 +1,126 @@
+"""RandAugment and TrivialAugment: the operations of the policies, drawn by chance where AutoAugment has learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from dametric.augment.base import Augmented, Draw
+from dametric.augment.keys import Keys
+from dametric.augment.policy import OPERATIONS, grouped
+from dametric.errors import UsageError
+
+HIGHEST = 30  # magnitudes are whole numbers from 0 to this
+
+# What a row draws from, all with equal probability: nothing, or one of these.
+_NAMES = tuple(name for name in OPERATIONS if name != "Invert")
+_NUMBERS = torch.tensor([-1, *(list(OPERATIONS).index(name) for name in _NAMES)])
+_SIGNED = torch.tensor([False, *(OPERATIONS[name].signed for name in _NAMES)])
+
+# TrivialAugment reaches further than the policies: the strength at the highest magnitude.
+_WIDE = {
+    "ShearX": 0.99,
+    "ShearY": 0.99,
+    "TranslateX": 32.0,
+    "TranslateY": 32.0,
+    "Rotate": 135.0,
+    "Brightness": 0.99,
+    "Color": 0.99,
+    "Contrast": 0.99,
+    "Sharpness": 0.99,
+}
+
+
+def _strength(name: str, level: float, height: int, width: int, wide: bool) -> float:
+    if wide and name in _WIDE:
+        return _WIDE[name] * level
+    if wide and name == "Posterize":
+        return 8 - round(6 * level)
+    return OPERATIONS[name].strength(level, height, width)
+
+
+@cache
+def _strengths(height: int, width: int, wide: bool) -> Tensor:
+    """Strength of every choice at every magnitude: Tensor of shape (choices, 31), float64."""
+    levels = [magnitude / HIGHEST for magnitude in range(HIGHEST + 1)]
+    rows = [[_strength(name, level, height, width, wide) for level in levels] for name in _NAMES]
+    return torch.tensor([[0.0] * len(levels), *rows], dtype=torch.float64)
+
+
+def _drawn(keys: Keys, magnitudes: list[Tensor], strengths: Tensor) -> Draw:
+    """One operation, of the magnitude given, for each stage and row; signs are fair."""
+    numbers, signed = [], []
+    for stage, magnitude in enumerate(magnitudes):
+        chosen = keys.integer(f"operation.{stage}", len(_NUMBERS))
+        negative = (keys.uniform(f"sign.{stage}") < 0.5) & _SIGNED[chosen]
+        numbers.append(_NUMBERS[chosen])
+        signed.append(strengths[chosen, magnitude] * torch.where(negative, -1.0, 1.0))
+    return {"operation": torch.stack(numbers, 1), "strength": torch.stack(signed, 1)}
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """``n`` operations of one magnitude, drawn with replacement (Cubuk et al. 2020, arXiv 1909.13719).
+
+    Attributes
+    ----------
+    n : int
+        Operations a row, one after the other.
+    m : int
+        Magnitude of all of them, 0 (nothing, or next to it) to 30.
+
+    Notes
+    -----
+    The 14 operations (one of them does nothing) and what the magnitudes mean are those of torchvision's
+    ``RandAugment`` with its 31 magnitudes, each equally likely to point either way. Parameters are drawn on the CPU,
+    as in :class:`~dametric.augment.policy.AutoAugment`.
+    """
+
+    n: int = 2
+    m: int = 9
+    stream = "randaugment"
+    mixes = False
+    random = True
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"randaugment: n is a number of operations from 1 up, not {self.n}")
+        if not 0 <= self.m <= HIGHEST:
+            raise UsageError(f"randaugment: m is a magnitude from 0 to {HIGHEST}, not {self.m}")
+
+    def draw(self, keys: Keys, shape: torch.Size) -> Draw:
+        """Operation number (-1 for none) and strength of every stage: tensors of shape (rows, n) on the CPU."""
+        keys = keys.on("cpu")
+        magnitude = torch.full((keys.rows,), self.m)
+        return _drawn(keys, [magnitude] * self.n, _strengths(shape[-2], shape[-1], False))
+
+    def apply(self, images: Tensor, draw: Draw) -> Augmented:
+        return Augmented(grouped("randaugment", images, draw))
+
+
+@dataclass(frozen=True)
+class TrivialAugment:
+    """One operation of a random magnitude (Müller & Hutter 2021, arXiv 2103.10158), in the paper's wide version.
+
+    Notes
+    -----
+    Operations and magnitudes are those of torchvision's ``TrivialAugmentWide`` with its 31 magnitudes, whose
+    translations are in pixels whatever the image size. Parameters are drawn on the CPU, as in
+    :class:`~dametric.augment.policy.AutoAugment`.
+    """
+
+    stream = "trivialaugment"
+    mixes = False
+    random = True
+
+    def draw(self, keys: Keys, shape: torch.Size) -> Draw:
+        """Operation number (-1 for none) and strength: tensors of shape (rows, 1) on the CPU."""
+        keys = keys.on("cpu")
+        magnitude = keys.integer("magnitude", HIGHEST + 1)
+        return _drawn(keys, [magnitude], _strengths(shape[-2], shape[-1], True))
+
+    def apply(self, images: Tensor, draw: Draw) -> Augmented:
+        return Augmented(grouped("trivialaugment", images, draw))
