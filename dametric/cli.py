@@ -95,6 +95,10 @@ ImageSize = Annotated[
 Lazy = Annotated[
     bool | None, typer.Option("--lazy/--in-memory", help="Decode images when drawn, or all at once. [default: by size]")
 ]
+TrainImages = Annotated[
+    int | None,
+    typer.Option(min=1, help="Take so many of the training images, evenly from all classes. [default: all]"),
+]
 Per = Annotated[
     str | None,
     typer.Option(
@@ -175,6 +179,7 @@ def score(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    train_images: TrainImages = None,
     accuracy: Annotated[
         bool, typer.Option("--accuracy/--no-accuracy", help="Measure the teacher's clean accuracy first.")
     ] = True,
@@ -216,7 +221,7 @@ def score(
         ScoreOptions(
             augs=aug,
             teacher=teacher,
-            data=DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet),
+            data=DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images),
             arch=arch,
             student=student,
             student_arch=student_arch,
@@ -285,6 +290,7 @@ def train(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    train_images: TrainImages = None,
     device: Device = None,
     dtype: TrainDtype = None,
     compile: Compile = False,
@@ -310,7 +316,7 @@ def train(
         "objective": LABELS,
         "seed": seed,
     }
-    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
+    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images)
     options = training.TrainingOptions(source, recipe, lr, aug, device, dtype, compile, tensorboard, json)
     run = training.train(arch, output, options)
     training.deliver([run], json)
@@ -368,6 +374,7 @@ def distill(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    train_images: TrainImages = None,
     device: Device = None,
     dtype: TrainDtype = None,
     compile: Compile = False,
@@ -400,7 +407,7 @@ def distill(
         "objective": objective,
         "joint_batch": joint_batch,
     }
-    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
+    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images)
     common = training.TrainingOptions(source, recipe, lr, base_aug, device, dtype, compile, tensorboard, json)
     asked = training.DistillOptions(
         common,
