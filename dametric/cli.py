@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import time
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -428,6 +430,69 @@ def distill(
 
 
 @app.command()
+def sweep(
+    grid: Annotated[str, typer.Argument(metavar="GRID.yaml", help="What to run; see experiments/ for examples.")],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where all of it goes. [default: runs/NAME of the grid]"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="In place of what the grid says: training.epochs=2; repeat."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and the time left.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=PATTERN", help="Only such runs: student=resnet8, aug=cutmix*, seed=0; repeat."),
+    ] = None,
+    max_runs: Annotated[int | None, typer.Option(min=1, help="Begin no more students than so many.")] = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Every N-th run from the I-th on.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="9m", help="Save everything and stop before so much time has passed.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Runs side by side. [default: one a core; 1 on a GPU]")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="[ADDRESS]", help="On a Ray cluster: auto (default), HOST:PORT, ray://..., local."
+        ),
+    ] = None,
+    cpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: CPU cores of a run.")] = 1.0,
+    gpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of a run, 0.25 for four on each.")] = 0.0,
+    device: Device = None,
+    json: Records = False,
+    quiet: Quiet = False,
+    config: Config = None,
+) -> None:
+    """Carry out a grid of runs: teachers, students, scores. Exit code 0: all done; 3: work is left; 1: a run failed."""
+    start = time.monotonic()
+    from dametric.commands import sweep as command
+
+    asked = command.SweepOptions(
+        grid=grid,
+        output=output,
+        overrides=set_ or (),
+        only=only or (),
+        shard=shard,
+        max_runs=max_runs,
+        time_budget=time_budget,
+        jobs=jobs,
+        ray=ray,
+        cpus_per_run=cpus_per_run,
+        gpus_per_run=gpus_per_run,
+        device=device,
+        dry_run=dry_run,
+        json=json,
+        quiet=quiet,
+    )
+    code = command.run(asked, start)
+    if code:
+        raise typer.Exit(code)
+
+
+@app.command()
 def runs(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder with runs at any depth.")],
     json: Records = False,
@@ -543,7 +608,7 @@ def _run(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         # not command.main(), which has exits of its own for interrupts and closed pipes
-        with command.make_context("dametric", arguments or ["--help"]) as context:
+        with command.make_context("dametric", _with_address(arguments) or ["--help"]) as context:
             command.invoke(context)
         sys.stdout.flush()
     except typer.Exit as stop:
@@ -566,6 +631,15 @@ def _run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails once more when it flushes at its end
         return 0 if isinstance(error, BrokenPipeError) else _fail(f"cannot write: {error.strerror or error}", 2)
     return 0
+
+
+def _with_address(arguments: list[str]) -> list[str]:
+    """Let ``--ray`` go without an address, which no option of typer's can."""
+    spelt = []
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        alone = word == "--ray" and not re.fullmatch(r"auto|local|ray://.+|[^-][^/]*:\d+", following)
+        spelt.append("--ray=auto" if alone else word)
+    return spelt
 
 
 def _fail(message: str, code: int) -> int:

@@ -35,8 +35,8 @@ def named_data(value: Any) -> dict[str, dict[str, Any]]:
     """Data sets by name; two of one source are told apart by size and number of images."""
     sets: list[dict[str, Any]] = []
     for item in as_list(value):
-        options = {"source": item} if isinstance(item, str) else block(item, "data")
-        sets += crossed(options, KEYS["data"], "data")
+        given = {"source": item} if isinstance(item, str) else block(item, "data")
+        sets += crossed(given, KEYS["data"], "data")
     found: dict[str, dict[str, Any]] = {}
     for options in sets:
         if "source" not in options:
@@ -57,6 +57,7 @@ def named_teachers(value: Any, data: Mapping[str, Any]) -> dict[str, dict[str, A
     """Teachers by name: checkpoints, and recipes, of which lists make variants."""
     entries: dict[Any, Any] = dict.fromkeys(as_list(value)) if not isinstance(value, dict) else value
     found: dict[str, dict[str, Any]] = {}
+    known = ("family", "checkpoint", "arch", "mean", "std", "data")
     for family, given in entries.items():
         where = f"teacher {family}"
         if not isinstance(family, str):
@@ -66,9 +67,9 @@ def named_teachers(value: Any, data: Mapping[str, Any]) -> dict[str, dict[str, A
         differ = [key for key in options if len({str(one.get(key)) for one in variants}) > 1]
         for one in variants:
             one = {"family": family, **({} if "checkpoint" in one else {"arch": family}), **one}
-            recipe: set[str] = set(one) - {"family", "checkpoint", "arch", "mean", "std", "data"}
+            recipe = [str(key) for key in one if key not in known]
             if "checkpoint" in one and recipe:
-                raise UsageError(f"{where}: a checkpoint is not trained, so it has no {min(recipe)}")
+                raise UsageError(f"{where}: a checkpoint is not trained, so it has no {recipe[0]}")
             if "checkpoint" not in one and {"mean", "std"} & set(one):
                 raise UsageError(f"{where}: mean and std are those of the data it is trained on")
             for name in one.get("data", ()):
