@@ -1,12 +1,13 @@
 """Tasks on a Ray cluster: each is a Ray task with needs in cores and GPUs.
 
-Where a node sees the sweep's folder, it works there, as a local process would. Where it does not, it is sent the files a
-task needs, works in a folder of its own, and sends back what it made, every epoch's state too: so a task whose node is
-lost goes on elsewhere from its last saved epoch either way.
+Where a node sees the sweep's folder, it works there, as a local process would. Where it does not, it is sent the
+files a task needs, works in a folder of its own, and sends back what it made, every epoch's state too: so a task whose
+node is lost goes on elsewhere from its last saved epoch either way.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -21,6 +22,7 @@ from dametric.errors import UsageError
 from dametric.files import write_atomic
 
 _EVERY = 0.5  # seconds between two words to the driver
+_NOWHERE = Path("/nowhere")  # stands for a folder that the node chooses
 Files = dict[str, bytes]
 
 
@@ -112,7 +114,8 @@ class Rays:
         files = self.ray.put(_inputs(task, self.root))
         threads = max(1, round(self.cpus))
         token = None if self.shared is False else str(self.token)
-        ref = self._remote.remote(self.function, number, task, str(self.root), token, [files], self._board, threads)
+        both = (task, task.moved(self.root, _NOWHERE))
+        ref = self._remote.remote(self.function, number, both, token, os.getcwd(), [files], self._board, threads)
         self._running[ref] = number
 
     def halt(self) -> None:
@@ -219,9 +222,9 @@ class _Telling:
 def _perform(
     function: Callable[..., Any],
     number: int,
-    task: Any,
-    root: str,
+    tasks: tuple[Any, Any],
     token: str | None,
+    where: str,
     files: list[Any],
     board: Any,
     threads: int,
@@ -231,11 +234,13 @@ def _perform(
     import torch
 
     torch.set_num_threads(threads)
+    with contextlib.suppress(OSError):
+        os.chdir(where)  # where names of files are meant from; a node that has no such folder reads none by name
     if token is not None and os.path.exists(token):
         telling = _Telling(board, number, None)
         if telling.halted:
             return None, {}
-        return function(task, telling.advance, telling.stop, telling.epoch), {}
+        return function(tasks[0], telling.advance, telling.stop, telling.epoch), {}
     with tempfile.TemporaryDirectory(prefix="dametric-") as scratch:
         folder = Path(scratch)
         for name, content in ray.get(files[0]).items():
@@ -244,7 +249,7 @@ def _perform(
         telling = _Telling(board, number, folder)
         if telling.halted:
             return None, {}
-        value = function(task.moved(Path(root), folder), telling.advance, telling.stop, telling.epoch)
+        value = function(tasks[1].moved(_NOWHERE, folder), telling.advance, telling.stop, telling.epoch)
         after = _made(folder)
         return value, {name: content for name, content in after.items() if before.get(name) != content}
 
