@@ -11,12 +11,12 @@ import torch
 
 from dametric.augment import NEEDS_STUDENT, Images, base_augmentation, parse
 from dametric.commands import sweep_tasks as tasks
-from dametric.commands.inputs import DataOptions, say
+from dametric.commands.inputs import DTYPES, DataOptions, say
 from dametric.commands.score import ScoreOptions
 from dametric.commands.training import TrainingOptions, refuse_another
 from dametric.data import ImageSet
 from dametric.distill import LABELS, Objective
-from dametric.errors import UsageError
+from dametric.errors import UsageError, unknown
 from dametric.ledger import Run
 from dametric.models import build
 from dametric.scoring import check_request
@@ -272,6 +272,13 @@ def _score_task(grid: Grid, place: Place, row: RunSpec, augs: list[str], name: s
     numbers = {key: asked[key] for key in ("protocol", "rel_se", "raw_weight", "temperature") if key in asked}
     metrics = list(asked["metrics"]) if "metrics" in asked else None
     needs_student = (grid.score or {}).get("student") is not None
+    for key, word, known in (
+        ("protocol", asked.get("protocol", "default"), ("default", "reference")),
+        ("split", split, ("train", "test")),
+        ("dtype", dtype or "float32", DTYPES),
+    ):
+        if word not in known:
+            raise unknown(f"score: {key}", word, known)
     check_request(augs, metrics, needs_student, asked.get("per"), asked.get("base_aug"), **numbers)
     distilled = student_task(grid, row, place)
     # pictures as the students see them, unless the block says otherwise
