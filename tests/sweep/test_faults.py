@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from dametric import cli
+from dametric.distill.workers import Event, Workers
 from dametric.ledger import load_runs
-from tests.sweep.conftest import PATIENCE, Started, outcomes, same, write_grid
+from tests.sweep.conftest import FORKED, PATIENCE, Said, Started, outcomes, same, write_grid
 
 Start = Callable[..., Started]
 Write = Callable[..., Path]
@@ -97,10 +98,8 @@ def test_killing_the_driver_again_and_again_changes_nothing(
     whole(root, reference)
 
 
-@pytest.mark.parametrize(
-    ("kills", "seed"), [(1, 0), *(pytest.param(5, seed, marks=pytest.mark.slow) for seed in (1, 2))]
-)
-def test_workers_that_are_killed_are_replaced_and_their_runs_go_on(
+@pytest.mark.parametrize(("kills", "seed"), [pytest.param(5, seed, marks=pytest.mark.slow) for seed in (1, 2)])
+def test_spawned_workers_that_are_killed_are_replaced_and_their_runs_go_on(
     start: Start, smooth: tuple[Path, Path], tmp_path: Path, kills: int, seed: int
 ) -> None:
     path, reference = smooth
@@ -121,6 +120,35 @@ def test_workers_that_are_killed_are_replaced_and_their_runs_go_on(
     assert command.wait() == 0, command.err
     assert killed == kills
     assert "its process was lost; it goes on from its last saved epoch" in command.err
+    whole(root, reference)
+
+
+def test_workers_that_are_killed_are_replaced(
+    run: Callable[..., Said], smooth: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same with workers that start at once, in this process."""
+    path, reference = smooth
+    draw, root, seen = random.Random(5), tmp_path / "killed", [0, 0]
+    events = Workers.events
+
+    def kill(self: Workers, timeout: float) -> list[Event]:
+        """Every now and then, when something was heard, kill one that is at work."""
+        found = events(self, timeout)
+        seen[0] += len(found)
+        busy = [worker.process.pid for worker in self._busy.values()]
+        if busy and seen[0] > 4 and seen[1] < 3 and draw.random() < 0.5:
+            seen[:] = [0, seen[1] + 1]
+            os.kill(draw.choice(busy), signal.SIGKILL)
+        return found
+
+    monkeypatch.setattr("dametric.commands.sweep.get_context", lambda name: FORKED)
+    monkeypatch.setattr(Workers, "events", kill)
+    begin = Workers.__init__  # with as many threads as the reference had
+    monkeypatch.setattr(Workers, "__init__", lambda self, *given: begin(self, *given, threads=1))
+    said = run("sweep", path, "-o", root, "-j", 2)
+    assert said.code == 0, said.err
+    assert seen[1] == 3
+    assert said.err.count("its process was lost") == 3
     whole(root, reference)
 
 
