@@ -462,6 +462,7 @@ def sweep(
     cpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: CPU cores of a run.")] = 1.0,
     gpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of a run, 0.25 for four on each.")] = 0.0,
     device: Device = None,
+    csv: Annotated[str | None, typer.Option(metavar="DIR", help="Write runs.csv and scores.csv there.")] = None,
     json: Records = False,
     quiet: Quiet = False,
     config: Config = None,
@@ -483,6 +484,7 @@ def sweep(
         cpus_per_run=cpus_per_run,
         gpus_per_run=gpus_per_run,
         device=device,
+        csv=csv,
         dry_run=dry_run,
         json=json,
         quiet=quiet,
@@ -566,7 +568,7 @@ def plan(
 
 
 @app.command()
-def ls(what: Annotated[str, typer.Argument(metavar="augs|metrics|models|data")]) -> None:
+def ls(what: Annotated[str, typer.Argument(metavar="augs|metrics|models|data|grid")]) -> None:
     """List what there is, a line each."""
     from dametric.commands.listing import lines
 

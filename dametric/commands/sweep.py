@@ -11,6 +11,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from rich.console import Console
 
@@ -23,6 +24,7 @@ from dametric.distill.workers import Workers
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.ledger import Run, find_runs, load_runs
+from dametric.results import Scores
 from dametric.sweep.grid import read_grid
 from dametric.sweep.local import Inline
 from dametric.sweep.plan import Item, Rates, plan, table
@@ -50,6 +52,7 @@ class SweepOptions:
     cpus_per_run: float = 1.0
     gpus_per_run: float = 0.0
     device: str | None = None
+    csv: str | None = None
     dry_run: bool = False
     json: bool = False
     quiet: bool = False
@@ -70,6 +73,8 @@ def run(options: SweepOptions, start: float) -> int:
     rows = grid.only(options.only).rows if options.only else grid.rows
     place = Place(Path(options.output or Path("runs") / Path(options.grid).stem), options.device)
     check_writable(place.root / "sweep.yaml")
+    if options.csv is not None:
+        check_writable(Path(options.csv) / "runs.csv")
     tasks.forget()
     with network_errors():
         made = study(grid, place)
@@ -183,7 +188,11 @@ def _deliver(report: Report, made: Study, wanted: Sequence[Task], place: Place, 
     """Show the ledger, say what is left, and choose the exit code."""
     found = [run for run in find_runs(place.root) if run.record] if any(place.root.rglob("record.json")) else []
     keys = {task.key for task in wanted}
-    deliver(_of_grid(found, made, keys, place), options.json)
+    mine = _of_grid(found, made, keys)
+    if options.csv is not None and mine:
+        write_atomic(Path(options.csv) / "runs.csv", load_runs(mine).to_csv(index=False))
+        _write_scores(wanted, Path(options.csv) / "scores.csv")
+    deliver(mine, options.json)
     scores = sorted(
         str(task.payload.output) for task in wanted if task.kind == "score" and task.payload.output.exists()
     )
@@ -205,7 +214,7 @@ def _deliver(report: Report, made: Study, wanted: Sequence[Task], place: Place, 
     return 0
 
 
-def _of_grid(found: Sequence[Run], made: Study, keys: set[str], place: Place) -> list[Run]:
+def _of_grid(found: Sequence[Run], made: Study, keys: set[str]) -> list[Run]:
     """The runs of a sweep: all below its folder that the grid names, as far as they have begun."""
     wanted = set()
     for task in made.tasks:
@@ -216,6 +225,24 @@ def _of_grid(found: Sequence[Run], made: Study, keys: set[str], place: Place) ->
             if run is not None:
                 wanted.add(run.folder.resolve())
     return [run for run in found if run.folder.resolve() in wanted]
+
+
+def _write_scores(wanted: Sequence[Task], path: Path) -> None:
+    """All score files as one table: who was scored and shown, and a row an augmentation."""
+    parts = []
+    for task in wanted:
+        if task.kind == "score" and task.payload.output.exists():
+            scores = Scores.read(task.payload.output)
+            student = scores.config.get("student") or {}
+            about = {
+                "teacher": scores.config["teacher"]["arch"],
+                "teacher_sha256": scores.config["teacher"]["sha256"],
+                "student": student.get("arch"),
+                "data": scores.config["data"]["name"],
+            }
+            parts.append(scores.table.assign(**about)[[*about, *scores.table.columns]])
+    if parts:
+        write_atomic(path, pd.concat(parts, ignore_index=True).to_csv(index=False))
 
 
 def _print_plan(made: Study, wanted: Sequence[Task], place: Place, jobs: int) -> None:

@@ -202,11 +202,12 @@ class Schedule:
         for key in self._ready():
             if not self.executor.free:
                 return
+            if key in self.held:
+                self.once_more.add(key)
             task = self.tasks[self.numbers[key]]
-            if task.kind == "student" and self.max_runs is not None:
-                if self.begun >= self.max_runs:
-                    continue
-                self.begun += 1
+            if not self._open(key):
+                continue
+            self.begun += task.kind == "student"
             del self.waiting[key]
             self.running.add(self.numbers[key])
             if self.budget is not None:
@@ -216,21 +217,27 @@ class Schedule:
 
     def _ready(self) -> list[str]:
         now = time.monotonic()
-        ready = [key for key in self.waiting if key not in self.held and self._may(key)]
+        ready = [key for key in self.waiting if key not in self.held and self._may(key) and self._open(key)]
         if not ready and not self.running:  # nothing is left but what others hold
-            needed = {need for key in self.waiting for need in self.tasks[self.numbers[key]].needs}
+            awaited = self._awaited()
             for key, seen in self.held.items():
-                if key in needed and now - seen > _AGAIN:
-                    ready.append(key)
-                elif key not in needed and key not in self.once_more:
-                    self.once_more.add(key)
+                if (key in awaited and now - seen > _AGAIN) or (key not in awaited and key not in self.once_more):
                     ready.append(key)
         return ready
 
     def _later(self) -> bool:
-        """Whether something can still become ready: a need that another process is working on."""
+        """Whether something can still become ready: what another process holds, if others need it or for a last try."""
+        return bool(self._awaited()) or any(key not in self.once_more and self._open(key) for key in self.held)
+
+    def _open(self, key: str) -> bool:
+        """Whether there is no limit that this task would go beyond."""
+        student = self.tasks[self.numbers[key]].kind == "student"
+        return self.max_runs is None or not student or self.begun < self.max_runs
+
+    def _awaited(self) -> set[str]:
+        """Teachers that another process is training, and that something needs."""
         needed = {need for key in self.waiting for need in self.tasks[self.numbers[key]].needs}
-        return bool(needed & self.held.keys()) or any(key not in self.once_more for key in self.held)
+        return {key for key in needed & self.held.keys() if self.tasks[self.numbers[key]].kind == "teacher"}
 
     def _may(self, key: str) -> bool:
         needs = self.tasks[self.numbers[key]].needs
@@ -238,6 +245,7 @@ class Schedule:
 
     def _lost(self, task: Task) -> None:
         self.losses[task.key] = self.losses.get(task.key, 0) + 1
+        self.held.pop(task.key, None)
         self._uncount(task)
         if self.losses[task.key] > RETRIES:
             self._done(task, Outcome("failed", f"its process was lost {self.losses[task.key]} times"))
@@ -258,6 +266,8 @@ class Schedule:
             self._blocked(task)
         else:
             self.waiting[task.key] = None
+            if outcome.status == "saved":
+                self.held.pop(task.key, None)
             if outcome.status == "busy":
                 if task.key not in self.held:
                     self.watcher.say(f"{task.title}: another process is at it")
@@ -270,7 +280,7 @@ class Schedule:
     def _blocked(self, failed: Task) -> None:
         """What needs a failed task has failed too."""
         for key in list(self.waiting):
-            if failed.key in self.tasks[self.numbers[key]].needs:
+            if key in self.waiting and failed.key in self.tasks[self.numbers[key]].needs:
                 del self.waiting[key]
                 self.report.failed[key] = f"it needs {failed.title}, which failed"
                 self._blocked(self.tasks[self.numbers[key]])

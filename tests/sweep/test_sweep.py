@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from dametric import files
@@ -128,6 +129,20 @@ def test_other_training_options_have_a_folder_of_their_own(run: Command, grid: W
         (2, "grid"),
         (3, "epochs=3"),
     ]
+
+
+def test_tables_of_runs_and_scores(run: Command, grid: Write, untrained: Callable[[], None]) -> None:
+    path = grid(score={"student": "identity", "batches": 4, "batch_size": 16})
+    assert run("sweep", path, "-j", 1, "-q").code == 0
+    untrained()
+    assert run("sweep", path, "-j", 1, "--csv", "tables", "-q").code == 0
+    runs, table = pd.read_csv("tables/runs.csv"), load_runs("runs/grid")
+    assert runs["id"].astype(str).tolist() == table["id"].astype(str).tolist()
+    assert runs["test_loss"].tolist() == table["test_loss"].tolist()
+    scores = Scores.read("runs/grid/scores/tiny-resnet8-resnet8.json")
+    written = pd.read_csv("tables/scores.csv")
+    assert written["t_stddev"].tolist() == scores.table["t_stddev"].tolist()
+    assert set(written["student"]) == set(written["teacher"]) == {"resnet8"}
 
 
 def test_a_change_of_the_score_block_makes_the_file_anew(
