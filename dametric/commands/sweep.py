@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from rich.console import Console
 
 from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import chosen_device, network_errors, say, warn_near_chance
-from dametric.commands.sweep_study import Place, Study, chosen, study
+from dametric.commands.sweep_options import Place
+from dametric.commands.sweep_plan import print_plan
+from dametric.commands.sweep_study import Study, chosen, study
 from dametric.commands.training import deliver
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.workers import Workers
@@ -25,10 +25,10 @@ from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.ledger import Run, find_runs, load_runs
 from dametric.results import Scores
+from dametric.sweep.budget import Budget, seconds_of
 from dametric.sweep.grid import read_grid
 from dametric.sweep.local import Inline
-from dametric.sweep.plan import Item, Rates, plan, table
-from dametric.sweep.schedule import Budget, Executor, Report, Schedule, Task
+from dametric.sweep.schedule import Executor, Report, Schedule, Task
 from dametric.sweep.view import View
 
 WORK_LEFT = 3
@@ -82,28 +82,13 @@ def run(options: SweepOptions, start: float) -> int:
         left = [task for task in wanted if task.key not in made.finished]
         jobs = _jobs(options, len(left))
         if options.dry_run:
-            _print_plan(made, wanted, place, jobs)
+            print_plan(made, wanted, place, jobs)
             return 0
         if left:
             _look_at_teachers(left, options.quiet)
             write_atomic(place.root / "sweep.yaml", yaml.safe_dump(grid.document, sort_keys=False))
         report = _carry_out(left, options, jobs, budget, place) if left else Report()
     return _deliver(report, made, wanted, place, options)
-
-
-def seconds_of(text: str) -> float:
-    """A time as a user writes it: ``9m``, ``1h30m``, ``90s`` or ``90``.
-
-    Raises
-    ------
-    UsageError
-        For anything else.
-    """
-    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
-    seconds = sum(float(n) * unit for n, unit in zip(found.groups(), (3600, 60, 1), strict=True) if n) if found else 0
-    if seconds <= 0:
-        raise UsageError(f"--time-budget is a time such as 9m, 1h30m or 90s, not '{text}'")
-    return seconds
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -243,44 +228,3 @@ def _write_scores(wanted: Sequence[Task], path: Path) -> None:
             parts.append(scores.table.assign(**about)[[*about, *scores.table.columns]])
     if parts:
         write_atomic(path, pd.concat(parts, ignore_index=True).to_csv(index=False))
-
-
-def _print_plan(made: Study, wanted: Sequence[Task], place: Place, jobs: int) -> None:
-    begun = any(place.root.rglob("record.json"))
-    records = load_runs(place.root) if begun else None
-    rates = Rates(()) if records is None else Rates.of(records)
-    epochs = {} if records is None else dict(zip(records["folder"], records["epoch"], strict=True))
-    items = [_item(task, made, epochs) for task in wanted]
-    lines = plan(items, rates)
-    console = Console(width=None if Console().is_terminal else 250, highlight=False, soft_wrap=True)
-    console.print(table(lines, jobs))
-    beside = f"{jobs} at a time" if jobs > 1 else "one after the other"
-    console.print(f"times: {beside}, by the epochs recorded in {place.root}; scores are not counted")
-
-
-def _item(task: Task, made: Study, epochs: dict[str, float]) -> Item:
-    run = made.runs.get(task.key)
-    done = float(epochs.get(str(run.folder), 0)) if run is not None else 0.0
-    over = task.key in made.finished
-    if task.kind == "score":
-        return Item("score", "scores", (), 1.0, 0.0, over)
-    if task.kind == "teacher":
-        payload = task.payload
-        name = tasks.images(payload.common.data)[0].name
-        return Item("teacher", "teachers", (name, payload.arch), task.units, done, over)
-    spec = made.specs[task.key]
-    payload = task.payload
-    name = tasks.images(payload.common.data)[0].name
-    arch = _arch(made, task, payload)
-    group = f"{spec.data}: {spec.teacher} -> {spec.student}"
-    return Item("student", group, (name, spec.student, arch, spec.aug), task.units, done, over)
-
-
-def _arch(made: Study, task: Task, payload: tasks.StudentTask) -> str:
-    for other in made.tasks:
-        if other.key in task.needs:
-            return str(other.payload.arch)
-    setting = tasks.setting(
-        payload.common.data, payload.common.device, payload.teacher, payload.arch, payload.mean, payload.std
-    )
-    return setting.teacher.arch if setting.teacher is not None else ""

@@ -169,7 +169,7 @@ def _grid(path: str, document: dict[str, Any]) -> Grid:
         rows += _included(line, f"include, line {number}", base, data, teachers)
     if not rows:
         raise UsageError("no run is left")
-    score = score_options(blocks["score"]) if "score" in blocks else None
+    score = None if blocks.get("score") is None else score_options(blocks["score"])
     return Grid(path, data, teachers, tuple(dict.fromkeys(rows)), trainings[0], score, document)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from dametric.distill.workers import Event
 from dametric.errors import UsageError
+from dametric.sweep.budget import Budget
 
 RETRIES = 3
 """How often a task whose process was lost is begun again, before it counts as failed."""
@@ -81,36 +82,6 @@ class Report:
     failed: dict[str, str] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-
-
-class Budget:
-    """A time by which everything must be saved.
-
-    Parameters
-    ----------
-    seconds : float
-        From ``start`` on.
-    start : float
-        On the monotonic clock.
-    """
-
-    def __init__(self, seconds: float, start: float) -> None:
-        self.end, self.most = start + seconds, seconds / 2
-        self.reserve = min(max(2.0, 0.05 * seconds), 20.0)
-        self._last: dict[int, float] = {}
-
-    def heard(self, number: int, over: bool = False) -> None:
-        """Learn from a task's longest silence how long it may take one to hear, to save and to return."""
-        now = time.monotonic()
-        self.reserve = max(self.reserve, 1.5 * (now - self._last.get(number, now)))
-        self._last[number] = now
-        if over:
-            del self._last[number]
-
-    @property
-    def over(self) -> bool:
-        """Whether to save and stop now."""
-        return time.monotonic() > self.end - min(self.reserve, self.most)
 
 
 class Schedule:

@@ -25,7 +25,7 @@ import typer
 import yaml
 
 from dametric import cli
-from dametric.commands.sweep_study import Place, student_task
+from dametric.commands.sweep_options import Place, student_task
 from dametric.distill.evaluate import evaluate, held_out_logits
 from dametric.files import write_atomic
 from dametric.machine import machine

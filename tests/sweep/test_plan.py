@@ -7,8 +7,9 @@ import math
 import pandas as pd
 import pytest
 
-from dametric.commands.sweep import seconds_of, shard_of
+from dametric.commands.sweep import shard_of
 from dametric.errors import UsageError
+from dametric.sweep.budget import seconds_of
 from dametric.sweep.plan import Item, Rates, duration, plan
 
 LIKE = ("digits", "resnet8", "resnet20", "cutmix")

@@ -293,7 +293,7 @@ def test_a_time_budget_saves_everything_before_it_is_over(
 
     path, ends = grid(), []
     with monkeypatch.context() as patch:
-        patch.setattr("dametric.sweep.schedule.time.monotonic", lambda: clock[0])
+        patch.setattr("dametric.sweep.budget.time.monotonic", lambda: clock[0])
         patch.setattr(Training, "_one_step", slow)
         code = 3
         while code == 3 and len(ends) < 10:
