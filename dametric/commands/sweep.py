@@ -86,9 +86,15 @@ def run(options: SweepOptions, start: float) -> int:
             return 0
         if left:
             _look_at_teachers(left, options.quiet)
-            write_atomic(place.root / "sweep.yaml", yaml.safe_dump(grid.document, sort_keys=False))
+            _keep(place.root / "sweep.yaml", yaml.safe_dump(grid.document, sort_keys=False))
         report = _carry_out(left, options, jobs, budget, place) if left else Report()
     return _deliver(report, made, wanted, place, options)
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write what was asked, once: a sweep that is begun again and again leaves nothing half-written of it."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_atomic(path, text)
 
 
 def shard_of(text: str) -> tuple[int, int]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from dametric.claims import BusyError, claimed
 from dametric.commands.inputs import DataOptions, check_classes, chosen_device, network_errors, read_checkpoint
@@ -161,8 +164,8 @@ def perform(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch = lam
             else:
                 work = task.work()
                 record = carry_out(work, stop=stop, advance=advance, on_epoch=on_epoch, on_taken_over=taken_over)
-                if isinstance(task, TeacherTask) and not Path(task.output).exists():
-                    write_teacher(work, record, Path(task.output))
+                if isinstance(task, TeacherTask):
+                    _write_once(work, record, Path(task.output))
                 text = outcome(record)
     except BusyError:
         return Outcome("busy")
@@ -173,9 +176,24 @@ def perform(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch = lam
     return Outcome("finished", f"{''.join(said)}{text}")
 
 
+def _write_once(work: Work, record: dict[str, Any], target: Path) -> None:
+    """Write a teacher's checkpoint, unless it is there."""
+    if not target.exists():
+        with _claimed(target):
+            write_teacher(work, record, target)
+
+
+@contextmanager
+def _claimed(target: Path) -> Iterator[str | None]:
+    """Hold a file that is to be written, and take away what those left who were killed while they wrote it."""
+    with claimed(target.parent / ".locks" / target.name, str(target)) as before:
+        for left in target.parent.glob(f".{glob.escape(target.name)}.*"):
+            left.unlink(missing_ok=True)
+        yield before
+
+
 def _make_scores(task: ScoreTask, stop: Stop, taken_over: Callable[[str], None]) -> str:
-    lock = task.output.parent / ".locks" / task.output.stem
-    with claimed(lock, str(task.output)) as before:
+    with _claimed(task.output) as before:
         if before is not None:
             taken_over(before)
         if task.finished:

@@ -263,6 +263,19 @@ def test_a_stale_lock_is_taken_over_and_said(run: Command, grid: Write, untraine
     assert (student / ".lock").read_text() == ""
 
 
+def test_what_a_kill_left_half_written_is_taken_away(run: Command, grid: Write) -> None:
+    path = grid(seeds=0, augmentations="identity", score={"batches": 4, "batch_size": 16})
+    assert run("sweep", path, "-j", 1, "-q").code == 0
+    root = Path("runs/grid")
+    for name in ("teachers/tiny-resnet8.pth", "scores/tiny-resnet8.json"):
+        (root / name).unlink()
+        (root / name).with_name(f".{Path(name).name}.x1y2z3").write_text("half")
+    assert run("sweep", path, "-j", 1, "-q").code == 0
+    outcomes(root)
+    assert (root / "teachers/tiny-resnet8.pth").exists()
+    assert (root / "scores/tiny-resnet8.json").exists()
+
+
 def test_what_another_process_holds_is_left_to_it(run: Command, grid: Write) -> None:
     path = grid()
     assert run("sweep", path, "--max-runs", 1, "-j", 1, "-q").code == 3
