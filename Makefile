@@ -13,7 +13,7 @@ help:
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the long tests: the published code's values on real images"
 	@echo "make test-gpu   the tests that need a CUDA device"
-	@echo "make bench      speed of scoring and of training against plain references"
+	@echo "make bench      speed of scoring and of training against plain references, and what a sweep adds"
 
 setup: $(STAMP)
 
@@ -43,6 +43,7 @@ test-gpu: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m experiments.benchmarks.score
 	$(BIN)/python -m experiments.benchmarks.train
+	$(BIN)/python -m experiments.benchmarks.sweep
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+import time
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,6 +98,10 @@ ImageSize = Annotated[
 Lazy = Annotated[
     bool | None, typer.Option("--lazy/--in-memory", help="Decode images when drawn, or all at once. [default: by size]")
 ]
+TrainImages = Annotated[
+    int | None,
+    typer.Option(min=1, help="Take so many of the training images, evenly from all classes. [default: all]"),
+]
 Per = Annotated[
     str | None,
     typer.Option(
@@ -177,6 +183,7 @@ def score(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    train_images: TrainImages = None,
     accuracy: Annotated[
         bool, typer.Option("--accuracy/--no-accuracy", help="Measure the teacher's clean accuracy first.")
     ] = True,
@@ -218,7 +225,7 @@ def score(
         ScoreOptions(
             augs=aug,
             teacher=teacher,
-            data=DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet),
+            data=DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images),
             arch=arch,
             student=student,
             student_arch=student_arch,
@@ -287,6 +294,7 @@ def train(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    train_images: TrainImages = None,
     device: Device = None,
     dtype: TrainDtype = None,
     compile: Compile = False,
@@ -312,7 +320,7 @@ def train(
         "objective": LABELS,
         "seed": seed,
     }
-    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
+    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images)
     options = training.TrainingOptions(source, recipe, lr, aug, device, dtype, compile, tensorboard, json)
     run = training.train(arch, output, options)
     training.deliver([run], json)
@@ -367,6 +375,7 @@ def distill(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    train_images: TrainImages = None,
     device: Device = None,
     dtype: TrainDtype = None,
     compile: Compile = False,
@@ -399,7 +408,7 @@ def distill(
         "objective": objective,
         "joint_batch": joint_batch,
     }
-    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
+    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images)
     common = training.TrainingOptions(source, recipe, lr, base_aug, device, dtype, compile, tensorboard, json)
     asked = training.DistillOptions(
         common,
@@ -417,6 +426,71 @@ def distill(
     training.deliver(found, json)
     if troubles:
         raise RunFailed("; ".join(troubles))
+
+
+@app.command()
+def sweep(
+    grid: Annotated[str, typer.Argument(metavar="GRID.yaml", help="What to run; see experiments/ for examples.")],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where all of it goes. [default: runs/NAME of the grid]"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="In place of what the grid says: training.epochs=2; repeat."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and the time left.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=PATTERN", help="Only such runs: student=resnet8, aug=cutmix*, seed=0; repeat."),
+    ] = None,
+    max_runs: Annotated[int | None, typer.Option(min=1, help="Begin no more students than so many.")] = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Every N-th run from the I-th on.")] = None,
+    time_budget: Annotated[
+        str | None, typer.Option(metavar="9m", help="Save everything and stop before so much time has passed.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Runs side by side. [default: one a core; 1 on a GPU]")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="[ADDRESS]", help="On a Ray cluster: auto (default), HOST:PORT, ray://..., local."
+        ),
+    ] = None,
+    cpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: CPU cores of a run.")] = 1.0,
+    gpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of a run, 0.25 for four on each.")] = 0.0,
+    device: Device = None,
+    csv: Annotated[str | None, typer.Option(metavar="DIR", help="Write runs.csv and scores.csv there.")] = None,
+    json: Records = False,
+    quiet: Quiet = False,
+    config: Config = None,
+) -> None:
+    """Carry out a grid of runs: teachers, students, scores. Exit code 0: all done; 3: work is left; 1: a run failed."""
+    start = time.monotonic()
+    from dametric.commands import sweep as command
+
+    asked = command.SweepOptions(
+        grid=grid,
+        output=output,
+        overrides=set_ or (),
+        only=only or (),
+        shard=shard,
+        max_runs=max_runs,
+        time_budget=time_budget,
+        jobs=jobs,
+        ray=ray,
+        cpus_per_run=cpus_per_run,
+        gpus_per_run=gpus_per_run,
+        device=device,
+        csv=csv,
+        dry_run=dry_run,
+        json=json,
+        quiet=quiet,
+    )
+    code = command.run(asked, start)
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()
@@ -493,7 +567,7 @@ def plan(
 
 
 @app.command()
-def ls(what: Annotated[str, typer.Argument(metavar="augs|metrics|models|data")]) -> None:
+def ls(what: Annotated[str, typer.Argument(metavar="augs|metrics|models|data|grid")]) -> None:
     """List what there is, a line each."""
     from dametric.commands.listing import lines
 
@@ -551,7 +625,7 @@ def _run(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         # not command.main(), which has exits of its own for interrupts and closed pipes
-        with command.make_context("dametric", arguments or ["--help"]) as context:
+        with command.make_context("dametric", _with_address(arguments) or ["--help"]) as context:
             command.invoke(context)
         sys.stdout.flush()
     except typer.Exit as stop:
@@ -574,6 +648,15 @@ def _run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python fails once more when it flushes at its end
         return 0 if isinstance(error, BrokenPipeError) else _fail(f"cannot write: {error.strerror or error}", 2)
     return 0
+
+
+def _with_address(arguments: list[str]) -> list[str]:
+    """Let ``--ray`` go without an address, which no option of typer's can."""
+    spelt = []
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        alone = word == "--ray" and not re.fullmatch(r"auto|local|ray://.+|[^-][^/]*:\d+", following)
+        spelt.append("--ray=auto" if alone else word)
+    return spelt
 
 
 def _fail(message: str, code: int) -> int:

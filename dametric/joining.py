@@ -19,7 +19,8 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
     scores : Scores
     runs : pandas.DataFrame
         From :func:`dametric.ledger.load_runs`. Only finished distillations count; where the score file names its
-        teacher by hash, only those from that teacher.
+        teacher by hash, only those from that teacher. Runs of one student that differ in their number of epochs
+        are students of their own: "resnet8 (960 epochs)".
     metric : str, optional
         The one that orders the score file by default.
 
@@ -43,7 +44,7 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
     if teacher is not None:
         done = done[done["teacher_sha256"] == teacher]
     table = scores.table[["aug", metric, f"{metric}_se"]].rename(columns={metric: "score", f"{metric}_se": "score_se"})
-    groups = done.groupby(["student", "aug"], as_index=False)
+    groups = _told_apart(done).groupby(["student", "aug"], as_index=False)
     students = groups.agg(
         test_loss=("test_loss", "mean"),
         test_loss_se=("test_loss", "sem"),
@@ -64,7 +65,7 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     scores : sequence of Scores
-        One for each teacher.
+        One for each teacher, or one for each of its students, where the file shows a student too.
     runs : pandas.DataFrame
         From :func:`dametric.ledger.load_runs`.
 
@@ -80,18 +81,27 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
     UsageError
         If no augmentation was both scored and distilled in any of them.
     """
-    parts, seen = [], dict[str, int]()
+    parts: list[pd.DataFrame] = []
+    seen: dict[str, list[object]] = {}
+    shown = {(_teacher(file), _student(file)) for file in scores}
     for file in scores:
         teacher = str((file.config.get("teacher") or {}).get("arch", "teacher"))
         data = Path(str(file.config["data"]["name"])).name
-        seen[f"{teacher} {data}"] = seen.get(f"{teacher} {data}", 0) + 1
-        number = seen[f"{teacher} {data}"]
+        known = seen.setdefault(f"{teacher} {data}", [])
+        if _teacher(file) not in known or _teacher(file) is None:
+            known.append(_teacher(file))
+        number = len(known) if _teacher(file) is None else known.index(_teacher(file)) + 1
         directions = {name: metric["direction"] for name, metric in file.scores[0]["metrics"].items()}
         for metric in file.metrics:
             try:
                 part = join(file, runs, metric)
             except UsageError:
                 continue  # another teacher's students are in this ledger
+            others = {student for its, student in shown if its == _teacher(file)} - {_student(file), None}
+            if _teacher(file) is not None:  # files that show other students speak of those
+                part = part[~part["student"].str.replace(_EPOCHS, "", regex=True).isin(others)]
+            if part.empty:
+                continue
             about = {"teacher": teacher, "data": data, "metric": metric, "direction": directions[metric]}
             pair = f"{teacher}{f' #{number}' if number > 1 else ''} -> " + part["student"] + f", {data}"
             parts.append(part.assign(unit=pair, **about))
@@ -100,3 +110,23 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     first = ["unit", "teacher", "student", "data", "metric", "direction", "aug"]
     return table[[*first, *(name for name in table.columns if name not in first)]]
+
+
+_EPOCHS = r" \(\d+ epochs\)$"
+
+
+def _told_apart(done: pd.DataFrame) -> pd.DataFrame:
+    """Students trained for several numbers of epochs under names that say so."""
+    if "epochs" not in done:
+        return done
+    several = done.groupby("student")["epochs"].transform("nunique") > 1
+    names = done["student"] + " (" + done["epochs"].astype(str) + " epochs)"
+    return done.assign(student=done["student"].where(~several, names))
+
+
+def _teacher(file: Scores) -> str | None:
+    return (file.config.get("teacher") or {}).get("sha256")
+
+
+def _student(file: Scores) -> str | None:
+    return (file.config.get("student") or {}).get("arch")

@@ -24,14 +24,12 @@ Losses are in nats; accuracies, calibration error and agreement are fractions.
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import io
 import json
 import math
 import os
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,17 +38,15 @@ from typing import Any
 
 import pandas as pd
 
-from dametric.errors import RunFailed, UsageError
+from dametric.claims import BusyError as BusyError
+from dametric.claims import claimed, is_held
+from dametric.errors import UsageError
 from dametric.files import write_atomic
 from dametric.results import finite, read_document
 
 SCHEMA = 1
 MEASURED = ("test_loss", "test_top1", "test_top5", "test_ece", "test_agreement")
 Row = dict[str, float]
-
-
-class BusyError(RunFailed):
-    """Another process is working on this run."""
 
 
 def run_id(config: Mapping[str, Any]) -> str:
@@ -104,33 +100,38 @@ class Run:
         if record is None or record["status"] != "running":
             return record
         rows = self.history()
-        status = "running" if _held(self) else "interrupted"
+        status = "running" if self.held else "interrupted"
         seconds = round(sum(row["seconds"] for row in rows), 3)
         timing = {**(record.get("timing") or {}), "seconds": seconds}
         return {**record, "status": status, **summary(rows), "timing": timing}
 
     @contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self) -> Iterator[str | None]:
         """Hold the run for this process; the claim ends with the process, however it ends.
+
+        Yields
+        ------
+        str or None
+            Who was working on it and died; see :func:`dametric.claims.claimed`.
 
         Raises
         ------
         BusyError
             If another process holds it.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise UsageError(f"cannot write {self.folder}: {error.strerror or error}") from error
-        try:
-            if not _locked(handle, fcntl.LOCK_EX):
-                raise BusyError(f"another process is working on {self.folder}")
+        with claimed(self._lock, str(self.folder)) as before:
             for left in self.folder.glob(".*.*"):  # by a process that was killed while it wrote
                 left.unlink(missing_ok=True)
-            yield
-        finally:
-            os.close(handle)
+            yield before
+
+    @property
+    def held(self) -> bool:
+        """Whether a process is working on it."""
+        return is_held(self._lock)
+
+    @property
+    def _lock(self) -> Path:
+        return self.folder / ".lock"
 
     def history(self) -> list[Row]:
         """The rows of the epochs that are done."""
@@ -155,19 +156,6 @@ class Run:
         """Write the record, whole or not at all."""
         text = json.dumps(finite({"dametric_run": SCHEMA, **record}), indent=1, allow_nan=False, ensure_ascii=False)
         write_atomic(self.folder / "record.json", (text + "\n").encode(errors="backslashreplace"))
-
-
-def _locked(handle: int, kind: int, patience: float = 0.5) -> bool:
-    """Lock an open file, and wait a moment for somebody who only looks whether it is locked."""
-    start = time.monotonic()
-    while True:
-        try:
-            fcntl.flock(handle, kind | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() - start > patience:
-                return False
-            time.sleep(0.01)
 
 
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
@@ -263,18 +251,3 @@ def _row(run: Run) -> dict[str, Any]:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def _held(run: Run) -> bool:
-    """Whether a process is at work on it; the folder may be one that cannot be written."""
-    try:
-        handle = os.open(run.folder / ".lock", os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from dametric import UsageError, join
+from dametric.joining import study
 from dametric.report.figures import render, students_chart, students_figure
 from dametric.results import Scores
 
@@ -107,3 +108,40 @@ def test_one_panel_a_student(scores: Scores, runs: pd.DataFrame) -> None:
     figure = students_figure(join(scores, more), "t_stddev", "a title with $dollars$ and _underscores_")
     assert [axes.get_title() for axes in figure.axes] == ["another", "resnet8"]
     assert render(figure, "svg").startswith(b"<?xml")
+
+
+def shows(scores: Scores, student: str | None, sha256: str = "abc") -> Scores:
+    about = {"teacher": {"arch": "big", "sha256": sha256}, "data": {"name": "digits"}}
+    shown = {} if student is None else {"student": {"arch": student}}
+    return Scores(scores.scores, {**scores.config, **about, **shown}, {})
+
+
+def units(*files: Scores, runs: pd.DataFrame) -> set[str]:
+    return set(study(list(files), runs)["unit"])
+
+
+def test_files_that_show_students_speak_of_those(scores: Scores, runs: pd.DataFrame) -> None:
+    both = pd.concat([runs, runs.assign(student="wrn_16_1")])
+    one, other, none = (shows(scores, name) for name in ("resnet8", "wrn_16_1", None))
+    first, second = "big -> resnet8, digits", "big -> wrn_16_1, digits"
+    table = study([one, other], both)
+    assert units(one, other, runs=both) == {first, second}
+    assert not table.duplicated(["unit", "metric", "aug"]).any()
+    assert units(none, runs=both) == units(one, runs=both) == {first, second}
+    assert units(one, other, none, runs=both) == {first, second}
+    another = shows(scores, "resnet8", "of another teacher")
+    theirs = {f"big #2 -> {student}, digits" for student in ("resnet8", "wrn_16_1")}  # nobody else speaks of the second
+    assert units(one, other, another, runs=both) == {first, second} | theirs
+
+
+def test_students_of_several_numbers_of_epochs_are_not_averaged(scores: Scores, runs: pd.DataFrame) -> None:
+    same = runs.assign(epochs=240)
+    assert set(join(scores, same)["student"]) == {"resnet8"}
+    longer = pd.concat([same, same.assign(epochs=960, test_loss=same["test_loss"] - 0.1)])
+    joined = join(scores, longer)
+    assert set(joined["student"]) == {"resnet8 (240 epochs)", "resnet8 (960 epochs)"}
+    losses = joined[joined["aug"] == "cutmix"].set_index("student")["test_loss"]
+    assert losses["resnet8 (240 epochs)"] == pytest.approx(0.6)
+    assert losses["resnet8 (960 epochs)"] == pytest.approx(0.5)
+    files = [shows(scores, "resnet8"), shows(scores, "wrn_16_1")]
+    assert units(*files, runs=longer) == {f"big -> resnet8 ({n} epochs), digits" for n in (240, 960)}

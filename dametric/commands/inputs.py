@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dametric.data import ImageSet, NoSplit, load_data
+from dametric.data import ImageSet, NoSplit, few, load_data
 from dametric.errors import UsageError
 from dametric.importing import one_line
 from dametric.models import Checkpoint, inference_copy, load_checkpoint, preferred_dtype
@@ -37,12 +37,13 @@ class DataOptions:
     image_size: int | None = None
     lazy: bool | None = None
     quiet: bool = False
+    train_images: int | None = None
 
     def load(self, split: str) -> ImageSet:
         """Read one split."""
         if self.source is None:
             raise UsageError("which images? give --data, a name (see dametric ls data) or a path")
-        return load_data(
+        found = load_data(
             self.source,
             split,
             root=self.root,
@@ -52,6 +53,7 @@ class DataOptions:
             lazy=self.lazy,
             quiet=self.quiet,
         )
+        return found if self.train_images is None or split != "train" else few(found, self.train_images)
 
     def load_in_turn(self, split: str) -> ImageSet:
         """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""

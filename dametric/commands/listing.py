@@ -7,7 +7,7 @@ from dametric.errors import unknown
 
 def lines(what: str) -> list[tuple[str, str]]:
     """Names and their one-line descriptions."""
-    makers = {"augs": _augs, "metrics": _metrics, "models": _models, "data": _data}
+    makers = {"augs": _augs, "metrics": _metrics, "models": _models, "data": _data, "grid": _grid}
     if what not in makers:
         raise unknown("list", what, makers)
     return makers[what]()
@@ -61,3 +61,29 @@ def _data() -> list[tuple[str, str]]:
 
     paths = ("PATH", "a folder train/CLASS/*.png (val|valid|test/), Parquet shards in the Hugging Face layout, or .npz")
     return [*DATA.items(), paths]
+
+
+def _grid() -> list[tuple[str, str]]:
+    from dametric.sweep.reading import BLOCKS, KEYS
+
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    words_of_lists = {"numbers": "numbers", "names": "words"}
+    blocks = {
+        "about": "what the study is for",
+        "data": "an image set, or a list of them",
+        "teachers": "NAME: a recipe, a checkpoint's file, or nothing: the architecture of that name, as published",
+        "pairs": "teacher -> student, or {teacher: NAME, student: [ARCH, ARCH]}",
+        "augmentations": "specifications, paper, or {cutmix: {alpha: [0.5, 2]}}",
+        "seeds": "0-2, or a list",
+        "training": "options of dametric distill",
+        "include": "rows to add: data, teacher, student, aug, seed, and training options",
+        "exclude": "rows to leave out, by the same keys; * stands for anything",
+        "score": "how to score every teacher, or every pair, if a student is named",
+    }
+    inside = {"data": "data", "teacher": "teachers.NAME", "training": "training", "score": "score"}
+    keys = [
+        (f"{inside[name]}.{key}", words_of_lists[kind] if isinstance(kind, str) else words[kind])
+        for name, known in KEYS.items()
+        for key, kind in known.items()
+    ]
+    return [*((name, blocks[name]) for name in BLOCKS), *keys]

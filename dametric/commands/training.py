@@ -35,8 +35,7 @@ from dametric.ledger import Row, Run, find_runs, load_runs, run_id
 from dametric.models import build, load_state, save_checkpoint
 from dametric.progress import Advance, progress
 from dametric.results import finite
-
-_MOST_SEEDS = 10_000  # of one command
+from dametric.sweep.reading import whole_numbers
 
 
 @dataclass(frozen=True)
@@ -138,14 +137,20 @@ def train(arch: str, output: str, options: TrainingOptions) -> Run:
         work = setting.work(
             arch, options.resolved(arch, images), folder=target.with_suffix(".run"), compile=options.compile
         )
-        _refuse_another(work)
+        refuse_another(work)
         record = _carry_out(work, options)
-    model = work.training.model
+    write_teacher(work, record, target)
+    return work.run
+
+
+def write_teacher(work: Work, record: dict[str, Any], target: Path) -> None:
+    """Write the checkpoint of a finished run, for others to learn from."""
+    images, model = work.setting.train, work.training.model
     load_state(work.run.checkpoint, model)
     save_checkpoint(
         target,
         model,
-        arch=arch,
+        arch=work.arch,
         classes=images.classes,
         mean=images.mean,
         std=images.std,
@@ -153,7 +158,6 @@ def train(arch: str, output: str, options: TrainingOptions) -> Run:
         image_size=images.image_size,
         extra={"run": record["id"], "test": record["last"]},
     )
-    return work.run
 
 
 def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
@@ -192,18 +196,7 @@ def seeds(text: str) -> tuple[int, ...]:
     UsageError
         For anything else.
     """
-    found: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise UsageError(f"--seeds is numbers and ranges such as 0-2 or 0,3,7, not '{text}'")
-        start, stop = int(first), int(last if dash else first) + 1
-        if len(found) + stop - start > _MOST_SEEDS:
-            raise UsageError(
-                f"--seeds {text}: at most {_MOST_SEEDS} seeds at once, start with fewer and add to the ledger"
-            )
-        found += range(start, stop)
-    return tuple(dict.fromkeys(found))
+    return whole_numbers(text, "--seeds")
 
 
 def augmentations(asked: Sequence[str]) -> tuple[str, ...]:
@@ -256,18 +249,18 @@ def in_a_process(task: tuple[DistillOptions, str, int], advance: Advance, stop: 
             return f"{work.title}: {error}", False
         except Interrupted:
             return f"{work.title}: saved", True
-    return f"{work.title}: {_outcome(record)}", True
+    return f"{work.title}: {outcome(record)}", True
 
 
 def _carry_out(work: Work, options: TrainingOptions, stop: Callable[[], bool] | None = None) -> dict[str, Any]:
     before = work.run.record
     record = watched(work, quiet=options.quiet, on_epoch=_on_epoch(work, options), stop=stop)
     known = before is not None and before["status"] == "finished"
-    say(f"{work.title}: {'done before: ' if known else ''}{_outcome(record)}", options.quiet)
+    say(f"{work.title}: {'done before: ' if known else ''}{outcome(record)}", options.quiet)
     return record
 
 
-def _outcome(record: dict[str, Any]) -> str:
+def outcome(record: dict[str, Any]) -> str:
     last = record["last"]
     return f"test loss {last['test_loss']:.4f}, {100 * last['test_top1']:.2f} % ({record['timing']['seconds']:.0f} s)"
 
@@ -295,7 +288,7 @@ def _summary_writer() -> Any:
     return SummaryWriter
 
 
-def _refuse_another(work: Work) -> None:
+def refuse_another(work: Work) -> None:
     """Refuse to go on in a folder that holds a run of another configuration."""
     record = work.run.record
     if record is None or record["id"] == run_id(work.config):

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from collections.abc import Sequence
+from multiprocessing import get_context
 from typing import Any
 
-import torch
-
 from dametric.distill.interrupt import until_interrupted
+from dametric.distill.workers import Task, Workers
 from dametric.errors import Interrupted, RunFailed
 from dametric.progress import Advance
 
-Task = Callable[[Any, Advance, Callable[[], bool]], Any]
-_BEAT = 0.2  # seconds between two looks at workers and their parent
+_BEAT = 0.2  # seconds between two looks at whether to stop
 
 
 def side_by_side(function: Task, tasks: Sequence[Any], jobs: int, advance: Advance) -> list[Any]:
@@ -31,8 +23,7 @@ def side_by_side(function: Task, tasks: Sequence[Any], jobs: int, advance: Advan
         Importable by name; so are the tasks' types. It asks ``stop`` whether to save and return.
     tasks : sequence
     jobs : int
-        Processes; each gets its share of the cores, and idle threads sleep: two processes with as many OpenMP
-        threads as there are cores slow each other several-fold.
+        Processes; see :class:`~dametric.distill.workers.Workers`.
     advance : Advance
         Told of the progress of all.
 
@@ -46,104 +37,29 @@ def side_by_side(function: Task, tasks: Sequence[Any], jobs: int, advance: Advan
     Interrupted
         On Ctrl-C, after every process has saved what it was doing.
     RunFailed
-        If a process was killed.
+        If a process was killed; the other tasks are done first.
     """
-    context = get_context("spawn")
-    reports, halt = context.SimpleQueue(), context.Event()
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    listener = threading.Thread(target=_listen, args=(reports, advance), daemon=True)
-    listener.start()
-    try:
-        with (
-            _environment(OMP_NUM_THREADS=str(threads), OMP_WAIT_POLICY="PASSIVE"),
-            until_interrupted() as stopped,
-            ProcessPoolExecutor(jobs, context, _begin, (reports, halt, threads)) as pool,
-        ):
-            with _deaf():
-                futures = [pool.submit(_call, function, task) for task in tasks]
-            while wait(futures, _BEAT).not_done:
-                if stopped():
-                    halt.set()
+    answers: dict[int, Any] = {}
+    mistakes: dict[int, Exception] = {}
+    waiting = list(enumerate(tasks))[::-1]
+    with until_interrupted() as stopped, Workers(function, jobs, get_context("spawn")) as workers:
+        while (waiting and not stopped()) or workers.free < jobs:
+            while waiting and workers.free and not stopped():
+                workers.give(*waiting.pop())
+            for event in workers.events(_BEAT):
+                if event.kind == "went on":
+                    advance(event.steps, note=event.note)
+                elif event.kind == "done":
+                    answers[event.task] = event.value
+                elif event.kind == "raised":
+                    mistakes[event.task] = event.value
+                else:
+                    text = "a process was killed; what is finished is kept, the same command goes on"
+                    mistakes[event.task] = RunFailed(text)
             if stopped():
-                raise Interrupted
-            return [future.result() for future in futures]
-    except BrokenProcessPool as error:
-        raise RunFailed("a process was killed; what is finished is kept, the same command goes on") from error
-    finally:
-        reports.put(None)
-        listener.join()
-
-
-class _Worker:
-    """What a worker process knows of its parent."""
-
-    reports: Any
-    halt: Any
-    busy = threading.Lock()
-
-    @classmethod
-    def stop(cls) -> bool:
-        return cls.halt.is_set() or cls.orphaned()
-
-    @staticmethod
-    def orphaned() -> bool:
-        """Whether the parent has gone, even before this process was ready."""
-        parent = parent_process()
-        return parent is None or not parent.is_alive()
-
-    @classmethod
-    def watch(cls) -> None:
-        """End the process once its parent is gone, and it has saved what it was doing."""
-        while not cls.orphaned():
-            threading.Event().wait(_BEAT)
-        with cls.busy:
-            os._exit(1)
-
-
-def _begin(reports: Any, halt: Any, threads: int) -> None:
-    _Worker.reports, _Worker.halt = reports, halt
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
-    torch.set_num_threads(threads)
-    threading.Thread(target=_Worker.watch, daemon=True).start()
-
-
-def _call(function: Task, task: Any) -> Any:
-    def advance(steps: float = 1, note: str = "") -> None:
-        _Worker.reports.put((steps, note))
-
-    with _Worker.busy:
-        return None if _Worker.stop() else function(task, advance, _Worker.stop)
-
-
-def _listen(reports: Any, advance: Advance) -> None:
-    while (report := reports.get()) is not None:
-        steps, note = report
-        advance(steps, note=note)
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Let processes that are started meanwhile inherit that Ctrl-C is ignored, from their first moment on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    """Set variables for processes that are started meanwhile: OpenMP reads them when it is loaded."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+                workers.halt()
+        if stopped():
+            raise Interrupted
+    for _, error in sorted(mistakes.items(), key=lambda item: item[0]):
+        raise error
+    return [answers[number] for number in range(len(tasks))]

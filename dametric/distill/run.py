@@ -18,6 +18,7 @@ from dametric.models import load_state, save_checkpoint
 from dametric.progress import Advance
 
 OnEpoch = Callable[[Row], None]
+_CODE = code_version()  # of what was imported: the files may change while a run lasts
 
 
 def carry_out(
@@ -26,6 +27,7 @@ def carry_out(
     stop: Callable[[], bool] = lambda: False,
     advance: Advance = lambda steps=1, note="": None,
     on_epoch: OnEpoch = lambda row: None,
+    on_taken_over: Callable[[str], None] = lambda holder: None,
 ) -> dict[str, Any]:
     """Train to the end, or go on to it, keeping the ledger's folder up to date.
 
@@ -38,6 +40,8 @@ def carry_out(
         Called with the fraction of an epoch that was done, and with how it goes.
     on_epoch : callable
         Called with every row of the history that is new.
+    on_taken_over : callable
+        Called with who was working on the run, if that was a process that died.
 
     Returns
     -------
@@ -57,7 +61,9 @@ def carry_out(
     if record is not None and record["status"] == "finished":
         return record
     training = work.training  # what cannot be built is refused before there is a folder
-    with run.claimed():
+    with run.claimed() as before:
+        if before is not None:
+            on_taken_over(before)
         record = run.record  # another process may have been at it meanwhile
         if record is not None and record["status"] == "finished":
             return record
@@ -149,7 +155,7 @@ def _write(
         "config": work.config,
         "about": work.about,
         **summary(rows),
-        "code": code_version(),
+        "code": _CODE,
         "versions": machine(work.training.device),
         "timing": {**timing, "seconds": seconds},
     }

@@ -28,7 +28,7 @@ from dametric.scoring.request import (
     chosen_metrics,
     wanted_precision,
 )
-from dametric.scoring.stopping import walk
+from dametric.scoring.stopping import Stop, walk
 
 Data = ImageSet | Tensor | tuple[Tensor, Tensor]
 
@@ -64,6 +64,7 @@ def score(
     compile: bool = False,
     quiet: bool = False,
     provenance: dict[str, Any] | None = None,
+    stop: Stop | None = None,
 ) -> Scores:
     """Score augmentations for distilling from a teacher.
 
@@ -117,6 +118,8 @@ def score(
         No progress on stderr.
     provenance : dict, optional
         Added to the result's ``config``.
+    stop : callable, optional
+        Asked after every batch whether to give up; :class:`~dametric.errors.Interrupted` is raised then.
 
     Returns
     -------
@@ -183,7 +186,7 @@ def score(
         quiet = quiet or not ranks.first
     compile_seconds = _warm_up(engine, quiet) if compile else None
     start = time.perf_counter()
-    reached = walk(engine, batches, precision, max_batches, quiet)
+    reached = walk(engine, batches, precision, max_batches, quiet, stop)
     config = {
         "protocol": protocol,
         "partner": "derangement (cutmix), permutation (mixup)" if reference else of.partner,

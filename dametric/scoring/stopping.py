@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from dametric.errors import UsageError
+from dametric.errors import Interrupted, UsageError
 from dametric.progress import Advance, progress
 from dametric.scoring.engine import Engine
 from dametric.scoring.ranking import found
@@ -12,9 +12,12 @@ from dametric.scoring.ranking import found
 _FIRST_CHECK, _GROWTH = 20, 1.5  # units before the first look at the errors, and between looks
 _MAX_BATCHES = 1000
 _REFERENCE_EPOCHS = 10
+Stop = Callable[[], bool]
 
 
-def walk(engine: Engine, batches: int | None, rel_se: float, max_batches: int | None, quiet: bool) -> bool:
+def walk(
+    engine: Engine, batches: int | None, rel_se: float, max_batches: int | None, quiet: bool, stop: Stop | None = None
+) -> bool:
     """Show batches until there are enough.
 
     Parameters
@@ -28,11 +31,18 @@ def walk(engine: Engine, batches: int | None, rel_se: float, max_batches: int | 
         Give up after so many.
     quiet : bool
         No progress bar.
+    stop : callable, optional
+        Asked after every batch whether to give up.
 
     Returns
     -------
     bool
         Whether the wanted precision was reached; True where none was asked for.
+
+    Raises
+    ------
+    Interrupted
+        If ``stop`` said so.
     """
     plan = engine.protocol
     fixed = batches
@@ -48,7 +58,13 @@ def walk(engine: Engine, batches: int | None, rel_se: float, max_batches: int | 
         if total < _FIRST_CHECK:
             raise UsageError(f"--max-batches is at least {_FIRST_CHECK}, not {total}: fewer do not tell when to stop")
         looks = _growing(total)
-    with progress("scoring", total, quiet=quiet) as advance:
+    with progress("scoring", total, quiet=quiet) as show:
+
+        def advance(steps: float = 1, note: str = "") -> None:
+            show(steps, note=note)
+            if stop is not None and stop():
+                raise Interrupted("stopped; scores are made anew by the same command")
+
         return _until_precise(engine, looks, None if fixed is not None else rel_se, advance)
 
 

@@ -61,7 +61,7 @@ def test_a_list_with_a_typo(refused: Callable[..., str], typed: str, hint: str) 
 
 
 def test_without_a_word_the_lists_are_named(refused: Callable[..., str]) -> None:
-    assert "augs|metrics|models|data" in refused("ls")
+    assert "augs|metrics|models|data|grid" in refused("ls")
 
 
 # show
@@ -234,3 +234,12 @@ def test_the_whole_demo(run: Run, tmp_path: Path) -> None:
     assert all(row["metrics"]["t_stddev"]["se"] < 0.1 * row["metrics"]["t_stddev"]["value"] for row in scores.scores)
     assert load_runs(tmp_path / "demo" / "runs")["test_top1"].mean() > 0.85
     assert "WARNING" not in said.err
+
+
+def test_the_keys_of_a_grid_are_listed(run: Run) -> None:
+    said = run("ls", "grid")
+    assert said.code == 0
+    names = [line.split()[0] for line in said.out.splitlines()]
+    assert {"data", "pairs", "data.train_images", "teachers.NAME.checkpoint", "training.epochs", "score.rel_se"} <= set(
+        names
+    )

@@ -305,7 +305,17 @@ TRAIN: dict[str, tuple[str, Any]] = {  # option: what is typed, and what the rec
     "--label-smoothing": ("0.2", ("label_smoothing", 0.2)),
     "--dtype": ("float64", ("dtype", "float64")),
 }
-ELSEWHERE = {"--data", "--data-root", "--download", "--cache-dir", "--image-size", "--lazy", "--config", "--arch"}
+ELSEWHERE = {
+    "--train-images",
+    "--data",
+    "--data-root",
+    "--download",
+    "--cache-dir",
+    "--image-size",
+    "--lazy",
+    "--config",
+    "--arch",
+}
 NOWHERE = {"--output", "--device", "--compile", "--tensorboard", "--json", "--quiet", "--help"}
 
 

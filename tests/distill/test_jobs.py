@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 from dametric.distill.jobs import side_by_side
+from dametric.distill.workers import Workers
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.progress import Advance
 
@@ -286,3 +288,49 @@ def test_workers_that_are_still_starting_end_too(driver: subprocess.Popen[bytes]
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert left == []
+
+
+# A process that is killed while it says something
+
+
+def dies_talking(delay: float, advance: Advance, stop: Stop) -> None:
+    """Be killed in the midst of a long word, which nobody can finish."""
+    threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+    while True:
+        advance(0.001, note="x" * 50_000_000)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("delay", [0.01, 0.04, 0.08])
+def test_a_worker_that_is_killed_while_it_reports_keeps_nobody_waiting(delay: float) -> None:
+    with as_it_was(), pytest.raises(RunFailed, match="killed"):
+        side_by_side(dies_talking, [delay, delay], 2, silent)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_follows_a_killed_worker_is_done_by_another(tmp_path: Path) -> None:
+    with as_it_was(), Workers(dies, 1, FORKED) as workers:
+        (tmp_path / "well").touch()
+        kinds = []
+        for number, word in enumerate(("killed", "after")):
+            workers.give(number, (word, tmp_path))
+            while not workers.free:
+                kinds += [event.kind for event in workers.events(1) if event.kind != "went on"]
+    assert kinds == ["lost", "done"]
+
+
+class Picky(Exception):
+    """It cannot be made of its message alone."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def is_picky(task: int, advance: Advance, stop: Stop) -> None:
+    raise Picky("some", "trouble")
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_error_that_cannot_travel_is_told_in_words() -> None:
+    with as_it_was(), pytest.raises(RuntimeError, match="Picky: some trouble"):
+        side_by_side(is_picky, [0], 1, silent)

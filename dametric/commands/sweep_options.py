@@ -1,0 +1,67 @@
+"""What a grid says, as the options of the commands that do such things."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dametric.commands import sweep_tasks as tasks
+from dametric.commands.inputs import DataOptions
+from dametric.commands.training import TrainingOptions
+from dametric.distill import LABELS, Objective
+from dametric.sweep.grid import Grid, RunSpec
+
+_OBJECTIVE = ("views", "ce_weight", "raw_weight", "aug_weight", "temperature")
+_SCORED = ("arch", "mean", "std")  # of a checkpoint, as score and distill take them
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sweep writes and what it computes on."""
+
+    root: Path
+    device: str | None = None
+
+
+def data_options(options: dict[str, Any]) -> DataOptions:
+    """Images as a grid names them; bars of their own would get in the way of the view."""
+    return DataOptions(
+        options["source"],
+        options.get("root"),
+        options.get("download", False),
+        options.get("cache_dir"),
+        options.get("image_size"),
+        options.get("lazy"),
+        True,
+        options.get("train_images"),
+    )
+
+
+def training_options(data: DataOptions, options: dict[str, Any], place: Place, teacher: bool) -> TrainingOptions:
+    """The options of `dametric train` or `dametric distill` that a grid sets."""
+    own = dict(options)
+    weights = {name.removesuffix("_weight"): own.pop(name) for name in _OBJECTIVE if name in own}
+    lr, base_aug = own.pop("lr", None), own.pop("aug" if teacher else "base_aug", None)
+    dtype, compile = own.pop("dtype", None), own.pop("compile", False)
+    objective = LABELS if teacher else Objective.of(**weights)
+    recipe = {"epochs": 240, **own, "objective": objective}
+    return TrainingOptions(data, recipe, lr, base_aug, place.device, dtype, compile)
+
+
+def teacher_file(grid: Grid, data: str, teacher: str, place: Place) -> Path:
+    """A teacher's checkpoint: the one that was given, or that will be made."""
+    given = grid.teachers[teacher].get("checkpoint")
+    return Path(given) if given else place.root / "teachers" / f"{data}-{teacher}.pth"
+
+
+def student_task(grid: Grid, spec: RunSpec, place: Place) -> tasks.StudentTask:
+    """A row as something to be done."""
+    data, teacher = data_options(grid.data[spec.data]), grid.teachers[spec.teacher]
+    common = training_options(data, dict(spec.training), place, teacher=False)
+    about = {name: teacher[name] for name in _SCORED if name in teacher and "checkpoint" in teacher}
+    path = str(teacher_file(grid, spec.data, spec.teacher, place))
+    if about.get("arch") is None:
+        about.pop("arch", None)
+    root = place.root / grid.folder(spec.training)
+    return tasks.StudentTask(common, path, spec.student, spec.aug, spec.seed, str(root), **about)

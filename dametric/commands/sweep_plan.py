@@ -1,0 +1,56 @@
+"""`dametric sweep --dry-run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from dametric.commands import sweep_tasks as tasks
+from dametric.commands.sweep_options import Place
+from dametric.commands.sweep_study import Study
+from dametric.ledger import load_runs
+from dametric.sweep.plan import Item, Rates, plan, table
+from dametric.sweep.schedule import Task
+
+
+def print_plan(made: Study, wanted: Sequence[Task], place: Place, jobs: int) -> None:
+    """The plan on stdout: what is finished, what is left, and how long that takes by the records so far."""
+    begun = any(place.root.rglob("record.json"))
+    records = load_runs(place.root) if begun else None
+    rates = Rates(()) if records is None else Rates.of(records)
+    epochs = {} if records is None else dict(zip(records["folder"], records["epoch"], strict=True))
+    items = [_item(task, made, epochs) for task in wanted]
+    lines = plan(items, rates)
+    console = Console(width=None if Console().is_terminal else 250, highlight=False, soft_wrap=True)
+    console.print(table(lines, jobs))
+    beside = f"{jobs} at a time" if jobs > 1 else "one after the other"
+    console.print(f"times: {beside}, by the epochs recorded in {place.root}; scores are not counted")
+
+
+def _item(task: Task, made: Study, epochs: dict[str, float]) -> Item:
+    run = made.runs.get(task.key)
+    done = float(epochs.get(str(run.folder), 0)) if run is not None else 0.0
+    over = task.key in made.finished
+    if task.kind == "score":
+        return Item("score", "scores", (), 1.0, 0.0, over)
+    if task.kind == "teacher":
+        payload = task.payload
+        name = tasks.images(payload.common.data)[0].name
+        return Item("teacher", "teachers", (name, payload.arch), task.units, done, over)
+    spec = made.specs[task.key]
+    payload = task.payload
+    name = tasks.images(payload.common.data)[0].name
+    arch = _arch(made, task, payload)
+    group = f"{spec.data}: {spec.teacher} -> {spec.student}"
+    return Item("student", group, (name, spec.student, arch, spec.aug), task.units, done, over)
+
+
+def _arch(made: Study, task: Task, payload: tasks.StudentTask) -> str:
+    for other in made.tasks:
+        if other.key in task.needs:
+            return str(other.payload.arch)
+    setting = tasks.setting(
+        payload.common.data, payload.common.device, payload.teacher, payload.arch, payload.mean, payload.std
+    )
+    return setting.teacher.arch if setting.teacher is not None else ""

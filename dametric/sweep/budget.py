@@ -1,0 +1,53 @@
+"""A time that a sweep may take, with enough of it kept back to save everything."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from dametric.errors import UsageError
+
+
+class Budget:
+    """A time by which everything must be saved.
+
+    Parameters
+    ----------
+    seconds : float
+        From ``start`` on.
+    start : float
+        On the monotonic clock.
+    """
+
+    def __init__(self, seconds: float, start: float) -> None:
+        self.end, self.most = start + seconds, seconds / 2
+        self.reserve = min(max(2.0, 0.05 * seconds), 20.0)
+        self._last: dict[int, float] = {}
+
+    def heard(self, number: int, over: bool = False) -> None:
+        """Learn from a task's longest silence how long it may take one to hear, to save and to return."""
+        now = time.monotonic()
+        self.reserve = max(self.reserve, 1.5 * (now - self._last.get(number, now)))
+        self._last[number] = now
+        if over:
+            del self._last[number]
+
+    @property
+    def over(self) -> bool:
+        """Whether to save and stop now."""
+        return time.monotonic() > self.end - min(self.reserve, self.most)
+
+
+def seconds_of(text: str) -> float:
+    """A time as a user writes it: ``9m``, ``1h30m``, ``90s`` or ``90``.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+    """
+    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    seconds = sum(float(n) * unit for n, unit in zip(found.groups(), (3600, 60, 1), strict=True) if n) if found else 0
+    if seconds <= 0:
+        raise UsageError(f"--time-budget is a time such as 9m, 1h30m or 90s, not '{text}'")
+    return seconds

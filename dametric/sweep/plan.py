@@ -1,0 +1,155 @@
+"""What a sweep would do, and how long that takes by the records so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+from rich.table import Table
+
+from dametric.sweep.schedule import Kind
+
+
+@dataclass(frozen=True)
+class Item:
+    """A task as a plan sees it.
+
+    Attributes
+    ----------
+    kind : {"teacher", "student", "score"}
+    group : str
+        The line of the table that it belongs to.
+    like : tuple of str
+        What its speed depends on, from the least to the most: for a student data, student, teacher, augmentation.
+    epochs, done : float
+        In all, and those that are trained already.
+    finished : bool
+    """
+
+    kind: Kind
+    group: str
+    like: tuple[str, ...]
+    epochs: float
+    done: float = 0.0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the plan: numbers of tasks, and seconds left for one at a time.
+
+    Attributes
+    ----------
+    name : str
+    count, finished, begun, unknown : int
+        Tasks; of these finished, of the others begun, and left ones that no record is like.
+    seconds : float
+        Of the known ones.
+    """
+
+    name: str
+    count: int
+    finished: int
+    begun: int
+    unknown: int
+    seconds: float
+
+
+class Rates:
+    """Seconds an epoch took in runs so far.
+
+    Parameters
+    ----------
+    records : iterable of (kind, like, epochs, seconds)
+        Epochs that are done, and how long they took.
+    """
+
+    def __init__(self, records: Iterable[tuple[str, tuple[str, ...], float, float]]) -> None:
+        self._sums: dict[tuple[str, tuple[str, ...]], tuple[float, float]] = {}
+        for kind, like, epochs, seconds in records:
+            if not epochs or not math.isfinite(seconds):
+                continue
+            for length in range(2, len(like) + 1):
+                key = (kind, like[:length])
+                before = self._sums.get(key, (0.0, 0.0))
+                self._sums[key] = (before[0] + epochs, before[1] + seconds)
+
+    @classmethod
+    def of(cls, runs: pd.DataFrame) -> Rates:
+        """From :func:`dametric.ledger.load_runs`."""
+        found = []
+        for row in runs.to_dict("records"):
+            kind = "student" if row["kind"] == "distill" else "teacher"
+            like = (row["data"], row["student"])
+            like += (row["teacher"], row["aug"]) if kind == "student" else ()
+            found.append((kind, like, row["epoch"], row["seconds"]))
+        return cls(found)
+
+    def seconds(self, item: Item) -> float:
+        """Seconds that are left of a task, by the runs most like it; NaN where none is. Scores are not counted."""
+        if item.kind == "score":
+            return 0.0
+        for length in range(len(item.like), 1, -1):
+            known = self._sums.get((item.kind, item.like[:length]))
+            if known is not None:
+                return (item.epochs - item.done) * known[1] / known[0]
+        return math.nan
+
+
+def plan(items: Sequence[Item], rates: Rates) -> list[Line]:
+    """The lines of a plan, and one for all.
+
+    Parameters
+    ----------
+    items : sequence of Item
+    rates : Rates
+    """
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.group, []).append(item)
+    return [*(_line(name, part, rates) for name, part in groups.items()), _line("all", list(items), rates)]
+
+
+def _line(name: str, items: Sequence[Item], rates: Rates) -> Line:
+    left = [item for item in items if not item.finished]
+    seconds = [rates.seconds(item) for item in left]
+    known = [value for value in seconds if math.isfinite(value)]
+    begun = sum(item.done > 0 for item in left)
+    return Line(name, len(items), len(items) - len(left), begun, len(seconds) - len(known), sum(known))
+
+
+def table(lines: Sequence[Line], jobs: int) -> Table:
+    """The plan as a table; times are for ``jobs`` at a time, and "?" where no run so far is like it."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    made.add_column("", no_wrap=True)
+    for name in ("runs", "finished", "begun", "left", "time left"):
+        made.add_column(name, justify="right", no_wrap=True)
+    for line in lines:
+        left = line.count - line.finished
+        numbers = (line.count, line.finished, line.begun, left)
+        made.add_row(line.name, *map(str, numbers), _time_left(line, left, jobs))
+    return made
+
+
+def _time_left(line: Line, left: int, jobs: int) -> str:
+    if left == 0:
+        return "0 s"
+    if line.unknown == left:
+        return "?"
+    return ("more than " if line.unknown else "") + duration(line.seconds / max(1, min(jobs, left)))
+
+
+def duration(seconds: float) -> str:
+    """Seconds for humans: "40 s", "12 min", "3 h 05 min", "2 d 4 h"."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"

@@ -1,0 +1,217 @@
+"""What may stand in a grid's YAML, and reading it: names, types, lists that are crossed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dametric.errors import UsageError, unknown
+
+Kind = type | str
+"""A type, or "numbers" (a list of numbers), "names" (a list of strings)."""
+
+_MOST_SEEDS = 10_000  # of one command
+_TRAINING: dict[str, Kind] = {
+    "epochs": int,
+    "batch_size": int,
+    "lr": float,
+    "schedule": str,
+    "momentum": float,
+    "nesterov": bool,
+    "weight_decay": float,
+    "label_smoothing": float,
+    "dtype": str,
+    "compile": bool,
+}
+KEYS: dict[str, dict[str, Kind]] = {
+    "data": {
+        "name": str,
+        "source": str,
+        "root": str,
+        "download": bool,
+        "cache_dir": str,
+        "image_size": int,
+        "lazy": bool,
+        "train_images": int,
+    },
+    "teacher": {
+        "checkpoint": str,
+        "mean": "numbers",
+        "std": "numbers",
+        "data": "names",
+        "arch": str,
+        "aug": str,
+        "seed": int,
+        **_TRAINING,
+    },
+    "training": {
+        **_TRAINING,
+        "views": str,
+        "ce_weight": float,
+        "raw_weight": float,
+        "aug_weight": float,
+        "temperature": float,
+        "per": str,
+        "base_aug": str,
+        "joint_batch": bool,
+    },
+    "score": {
+        "metrics": "names",
+        "student": str,
+        "augmentations": "names",
+        "protocol": str,
+        "per": str,
+        "rel_se": float,
+        "batches": int,
+        "max_batches": int,
+        "batch_size": int,
+        "draw_batches": int,
+        "raw_weight": float,
+        "temperature": float,
+        "base_aug": str,
+        "split": str,
+        "dtype": str,
+        "seed": int,
+    },
+}
+BLOCKS = ("about", "data", "teachers", "pairs", "augmentations", "seeds", "training", "include", "exclude", "score")
+
+
+def read_yaml(path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a grid's file, and replace what ``overrides`` say: ``training.epochs=2``, the value in YAML.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, is not YAML, holds a key twice, or an override names no value.
+    """
+    try:
+        document = _Unique(Path(path).read_text(encoding="utf-8")).get_single_data()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise UsageError(f"{path}: a grid is blocks such as 'data:' and 'pairs:', not a {type(document).__name__}")
+    for override in overrides:
+        place, equals, text = override.partition("=")
+        if not equals or not place:
+            raise UsageError(f"--set is KEY=VALUE, for example training.epochs=2, not '{override}'")
+        *parents, last = place.split(".")
+        inner = document
+        for parent in parents:
+            if inner.get(parent) is None:
+                inner[parent] = {}
+            inner = inner[parent]
+            if not isinstance(inner, dict):
+                raise UsageError(f"--set {override}: '{parent}' in {path} has no parts with names")
+        try:
+            inner[last] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"--set {override}: the value is not YAML") from None
+    return document
+
+
+def block(value: Any, where: str) -> dict[str, Any]:
+    """A mapping, or nothing."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UsageError(f"{where} is lines of 'key: value', not {_shown(value)}")
+    return {str(key): item for key, item in value.items()}
+
+
+def known_keys(value: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Refuse a key that does not exist, with the nearest that does."""
+    for key in value:
+        if key not in known:
+            raise unknown(f"key in {where}", key, known)
+
+
+def typed(value: Any, kind: Kind, where: str) -> Any:
+    """A value of the kind asked for; YAML takes 5e-4 for a word, this does not."""
+    if kind == "numbers":
+        return tuple(typed(item, float, where) for item in as_list(value))
+    if kind == "names":
+        return tuple(typed(item, str, where) for item in as_list(value))
+    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}[kind]  # type: ignore[index]
+    if kind is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if math.isfinite(number):
+            return number
+    elif kind is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):  # type: ignore[arg-type]
+        return value
+    raise UsageError(f"{where} is {wanted}, not {_shown(value)}")
+
+
+def crossed(value: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> Iterator[dict[str, Any]]:
+    """Every combination of a block's values, the last key varying fastest; what is null is left to the default."""
+    known_keys(value, kinds, where)
+    lists: dict[str, list[Any]] = {}
+    for key, item in value.items():
+        kind, place = kinds[key], f"{where}: {key}"
+        whole = kind in ("numbers", "names")  # a list that is one value
+        items = [item] if whole else as_list(item)
+        if not items:
+            raise UsageError(f"{place} is an empty list: nothing would be run")
+        lists[key] = list(dict.fromkeys(None if one is None else typed(one, kind, place) for one in items))
+    for values in itertools.product(*lists.values()):
+        yield {key: one for key, one in zip(lists, values, strict=True) if one is not None}
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list as it is, anything else as the one item of a list."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def whole_numbers(value: Any, where: str) -> tuple[int, ...]:
+    """Seeds as a user writes them: ``3``, ``0-2``, ``0,3,7``, or a list of these.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+    """
+    found: list[int] = []
+    for item in as_list(value):
+        for part in str(item).split(","):
+            first, dash, last = part.strip().partition("-")
+            if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+                raise UsageError(f"{where} is numbers and ranges such as 0-2 or 0,3,7, not '{item}'")
+            start, stop = int(first), int(last if dash else first) + 1
+            if len(found) + stop - start > _MOST_SEEDS:
+                raise UsageError(f"{where} {item}: at most {_MOST_SEEDS} seeds at once, start with fewer and add more")
+            found += range(start, stop)
+    if not found:
+        raise UsageError(f"{where} is an empty list: nothing would be run")
+    if max(found) >= 2**31:
+        raise UsageError(f"{where} goes up to {2**31 - 1}, not {max(found)}")
+    return tuple(dict.fromkeys(found))
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return f"'{text if len(text) < 60 else text[:57] + '...'}'"
+
+
+class _Unique(yaml.SafeLoader):
+    """The safe loader, which makes plain values only, and refuses a key that stands twice in one block."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.YAMLError(f"'{key.value}' stands twice, the second time in line {key.start_mark.line + 1}")
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        return node

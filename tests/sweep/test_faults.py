@@ -1,0 +1,216 @@
+"""Sweeps that are killed at random moments, or side by side: every record once, equal to an undisturbed sweep's."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dametric import cli
+from dametric.distill.workers import Event, Workers
+from dametric.ledger import load_runs
+from tests.sweep.conftest import FORKED, PATIENCE, Said, Started, outcomes, same, write_grid
+
+Start = Callable[..., Started]
+Write = Callable[..., Path]
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc to see processes in")
+
+
+@pytest.fixture(scope="module")
+def smooth(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A grid, and what an undisturbed sweep made of it in a second or two."""
+    folder = tmp_path_factory.mktemp("smooth")
+    path = write_grid(
+        folder / "grid.yaml",
+        pictures,
+        seeds="0-1",
+        training={"epochs": 4, "batch_size": 8, "dtype": "float32"},
+        teachers={"resnet8": {"epochs": 3, "batch_size": 8, "dtype": "float32"}},
+        score={"student": "identity", "batches": 6, "batch_size": 16, "dtype": "float32"},
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert cli._run(["sweep", str(path), "-o", str(folder / "smooth"), "-j", "1", "-q"]) == 0
+    return path, folder / "smooth"
+
+
+def whole(one: Path, other: Path) -> None:
+    """The same runs, each once, and the same scores."""
+    same(one, other)
+    table = load_runs(one)
+    assert not table["id"].duplicated().any()
+    names = sorted(path.name for path in (other / "scores").glob("*.json"))
+    assert sorted(path.name for path in (one / "scores").glob("*.json")) == names
+    for name in names:
+        first, second = ((root / "scores" / name).read_text() for root in (one, other))
+        keep = [line for line in first.splitlines() if '"seconds"' not in line]
+        assert keep == [line for line in second.splitlines() if '"seconds"' not in line]
+
+
+def workers(pid: int) -> list[int]:
+    """Processes that multiprocessing spawned for another, and that work by now."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"spawn_main" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+        except (OSError, IndexError):
+            continue
+    return sorted(found)
+
+
+def begun(root: Path) -> int:
+    return len(list(root.rglob("record.json")))
+
+
+def histories(root: Path) -> int:
+    return sum(path.read_text().count("\n") for path in root.rglob("history.csv"))
+
+
+@pytest.mark.parametrize(
+    ("kills", "seed"), [(2, 0), *(pytest.param(6, seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
+)
+def test_killing_the_driver_again_and_again_changes_nothing(
+    fork: Start, smooth: tuple[Path, Path], tmp_path: Path, kills: int, seed: int
+) -> None:
+    path, reference = smooth
+    draw, root = random.Random(seed), tmp_path / "killed"
+    for _ in range(kills):
+        rows = histories(root)
+        command = fork("sweep", path, "-o", root, "-j", 1)
+        more = draw.randint(1, 6)
+        give_up = time.monotonic() + PATIENCE
+        while command.running and histories(root) < rows + more:
+            assert time.monotonic() < give_up, command.err
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.05))
+        command.kill()
+    last = fork("sweep", path, "-o", root, "-j", 1)
+    assert last.wait() == 0, last.err
+    whole(root, reference)
+
+
+@pytest.mark.parametrize(("kills", "seed"), [pytest.param(5, seed, marks=pytest.mark.slow) for seed in (1, 2)])
+def test_spawned_workers_that_are_killed_are_replaced_and_their_runs_go_on(
+    start: Start, smooth: tuple[Path, Path], tmp_path: Path, kills: int, seed: int
+) -> None:
+    path, reference = smooth
+    draw, root = random.Random(seed), tmp_path / "killed"
+    command = start("sweep", path, "-o", root, "-j", 2)
+    killed = 0
+    while killed < kills and command.running:
+        rows = histories(root)
+        give_up = time.monotonic() + PATIENCE
+        while command.running and histories(root) <= rows:
+            assert time.monotonic() < give_up, command.err
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.02))
+        alive = workers(command.pid)
+        if alive:
+            os.kill(draw.choice(alive), signal.SIGKILL)
+            killed += 1
+    assert command.wait() == 0, command.err
+    assert killed == kills
+    assert "its process was lost; it goes on from its last saved epoch" in command.err
+    whole(root, reference)
+
+
+def test_workers_that_are_killed_are_replaced(
+    run: Callable[..., Said], smooth: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same with workers that start at once, in this process."""
+    path, reference = smooth
+    draw, root, seen = random.Random(5), tmp_path / "killed", [0, 0]
+    events = Workers.events
+
+    def kill(self: Workers, timeout: float) -> list[Event]:
+        """Every now and then, when something was heard, kill one that is at work."""
+        found = events(self, timeout)
+        seen[0] += len(found)
+        busy = [worker.process.pid for worker in self._busy.values()]
+        if busy and seen[0] > 4 and seen[1] < 3 and draw.random() < 0.5:
+            seen[:] = [0, seen[1] + 1]
+            os.kill(draw.choice(busy), signal.SIGKILL)
+        return found
+
+    monkeypatch.setattr("dametric.commands.sweep.get_context", lambda name: FORKED)
+    monkeypatch.setattr(Workers, "events", kill)
+    begin = Workers.__init__  # with as many threads as the reference had
+    monkeypatch.setattr(Workers, "__init__", lambda self, *given: begin(self, *given, threads=1))
+    said = run("sweep", path, "-o", root, "-j", 2)
+    assert said.code == 0, said.err
+    assert seen[1] == 3
+    assert said.err.count("its process was lost") == 3
+    whole(root, reference)
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_driver_and_the_next_sweep_goes_on(
+    start: Start, smooth: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path, reference = smooth
+    root = tmp_path / "killed"
+    command = start("sweep", path, "-o", root, "-j", 2)
+    command.until(lambda: begun(root) >= 3)
+    left = workers(command.pid)
+    assert left
+    command.kill()
+    last = start("sweep", path, "-o", root, "-j", 2)
+    assert last.wait() in (0, 3), last.err  # the old workers may still be saving what they did
+    last = start("sweep", path, "-o", root, "-j", 1)
+    assert last.wait() == 0, last.err
+    whole(root, reference)
+
+
+def test_two_sweeps_on_one_folder_share_the_work(fork: Start, smooth: tuple[Path, Path], tmp_path: Path) -> None:
+    path, reference = smooth
+    root = tmp_path / "both"
+    both = [fork("sweep", path, "-o", root, "-j", 1) for _ in range(2)]
+    codes = [command.wait() for command in both]
+    assert all(code in (0, 3) for code in codes), [command.err for command in both]
+    assert 0 in codes or fork("sweep", path, "-o", root, "-j", 1).wait() == 0
+    whole(root, reference)
+    lines = [line for command in both for line in command.err.splitlines() if line.startswith("[")]
+    trained = [line for line in lines if "teacher resnet8" in line]
+    assert trained, "somebody trained the teacher, and both knew of it"
+    sessions = [record["record"]["status"] for record in outcomes(root).values()]
+    assert sessions == ["finished"] * len(sessions)
+
+
+@pytest.mark.slow
+def test_control_c_saves_and_the_same_command_goes_on(start: Start, smooth: tuple[Path, Path], tmp_path: Path) -> None:
+    path, reference = smooth
+    root = tmp_path / "stopped"
+    command = start("sweep", path, "-o", root, "-j", 2)
+    command.until(lambda: begun(root) >= 3)
+    os.killpg(command.pid, signal.SIGINT)
+    assert command.wait() == 130, command.err
+    last = command.err.splitlines()[-1]
+    assert last == "dametric: stopped; everything is saved, the same command goes on"
+    assert "Traceback" not in command.err
+    assert set(load_runs(root)["status"]) <= {"finished", "interrupted"}
+    again = start("sweep", path, "-o", root, "-j", 1)
+    assert again.wait() == 0, again.err
+    whole(root, reference)
+
+
+@pytest.mark.slow
+def test_a_time_budget_on_a_real_clock(start: Start, grid: Write, tmp_path: Path) -> None:
+    path = grid(training={"epochs": 100_000, "batch_size": 8, "dtype": "float32"})
+    began = time.monotonic()
+    command = start("sweep", path, "-o", tmp_path / "runs", "-j", 2, "--time-budget", "40s")
+    assert command.wait() == 3, command.err
+    assert time.monotonic() - began < 40
+    assert "the time budget is over" in command.err
+    table = load_runs(tmp_path / "runs")
+    assert set(table["status"]) == {"finished", "interrupted"}
+    assert (table["epoch"] > 0).all()
+    shutil.rmtree(tmp_path / "runs")
