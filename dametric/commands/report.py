@@ -46,13 +46,14 @@ def run(
     check_writable(Path(output))
     frame = table_of(paths, published)
     found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])])
-    from dametric.report import page  # matplotlib, after everything that can be refused
+    from dametric.report import formats, page  # matplotlib, after everything that can be refused
+    from dametric.report.material import Material
+    from dametric.report.pdf import pdf
 
-    material = page.Material(
-        frame, found, *_sources(paths), command=_command(paths, output, published, metrics, format)
-    )
-    report = page.build(material)
-    write_atomic(output, page.pdf(report) if kind == "pdf" else page.TEXTS[kind](report))
+    command = _command(paths, output, published, metrics, format)
+    report = page.build(Material(frame, found, *_sources(paths), command=command))
+    texts = {"html": formats.html, "md": formats.markdown}
+    write_atomic(output, pdf(report) if kind == "pdf" else texts[kind](report))
 
 
 def format_of(output: str, format: str | None) -> str:

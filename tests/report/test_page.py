@@ -22,7 +22,11 @@ from dametric import stats
 from dametric.commands import report as command
 from dametric.errors import UsageError
 from dametric.ledger import Run, load_runs
-from dametric.report import page, panels
+from dametric.report import formats, page
+from dametric.report.advice import advise
+from dametric.report.charts.forest import forest_rows
+from dametric.report.drawing import WORD, marks_of
+from dametric.report.material import Material
 
 HOSTILE = "<script>alert('x')</script>"
 AUGS = ("identity", "crop+flip", "cutout", "mixup", "cutmix", HOSTILE, "price$_{1}$|`b`", "\u72ac --> &amp;")
@@ -129,20 +133,20 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def material(study: tuple[str, str]) -> page.Material:
+def material(study: tuple[str, str]) -> Material:
     frame = command.table_of(study, False)
     found = stats.analyse(frame, confirmatory=["t_stddev"], resamples=199)
-    return page.Material(frame, found, *command._sources(study), command="dametric report")
+    return Material(frame, found, *command._sources(study), command="dametric report")
 
 
 @pytest.fixture(scope="module")
-def report(material: page.Material) -> page.Report:
+def report(material: Material) -> page.Report:
     return page.build(material)
 
 
 @pytest.fixture(scope="module")
 def text(report: page.Report) -> str:
-    return page.html(report)
+    return formats.html(report)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +183,7 @@ def test_ids_are_unique_and_what_is_referred_to_is_there(text: str, parsed: Page
     assert set(urls) <= ids.keys()
 
 
-def test_every_name_is_there_as_it_is(text: str, parsed: Page, material: page.Material) -> None:
+def test_every_name_is_there_as_it_is(text: str, parsed: Page, material: Material) -> None:
     assert HOSTILE not in text
     for aug in AUGS:
         assert aug in parsed.text
@@ -187,10 +191,10 @@ def test_every_name_is_there_as_it_is(text: str, parsed: Page, material: page.Ma
     assert all(sentence in parsed.text for sentence in material.found["verdict"])
 
 
-def test_the_page_opens_with_what_to_take(parsed: Page, report: page.Report, material: page.Material) -> None:
+def test_the_page_opens_with_what_to_take(parsed: Page, report: page.Report, material: Material) -> None:
     assert report.lead[0].startswith("Best t_stddev (lower is better) over 2 units: identity for 2")
     assert parsed.text.index(report.lead[0]) < parsed.text.index(material.found["verdict"][0])
-    advice = page.advise(material)
+    advice = advise(material)
     assert [one.choice for one in advice] == ["identity"] * 2
     assert [one.tied for one in advice] == [("crop+flip",)] * 2
     for one in advice:
@@ -201,8 +205,8 @@ def test_the_page_opens_with_what_to_take(parsed: Page, report: page.Report, mat
         assert one.random_cost == pytest.approx(losses.mean() - losses.min())
 
 
-def test_one_unit_is_answered_in_words(material: page.Material) -> None:
-    one = page.advise(material)[0]
+def test_one_unit_is_answered_in_words(material: Material) -> None:
+    one = advise(material)[0]
     frame = material.frame[material.frame["unit"] == one.unit]
     found = stats.analyse(frame, confirmatory=["t_stddev"], resamples=99)
     words = page.build(replace(material, frame=frame, found=found)).lead
@@ -211,8 +215,8 @@ def test_one_unit_is_answered_in_words(material: page.Material) -> None:
     assert "at random" in words[2]
 
 
-def test_a_lowest_loss_does_not_hide_an_accuracy_below_the_best(material: page.Material) -> None:
-    one = replace(page.advise(material)[0], cost=0.0, points=0.85)
+def test_a_lowest_loss_does_not_hide_an_accuracy_below_the_best(material: Material) -> None:
+    one = replace(advise(material)[0], cost=0.0, points=0.85)
     assert one.price.startswith("No other augmentation gave a lower test loss, but accuracy is 0.85 percent points")
 
 
@@ -220,30 +224,30 @@ def test_equal_scores_are_named_together() -> None:
     frame = stats.published_frame()
     frame = frame[frame["unit"] == "imagenet/resnet34/resnet18"]
     found = stats.analyse(frame, resamples=99)
-    one = page.advise(page.Material(frame, found))[0]
+    one = advise(Material(frame, found))[0]
     assert (one.choice, one.tied) == ("cutmix_pick_S or cutmix_pick_T", None)
     described = found["units"][one.unit]["t_stddev"]
     assert one.choice.split(" or ") == described["best"]["by_score"]
     assert one.cost == described["regret"][0]["loss"] > 0
 
 
-def test_a_metric_that_is_better_when_higher_is_read_that_way(material: page.Material) -> None:
+def test_a_metric_that_is_better_when_higher_is_read_that_way(material: Material) -> None:
     found = stats.analyse(material.frame, confirmatory=["t_entropy"], resamples=99)
     other = replace(material, found=found)
     table = material.scores[0].table
-    assert {one.choice for one in page.advise(other)} == {table.loc[table["t_entropy"].idxmax(), "aug"]}
-    rows = panels.forest_rows(found, "t_entropy")
+    assert {one.choice for one in advise(other)} == {table.loc[table["t_entropy"].idxmax(), "aug"]}
+    rows = forest_rows(found, "t_entropy")
     pooled = [row for row in rows if row["pooled"]]
     assert all(row["value"] < 0 for row in rows)
     assert pooled[1]["low"] < pooled[1]["value"] < pooled[1]["high"] < 0
 
 
-def test_numbers_of_the_tables_are_those_of_the_analysis(parsed: Page, material: page.Material) -> None:
+def test_numbers_of_the_tables_are_those_of_the_analysis(parsed: Page, material: Material) -> None:
     for unit, metrics in material.found["units"].items():
         for metric, about in metrics.items():
             values = {value for _, value in parsed.row(unit, metric)}
             found = about["coefficients"]["test_loss"]
-            wanted = [found[name][field] for name in panels.WORD for field in ("statistic", "pvalue")]
+            wanted = [found[name][field] for name in WORD for field in ("statistic", "pvalue")]
             wanted += [found["pearson"]["low"], about["ols"]["r_squared"], about["regret"][0]["loss"]]
             assert {str(float(number)) for number in wanted} <= values
     first = material.found["confirmatory"][0]
@@ -251,7 +255,7 @@ def test_numbers_of_the_tables_are_those_of_the_analysis(parsed: Page, material:
     assert {str(first["result"]["statistic"]), str(first["p_holm"])} <= values
 
 
-def test_every_run_is_there(parsed: Page, material: page.Material) -> None:
+def test_every_run_is_there(parsed: Page, material: Material) -> None:
     assert material.runs is not None
     assert len(material.runs) == 32
     for run in material.runs.to_dict("records"):
@@ -280,7 +284,7 @@ def test_figures_say_what_they_show_and_come_with_their_data(parsed: Page, repor
 
 
 def test_shapes_and_colours_tell_augmentations_apart() -> None:
-    marks = panels.marks_of([str(place) for place in range(70)])
+    marks = marks_of([str(place) for place in range(70)])
     assert len(set(marks.values())) == 70
 
 
@@ -291,15 +295,15 @@ def test_how_numbers_were_made_is_said(report: page.Report, study: tuple[str, st
 
 
 def test_the_same_material_makes_the_same_page(report: page.Report, text: str) -> None:
-    assert page.html(report) == text
+    assert formats.html(report) == text
 
 
 def test_the_published_points_make_a_report_without_runs() -> None:
     frame = stats.published_frame()
     frame = frame[frame["unit"].str.startswith("cifar100")]
     found = stats.analyse(frame, resamples=99)
-    report = page.build(page.Material(frame, found))
-    parsed = Page(page.html(report))
+    report = page.build(Material(frame, found))
+    parsed = Page(formats.html(report))
     assert report.runs is None
     assert "The scores have no errors" in parsed.text
     assert "Pearson 0.9581, Spearman 0.9667, Kendall 0.8889" in report.charts[0][0].panels[0].alt
@@ -316,7 +320,7 @@ def test_the_ending_says_what_is_written(study: tuple[str, str], tmp_path: Path,
 
 
 def test_markdown_escapes_names(report: page.Report) -> None:
-    text = page.markdown(report)
+    text = formats.markdown(report)
     assert "<script>" not in text
     assert "price$\\_\\{1\\}$\\|\\`b\\`" in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
