@@ -12,11 +12,13 @@ from dametric.stats.families import family
 from dametric.stats.intervals import bca
 from dametric.stats.meta import MixedModel, RandomEffects, combine, mixed_model, random_effects
 from dametric.stats.noise import disattenuated, expected_tau, reliability, tied_tau
+from dametric.stats.partial import partial, partial_tau
 from dametric.stats.pooling import incremental, kendalls_w, naive, pooled
 from dametric.stats.power import Plan, plan
 from dametric.stats.published import load_published, published_frame
 from dametric.stats.regression import Line, Ranges, leave_out, ols
 from dametric.stats.result import Result
+from dametric.stats.subpools import subpools
 from dametric.stats.toplist import Regret, regret, regret_curve, topk_overlap
 from dametric.stats.york import YorkLine, york
 
@@ -48,6 +50,8 @@ __all__ = [
     "naive",
     "ols",
     "other_unit",
+    "partial",
+    "partial_tau",
     "plan",
     "pooled",
     "published_frame",
@@ -55,6 +59,7 @@ __all__ = [
     "regret",
     "regret_curve",
     "reliability",
+    "subpools",
     "swap_test",
     "tied_tau",
     "topk_overlap",

@@ -11,6 +11,7 @@ import pandas as pd
 from dametric.errors import unknown
 from dametric.results import finite
 from dametric.stats import verdict
+from dametric.stats.beyond import describe_partial, describe_subpools
 from dametric.stats.coefficients import METHODS
 from dametric.stats.comparison import benjamini_hochberg, holm
 from dametric.stats.joined import ENDPOINTS, expected_sign, prepare
@@ -65,7 +66,9 @@ def analyse(
         ``exploratory`` (``label``, and ``rows``: ``metric, endpoint, coefficient, result`` (two-sided), ``p_bh``),
         ``units`` (unit to metric to :func:`dametric.stats.unit.describe_unit`), ``pooling`` (metric to
         :func:`dametric.stats.units.describe_units`; empty for one unit), ``comparisons`` (of the first metric with
-        each other one: :func:`dametric.stats.units.compare`, ``p_holm``), ``answerable``, ``verdict`` (sentences).
+        each other one: :func:`dametric.stats.units.compare`, ``p_holm``), ``partial`` (of the first metric:
+        :func:`dametric.stats.beyond.describe_partial`), ``subpools`` (of the first metric:
+        :func:`dametric.stats.beyond.describe_subpools`), ``answerable``, ``verdict`` (sentences).
 
     Raises
     ------
@@ -98,6 +101,8 @@ def analyse(
         "units": units,
         "pooling": pooling,
         "comparisons": _comparisons(rows, chosen[0], **options),
+        "partial": describe_partial(rows, chosen[0], resamples=resamples, seed=seed),
+        "subpools": describe_subpools(rows[chosen[0]], seed=seed),
         "answerable": answerable,
         "verdict": sentences,
     }

@@ -11,8 +11,8 @@ import numpy as np
 from dametric.ledger import Run, run_id
 from dametric.results import Scores
 
-NINE = ("identity", "flip", "crop+flip", "cutout", "autoaugment", "mixup", "cutmix")
-NINE += ("cutmixpick:by=student_entropy", "cutmixpick:by=teacher_entropy")
+PICKS = ("cutmixpick:by=student_entropy", "cutmixpick:by=teacher_entropy")
+NINE = ("identity", "flip", "crop+flip", "cutout", "autoaugment", "mixup", "cutmix", *PICKS)
 SWEEP = tuple(f"{name}={value}" for name in ("mixup:alpha", "cutmix:alpha") for value in (0.2, 0.5, 2, 4))
 EIGHTEEN = (*NINE, *SWEEP, "cutout:size=4")
 METRICS = {"t_stddev": "lower", "t_entropy": "higher", "t_gini": "higher", "ce_mean": "higher", "ce_cov": "lower"}
@@ -48,7 +48,7 @@ def study(folder: Path, augs: Sequence[str], teachers: int, seeds: int, seed: in
 
 
 def _scores(augs: Sequence[str], teacher: dict[str, Any], true: Any, draw: np.random.Generator) -> Scores:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for aug, value in zip(augs, true, strict=True):
         metrics = {}
         for name, direction in METRICS.items():

@@ -19,6 +19,8 @@ KEYS = {
     "settings",
     "metrics",
     "confirmatory",
+    "partial",
+    "subpools",
     "exploratory",
     "units",
     "pooling",
