@@ -57,6 +57,11 @@ class Chart:
     marks: Mapping[str, Mark]
 
     @property
+    def alt(self) -> str:
+        """What all panels show, for who cannot see them."""
+        return " ".join(panel.alt for panel in self.panels)
+
+    @property
     def csv(self) -> str:
         """The data as CSV text."""
         return str(self.data.to_csv(index=False, lineterminator="\n"))

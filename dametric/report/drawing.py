@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
 SHAPES = "osD^vP*X<>"
 LINE, GREY = "#0072B2", "#777777"
+SYMBOL = {"pearson": "r", "spearman": "ρ", "kendall": "τ-b"}
 WORD = {"pearson": "Pearson", "spearman": "Spearman", "kendall": "Kendall"}
 Mark = tuple[str, str]
 

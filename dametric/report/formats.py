@@ -55,12 +55,25 @@ def html(report: Report) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     drawn = {
         chart.key: [inline_svg(panel, f"{chart.key}{place}") for place, panel in enumerate(chart.panels)]
-        for chart, _ in report.charts
+        for chart in report.charts
     }
-    keys = {chart.key: [(key_svg(mark), name) for name, mark in chart.marks.items()] for chart, _ in report.charts}
+    keys = {chart.key: [(key_svg(mark), name) for name, mark in chart.marks.items()] for chart in report.charts}
     return environment.get_template("report.html.j2").render(report=report, drawn=drawn, keys=keys, digest=digest)
 
 
-def markdown(report: Report) -> str:
-    """The report as Markdown: words and tables, no figures."""
-    return _environment(False).get_template("report.md.j2").render(report=report)
+def markdown(report: Report, folder: str | None = None) -> str:
+    """The report as Markdown.
+
+    Parameters
+    ----------
+    report : Report
+    folder : str, optional
+        Where the figures are, seen from the file: ``{folder}/{key}.svg`` and their data as ``.csv``. Without it only
+        words and tables are there.
+
+    Returns
+    -------
+    str
+    """
+    place = None if folder is None else quote(folder)
+    return _environment(False).get_template("report.md.j2").render(report=report, folder=place)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dametric.report import charts
+from dametric.report import charts, evidence, tables
 from dametric.report.advice import advise, lead
 from dametric.report.cells import Table
 from dametric.report.chart import Chart
 from dametric.report.material import Material
 from dametric.report.provenance import provenance
-from dametric.report.tables import (
-    advice_table,
-    influence_table,
-    metrics_table,
-    points_table,
-    runs_table,
-    units_table,
+
+NOISE = (
+    "Reliability: share of the variance between augmentations that is not measurement noise. Disattenuated: Pearson's r"
+    " as it would be without noise, with its bootstrap interval; it can exceed 1. Expected tau-b: mean and 95 % range"
+    " if everything were measured once more. Noise as ties: differences within their 95 % interval count as ties. York:"
+    " line with errors on both axes; scatter above 1 is more than those errors say."
 )
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: a figure, tables, or both."""
+
+    key: str
+    title: str
+    note: str
+    chart: Chart | None
+    tables: tuple[Table, ...]
 
 
 @dataclass(frozen=True)
@@ -28,9 +38,14 @@ class Report:
     title: str
     lead: list[str]
     take: Table
-    charts: tuple[tuple[Chart, Table | None], ...]
+    sections: tuple[Section, ...]
     runs: Table | None
     provenance: list[tuple[str, str]]
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """The figures."""
+        return tuple(section.chart for section in self.sections if section.chart is not None)
 
 
 def build(material: Material) -> Report:
@@ -44,22 +59,40 @@ def build(material: Material) -> Report:
     -------
     Report
     """
-    found, metric, table = material.found, material.metric, material.table
     advice = advise(material)
-    influence = charts.influence(found, metric)
-    figures: list[tuple[Chart, Table | None]] = [
-        (charts.scatter(table, found, metric), points_table(material)),
-        (charts.forest(found, metric), units_table(material)),
-        (influence, influence_table(influence)),
-        (charts.metrics(found), metrics_table(material)),
-        (charts.regret(table, found, metric), None),
-    ]
     return Report(
         material=material,
-        title=f"Which augmentation to distil with: {metric} and its students",
+        title=f"Which augmentation to distil with: {material.metric} and its students",
         lead=lead(material, advice),
-        take=advice_table(material, advice),
-        charts=tuple(figures),
-        runs=None if material.runs is None else runs_table(material.runs),
+        take=tables.advice_table(material, advice),
+        sections=tuple(section for section in _sections(material) if section is not None),
+        runs=None if material.runs is None else tables.runs_table(material.runs),
         provenance=provenance(material),
     )
+
+
+def _sections(material: Material) -> list[Section | None]:
+    found, metric, table = material.found, material.metric, material.table
+    influence = charts.influence(found, metric)
+    noise = evidence.noise_table(material)
+    return [
+        _section(charts.scatter(table, found, metric), tables.points_table(material)),
+        _section(charts.forest(found, metric), evidence.pooled_table(material), tables.units_table(material)),
+        _section(influence, tables.influence_table(influence)),
+        _section(charts.subpools(found), evidence.subpools_table(material)),
+        Section("noise", "What measurement noise does", NOISE, None, (noise,)) if noise else None,
+        _section(
+            charts.metrics(found),
+            tables.metrics_table(material),
+            evidence.williams_table(material),
+            evidence.partial_table(material),
+        ),
+        _section(charts.regret(table, found, metric)),
+    ]
+
+
+def _section(chart: Chart | None, *shown: Table | None) -> Section | None:
+    if chart is None:
+        return None
+    kept = tuple(table for table in shown if table is not None and table.rows)
+    return Section(chart.key, chart.title, chart.note, chart, kept)

@@ -1,44 +1,54 @@
-"""A report as pages of paper."""
+"""A report as pages of paper: the words, the figures, the tables."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from io import BytesIO
 
 from matplotlib.backends.backend_pdf import PdfPages
-from matplotlib.figure import Figure
 
 from dametric.report.drawing import style
 from dametric.report.page import Report
-from dametric.report.sheets import pages
+from dametric.report.typeset import Block, figures, flow, tabular, words
 
 
 def pdf(report: Report) -> bytes:
-    """The report as A4 pages: the words, then the figures."""
+    """The report as landscape A4 pages: the answer, what to take, every figure with its tables, every run.
+
+    Parameters
+    ----------
+    report : Report
+
+    Returns
+    -------
+    bytes
+    """
     buffer = BytesIO()
-    with PdfPages(buffer, metadata={"Title": report.title, "CreationDate": None}) as book:
-        for page in _words(report):
+    with PdfPages(buffer, metadata={"Title": report.title, "CreationDate": None}) as book, style():
+        for page in flow(_blocks(report)):
             book.savefig(page)
-        for chart, _ in report.charts:
-            for page in pages(chart):
-                with style():
-                    book.savefig(page)
     return buffer.getvalue()
 
 
-def _words(report: Report, per_page: int = 44) -> Iterator[Figure]:
-    """Pages of text: the answer, what to take, how the numbers were made."""
-    said = [*report.lead, "", *(f"• {text}" for text in report.material.found["verdict"]), ""]
-    for row in report.take.rows:
-        cells = (f"{name} {cell.text}" for name, cell in zip(report.take.columns[1:], row[1:], strict=True))
-        said.append(f"{row[0].text}: {'; '.join(cells)}")
-    said += ["", *(f"{name}: {text}" for name, text in report.provenance)]
-    lines = [line for text in said for line in (textwrap.wrap(text, 150) or [""])]
-    for start in range(0, len(lines), per_page):
-        with style():
-            figure = Figure(figsize=(11.69, 8.27))
-            figure.text(0.05, 0.93, report.title if start == 0 else "", fontsize="x-large", weight="bold")
-            text = "\n".join(lines[start : start + per_page])
-            figure.text(0.05, 0.9, text, va="top", fontsize=9, linespacing=1.35)
-        yield figure
+def _blocks(report: Report) -> Iterator[Block]:
+    yield from words(report.title, 15, weight="bold", keep=True)
+    yield from words(report.lead[0], 12, weight="bold", keep=True)
+    for text in report.lead[1:]:
+        yield from words(text, 10)
+    for text in report.material.found["verdict"]:
+        yield from words(f"• {text}")
+    yield from words("")
+    yield from tabular(report.take)
+    for section in report.sections:
+        yield from words(section.title, 12, weight="bold", keep=True)
+        yield from words(section.note, keep=True)
+        if section.chart is not None:
+            yield from figures(section.chart)
+        for table in section.tables:
+            yield from tabular(table)
+    if report.runs is not None:
+        yield from words("Every run", 12, weight="bold", keep=True)
+        yield from tabular(report.runs)
+    yield from words("How each number was made", 12, weight="bold", keep=True)
+    for name, text in report.provenance:
+        yield from words(f"{name}: {text}")

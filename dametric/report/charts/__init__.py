@@ -5,5 +5,6 @@ from dametric.report.charts.influence import influence
 from dametric.report.charts.metrics import metrics
 from dametric.report.charts.regret import regret
 from dametric.report.charts.scatter import scatter
+from dametric.report.charts.subpools import subpools
 
-__all__ = ["forest", "influence", "metrics", "regret", "scatter"]
+__all__ = ["forest", "influence", "metrics", "regret", "scatter", "subpools"]

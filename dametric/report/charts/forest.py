@@ -34,8 +34,16 @@ def forest(found: Mapping[str, Any], metric: str) -> Chart:
         "Point and interval for each unit (Kendall: jackknife, rough; Pearson: Fisher's z). The diamond is over all"
         " units: for Kendall their mean, which is tested by permuting the labels of the augmentations jointly and has"
         " no interval; for Pearson the random-effects mean. Intervals that hold 0 say nothing about the direction."
+        f"{_heterogeneity(found, metric)}"
     )
     return Chart("forest", "Correlation in each unit and over all", note, tuple(panels), data, {})
+
+
+def _heterogeneity(found: Mapping[str, Any], metric: str) -> str:
+    """I² in words; empty for one unit."""
+    effects = found["pooling"].get(metric, {}).get("random_effects", {}).get("pearson", {})
+    share = effects.get("i2")
+    return "" if share is None else f" I² = {100 * share:.0f} %: that share of the scatter between units is not chance."
 
 
 def forest_rows(found: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:
@@ -70,10 +78,11 @@ def _forest_panel(rows: pd.DataFrame, title: str) -> Panel:
     def draw(axes: Axes) -> Axes:
         for place, row in enumerate(table.to_dict("records")):
             shape, colour, size = ("D", COLOURS[1], 9) if row["pooled"] else ("o", LINE, 6)
+            dot: dict[str, Any] = {"marker": shape, "color": colour, "markersize": size, "clip_on": False}
             if pd.notna(row["low"]) and pd.notna(row["high"]):
                 axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=1.6)
             if pd.notna(row["value"]):
-                axes.plot(row["value"], place, marker=shape, color=colour, markersize=size, linestyle="none")
+                axes.plot(row["value"], place, linestyle="none", **dot)
         axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
         rows_on(axes, list(table["unit"]))
         axes.set_xlim(-1.05, 1.05)

@@ -51,7 +51,7 @@ def _range_panel(rows: pd.DataFrame, title: str) -> Panel:
             if pd.notna(row["low"]):
                 axes.plot([row["low"], row["high"]], [place, place], color=COLOURS[5], linewidth=6, alpha=0.7)
             if pd.notna(row["full"]):
-                axes.plot(row["full"], place, marker="o", color=LINE, markersize=6)
+                axes.plot(row["full"], place, marker="o", color=LINE, markersize=6, clip_on=False)
         axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
         rows_on(axes, list(table["unit"]))
         axes.set_xlim(-1.05, 1.05)

@@ -65,7 +65,7 @@ def metrics(found: Mapping[str, Any]) -> Chart:
             if pd.notna(row["turned"]):
                 shape = "D" if row["confirmatory"] else "o"
                 face = colour if row["direction"] != "open" else "white"
-                axes.plot(row["turned"], place, marker=shape, color=colour, markerfacecolor=face, markersize=7)
+                axes.plot(row["turned"], place, marker=shape, color=colour, mfc=face, markersize=7, clip_on=False)
         axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
         rows_on(axes, list(data["metric"]))
         axes.set_xlim(-1.05, 1.05)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from dametric import stats
 from dametric.report.chart import Chart, Panel
-from dametric.report.drawing import LINE, WORD, Mark, chance, finish, marks_of, short, shown
+from dametric.report.drawing import COLOURS, LINE, SYMBOL, WORD, Mark, chance, finish, marks_of, short, shown
 
 
 def scatter(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart:
@@ -33,16 +34,19 @@ def scatter(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart
     rows = frame[frame["metric"] == metric]
     marks = marks_of(list(rows["aug"]))
     confidence = found["settings"]["confidence"]
-    panels = []
+    panels, yorks = [], 0
     for unit, part in rows.groupby("unit", sort=False):
-        results = found["units"][str(unit)][metric]["coefficients"]["test_loss"]
-        panels.append(_scatter_panel(str(unit), part, results, marks, confidence))
+        about = found["units"][str(unit)][metric]
+        yorks += about["york"] is not None
+        panels.append(_scatter_panel(str(unit), part, about, marks, confidence))
     known = rows[["score_se", "test_loss_se"]].notna().any()
     bars = " and ".join(word for word, has in zip(("score", "loss"), known, strict=True) if has)
     errors = f"Bars: ± one standard error of the {bars}. " if bars else "No standard errors are known. "
+    york = " Dashed: York's line, which weighs every point by the errors of both axes." if yorks else ""
     note = (
-        f"{errors}Line: least squares, with its {confidence:.0%} confidence band (HC3). p-values are two-sided"
-        " permutation p-values. A point that lies off the line was misjudged by the score."
+        f"{errors}Line: least squares, with its {confidence:.0%} confidence band (HC3).{york} p-values are two-sided"
+        " permutation p-values of Pearson's r, Spearman's ρ and Kendall's τ-b. A point that lies off the line was"
+        " misjudged by the score."
     )
     columns = ["unit", "metric", "aug", "score", "score_se", "test_loss", "test_loss_se", "test_top1", "test_top1_se"]
     title = f"{metric} and the students' test loss"
@@ -50,10 +54,12 @@ def scatter(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart
 
 
 def _scatter_panel(
-    unit: str, rows: pd.DataFrame, results: Mapping[str, Any], marks: Mapping[str, Mark], confidence: float
+    unit: str, rows: pd.DataFrame, about: Mapping[str, Any], marks: Mapping[str, Mark], confidence: float
 ) -> Panel:
+    results, york = about["coefficients"]["test_loss"], about["york"]
     values = ", ".join(f"{word} {shown(results[name]['statistic'], 4)}" for name, word in WORD.items())
     chances = ", ".join(chance(results[name]["pvalue"]) for name in WORD)
+    symbols = ", ".join(f"{SYMBOL[name]} {shown(results[name]['statistic'], 4)}" for name in WORD)
     metric = str(rows["metric"].iloc[0])
 
     def draw(axes: Axes) -> Axes:
@@ -81,10 +87,13 @@ def _scatter_panel(
             axes.plot(at, middle, color=LINE, linewidth=1.4, zorder=2)
         if np.isfinite(low).all():
             axes.fill_between(at, low, high, color=LINE, alpha=0.13, linewidth=0, zorder=1)
-        axes.set_title(f"{short(unit)}\n{values}\np = {chances}", fontsize="small", loc="left")
+        if york and york["slope"]["statistic"] is not None:
+            ends = york["intercept"]["statistic"] + york["slope"]["statistic"] * at
+            axes.plot(at, ends, color=COLOURS[1], linewidth=1.4, linestyle="--", zorder=2)
+        axes.set_title(f"{short(unit, 38)}\n{symbols}\np = {chances}", fontsize="small", loc="left")
         axes.set_xlabel(f"{metric} of the teacher")
         axes.set_ylabel("student's test loss (nats)")
-        axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         return finish(axes)
 
     order = list(rows.sort_values("test_loss")["aug"])
