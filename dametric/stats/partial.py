@@ -79,8 +79,8 @@ def partial(
     one, third, with_x = one.only(set(units) - set(bound)), third.only(set(units) - set(bound)), with_x[free]
     label = f"mean partial Kendall's tau-b given {given} over {counted(len(one.units), 'unit')}"
     why = one.why_not()
-    if why:
-        return undefined(one.n, label, alternative, notes_of(why, note))
+    if why:  # of what was left out, where that is all
+        return undefined(one.n, label, alternative, note if bound and not one.units else notes_of(why, note))
     ranks, others = stats.rankdata(one.y, axis=1), stats.rankdata(third.x, axis=1)
     fitted = _fitted(ranks, others)
     rest = ranks - fitted

@@ -91,7 +91,8 @@ class Browser:
         return found
 
     def open(self, address: str) -> None:
-        """Load a page and wait until it is there."""
+        """Load a page and wait until it is there; what came before is forgotten."""
+        self.events.clear()
         self.call("Page.navigate", url=address)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())

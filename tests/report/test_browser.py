@@ -29,15 +29,20 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (folder / "report.html").as_uri()
 
 
-@pytest.fixture
-def browser(tmp_path: Path, address: str) -> Iterator[Browser]:
-    program = installed()
-    if program is None:
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    found = installed()
+    if found is None:
         pytest.skip("no chromium or chrome on this machine")
-    with Browser(program, tmp_path) as opened:
-        opened.size(1280, 900)
-        opened.open(address)
+    with Browser(found, tmp_path_factory.mktemp("profile")) as opened:
         yield opened
+
+
+@pytest.fixture
+def browser(program: Browser, address: str) -> Browser:
+    program.size(1280, 900)
+    program.open(address)
+    return program
 
 
 def place_of(browser: Browser, name: str) -> int:
@@ -109,8 +114,8 @@ def test_the_page_fits_its_window(browser: Browser, width: int, phone: bool) -> 
     browser.size(width, 844, phone=phone)
     assert browser.run("innerWidth") == width
     assert browser.run("document.documentElement.scrollWidth") <= width, "the page scrolls sideways"
-    smallest = "Math.min(...[...document.querySelectorAll('p, li, td, th, dd')].map(n => parseFloat(getComputedStyle(n).fontSize)))"
-    assert browser.run(smallest) >= 13, "type too small to read"
+    sizes = "[...document.querySelectorAll('p, li, td, th, dd')].map(node => getComputedStyle(node).fontSize)"
+    assert min(float(size.removesuffix("px")) for size in browser.run(sizes)) >= 13, "type too small to read"
 
 
 def test_every_figure_is_seen_and_has_a_name(browser: Browser) -> None:

@@ -6,15 +6,21 @@ import base64
 import hashlib
 import io
 import json
+import re
+import textwrap
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure, SubFigure
+from PIL import Image
 
 from dametric import stats
 from dametric.commands import report as command
@@ -22,9 +28,12 @@ from dametric.errors import UsageError
 from dametric.ledger import Run, load_runs
 from dametric.report import formats, page
 from dametric.report.advice import advise
+from dametric.report.cells import Cell, Table
 from dametric.report.charts.forest import forest_rows
 from dametric.report.drawing import WORD, marks_of
 from dametric.report.material import Material
+from dametric.report.sheets import rendered
+from dametric.report.typeset import HEIGHT, Block, flow, tabular
 
 HOSTILE = "<script>alert('x')</script>"
 AUGS = ("identity", "crop+flip", "cutout", "mixup", "cutmix", HOSTILE, "price$_{1}$|`b`", "\u72ac --> &amp;")
@@ -336,6 +345,10 @@ def test_markdown_escapes_names(report: page.Report) -> None:
         ({"paths": []}, "this needs a score file"),
         ({"published": True}, "give no files with it"),
         ({"output": "."}, "is a folder"),
+        ({"output": None}, "nothing to write"),
+        ({"output": None, "figures": "f", "format": "pdf"}, "--format is of the report"),
+        ({"figures": "svg"}, "takes a folder, not a format"),
+        ({"figures": __file__}, "is a file"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(
@@ -352,3 +365,100 @@ def test_what_cannot_be_is_said_in_one_line(
 
 def test_the_ledger_of_the_fixture_is_one_that_is_read(study: tuple[str, str]) -> None:
     assert set(load_runs(study[1])["student"]) == set(STUDENTS)
+
+
+def test_figures_alone_are_files_for_a_paper(study: tuple[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "figures"
+    command.run(study, None, published=False, metrics=["t_stddev"], format=None, figures=str(folder))
+    keys = ("scatter", "forest", "influence", "subpools", "metrics", "regret")
+    assert {path.name for path in folder.iterdir()} == {
+        f"{k}.{kind}" for k in keys for kind in ("png", "svg", "pdf", "csv")
+    }
+    for key in keys:
+        with Image.open(folder / f"{key}.png") as picture:
+            width = picture.size[0] / 300
+            assert picture.info["dpi"][0] == pytest.approx(300, abs=0.1)
+        svg = ElementTree.parse(folder / f"{key}.svg").getroot()
+        assert (folder / f"{key}.pdf").read_bytes().startswith(b"%PDF")
+        points = float(svg.attrib["width"].removesuffix("pt"))
+        assert width == pytest.approx(points / 72, abs=0.01)
+        assert width in (pytest.approx(3.5, abs=0.01), pytest.approx(7.0, abs=0.01))
+        assert not pd.read_csv(folder / f"{key}.csv").empty
+
+
+def test_figures_are_the_same_for_the_same_material(report: page.Report) -> None:
+    chart = report.charts[1]
+    for kind in ("svg", "pdf", "png"):
+        assert rendered(chart, kind) == rendered(chart, kind)
+
+
+def test_markdown_has_its_figures_beside_it(study: tuple[str, str], tmp_path: Path) -> None:
+    command.run(study, str(tmp_path / "my report.md"), published=False, metrics=["t_stddev"], format=None)
+    text = (tmp_path / "my report.md").read_text(encoding="utf-8")
+    named = re.findall(r"\]\((my%20report-figures/[a-z]+\.(?:svg|csv))\)", text)
+    assert len(named) == 12
+    assert all((tmp_path / unquote(name)).is_file() for name in named)
+
+
+def test_every_row_of_every_table_is_in_the_pdf(report: page.Report) -> None:
+    """Of the blocks that the pages are made of: their texts, in lines."""
+    for table in (report.take, *(table for section in report.sections for table in section.tables), report.runs):
+        assert table is not None
+        words: list[str] = []
+        for block in tabular(table):
+            assert block.height <= HEIGHT
+            place = Figure(figsize=(8, 8)).subfigures(1, 1)
+            block.draw(place)
+            words += [text.get_text().replace("\n", " ") for text in place.texts]
+        said = " ".join(" ".join(words).split())
+        for row in table.rows:
+            for cell in row:
+                assert all(part in said for part in textwrap.wrap(" ".join(cell.text.split()), 34)), cell.text
+
+
+def test_a_long_table_fills_several_pages_and_nothing_is_cut() -> None:
+    rows = tuple((Cell(f"row {i}", f"row {i}"), Cell(str(i), float(i))) for i in range(500))
+    blocks = list(tabular(Table("long", "A long table", ("Name", "Number"), rows)))
+    pages = list(flow(blocks))
+    assert len(pages) >= 9
+    assert sum(block.height for block in blocks) <= len(pages) * HEIGHT
+
+
+def test_what_belongs_together_is_not_parted() -> None:
+    def nothing(place: SubFigure) -> None:
+        place.text(0, 0, "x")
+
+    blocks = [Block(4, nothing), Block(1, nothing, keep=True), Block(3, nothing), Block(1, nothing)]
+    pages = list(flow(blocks))
+    drawn = [sum(bool(part.texts) for part in page.subfigs) for page in pages]
+    assert drawn == [1, 3]
+
+
+def test_noise_is_told_only_where_it_is_known(report: page.Report, material: Material) -> None:
+    noise = next(section for section in report.sections if section.key == "noise")
+    (table,) = noise.tables
+    assert noise.chart is None
+    for row, (_, metrics) in zip(table.rows, material.found["units"].items(), strict=True):
+        about = metrics["t_stddev"]
+        values = dict(zip(table.columns, (cell.value for cell in row), strict=True))
+        assert values["York slope"] == about["york"]["slope"]["statistic"]
+        assert values["Disattenuated"] == about["noise"]["disattenuated"]["statistic"]
+        assert values["Expected tau-b"] == about["noise"]["expected_tau"]["statistic"]
+    bare = material.frame.assign(score_se=np.nan, test_loss_se=np.nan)
+    found = stats.analyse(bare, confirmatory=["t_stddev"], resamples=99)
+    without = page.build(replace(material, frame=bare, found=found))
+    assert "noise" not in [section.key for section in without.sections]
+    assert "York" not in formats.html(without)
+
+
+def test_all_units_together_say_how_much_they_differ(parsed: Page, material: Material) -> None:
+    pooling = material.found["pooling"]["t_stddev"]
+    row = parsed.row("Pearson, random-effects mean")
+    assert row[-1][0].startswith(f"I² {100 * pooling['random_effects']['pearson']['i2']:.0f} %")
+    assert row[1][1] == str(pooling["random_effects"]["pearson"]["mean"]["statistic"])
+    listed = parsed.row("One fixed list for all units, tau-b")
+    assert listed[1][1] == str(pooling["baselines"]["fixed_order"]["statistic"])
+    for unit, found in material.found["comparisons"][0]["williams"].items():
+        assert parsed.row("t_entropy", unit)[2][1] == str(found["statistic"])
+    last = material.found["partial"][-1]
+    assert parsed.row("fixed list", last["what"], "all units")[3][1] == str(last["result"]["statistic"])
