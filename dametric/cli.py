@@ -496,7 +496,7 @@ def plan(
     seed: Seed = 0,
 ) -> None:
     """Say what a study of a given size can detect, by simulation."""
-    from dametric.commands import correlate as command
+    from dametric.commands import plan as command
 
     command.plan(rho, augs, seeds, units, seed_sd, spread, alpha, seed, json)
 

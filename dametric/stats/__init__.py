@@ -8,6 +8,7 @@ from dametric.stats.analysis import analyse
 from dametric.stats.baselines import fixed_order, other_unit
 from dametric.stats.comparison import benjamini_hochberg, bootstrap_difference, holm, swap_test, williams
 from dametric.stats.correlation import correlate
+from dametric.stats.detectable import detectable
 from dametric.stats.families import family
 from dametric.stats.intervals import bca
 from dametric.stats.meta import MixedModel, RandomEffects, combine, mixed_model, random_effects
@@ -37,6 +38,7 @@ __all__ = [
     "bootstrap_difference",
     "combine",
     "correlate",
+    "detectable",
     "disattenuated",
     "expected_tau",
     "family",
