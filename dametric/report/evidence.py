@@ -23,10 +23,10 @@ def pooled_table(material: Material) -> Table | None:
         " permute the labels of the augmentations jointly, unless the row says otherwise"
     )
     columns = ("What", "Value", "low", "high", "p", "More")
-    return made_of("pooled", caption, columns, _pooled_rows(pooling))
+    return made_of("pooled", caption, columns, _pooled_rows(pooling, material.found["published_list"]))
 
 
-def _pooled_rows(pooling: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
+def _pooled_rows(pooling: Mapping[str, Any], listed: Mapping[str, Any] | None) -> Iterator[Sequence[Cell]]:
     for name, found in pooling["coefficients"].items():
         yield _row(f"{_WORDS[name]}, mean over units", found)
     yield _row("Pearson, mean of Fisher's z", pooling["fisher"]["pearson"])
@@ -40,6 +40,9 @@ def _pooled_rows(pooling: Mapping[str, Any]) -> Iterator[Sequence[Cell]]:
     baselines = pooling["baselines"]
     yield _row("One fixed list for all units, tau-b", baselines["fixed_order"], "mean rank of the loss elsewhere")
     yield _row("Lead of the score over that list, tau-b", baselines["lead_over_fixed_order"], "BCa interval")
+    if listed is not None:
+        more = f"fixed before this study; {listed['augs']} augmentations are on it, one-sided"
+        yield _row("List of the published study, tau-b", listed["list"], more)
     yield _row("Score of another teacher, tau-b", baselines["other_unit"])
     for family, tau in pooling["leave_family_out"].items():
         yield _row(f"Without the {family} family, tau-b", {"statistic": tau})

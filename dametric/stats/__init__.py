@@ -5,7 +5,7 @@ here needs a network or a GPU.
 """
 
 from dametric.stats.analysis import analyse
-from dametric.stats.baselines import fixed_order, other_unit
+from dametric.stats.baselines import fixed_order, other_unit, published_list
 from dametric.stats.comparison import benjamini_hochberg, bootstrap_difference, holm, swap_test, williams
 from dametric.stats.correlation import correlate
 from dametric.stats.detectable import detectable
@@ -57,6 +57,7 @@ __all__ = [
     "plan",
     "pooled",
     "published_frame",
+    "published_list",
     "random_effects",
     "regret",
     "regret_curve",

@@ -7,9 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from dametric.stats.baselines import fixed_order
+from dametric.stats.baselines import fixed_order, published_list
+from dametric.stats.correlation import correlate
 from dametric.stats.joined import aligned
 from dametric.stats.partial import partial
+from dametric.stats.pooling import pooled
 from dametric.stats.result import Result
 from dametric.stats.subpools import subpools
 
@@ -85,3 +87,33 @@ def describe_subpools(rows: pd.DataFrame, *, seed: int) -> list[dict[str, Any]]:
     """
     found = subpools(aligned(rows, "test_loss"), seed=seed)
     return [{str(name): value for name, value in row.items()} for row in found.to_dict("records")]
+
+
+def describe_published_list(rows: pd.DataFrame, *, resamples: int, seed: int) -> dict[str, Any] | None:
+    """Kendall's tau-b of the published list, which was fixed before this study, and of the metric on the same rows.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        Of one metric, from :func:`dametric.stats.joined.prepare`.
+    resamples, seed : int
+
+    Returns
+    -------
+    dict or None
+        ``list`` and ``metric`` (results, one-sided, turned so that good is positive), ``augs`` (how many are on the
+        list). None where there is no such list: see :func:`dametric.stats.baselines.published_list`.
+    """
+    turned = aligned(rows, "test_loss")
+    listed = published_list(turned)
+    if listed.empty:
+        return None
+    both = listed.rename(columns={"x": "list"}).merge(turned[["unit", "aug", "x"]], on=["unit", "aug"])
+    draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
+
+    def tested(x: str) -> dict[str, Any]:
+        if both["unit"].nunique() > 1:
+            return pooled(both, alternative="greater", x=x, **draws).to_dict()
+        return correlate(both[x], both["y"], alternative="greater", **draws).to_dict()
+
+    return {"list": tested("list"), "metric": tested("x"), "augs": int(both["aug"].nunique())}

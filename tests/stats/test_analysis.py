@@ -21,6 +21,7 @@ KEYS = {
     "confirmatory",
     "partial",
     "subpools",
+    "published_list",
     "exploratory",
     "units",
     "pooling",
