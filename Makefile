@@ -6,14 +6,15 @@ STAMP := $(VENV)/.installed
 # Settings for every run of ours on a CPU: idle OpenMP threads sleep instead of spinning against their neighbours.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo lint test test-slow test-gpu bench clean
+.PHONY: help setup demo notebooks lint test test-slow test-gpu bench clean
 
 help:
 	@echo "make demo       teacher, students and scores of the paper's nine augmentations on the bundled digits"
+	@echo "make notebooks  execute the notebooks of analysis/, outputs and all; any error ends it"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the long tests: the published code's values on real images"
 	@echo "make test-gpu   the tests that need a CUDA device"
-	@echo "make bench      speed of scoring and of training against plain references, and what a sweep adds"
+	@echo "make bench      speed of scoring, training and statistics against plain references, and what a sweep adds"
 
 setup: $(STAMP)
 
@@ -24,6 +25,10 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/dametric demo -o demo
+
+notebooks: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,notebooks]'
+	$(BIN)/python -m experiments.notebooks
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -44,6 +49,7 @@ bench: $(STAMP)
 	$(BIN)/python -m experiments.benchmarks.score
 	$(BIN)/python -m experiments.benchmarks.train
 	$(BIN)/python -m experiments.benchmarks.sweep
+	$(BIN)/python -m experiments.benchmarks.statistics
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

@@ -528,9 +528,15 @@ def correlate(
 
 @app.command()
 def report(
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Page to write: .html, .md or .pdf.")],
     paths: Annotated[
         list[str] | None, typer.Argument(metavar="SCORES.json... RUNS/...", help="Score files and folders of runs.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Page to write: .html, .md or .pdf.")
+    ] = None,
+    figures: Annotated[
+        str | None,
+        typer.Option("--figures", "-f", metavar="DIR", help="Figures alone: PNG, SVG, PDF for a paper, data as CSV."),
     ] = None,
     published: Annotated[bool, typer.Option("--published", help="The points of the paper instead.")] = False,
     metric: Annotated[
@@ -540,12 +546,14 @@ def report(
     format: Annotated[
         str | None, typer.Option(metavar="html|md|pdf", help="What to write. [default: by the file's ending]")
     ] = None,
+    quiet: Quiet = False,
     config: Config = None,
 ) -> None:
     """Write a page that says which augmentation to take, how sure that is, and why."""
     from dametric.commands import report as command
 
-    command.run(paths or [], output, published=published, metrics=metric or None, format=format)
+    asked = {"format": format, "figures": figures}
+    command.run(paths or [], output, published=published, metrics=metric or None, quiet=quiet, **asked)
 
 
 @app.command()
@@ -561,7 +569,7 @@ def plan(
     seed: Seed = 0,
 ) -> None:
     """Say what a study of a given size can detect, by simulation."""
-    from dametric.commands import correlate as command
+    from dametric.commands import plan as command
 
     command.plan(rho, augs, seeds, units, seed_sd, spread, alpha, seed, json)
 

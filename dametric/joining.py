@@ -39,22 +39,31 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
     metric = metric or scores.metrics[0]
     if metric not in scores.metrics:
         raise UsageError(f"the scores have no metric '{metric}', only {', '.join(scores.metrics)}")
+    joined = _beside(scores.table, _students(scores, runs), metric)
+    if joined.empty:
+        raise UsageError("no augmentation was both scored and distilled from the same teacher")
+    return joined
+
+
+def _students(scores: Scores, runs: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds, of the students of the teacher that was scored."""
     done = runs[(runs["status"] == "finished") & (runs["kind"] == "distill")]
     teacher = (scores.config.get("teacher") or {}).get("sha256")
     if teacher is not None:
         done = done[done["teacher_sha256"] == teacher]
-    table = scores.table[["aug", metric, f"{metric}_se"]].rename(columns={metric: "score", f"{metric}_se": "score_se"})
     groups = _told_apart(done).groupby(["student", "aug"], as_index=False)
-    students = groups.agg(
+    return groups.agg(
         test_loss=("test_loss", "mean"),
         test_loss_se=("test_loss", "sem"),
         test_top1=("test_top1", "mean"),
         test_top1_se=("test_top1", "sem"),
         seeds=("seed", "nunique"),
     )
-    joined = table.merge(students, on="aug", how="inner")
-    if joined.empty:
-        raise UsageError("no augmentation was both scored and distilled from the same teacher")
+
+
+def _beside(table: pd.DataFrame, students: pd.DataFrame, metric: str) -> pd.DataFrame:
+    part = table[["aug", metric, f"{metric}_se"]].set_axis(["aug", "score", "score_se"], axis=1)
+    joined = part.merge(students, on="aug", how="inner")
     order = ["student", "aug", "score", "score_se", *students.columns[2:]]
     return joined[order].sort_values("student", kind="stable", ignore_index=True)
 
@@ -92,16 +101,14 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
             known.append(_teacher(file))
         number = len(known) if _teacher(file) is None else known.index(_teacher(file)) + 1
         directions = {name: metric["direction"] for name, metric in file.scores[0]["metrics"].items()}
+        table, students = file.table, _students(file, runs)  # once for all metrics
         for metric in file.metrics:
-            try:
-                part = join(file, runs, metric)
-            except UsageError:
-                continue  # another teacher's students are in this ledger
+            part = _beside(table, students, metric)
             others = {student for its, student in shown if its == _teacher(file)} - {_student(file), None}
             if _teacher(file) is not None:  # files that show other students speak of those
                 part = part[~part["student"].str.replace(_EPOCHS, "", regex=True).isin(others)]
             if part.empty:
-                continue
+                continue  # another teacher's students are in this ledger
             about = {"teacher": teacher, "data": data, "metric": metric, "direction": directions[metric]}
             pair = f"{teacher}{f' #{number}' if number > 1 else ''} -> " + part["student"] + f", {data}"
             parts.append(part.assign(unit=pair, **about))

@@ -1,27 +1,21 @@
-"""`dametric correlate` and `dametric plan`: how well scores predict students, and what a study could find out."""
+"""`dametric correlate`: how well scores predict students."""
 
 from __future__ import annotations
 
 import json
-import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from dametric import stats
+from dametric.commands.tables import print_analysis
 from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.joining import study
 from dametric.ledger import load_runs
 from dametric.results import Scores
-
-FEW = 12  # rows of the exploratory table that are printed; the files have all
-WORDS = {"test_loss": "test loss", "test_top1": "top-1", 1: "+", -1: "-", 0: "?"}
 
 
 def table_of(paths: Sequence[str], published: bool) -> pd.DataFrame:
@@ -88,6 +82,16 @@ def long_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+
+
+def _escaped(name: str) -> str:
+    """A name as LaTeX prints it, with an arrow for "->"."""
+    plain = ("".join(_LATEX.get(letter, letter) for letter in part) for part in name.split("->"))
+    return r"$\to$".join(plain)
+
+
 def latex_table(rows: pd.DataFrame) -> str:
     """The units' coefficients with the test loss as a LaTeX table (booktabs)."""
     mine = rows[(rows["block"] == "unit (exploratory)") & (rows["endpoint"] == "test_loss")]
@@ -98,119 +102,6 @@ def latex_table(rows: pd.DataFrame) -> str:
     wide["p (Kendall)"] = [f"{value:.2g}" for value in p.reindex(wide.index)]
     table = wide.reset_index()
     for name in ("unit", "metric"):
-        table[name] = table[name].str.replace("_", r"\_").str.replace("->", r"$\to$")
+        table[name] = table[name].map(_escaped)
     table.columns.name = None
     return table.to_latex(index=False, escape=False, float_format="%.4f")
-
-
-def print_analysis(found: dict[str, Any]) -> None:
-    """The confirmatory table, the units, what is exploratory, and the answer in words."""
-    console = Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True)
-    console.print(f"primary: {found['primary']}")
-    console.print(_confirmatory(found))
-    console.print()
-    console.print(_units(found, found["confirmatory"][0]["metric"]))
-    if found["exploratory"]["rows"]:
-        console.print()
-        console.print(
-            "exploratory (two-sided, Benjamini-Hochberg over "
-            f"{len(found['exploratory']['rows'])}): nothing of this was fixed in advance"
-        )
-        console.print(_exploratory(found))
-        if len(found["exploratory"]["rows"]) > FEW:
-            console.print(f"the {FEW} smallest p-values; --csv and --json have all {len(found['exploratory']['rows'])}")
-    console.print()
-    for sentence in found["verdict"]:
-        console.print(f"* {sentence}", markup=False)
-
-
-def _plain_table(*columns: tuple[str, bool]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, right in columns:
-        table.add_column(name, justify="right" if right else "left", no_wrap=True)
-    return table
-
-
-def _confirmatory(found: dict[str, Any]) -> Table:
-    names = ("expected", "tau-b", "p", "p (Holm)", "augmentations", "units")
-    table = _plain_table(("metric", False), *((name, True) for name in names))
-    for entry in found["confirmatory"]:
-        result = entry["result"]
-        numbers = (_value(result["statistic"]), _p(result["pvalue"]), _p(entry["p_holm"]))
-        counts = (str(result["n"]), str(entry["n_units"]))
-        table.add_row(entry["metric"], WORDS[entry["expected"]], *numbers, *counts)
-    return table
-
-
-def _units(found: dict[str, Any], metric: str) -> Table:
-    names = ("Pearson", "95 %", "Spearman", "Kendall", "p (two-sided)", "regret@1", "n")
-    table = _plain_table((f"{metric} and test loss", False), *((name, True) for name in names))
-    for unit, metrics in found["units"].items():
-        if metric not in metrics:
-            continue
-        described = metrics[metric]
-        results = described["coefficients"]["test_loss"]
-        pearson, kendall = results["pearson"], results["kendall"]
-        table.add_row(
-            unit,
-            _value(pearson["statistic"], 4),
-            f"[{_value(pearson['low'])}, {_value(pearson['high'])}]",
-            _value(results["spearman"]["statistic"], 4),
-            _value(kendall["statistic"], 4),
-            _p(kendall["pvalue"]),
-            _value(described["regret"][0]["loss"], 4),
-            str(described["n"]),
-        )
-    return table
-
-
-def _exploratory(found: dict[str, Any]) -> Table:
-    names = ("endpoint", "coefficient", "value", "p", "p (BH)")
-    table = _plain_table(("metric", False), *((name, name in ("value", "p", "p (BH)")) for name in names))
-    entries = sorted(found["exploratory"]["rows"], key=lambda entry: _last(entry["result"]["pvalue"]))
-    for entry in entries[:FEW]:
-        result = entry["result"]
-        table.add_row(
-            entry["metric"],
-            WORDS[entry["endpoint"]],
-            entry["coefficient"],
-            _value(result["statistic"]),
-            _p(result["pvalue"]),
-            _p(entry["p_bh"]),
-        )
-    return table
-
-
-def _last(pvalue: float | None) -> float:
-    return math.inf if pvalue is None else pvalue
-
-
-def _value(value: float | None, digits: int = 2) -> str:
-    return "nan" if value is None else f"{value:.{digits}f}"
-
-
-def _p(value: float | None) -> str:
-    return "nan" if value is None else f"{value:.2g}"
-
-
-def plan(
-    rho: float, augs: int, seeds: int, units: int, seed_sd: float, spread: float, alpha: float, seed: int, as_json: bool
-) -> None:
-    """Print what a study of this size can detect."""
-    found = stats.plan(rho, augs, seeds, units, seed_sd, spread, alpha, seed=seed)
-    if as_json:
-        numbers = {name: getattr(found, name) for name in found.__dataclass_fields__}
-        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in numbers.items()}
-        print(json.dumps(plain, indent=1))
-        return
-    pairs = "" if units == 1 else f" in {units} units"
-    print(f"{augs} augmentations, {seeds} seeds each{pairs}; true correlation {rho:g}, seed noise {seed_sd:g},")
-    print(f"spread of the losses {spread:g}; {found.method}, {found.alternative}, level {alpha:g}")
-    print(f"power          {found.power:.2f} ± {found.power_se:.2f}")
-    print(f"Kendall's tau  {found.tau_mean:.2f} ± {found.tau_sd:.2f} (mean and standard deviation over such studies)")
-    if math.isfinite(found.tau_critical):
-        print(f"significant    from tau {found.tau_critical:.2f} on")
-    print(f"reliability    {found.reliability:.2f} of the variance of the mean losses is not seed noise;")
-    print(f"               {found.seeds_needed} seeds would make it 0.90")
-    if found.note:
-        print(found.note)

@@ -1,10 +1,11 @@
-"""`dametric report`: the answer, the figures and the tables on one page."""
+"""`dametric report`: the answer, the figures and the tables on one page, or the figures alone."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,46 +14,113 @@ from dametric.commands.correlate import table_of
 from dametric.errors import UsageError, unknown
 from dametric.files import check_writable, sha256, write_atomic
 from dametric.ledger import load_runs
+from dametric.progress import progress
 from dametric.results import Scores
 
+if TYPE_CHECKING:
+    from dametric.report.page import Report
+
 FORMATS = ("html", "md", "pdf")
+KINDS = ("png", "svg", "pdf")
 ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md", ".pdf": "pdf"}
 
 
 def run(
-    paths: Sequence[str], output: str, *, published: bool, metrics: Sequence[str] | None, format: str | None
+    paths: Sequence[str],
+    output: str | None,
+    *,
+    published: bool,
+    metrics: Sequence[str] | None,
+    format: str | None,
+    figures: str | None = None,
+    quiet: bool = True,
 ) -> None:
-    """Analyse score files and ledgers, or the published points, and write a report.
+    """Analyse score files and ledgers, or the published points, and write a report, or its figures alone.
 
     Parameters
     ----------
     paths : sequence of str
         Score files and folders of runs.
-    output : str
-        File to write.
+    output : str, optional
+        File to write. Figures of a Markdown report go into a folder beside it: ``report-figures/`` of ``report.md``.
     published : bool
         Take the published points instead.
     metrics : sequence of str, optional
         Fixed in advance; what orders the scores by default.
     format : {"html", "md", "pdf"}, optional
         By the ending of ``output`` by default.
+    figures : str, optional
+        Folder for every figure as PNG, SVG and PDF in the size of a paper, with its data as CSV.
+    quiet : bool
+        No progress bar.
 
     Raises
     ------
     UsageError
         If something cannot be read, joined or written, or the format is not known.
     """
-    kind = format_of(output, format)
-    check_writable(Path(output))
-    frame = table_of(paths, published)
-    found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])])
-    from dametric.report import page  # matplotlib, after everything that can be refused
+    kind = _checked(output, format, figures)
+    with progress("report", 3, quiet=quiet) as advance:
+        frame = table_of(paths, published)
+        advance()
+        found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])])
+        advance()
+        from dametric.report import page  # matplotlib, after everything that can be refused
+        from dametric.report.material import Material
 
-    material = page.Material(
-        frame, found, *_sources(paths), command=_command(paths, output, published, metrics, format)
-    )
-    report = page.build(material)
-    write_atomic(output, page.pdf(report) if kind == "pdf" else page.TEXTS[kind](report))
+        command = _command(paths, output, published, metrics, format, figures)
+        report = page.build(Material(frame, found, *_sources(paths), command=command))
+        if figures is not None:
+            _write_figures(report, Path(figures), KINDS)
+        if output is not None:
+            _write(report, Path(output), str(kind))
+        advance()
+
+
+def _checked(output: str | None, format: str | None, figures: str | None) -> str | None:
+    """The format; what cannot be written is refused before anything is computed."""
+    if output is None and figures is None:
+        raise UsageError("nothing to write: give a file with -o (report.html), or a folder for the figures with -f")
+    if output is None and format is not None:
+        raise UsageError("--format is of the report: give its file with -o; -f writes every figure in all formats")
+    kind = None if output is None else format_of(output, format)
+    if figures is not None:
+        if figures.lower().lstrip(".") in KINDS:
+            raise UsageError(f"-f takes a folder, not a format: {', '.join(KINDS)} are all written into it")
+        if Path(figures).is_file():
+            raise UsageError(f"{figures} is a file: -f takes a folder")
+        check_writable(Path(figures) / "scatter.svg")
+    if output is not None:
+        check_writable(Path(output))
+        if kind == "md":
+            check_writable(beside(Path(output)) / "scatter.svg")
+    return kind
+
+
+def beside(output: Path) -> Path:
+    """Where the figures of a Markdown report go."""
+    return output.with_name(f"{output.stem}-figures")
+
+
+def _write(report: Report, output: Path, kind: str) -> None:
+    from dametric.report import formats
+    from dametric.report.pdf import pdf
+
+    if kind == "md":
+        folder = beside(output)
+        _write_figures(report, folder, ("svg",))  # first, so that the file never points at what is not there
+        write_atomic(output, formats.markdown(report, folder.name))
+    else:
+        write_atomic(output, pdf(report) if kind == "pdf" else formats.html(report))
+
+
+def _write_figures(report: Report, folder: Path, kinds: Sequence[str]) -> None:
+    from dametric.report.sheets import rendered
+
+    for chart in report.charts:
+        for kind in kinds:
+            write_atomic(folder / f"{chart.key}.{kind}", rendered(chart, kind))
+        write_atomic(folder / f"{chart.key}.csv", chart.csv)
 
 
 def format_of(output: str, format: str | None) -> str:
@@ -83,10 +151,16 @@ def _sources(paths: Sequence[str]) -> tuple[tuple[Scores, ...], tuple[tuple[str,
 
 
 def _command(
-    paths: Sequence[str], output: str, published: bool, metrics: Sequence[str] | None, format: str | None
+    paths: Sequence[str],
+    output: str | None,
+    published: bool,
+    metrics: Sequence[str] | None,
+    format: str | None,
+    figures: str | None,
 ) -> str:
     words = ["dametric", "report", *paths, *(["--published"] if published else [])]
     for metric in metrics or ():
         words += ["--metric", metric]
-    words += ["-o", output, *(["--format", format] if format else [])]
+    words += [*(["-o", output] if output else []), *(["--format", format] if format else [])]
+    words += ["-f", figures] if figures else []
     return shlex.join(words)

@@ -5,18 +5,21 @@ here needs a network or a GPU.
 """
 
 from dametric.stats.analysis import analyse
-from dametric.stats.baselines import fixed_order, other_unit
+from dametric.stats.baselines import fixed_order, other_unit, published_list
 from dametric.stats.comparison import benjamini_hochberg, bootstrap_difference, holm, swap_test, williams
 from dametric.stats.correlation import correlate
+from dametric.stats.detectable import detectable
 from dametric.stats.families import family
 from dametric.stats.intervals import bca
 from dametric.stats.meta import MixedModel, RandomEffects, combine, mixed_model, random_effects
 from dametric.stats.noise import disattenuated, expected_tau, reliability, tied_tau
+from dametric.stats.partial import partial, partial_tau
 from dametric.stats.pooling import incremental, kendalls_w, naive, pooled
 from dametric.stats.power import Plan, plan
 from dametric.stats.published import load_published, published_frame
 from dametric.stats.regression import Line, Ranges, leave_out, ols
 from dametric.stats.result import Result
+from dametric.stats.subpools import subpools
 from dametric.stats.toplist import Regret, regret, regret_curve, topk_overlap
 from dametric.stats.york import YorkLine, york
 
@@ -35,6 +38,7 @@ __all__ = [
     "bootstrap_difference",
     "combine",
     "correlate",
+    "detectable",
     "disattenuated",
     "expected_tau",
     "family",
@@ -48,13 +52,17 @@ __all__ = [
     "naive",
     "ols",
     "other_unit",
+    "partial",
+    "partial_tau",
     "plan",
     "pooled",
     "published_frame",
+    "published_list",
     "random_effects",
     "regret",
     "regret_curve",
     "reliability",
+    "subpools",
     "swap_test",
     "tied_tau",
     "topk_overlap",

@@ -11,6 +11,7 @@ import pandas as pd
 from dametric.errors import unknown
 from dametric.results import finite
 from dametric.stats import verdict
+from dametric.stats.beyond import describe_partial, describe_published_list, describe_subpools
 from dametric.stats.coefficients import METHODS
 from dametric.stats.comparison import benjamini_hochberg, holm
 from dametric.stats.joined import ENDPOINTS, expected_sign, prepare
@@ -65,7 +66,10 @@ def analyse(
         ``exploratory`` (``label``, and ``rows``: ``metric, endpoint, coefficient, result`` (two-sided), ``p_bh``),
         ``units`` (unit to metric to :func:`dametric.stats.unit.describe_unit`), ``pooling`` (metric to
         :func:`dametric.stats.units.describe_units`; empty for one unit), ``comparisons`` (of the first metric with
-        each other one: :func:`dametric.stats.units.compare`, ``p_holm``), ``answerable``, ``verdict`` (sentences).
+        each other one: :func:`dametric.stats.units.compare`, ``p_holm``), ``partial`` (of the first metric:
+        :func:`dametric.stats.beyond.describe_partial`), ``published_list`` (of the first metric:
+        :func:`dametric.stats.beyond.describe_published_list`), ``subpools`` (of the first metric:
+        :func:`dametric.stats.beyond.describe_subpools`), ``answerable``, ``verdict`` (sentences).
 
     Raises
     ------
@@ -88,7 +92,9 @@ def analyse(
             units[str(unit)][name] = describe_unit(part, **options)
     pooling = {name: describe_units(part, **options) for name, part in rows.items() if part["unit"].nunique() > 1}
     answers = _confirmatory({name: rows[name] for name in chosen}, **options)
+    listed = describe_published_list(rows[chosen[0]], resamples=resamples, seed=seed)
     sentences, answerable = _verdict(answers, units, pooling, alpha)
+    sentences += [verdict.against_published(chosen[0], listed)] if listed else []
     document = {
         "primary": PRIMARY,
         "settings": {"alpha": alpha, **options},
@@ -98,6 +104,9 @@ def analyse(
         "units": units,
         "pooling": pooling,
         "comparisons": _comparisons(rows, chosen[0], **options),
+        "partial": describe_partial(rows, chosen[0], resamples=resamples, seed=seed),
+        "published_list": listed,
+        "subpools": describe_subpools(rows[chosen[0]], seed=seed),
         "answerable": answerable,
         "verdict": sentences,
     }

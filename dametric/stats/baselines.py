@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from dametric.stats.published import load_published
 from dametric.stats.table import checked, long, wide
+
+_PUBLISHED = {"cutmixpick:by=student_entropy": "cutmix_pick_S", "cutmixpick:by=teacher_entropy": "cutmix_pick_T"}
 
 
 def fixed_order(frame: pd.DataFrame, *, x: str = "x", y: str = "y") -> pd.DataFrame:
@@ -37,6 +40,36 @@ def fixed_order(frame: pd.DataFrame, *, x: str = "x", y: str = "y") -> pd.DataFr
     ranks = stats.rankdata(table.y, axis=1)
     others = (ranks.sum(0) - ranks) / (len(ranks) - 1)
     return long(table).assign(x=others.ravel())
+
+
+def published_list(frame: pd.DataFrame, *, y: str = "y") -> pd.DataFrame:
+    """A list that was fixed before the study: the mean rank of the loss in the ten published units as the score.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As for :func:`pooled`; only the augmentations of the paper, with its settings, are on the list.
+    y : str
+        Column of the outcome.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns unit, aug, x (mean rank, 1 for the lowest loss), y. No rows where fewer than three augmentations are on
+        the list, or a unit is a published one, whose losses made it.
+
+    Raises
+    ------
+    UsageError
+        As :func:`pooled`.
+    """
+    table = checked(frame, y)
+    points = load_published()
+    ranks = points.groupby("unit")["student_test_loss"].rank().groupby(points["aug"]).mean()
+    x = table["aug"].map(lambda aug: ranks.get(_PUBLISHED.get(aug, aug), np.nan)).astype(float)
+    listed = pd.DataFrame({"unit": table["unit"], "aug": table["aug"], "x": x, "y": table[y]}).dropna()
+    known = set(points["unit"]) & set(table["unit"])
+    return listed.iloc[:0] if known or listed["aug"].nunique() < 3 else listed.reset_index(drop=True)
 
 
 def other_unit(frame: pd.DataFrame, *, x: str = "x", y: str = "y") -> pd.DataFrame:

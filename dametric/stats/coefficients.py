@@ -30,8 +30,8 @@ def check_method(method: str) -> None:
 
 def pair_signs(values: Floats) -> NDArray[np.int8]:
     """Sign of ``values[i] - values[j]`` for all pairs i < j: shape (..., n) to (..., n (n-1) / 2)."""
-    i, j = np.triu_indices(values.shape[-1], 1)
-    return (values[..., i] > values[..., j]).astype(np.int8) - (values[..., i] < values[..., j]).astype(np.int8)
+    first, second = (values.take(place, axis=-1) for place in np.triu_indices(values.shape[-1], 1))
+    return np.asarray((first > second).view(np.int8) - (first < second).view(np.int8))
 
 
 def coefficient(method: str, x: Floats, y: Floats, best: str = "lower") -> Floats:
@@ -90,7 +90,7 @@ def _pearson(x: Floats, y: Floats) -> Floats:
 def _kendall(x: Floats, y: Floats) -> Floats:
     a, b = pair_signs(x), pair_signs(y)
     size = np.sqrt(np.count_nonzero(a, axis=1).astype(np.float64) * np.count_nonzero(b, axis=1))
-    return _ratio(np.asarray((a * b).sum(1), dtype=np.float64), size)
+    return _ratio(np.asarray((a * b).sum(1, dtype=np.int32), dtype=np.float64), size)
 
 
 def top_rank(x: Floats, y: Floats) -> NDArray[np.intp]:

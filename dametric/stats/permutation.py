@@ -27,6 +27,7 @@ MAX_EXACT = 10
 _BASE = 8  # permutations of this many are listed, longer ones are made from them
 _ROUNDING = 1e-11  # values closer than this are the same value of a coefficient, or of a mean of coefficients
 _AT_ONCE = 4_000_000
+_KEPT = 1_000_000  # places of random permutations that are remembered: 8 MB
 
 
 @lru_cache(maxsize=_BASE + 1)
@@ -56,8 +57,18 @@ def _made(n: int) -> Iterator[Pairing]:
         yield np.concatenate([np.repeat(np.array(start, dtype=np.intp)[:, None], base.shape[1], 1), rest[base]])
 
 
-def some(n: int, resamples: int, seed: int) -> Iterator[Pairing]:
+def some(n: int, resamples: int, seed: int) -> Iterable[Pairing]:
     """Random permutations in parts, each of shape (n, several)."""
+    return _kept_draws(n, resamples, seed) if n * resamples <= _KEPT else _draws(n, resamples, seed)
+
+
+@lru_cache(maxsize=4)
+def _kept_draws(n: int, resamples: int, seed: int) -> tuple[Pairing, ...]:
+    """One analysis asks for the same ones in every test."""
+    return tuple(_draws(n, resamples, seed))
+
+
+def _draws(n: int, resamples: int, seed: int) -> Iterator[Pairing]:
     rng, step = np.random.default_rng(seed), max(1, _AT_ONCE // n**2)
     for start in range(0, resamples, step):
         count = min(step, resamples - start)
@@ -115,8 +126,10 @@ def linear(matrix: Floats) -> Statistic:
 def quadratic(table: Floats) -> Statistic:
     """Sum over pairs i < j of ``table[ij, n p_i + p_j]``, for a table of shape (n (n-1) / 2, n * n)."""
     n = math.isqrt(table.shape[1])
-    size = 2 if n <= MAX_EXACT else 1  # looking four places up at once is quicker, while the tables are small
-    groups = [tuple(range(start, min(start + size, n))) for start in range(0, n, size)]
+    if n > MAX_EXACT:
+        return _by_pairs(table, n)
+    # looking four places up at once is quicker, while the tables are small
+    groups = [tuple(range(start, min(start + 2, n))) for start in range(0, n, 2)]
     merged = [(g, h, _merged(table, groups, g, h)) for g, h in combinations(range(len(groups)), 2)]
 
     def statistic(p: Pairing) -> Floats:
@@ -124,6 +137,18 @@ def quadratic(table: Floats) -> Statistic:
         total = np.zeros(p.shape[1])
         for g, h, values in merged:
             total += values.take(codes[g] * n ** len(groups[h]) + codes[h])
+        return total
+
+    return statistic
+
+
+def _by_pairs(table: Floats, n: int) -> Statistic:
+    """Each pair looked up by itself."""
+
+    def statistic(p: Pairing) -> Floats:
+        total, codes = np.zeros(p.shape[1]), p * n
+        for row, (i, j) in zip(table, combinations(range(n), 2), strict=True):
+            total += row.take(codes[i] + p[j])
         return total
 
     return statistic

@@ -69,8 +69,9 @@ def describe_unit(rows: pd.DataFrame, **options: Any) -> dict[str, Any]:
     -------
     dict
         ``n, augs, families, n_families, seeds`` (least and most), ``best`` (by score and by loss; several where they
-        are equal), ``coefficients`` (endpoint to coefficient to result, two-sided), ``bca`` (Pearson), ``ols``,
-        ``york`` (None without errors of both axes), ``influence`` (coefficient to ranges by aug and by family),
+        are equal), ``coefficients`` (endpoint to coefficient to result, two-sided), ``bca`` (Pearson), ``ols`` (of the
+        loss), ``ols_top1`` (of the accuracy, None where it is not known), ``york`` (None without errors of both
+        axes), ``influence`` (coefficient to ranges by aug and by family),
         ``regret`` (list over k), ``noise`` (None where errors are not known).
     """
     unit = Unit.of(rows)
@@ -93,7 +94,8 @@ def describe_unit(rows: pd.DataFrame, **options: Any) -> dict[str, Any]:
         "best": {"by_score": _lowest(unit, by_score), "by_loss": _lowest(unit, unit.loss)},
         "coefficients": found,
         "bca": second.to_dict(),
-        "ols": _ols(unit, confidence),
+        "ols": _ols(unit.augs, unit.score, unit.loss, confidence),
+        "ols_top1": _ols(unit.augs, unit.score, unit.top1, confidence) if np.isfinite(unit.top1).all() else None,
         "york": _york(unit, confidence),
         "influence": {
             name: {by: asdict(leave_out(unit.score, unit.loss, unit.augs, name, by=by)) for by in ("aug", "family")}
@@ -113,16 +115,16 @@ def _least(values: Floats) -> float:
     return float(known.min()) if len(known) == len(values) and len(values) else math.nan
 
 
-def _ols(unit: Unit, confidence: float) -> dict[str, Any]:
-    line = ols(unit.score, unit.loss, confidence=confidence)
+def _ols(augs: tuple[str, ...], score: Floats, outcome: Floats, confidence: float) -> dict[str, Any]:
+    line = ols(score, outcome, confidence=confidence)
     return {
         "slope": line.slope.to_dict(),
         "intercept": line.intercept.to_dict(),
         "slope_se": line.slope_se,
         "intercept_se": line.intercept_se,
         "r_squared": line.r_squared,
-        "cook": dict(zip(unit.augs, (float(value) for value in line.cook), strict=True)),
-        "flagged": [unit.augs[i] for i in line.flagged],
+        "cook": dict(zip(augs, (float(value) for value in line.cook), strict=True)),
+        "flagged": [augs[i] for i in line.flagged],
     }
 
 

@@ -187,3 +187,16 @@ def beyond_a_list(name: str, pooling: dict[str, Any], alpha: float) -> str:
     if found["pvalue"] <= alpha and found["statistic"] > 0:
         return f"{name} knows more of a unit than a fixed list does ({numbers}{listed})."
     return f"{name} is not shown to know more than a fixed list does ({numbers}{listed})."
+
+
+def against_published(name: str, found: dict[str, Any]) -> str:
+    """What the list of the published study reaches on the same augmentations."""
+    ours, theirs = found["metric"]["statistic"], found["list"]
+    if math.isnan(theirs["statistic"]):
+        return f"The published study's list of augmentations: no answer, because {theirs['note']}."
+    side = f", {_p(theirs['pvalue'])} one-sided"
+    reached = "not defined" if math.isnan(ours) else f"{ours:.2f}"
+    return (
+        f"The published study's list of augmentations, fixed before this one, reaches tau-b {theirs['statistic']:.2f}"
+        f"{side} on the {counted(found['augs'], 'augmentation')} it knows; {name} reaches {reached} on the same."
+    )

@@ -34,7 +34,7 @@ def write_scores(path: Path, values: dict[str, float], sha256: str = "abc") -> P
         metrics = {"t_stddev": metric, "t_entropy": {**metric, "value": -value, "direction": "higher"}}
         about = {"tied_with_best": False, "parameters": [], "rows": 64}
         rows.append({"aug": name, "metrics": metrics, "difference": gap, **about})
-    config = {"metrics": ["t_stddev", "t_entropy"], "teacher": {"sha256": sha256, "arch": "resnet20"}}
+    config = {"metrics": ["t_stddev", "t_entropy"], "batches": 4, "teacher": {"sha256": sha256, "arch": "resnet20"}}
     return Scores(rows, {**config, "data": {"name": "digits"}}, {}).write(path)
 
 
@@ -181,3 +181,68 @@ def test_a_plan_says_what_a_study_can_detect(run: Run) -> None:
 def test_a_plan_that_cannot_be(refused: Callable[..., str], wrong: tuple[str, str]) -> None:
     usual = {"--rho": "0.9", "--augs": "9", "--seeds": "3"} | {wrong[0]: wrong[1]}
     refused("plan", *(word for pair in usual.items() for word in pair))
+
+
+def test_every_metric_and_endpoint_has_a_table(run: Run, study: tuple[Path, Path]) -> None:
+    said = run("correlate", *study)
+    heads = [line for line in said.out.splitlines() if " and " in line and "Pearson" in line]
+    assert [line.split("  ")[0] for line in heads] == [
+        "t_stddev and test loss",
+        "t_entropy and test loss",
+        "t_stddev and top-1",
+        "t_entropy and top-1",
+    ]
+    document = run("correlate", *study, "--json").document
+    (unit,) = document["units"].values()
+    rows = [line for line in said.out.splitlines() if line.startswith("resnet20 -> resnet8, digits")]
+    pairs = ((m, e) for e in ("test_loss", "test_top1") for m in ("t_stddev", "t_entropy"))
+    for line, (metric, endpoint) in zip(rows, pairs, strict=True):
+        found = unit[metric]["coefficients"][endpoint]
+        for name in ("pearson", "spearman", "kendall", "weighted"):
+            assert f"{found[name]['statistic']:.4f}" in line
+
+
+def test_rivals_are_compared_with_holm(run: Run, study: tuple[Path, Path]) -> None:
+    said = run("correlate", *study)
+    (entry,) = run("correlate", *study, "--json").document["comparisons"]
+    line = next(line for line in said.out.splitlines() if line.startswith("t_entropy  "))
+    assert f"{entry['swap']['statistic']:.2f}" in line
+    assert f"{entry['p_holm']:.2g}" in line
+    assert "[nan, nan]" in line  # the two order alike: nothing to resample, and it is said
+
+
+def test_latex_and_tables_show_any_name(run: Run, tmp_path: Path) -> None:
+    names = ["[bold]a_b", "50%", "c&d#1", "{e}$x$", "f~g^h", r"i\j"]
+    values = {name: 0.06 - 0.01 * place for place, name in enumerate(names)}
+    scores = write_scores(tmp_path / "scores.json", values)
+    text = scores.read_text(encoding="utf-8").replace('"resnet20"', '"[red]net_20#50%&{x}^~"')
+    scores.write_text(text, encoding="utf-8")
+    runs = write_runs(tmp_path / "runs", {name: [0.5 - 0.05 * place, 0.51] for place, name in enumerate(names)})
+    assert "[red]net_20#50%&{x}^~ -> resnet8, digits" in run("correlate", scores, runs).out
+    latex = run("correlate", scores, runs, "--latex").out
+    assert r"[red]net\_20\#50\%\&\{x\}\textasciicircum{}\textasciitilde{} $\to$ resnet8, digits &" in latex
+    assert run("report", scores, runs, "-o", tmp_path / "r.md").code == 0
+    assert r"\[bold\]a\_b" in (tmp_path / "r.md").read_text(encoding="utf-8")
+
+
+def test_a_report_and_its_figures_by_their_command(run: Run, study: tuple[Path, Path], tmp_path: Path) -> None:
+    said = run("report", *study, "-o", tmp_path / "r.html", "-f", tmp_path / "figures")
+    assert said.code == 0
+    assert said.out == ""
+    assert said.err.startswith("report ...")
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert len(list((tmp_path / "figures").iterdir())) == 24
+    assert f"-f {tmp_path / 'figures'}" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert run("report", *study, "-q", "-o", tmp_path / "r.html").err == ""
+
+
+def test_a_report_without_a_place_to_go(refused: Callable[..., str], study: tuple[Path, Path], tmp_path: Path) -> None:
+    assert "give a file with -o" in refused("report", *study)
+    assert "takes a folder" in refused("report", *study, "-f", "png")
+
+
+def test_a_plan_says_the_weakest_correlation_that_is_found(run: Run) -> None:
+    said = run("plan", "--rho", "0.9", "--augs", "18", "--seeds", "3")
+    document = run("plan", "--rho", "0.9", "--augs", "18", "--seeds", "3", "--json").document
+    assert f"detectable     true correlations from {document['detectable']:.2f} on" in said.out
+    assert 0.5 < document["detectable"] < 0.75

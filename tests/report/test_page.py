@@ -6,23 +6,34 @@ import base64
 import hashlib
 import io
 import json
-import shutil
-import subprocess
+import re
+import textwrap
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure, SubFigure
+from PIL import Image
 
 from dametric import stats
 from dametric.commands import report as command
 from dametric.errors import UsageError
 from dametric.ledger import Run, load_runs
-from dametric.report import page, panels
+from dametric.report import formats, page
+from dametric.report.advice import advise
+from dametric.report.cells import Cell, Table
+from dametric.report.charts.forest import forest_rows
+from dametric.report.drawing import WORD, marks_of
+from dametric.report.material import Material
+from dametric.report.sheets import rendered
+from dametric.report.typeset import HEIGHT, Block, flow, tabular
 
 HOSTILE = "<script>alert('x')</script>"
 AUGS = ("identity", "crop+flip", "cutout", "mixup", "cutmix", HOSTILE, "price$_{1}$|`b`", "\u72ac --> &amp;")
@@ -129,20 +140,20 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def material(study: tuple[str, str]) -> page.Material:
+def material(study: tuple[str, str]) -> Material:
     frame = command.table_of(study, False)
     found = stats.analyse(frame, confirmatory=["t_stddev"], resamples=199)
-    return page.Material(frame, found, *command._sources(study), command="dametric report")
+    return Material(frame, found, *command._sources(study), command="dametric report")
 
 
 @pytest.fixture(scope="module")
-def report(material: page.Material) -> page.Report:
+def report(material: Material) -> page.Report:
     return page.build(material)
 
 
 @pytest.fixture(scope="module")
 def text(report: page.Report) -> str:
-    return page.html(report)
+    return formats.html(report)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +190,7 @@ def test_ids_are_unique_and_what_is_referred_to_is_there(text: str, parsed: Page
     assert set(urls) <= ids.keys()
 
 
-def test_every_name_is_there_as_it_is(text: str, parsed: Page, material: page.Material) -> None:
+def test_every_name_is_there_as_it_is(text: str, parsed: Page, material: Material) -> None:
     assert HOSTILE not in text
     for aug in AUGS:
         assert aug in parsed.text
@@ -187,10 +198,10 @@ def test_every_name_is_there_as_it_is(text: str, parsed: Page, material: page.Ma
     assert all(sentence in parsed.text for sentence in material.found["verdict"])
 
 
-def test_the_page_opens_with_what_to_take(parsed: Page, report: page.Report, material: page.Material) -> None:
+def test_the_page_opens_with_what_to_take(parsed: Page, report: page.Report, material: Material) -> None:
     assert report.lead[0].startswith("Best t_stddev (lower is better) over 2 units: identity for 2")
     assert parsed.text.index(report.lead[0]) < parsed.text.index(material.found["verdict"][0])
-    advice = page.advise(material)
+    advice = advise(material)
     assert [one.choice for one in advice] == ["identity"] * 2
     assert [one.tied for one in advice] == [("crop+flip",)] * 2
     for one in advice:
@@ -201,8 +212,8 @@ def test_the_page_opens_with_what_to_take(parsed: Page, report: page.Report, mat
         assert one.random_cost == pytest.approx(losses.mean() - losses.min())
 
 
-def test_one_unit_is_answered_in_words(material: page.Material) -> None:
-    one = page.advise(material)[0]
+def test_one_unit_is_answered_in_words(material: Material) -> None:
+    one = advise(material)[0]
     frame = material.frame[material.frame["unit"] == one.unit]
     found = stats.analyse(frame, confirmatory=["t_stddev"], resamples=99)
     words = page.build(replace(material, frame=frame, found=found)).lead
@@ -211,8 +222,8 @@ def test_one_unit_is_answered_in_words(material: page.Material) -> None:
     assert "at random" in words[2]
 
 
-def test_a_lowest_loss_does_not_hide_an_accuracy_below_the_best(material: page.Material) -> None:
-    one = replace(page.advise(material)[0], cost=0.0, points=0.85)
+def test_a_lowest_loss_does_not_hide_an_accuracy_below_the_best(material: Material) -> None:
+    one = replace(advise(material)[0], cost=0.0, points=0.85)
     assert one.price.startswith("No other augmentation gave a lower test loss, but accuracy is 0.85 percent points")
 
 
@@ -220,30 +231,30 @@ def test_equal_scores_are_named_together() -> None:
     frame = stats.published_frame()
     frame = frame[frame["unit"] == "imagenet/resnet34/resnet18"]
     found = stats.analyse(frame, resamples=99)
-    one = page.advise(page.Material(frame, found))[0]
+    one = advise(Material(frame, found))[0]
     assert (one.choice, one.tied) == ("cutmix_pick_S or cutmix_pick_T", None)
     described = found["units"][one.unit]["t_stddev"]
     assert one.choice.split(" or ") == described["best"]["by_score"]
     assert one.cost == described["regret"][0]["loss"] > 0
 
 
-def test_a_metric_that_is_better_when_higher_is_read_that_way(material: page.Material) -> None:
+def test_a_metric_that_is_better_when_higher_is_read_that_way(material: Material) -> None:
     found = stats.analyse(material.frame, confirmatory=["t_entropy"], resamples=99)
     other = replace(material, found=found)
     table = material.scores[0].table
-    assert {one.choice for one in page.advise(other)} == {table.loc[table["t_entropy"].idxmax(), "aug"]}
-    rows = panels.forest_rows(found, "t_entropy")
+    assert {one.choice for one in advise(other)} == {table.loc[table["t_entropy"].idxmax(), "aug"]}
+    rows = forest_rows(found, "t_entropy")
     pooled = [row for row in rows if row["pooled"]]
     assert all(row["value"] < 0 for row in rows)
     assert pooled[1]["low"] < pooled[1]["value"] < pooled[1]["high"] < 0
 
 
-def test_numbers_of_the_tables_are_those_of_the_analysis(parsed: Page, material: page.Material) -> None:
+def test_numbers_of_the_tables_are_those_of_the_analysis(parsed: Page, material: Material) -> None:
     for unit, metrics in material.found["units"].items():
         for metric, about in metrics.items():
             values = {value for _, value in parsed.row(unit, metric)}
             found = about["coefficients"]["test_loss"]
-            wanted = [found[name][field] for name in panels.WORD for field in ("statistic", "pvalue")]
+            wanted = [found[name][field] for name in WORD for field in ("statistic", "pvalue")]
             wanted += [found["pearson"]["low"], about["ols"]["r_squared"], about["regret"][0]["loss"]]
             assert {str(float(number)) for number in wanted} <= values
     first = material.found["confirmatory"][0]
@@ -251,7 +262,7 @@ def test_numbers_of_the_tables_are_those_of_the_analysis(parsed: Page, material:
     assert {str(first["result"]["statistic"]), str(first["p_holm"])} <= values
 
 
-def test_every_run_is_there(parsed: Page, material: page.Material) -> None:
+def test_every_run_is_there(parsed: Page, material: Material) -> None:
     assert material.runs is not None
     assert len(material.runs) == 32
     for run in material.runs.to_dict("records"):
@@ -262,7 +273,7 @@ def test_every_run_is_there(parsed: Page, material: page.Material) -> None:
 
 def test_tables_can_be_read_and_sorted(parsed: Page) -> None:
     tags = Counter(tag for tag, _ in parsed.tags)
-    assert tags["table"] == tags["caption"] == 6
+    assert tags["table"] == tags["caption"] == 11
     heads = [found for tag, found in parsed.tags if tag == "th"]
     assert all(found["scope"] in ("col", "row") for found in heads)
     assert tags["button"] == sum(found["scope"] == "col" for found in heads)
@@ -270,17 +281,18 @@ def test_tables_can_be_read_and_sorted(parsed: Page) -> None:
 
 def test_figures_say_what_they_show_and_come_with_their_data(parsed: Page, report: page.Report) -> None:
     charts = [found for tag, found in parsed.tags if tag == "svg" and found.get("role") == "img"]
-    alternatives = [panel.alt for chart, _ in report.charts for panel in chart.panels]
+    alternatives = [panel.alt for chart in report.charts for panel in chart.panels]
     assert [found["aria-label"] for found in charts] == alternatives
     assert all(found["aria-hidden"] for tag, found in parsed.tags if tag == "svg" and "role" not in found)
     names = [found["download"] for tag, found in parsed.tags if tag == "a" and "download" in found]
-    assert names == ["scatter.csv", "forest.csv", "influence.csv", "metrics.csv", "regret.csv"]
-    read = pd.read_csv(io.StringIO(report.charts[0][0].csv))
-    pd.testing.assert_frame_equal(read, report.charts[0][0].data.reset_index(drop=True), check_dtype=False)
+    assert names == [f"{chart.key}.csv" for chart in report.charts]
+    assert [chart.key for chart in report.charts] == ["scatter", "forest", "influence", "subpools", "metrics", "regret"]
+    read = pd.read_csv(io.StringIO(report.charts[0].csv))
+    pd.testing.assert_frame_equal(read, report.charts[0].data.reset_index(drop=True), check_dtype=False)
 
 
 def test_shapes_and_colours_tell_augmentations_apart() -> None:
-    marks = panels.marks_of([str(place) for place in range(70)])
+    marks = marks_of([str(place) for place in range(70)])
     assert len(set(marks.values())) == 70
 
 
@@ -291,18 +303,18 @@ def test_how_numbers_were_made_is_said(report: page.Report, study: tuple[str, st
 
 
 def test_the_same_material_makes_the_same_page(report: page.Report, text: str) -> None:
-    assert page.html(report) == text
+    assert formats.html(report) == text
 
 
 def test_the_published_points_make_a_report_without_runs() -> None:
     frame = stats.published_frame()
     frame = frame[frame["unit"].str.startswith("cifar100")]
     found = stats.analyse(frame, resamples=99)
-    report = page.build(page.Material(frame, found))
-    parsed = Page(page.html(report))
+    report = page.build(Material(frame, found))
+    parsed = Page(formats.html(report))
     assert report.runs is None
     assert "The scores have no errors" in parsed.text
-    assert "Pearson 0.9581, Spearman 0.9667, Kendall 0.8889" in report.charts[0][0].panels[0].alt
+    assert "Pearson 0.9581, Spearman 0.9667, Kendall 0.8889" in report.charts[0].panels[0].alt
     cells = dict(parsed.row("cifar100/wrn_40_2/wrn_16_2", "t_stddev"))
     assert {"0.9581", "0.9667", "0.8889"} <= cells.keys()
 
@@ -316,7 +328,7 @@ def test_the_ending_says_what_is_written(study: tuple[str, str], tmp_path: Path,
 
 
 def test_markdown_escapes_names(report: page.Report) -> None:
-    text = page.markdown(report)
+    text = formats.markdown(report)
     assert "<script>" not in text
     assert "price$\\_\\{1\\}$\\|\\`b\\`" in text
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -333,6 +345,10 @@ def test_markdown_escapes_names(report: page.Report) -> None:
         ({"paths": []}, "this needs a score file"),
         ({"published": True}, "give no files with it"),
         ({"output": "."}, "is a folder"),
+        ({"output": None}, "nothing to write"),
+        ({"output": None, "figures": "f", "format": "pdf"}, "--format is of the report"),
+        ({"figures": "svg"}, "takes a folder, not a format"),
+        ({"figures": __file__}, "is a file"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(
@@ -347,52 +363,102 @@ def test_what_cannot_be_is_said_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-PROBE = """
-<script>
-addEventListener("load", () => {
-  const table = document.getElementById("table-runs"), head = table.tHead.rows[0];
-  const place = [...head.cells].findIndex(cell => cell.textContent.startsWith("Test loss"));
-  const values = () => [...table.tBodies[0].rows].map(row => Number(row.cells[place].dataset.v));
-  const rising = list => list.every((value, i) => i === 0 || list[i - 1] <= value);
-  const button = head.cells[place].querySelector("button");
-  button.focus();
-  const told = {focus: document.activeElement === button, before: rising(values())};
-  button.click();
-  Object.assign(told, {up: rising(values()), sort: head.cells[place].getAttribute("aria-sort")});
-  button.click();
-  Object.assign(told, {down: rising(values().reverse()), last: head.cells[place].getAttribute("aria-sort")});
-  told.said = document.getElementById("said").textContent;
-  told.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-  told.loaded = performance.getEntriesByType("resource").filter(entry => !entry.name.startsWith("data:")).length;
-  document.title = JSON.stringify(told);
-});
-</script>
-"""
-
-
-def test_a_browser_sorts_the_tables_and_loads_nothing(text: str, tmp_path: Path) -> None:
-    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    if browser is None:
-        pytest.skip("no chromium or chrome on this machine")
-    start, policy = text.partition("script-src ")[::2]
-    file = tmp_path / "report.html"
-    probed = f"{start}script-src 'unsafe-inline'{policy[policy.index(';') :]}"  # for the probe
-    file.write_text(probed.replace("</body>", PROBE + "</body>"), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--window-size=500,900"]
-    done = subprocess.run(
-        [browser, *options, "--dump-dom", file.as_uri()], capture_output=True, timeout=120, check=True
-    )
-    title = done.stdout.decode().partition("<title>")[2].partition("</title>")[0]
-    told = json.loads(title)
-    assert told["focus"]
-    assert told["up"]
-    assert told["down"]
-    assert not told["before"]
-    assert (told["sort"], told["last"]) == ("ascending", "descending")
-    assert told["said"] == "Sorted by Test loss, descending"
-    assert told["wide"] <= 0, "the page scrolls sideways"
-    assert told["loaded"] == 0
-
-
 def test_the_ledger_of_the_fixture_is_one_that_is_read(study: tuple[str, str]) -> None:
     assert set(load_runs(study[1])["student"]) == set(STUDENTS)
+
+
+def test_figures_alone_are_files_for_a_paper(study: tuple[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "figures"
+    command.run(study, None, published=False, metrics=["t_stddev"], format=None, figures=str(folder))
+    keys = ("scatter", "forest", "influence", "subpools", "metrics", "regret")
+    assert {path.name for path in folder.iterdir()} == {
+        f"{k}.{kind}" for k in keys for kind in ("png", "svg", "pdf", "csv")
+    }
+    for key in keys:
+        with Image.open(folder / f"{key}.png") as picture:
+            width = picture.size[0] / 300
+            assert picture.info["dpi"][0] == pytest.approx(300, abs=0.1)
+        svg = ElementTree.parse(folder / f"{key}.svg").getroot()
+        assert (folder / f"{key}.pdf").read_bytes().startswith(b"%PDF")
+        points = float(svg.attrib["width"].removesuffix("pt"))
+        assert width == pytest.approx(points / 72, abs=0.01)
+        assert width in (pytest.approx(3.5, abs=0.01), pytest.approx(7.0, abs=0.01))
+        assert not pd.read_csv(folder / f"{key}.csv").empty
+
+
+def test_figures_are_the_same_for_the_same_material(report: page.Report) -> None:
+    chart = report.charts[1]
+    for kind in ("svg", "pdf", "png"):
+        assert rendered(chart, kind) == rendered(chart, kind)
+
+
+def test_markdown_has_its_figures_beside_it(study: tuple[str, str], tmp_path: Path) -> None:
+    command.run(study, str(tmp_path / "my report.md"), published=False, metrics=["t_stddev"], format=None)
+    text = (tmp_path / "my report.md").read_text(encoding="utf-8")
+    named = re.findall(r"\]\((my%20report-figures/[a-z]+\.(?:svg|csv))\)", text)
+    assert len(named) == 12
+    assert all((tmp_path / unquote(name)).is_file() for name in named)
+
+
+def test_every_row_of_every_table_is_in_the_pdf(report: page.Report) -> None:
+    """Of the blocks that the pages are made of: their texts, in lines."""
+    for table in (report.take, *(table for section in report.sections for table in section.tables), report.runs):
+        assert table is not None
+        words: list[str] = []
+        for block in tabular(table):
+            assert block.height <= HEIGHT
+            place = Figure(figsize=(8, 8)).subfigures(1, 1)
+            block.draw(place)
+            words += [text.get_text().replace("\n", " ") for text in place.texts]
+        said = " ".join(" ".join(words).split())
+        for row in table.rows:
+            for cell in row:
+                assert all(part in said for part in textwrap.wrap(" ".join(cell.text.split()), 34)), cell.text
+
+
+def test_a_long_table_fills_several_pages_and_nothing_is_cut() -> None:
+    rows = tuple((Cell(f"row {i}", f"row {i}"), Cell(str(i), float(i))) for i in range(500))
+    blocks = list(tabular(Table("long", "A long table", ("Name", "Number"), rows)))
+    pages = list(flow(blocks))
+    assert len(pages) >= 9
+    assert sum(block.height for block in blocks) <= len(pages) * HEIGHT
+
+
+def test_what_belongs_together_is_not_parted() -> None:
+    def nothing(place: SubFigure) -> None:
+        place.text(0, 0, "x")
+
+    blocks = [Block(4, nothing), Block(1, nothing, keep=True), Block(3, nothing), Block(1, nothing)]
+    pages = list(flow(blocks))
+    drawn = [sum(bool(part.texts) for part in page.subfigs) for page in pages]
+    assert drawn == [1, 3]
+
+
+def test_noise_is_told_only_where_it_is_known(report: page.Report, material: Material) -> None:
+    noise = next(section for section in report.sections if section.key == "noise")
+    (table,) = noise.tables
+    assert noise.chart is None
+    for row, (_, metrics) in zip(table.rows, material.found["units"].items(), strict=True):
+        about = metrics["t_stddev"]
+        values = dict(zip(table.columns, (cell.value for cell in row), strict=True))
+        assert values["York slope"] == about["york"]["slope"]["statistic"]
+        assert values["Disattenuated"] == about["noise"]["disattenuated"]["statistic"]
+        assert values["Expected tau-b"] == about["noise"]["expected_tau"]["statistic"]
+    bare = material.frame.assign(score_se=np.nan, test_loss_se=np.nan)
+    found = stats.analyse(bare, confirmatory=["t_stddev"], resamples=99)
+    without = page.build(replace(material, frame=bare, found=found))
+    assert "noise" not in [section.key for section in without.sections]
+    assert "York" not in formats.html(without)
+
+
+def test_all_units_together_say_how_much_they_differ(parsed: Page, material: Material) -> None:
+    pooling = material.found["pooling"]["t_stddev"]
+    row = parsed.row("Pearson, random-effects mean")
+    assert row[-1][0].startswith(f"I² {100 * pooling['random_effects']['pearson']['i2']:.0f} %")
+    assert row[1][1] == str(pooling["random_effects"]["pearson"]["mean"]["statistic"])
+    listed = parsed.row("One fixed list for all units, tau-b")
+    assert listed[1][1] == str(pooling["baselines"]["fixed_order"]["statistic"])
+    for unit, found in material.found["comparisons"][0]["williams"].items():
+        assert parsed.row("t_entropy", unit)[2][1] == str(found["statistic"])
+    last = material.found["partial"][-1]
+    assert parsed.row("fixed list", last["what"], "all units")[-1][0] == last["result"]["note"]

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from dametric.errors import UsageError
-from dametric.stats import Plan, plan, pooled
+from dametric.stats import Plan, detectable, plan, pooled
 
 
 def draw(rng: np.random.Generator, rho: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -154,3 +154,21 @@ def test_several_units_cannot_get_below_the_least_p_of_a_permutation() -> None:
         found = plan(0.99, seeds=3, simulations=50, **options)  # type: ignore[arg-type]
         assert found.power == 0
         assert "no result is significant" in found.note
+
+
+def test_detectable_is_where_power_is_reached() -> None:
+    options = {"seed_sd": 0.02, "spread": 0.04, "simulations": 500, "seed": 1}
+    for augs, units in ((9, 1), (18, 1), (9, 3)):
+        least = detectable(augs, 3, units, power=0.8, **options)  # type: ignore[arg-type]
+        assert plan(least, augs, 3, units, **options).power >= 0.8  # type: ignore[arg-type]
+        assert plan(least - 0.05, augs, 3, units, **options).power < 0.8  # type: ignore[arg-type]
+    assert detectable(18, 3, simulations=500) < detectable(9, 3, simulations=500)
+    assert detectable(9, 3, simulations=500, alternative="less") == pytest.approx(
+        detectable(9, 3, simulations=500), abs=0.05
+    )
+
+
+def test_nothing_is_detectable_with_three_augmentations() -> None:
+    assert math.isnan(detectable(3, 3, simulations=100))
+    with pytest.raises(UsageError, match="power is 1"):
+        detectable(9, 3, power=1.0)

@@ -1,0 +1,199 @@
+"""The answer in words: which augmentation to take, how sure that is, and what it costs to be wrong."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dametric.report.material import Material
+from dametric.results import Scores
+
+DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "open": "no direction stated, lower taken"}
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Which augmentation to take in one unit, how sure that is, and what it costs to be wrong.
+
+    Attributes
+    ----------
+    unit : str
+    choice : str
+        The augmentation with the best score; several, joined by "or", where scores are equal.
+    score, score_se : float
+        NaN where the error is not known.
+    direction : str
+    tied : tuple of str, or None
+        What the scores cannot tell apart from it at 95 %; None where they have no errors.
+    count : int
+        Augmentations with a score.
+    best : str
+        The augmentation with the lowest test loss.
+    cost, points, seed_errors : float
+        Test loss of the choice above the lowest (nats), accuracy below the highest (percent points), and the cost in
+        seed standard errors; NaN where it is not known.
+    tied_cost, random_cost : float
+        The highest cost among the choice and what cannot be told apart from it, and the mean over all.
+    """
+
+    unit: str
+    choice: str
+    score: float
+    score_se: float
+    direction: str
+    tied: tuple[str, ...] | None
+    count: int
+    best: str
+    cost: float
+    points: float
+    seed_errors: float
+    tied_cost: float
+    random_cost: float
+
+    @property
+    def sure(self) -> str:
+        """How sure the choice is, as far as the scores go."""
+        if self.tied is None:
+            return "The scores have no errors, so it is not known which others might be as good."
+        if not self.tied:
+            return f"All {self.count - 1} others are told apart from it at 95 %."
+        return f"Not told apart from it at 95 %: {', '.join(self.tied)} ({len(self.tied)} of {self.count - 1} others)."
+
+    @property
+    def price(self) -> str:
+        """What taking it costs, as measured on the students."""
+        if math.isnan(self.cost):
+            return "It was not distilled here, so what it costs is not known."
+        if self.cost == 0:
+            less = f", but accuracy is {self.points:.2f} percent points below the best" if self.points > 0 else ""
+            text = f"No other augmentation gave a lower test loss{less}."
+        else:
+            extra = "" if math.isnan(self.points) else f", {self.points:.2f} percent points of accuracy below the best"
+            extra += "" if math.isnan(self.seed_errors) else f", {self.seed_errors:.1f} seed standard errors"
+            text = f"Its students' test loss is {self.cost:.4f} nats above that of {self.best}{extra}."
+        if self.tied and not math.isnan(self.tied_cost):
+            text += f" Taking the worst of those not told apart costs {self.tied_cost:.4f} nats."
+        return f"{text} One taken at random costs {self.random_cost:.4f} nats on average."
+
+
+def advise(material: Material) -> list[Advice]:
+    """What to take in each unit.
+
+    Parameters
+    ----------
+    material : Material
+
+    Returns
+    -------
+    list of Advice
+        In the order of the units. The choice is among everything that was scored, distilled or not, where there is
+        a score file; the cost is about what was distilled.
+    """
+    rows = material.table[material.table["metric"] == material.metric]
+    return [_advice(material, str(unit), part) for unit, part in rows.groupby("unit", sort=False)]
+
+
+def _advice(material: Material, unit: str, rows: pd.DataFrame) -> Advice:
+    metric, direction = material.metric, str(rows["direction"].iloc[0])
+    file = _file_of(material.scores, rows, metric)
+    points = _scored(file, metric) if file else rows[["aug", "score", "score_se"]]
+    points = points.dropna(subset="score").reset_index(drop=True)
+    turned = points["score"] if direction != "higher" else -points["score"]
+    place = int(turned.to_numpy().argmin())
+    same = [str(name) for name in points["aug"][turned == turned[place]]]
+    choice = " or ".join(same)
+    tied = _tied(points, place, file, metric)
+    loss = rows.set_index("aug")["test_loss"]
+    described = material.found["units"][unit][metric]
+    costs = loss - loss.min()
+    first = described["regret"][0] if set(same) == set(described["best"]["by_score"]) else {}
+    alike = [name for name in dict.fromkeys([*same, *(tied or ())]) if name in loss]
+    own = costs.reindex(same).mean()  # NaN where none of them was distilled
+    return Advice(
+        unit=unit,
+        choice=choice,
+        score=float(points["score"][place]),
+        score_se=float(points["score_se"][place]),
+        direction=direction,
+        tied=tied,
+        count=len(points),
+        best=" or ".join(described["best"]["by_loss"]),
+        cost=_or_nan(first.get("loss", own)),
+        points=_or_nan(first.get("points")),
+        seed_errors=_or_nan(first.get("seed_errors")),
+        tied_cost=float(costs[alike].max()) if alike and tied is not None else math.nan,
+        random_cost=float(costs.mean()),
+    )
+
+
+def _or_nan(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _file_of(files: Sequence[Scores], rows: pd.DataFrame, metric: str) -> Scores | None:
+    """The score file that these rows come from: the one with the same values."""
+    for file in files:
+        if metric in file.metrics:
+            values = _scored(file, metric).set_index("aug")["score"]
+            mine = rows.set_index("aug")["score"]
+            if set(mine.index) <= set(values.index) and np.array_equal(values[mine.index], mine, equal_nan=True):
+                return file
+    return None
+
+
+def _scored(file: Scores, metric: str) -> pd.DataFrame:
+    return file.table[["aug", metric, f"{metric}_se"]].set_axis(["aug", "score", "score_se"], axis=1)
+
+
+def _tied(points: pd.DataFrame, place: int, file: Scores | None, metric: str) -> tuple[str, ...] | None:
+    """By the paired differences of the score file; by the errors, as if independent, for another metric."""
+    if file is not None and metric == file.metrics[0] and file.scores[0]["aug"] == points["aug"][place]:
+        return tuple(str(score["aug"]) for score in file.scores[1:] if score["tied_with_best"])
+    se = points["score_se"].to_numpy(float)
+    if not np.isfinite(se).all():
+        return None
+    gap = np.abs(points["score"].to_numpy(float) - float(points["score"][place]))
+    close = gap <= 1.959964 * np.sqrt(se**2 + se[place] ** 2)
+    return tuple(str(name) for i, name in enumerate(points["aug"]) if close[i] and i != place)
+
+
+def lead(material: Material, advice: Sequence[Advice]) -> list[str]:
+    """The first words of the report: what to take, how sure, what it costs to be wrong, whether to believe it."""
+    metric = material.metric
+    better = DIRECTIONS[advice[0].direction]
+    if len(advice) == 1:
+        only = advice[0]
+        error = "" if math.isnan(only.score_se) else f" ± {only.score_se:.2g}"
+        first = f"Use {only.choice}: its {metric} is {only.score:.4g}{error}, the best of {only.count} ({better})."
+        sentences = [first, only.sure, only.price]
+    else:
+        counts = Counter(one.choice for one in advice).most_common()
+        listed = ", ".join(f"{name} for {number}" for name, number in counts)
+        first = f"Best {metric} ({better}) over {len(advice)} units: {listed}."
+        known = [one.cost for one in advice if not math.isnan(one.cost)]
+        sentences = [first]
+        if known:
+            random = float(np.mean([one.random_cost for one in advice]))
+            sentences.append(
+                f"Taking it gave the lowest test loss in {sum(cost == 0 for cost in known)} of {len(known)} and cost"
+                f" {np.mean(known):.4f} nats on average, {max(known):.4f} at most; one taken at random costs"
+                f" {random:.4f} on average."
+            )
+        if all(one.tied is None for one in advice):
+            sentences.append("The scores have no errors, so it is not known which others might be as good.")
+    return [*sentences, _belief(material)]
+
+
+def _belief(material: Material) -> str:
+    entry, alpha = material.found["confirmatory"][0], material.found["settings"]["alpha"]
+    if not material.found["answerable"]:
+        return "Whether the score can be trusted cannot be answered from these students; the reasons are below."
+    if entry["p_holm"] is not None and entry["p_holm"] <= alpha:
+        return f"These students speak for trusting {material.metric}; what speaks against it is below."
+    return f"These students do not show that {material.metric} can be trusted: take the recommendation with care."

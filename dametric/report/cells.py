@@ -1,0 +1,55 @@
+"""Tables of a report: what is shown, and what it is sorted by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+UNKNOWN = "–"
+
+
+class Cell(NamedTuple):
+    """What a table shows, and what it is sorted by."""
+
+    text: str
+    value: float | str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report; the first column says what a row is about."""
+
+    key: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @cached_property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers."""
+        return tuple(
+            all(not isinstance(row[place].value, str) for row in self.rows) for place in range(len(self.columns))
+        )
+
+
+def number(value: Any, form: str = ".4f") -> Cell:
+    """A number as it is shown and as it is sorted; a dash where it is not known."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return Cell(UNKNOWN, None)
+    return Cell(format(value, form), float(value))
+
+
+def word(value: Any) -> Cell:
+    """A text that is sorted as it is shown; a dash where there is none."""
+    missing = value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    return Cell(UNKNOWN, None) if missing else Cell(str(value), str(value))
+
+
+def made_of(key: str, caption: str, columns: Sequence[str], rows: Iterator[Sequence[Cell]]) -> Table:
+    """The table without columns of which nothing is known."""
+    cells = [tuple(row) for row in rows]
+    kept = [place for place in range(len(columns)) if any(row[place].value is not None for row in cells)]
+    return Table(key, caption, tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in cells))

@@ -1,0 +1,98 @@
+"""The correlation in each unit and over all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from dametric.report.chart import Chart, Panel
+from dametric.report.drawing import COLOURS, GREY, LINE, WORD, finish, rounded, rows_on
+
+
+def forest(found: Mapping[str, Any], metric: str) -> Chart:
+    """Kendall's and Pearson's coefficient of every unit with its interval, and over all units.
+
+    Parameters
+    ----------
+    found : mapping
+        From :func:`dametric.stats.analyse`.
+    metric : str
+
+    Returns
+    -------
+    Chart
+    """
+    data = pd.DataFrame(forest_rows(found, metric))
+    panels = [
+        _forest_panel(data[data["coefficient"] == name], f"{WORD[name]}, {metric} and test loss")
+        for name in ("kendall", "pearson")
+    ]
+    note = (
+        "Point and interval for each unit (Kendall: jackknife, rough; Pearson: Fisher's z). The diamond is over all"
+        " units: for Kendall their mean, which is tested by permuting the labels of the augmentations jointly and has"
+        " no interval; for Pearson the random-effects mean. Intervals that hold 0 say nothing about the direction."
+        f"{_heterogeneity(found, metric)}"
+    )
+    return Chart("forest", "Correlation in each unit and over all", note, tuple(panels), data, {})
+
+
+def _heterogeneity(found: Mapping[str, Any], metric: str) -> str:
+    """I² in words; empty for one unit."""
+    effects = found["pooling"].get(metric, {}).get("random_effects", {}).get("pearson", {})
+    share = effects.get("i2")
+    return "" if share is None else f" I² = {100 * share:.0f} %: that share of the scatter between units is not chance."
+
+
+def forest_rows(found: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:
+    """Coefficient, interval and p-value of each unit and of all, with the signs that the measured values have."""
+    rows: list[dict[str, Any]] = []
+    sign = -1 if found["metrics"][metric] == "higher" else 1
+    for name in ("kendall", "pearson"):
+        for unit, metrics in found["units"].items():
+            if metric in metrics:
+                result = metrics[metric]["coefficients"]["test_loss"][name]
+                rows.append({"coefficient": name, "unit": unit, "pooled": False, **numbers(result)})
+        if metric in found["pooling"]:
+            pooled = found["pooling"][metric]
+            test = pooled["coefficients"][name]
+            shown = test if name == "kendall" else pooled["random_effects"]["pearson"]["mean"]
+            values = numbers(shown, sign) | {"p": test["pvalue"]}
+            rows.append({"coefficient": name, "unit": "all units", "pooled": True, **values})
+    return rows
+
+
+def numbers(result: Mapping[str, Any], sign: int = 1) -> dict[str, float | None]:
+    low, high = result["low"], result["high"]
+    if sign < 0:
+        low, high = (None if value is None else -value for value in (high, low))
+    value = result["statistic"]
+    return {"value": value if value is None else sign * value, "low": low, "high": high, "p": result["pvalue"]}
+
+
+def _forest_panel(rows: pd.DataFrame, title: str) -> Panel:
+    table = rows.reset_index(drop=True)
+
+    def draw(axes: Axes) -> Axes:
+        for place, row in enumerate(table.to_dict("records")):
+            shape, colour, size = ("D", COLOURS[1], 9) if row["pooled"] else ("o", LINE, 6)
+            dot: dict[str, Any] = {"marker": shape, "color": colour, "markersize": size, "clip_on": False}
+            if pd.notna(row["low"]) and pd.notna(row["high"]):
+                axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=1.6)
+            if pd.notna(row["value"]):
+                axes.plot(row["value"], place, linestyle="none", **dot)
+        axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
+        rows_on(axes, list(table["unit"]))
+        axes.set_xlim(-1.05, 1.05)
+        axes.set_xticks([-1, -0.5, 0, 0.5, 1])
+        axes.set_title(title, fontsize="small", loc="left")
+        return finish(axes)
+
+    said = "; ".join(
+        f"{row['unit']} {rounded(row['value'])}"
+        + (f" ({rounded(row['low'])} to {rounded(row['high'])})" if pd.notna(row["low"]) else "")
+        for row in table.to_dict("records")
+    )
+    return Panel(f"Forest plot, {title}: {said}.", draw, (4.6, 1.3 + 0.25 * len(table)))

@@ -1,0 +1,66 @@
+"""What all figures have in common: colours, shapes, and numbers as words."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+
+# Okabe & Ito's palette without its yellow, which is too pale on white; shapes differ too, so colour never stands alone.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
+SHAPES = "osD^vP*X<>"
+LINE, GREY = "#0072B2", "#777777"
+SYMBOL = {"pearson": "r", "spearman": "ρ", "kendall": "τ-b"}
+WORD = {"pearson": "Pearson", "spearman": "Spearman", "kendall": "Kendall"}
+Mark = tuple[str, str]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Settings for names that are not ours: dollar signs are no formulas, unknown letters are no warnings."""
+    settings: dict[Any, Any] = {"text.parse_math": False, "svg.fonttype": "path", "font.size": 9.0}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def marks_of(augs: Sequence[str]) -> dict[str, Mark]:
+    """A shape and a colour for every augmentation; no two are alike for the first seventy."""
+    names = dict.fromkeys(augs)
+    return {
+        name: (SHAPES[(place + place // 70) % len(SHAPES)], COLOURS[place % len(COLOURS)])
+        for place, name in enumerate(names)
+    }
+
+
+def short(name: str, width: int = 46) -> str:
+    return name if len(name) <= width else name[: width - 1] + "…"
+
+
+def shown(value: float | None, digits: int = 2) -> str:
+    return "not defined" if value is None else f"{value:.{digits}f}"
+
+
+def chance(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}"
+
+
+def rounded(value: float | None) -> str:
+    return "not defined" if pd.isna(value) or value is None else f"{value:.2f}"
+
+
+def finish(axes: Axes) -> Axes:
+    axes.grid(color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def rows_on(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), [short(name, 34) for name in names], fontsize="small")
+    axes.set_ylim(len(names) - 0.4, -0.6)

@@ -1,0 +1,51 @@
+"""Everything a report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from dametric.results import Scores
+from dametric.stats.joined import prepare
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything a report is made from.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        What was analysed: score files joined with a ledger, or the published points.
+    found : mapping
+        What :func:`dametric.stats.analyse` said of it.
+    scores : tuple of Scores
+        Empty for the published points.
+    files : tuple of (str, str)
+        Path and SHA-256 of every score file.
+    runs : pandas.DataFrame, optional
+        From :func:`dametric.ledger.load_runs`.
+    command : str
+        That makes the report.
+    """
+
+    frame: pd.DataFrame
+    found: Mapping[str, Any]
+    scores: tuple[Scores, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    runs: pd.DataFrame | None = None
+    command: str = ""
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The frame with all columns."""
+        return prepare(self.frame)
+
+    @property
+    def metric(self) -> str:
+        """The one that the answer is about."""
+        return str(self.found["confirmatory"][0]["metric"])

@@ -1,0 +1,97 @@
+"""The committed table of the calibration: what it claims, and whether it can be made again."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from _pytest.mark import ParameterSet
+
+from experiments.calibration import FOLDER, row, simulated
+from experiments.calibration_cases import CASES, COVERAGE, LEVEL, Case
+
+TABLE = FOLDER / "calibration.csv"
+NAMES = [case.name for case in CASES]
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return pd.read_csv(TABLE).set_index("case")
+
+
+def test_the_table_is_of_these_cases_with_two_thousand_studies_each(table: pd.DataFrame) -> None:
+    assert list(table.index) == NAMES
+    assert (table["studies"] == 2000).all()
+    assert Path(TABLE.with_suffix(".json")).is_file()
+
+
+def test_claims_are_those_of_the_protocol() -> None:
+    assert (LEVEL, COVERAGE) == ((0.035, 0.065), (0.93, 0.97))
+    for case in CASES:
+        assert case.claim in (None, LEVEL if case.kind == "test" else COVERAGE)
+
+
+def test_joint_permutation_keeps_its_level_where_units_share_effects(table: pd.DataFrame) -> None:
+    joint = table[table.index.str.startswith("joint permutation")]
+    assert len(joint) == 6
+    assert joint["share"].between(*LEVEL).all()
+    naive = table[table["kind"] == "naive"]
+    shared = naive[naive.index.str.contains("50%|90%")]
+    assert (shared["share"] > 0.15).all(), "what ignores the shared effects rejects far too often"
+
+
+def test_pvalues_are_uniform(table: pd.DataFrame) -> None:
+    """But for their steps: one of these tests has p-values no finer than 0.02 near 1."""
+    tests = table[table["kind"] == "test"]
+    assert (abs(tests["at_1"] - 0.01) < 4 * math.sqrt(0.01 * 0.99 / 2000)).all()
+    assert (tests["at_10"] < 0.1 + 4 * math.sqrt(0.09 / 2000)).all()
+
+
+NOT_KEPT = {
+    "kendall, jackknife, 9 augmentations, correlation 0.95": "0.999 of those that there are: too wide",
+    "disattenuated correlation, 9 augmentations": "0.971 ± 0.004: a little too wide",
+}
+
+
+def claims() -> list[ParameterSet]:
+    """Every case that claims something; those that are known not to keep it fail in the open."""
+    return [
+        pytest.param(
+            case.name,
+            id=case.name,
+            marks=[pytest.mark.xfail(reason=NOT_KEPT[case.name], strict=True)] if case.name in NOT_KEPT else [],
+        )
+        for case in CASES
+        if case.claim
+    ]
+
+
+@pytest.mark.parametrize("name", claims())
+def test_what_is_claimed_is_kept(name: str, table: pd.DataFrame) -> None:
+    line = table.loc[name]
+    kept = line["claim_low"] <= line["share"] <= line["claim_high"]
+    assert line["kept"] == ("yes" if kept else "no")
+    assert kept, f"{line['share']:.3f} ± {line['se']:.3f}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_a_few_studies_agree_with_the_table(case: Case, table: pd.DataFrame) -> None:
+    studies = 12
+    values = np.array(simulated(case, 0, range(studies)))
+    assert np.isnan(values).sum() <= studies / 2
+    share = row(case, values)["share"]
+    wanted = float(table.loc[case.name, "share"])
+    assert abs(share - wanted) <= 4.5 * math.sqrt(max(wanted * (1 - wanted), 0.02) / studies)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=NAMES)
+def test_the_table_can_be_made_again(case: Case, table: pd.DataFrame) -> None:
+    """Study by study with its own seed: another version of a library may turn a few of the two thousand."""
+    found = row(case, simulated(case, 0, range(2000)))
+    assert abs(found["share"] - table.loc[case.name, "share"]) <= 0.002
+    if case.claim is not None and case.name not in NOT_KEPT:
+        assert case.claim[0] <= found["share"] <= case.claim[1]
