@@ -50,7 +50,7 @@ class FusedConv(nn.Module):
         if other.shape != self._shape(x) or other.dtype != x.dtype:  # a broadcast sum
             total = torch.ops.mkldnn._convolution_pointwise(*what, "none", [], "") + other
             return _clipped(total, self.clip)
-        after = (None if self.clip == "none" else self.clip, [], "")
+        after: tuple[str | None, list[float], str] = (None if self.clip == "none" else self.clip, [], "")
         if self.overwrite:
             return torch.ops.mkldnn._convolution_pointwise_.binary(other, *what, "add", 1.0, *after)
         return torch.ops.mkldnn._convolution_pointwise.binary(x, other, *what[1:], "add", 1.0, *after)
