@@ -94,6 +94,11 @@ class Augmentation:
         return int(getattr(self.operations[-1], "runs", 1)) if self.operations else 1
 
     @property
+    def run(self) -> tuple[Operation, ...]:
+        """The operations that make one run of the pool: equal ones make equal images, whatever is then picked."""
+        return tuple(getattr(operation, "once", operation) for operation in self.operations)
+
+    @property
     def balanced(self) -> bool:
         """Whether rows depend on each other only through their partner, the next row of the batch.
 

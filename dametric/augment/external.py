@@ -36,7 +36,7 @@ def _seeded(device: torch.device) -> Iterator[Callable[[int], None]]:
         np.random.set_state(array)  # noqa: NPY002
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # itself and no other: a user's function need not be hashable
 class External:
     """Any callable that takes uint8 images (rows, channels, height, width) and returns images of that shape.
 

@@ -48,22 +48,24 @@ class CutMixPick:
             raise unknown("criterion of cutmixpick", self.by, CRITERIA)
         if self.runs < 2:
             raise UsageError(f"cutmixpick: runs is a whole number from 2 up, not {self.runs}")
-        CutMix(self.alpha, self.partner)
+        CutMix(self.alpha, self.partner)  # which checks them
+
+    @property
+    def once(self) -> CutMix:
+        """The operation that is run several times."""
+        return CutMix(self.alpha, self.partner)
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
         """Draws of all runs, run after run: tensors of shape (runs * rows,)."""
-        cutmix = CutMix(self.alpha, self.partner)
         streams = [keys, *(keys.sub(f"run.{run}") for run in range(1, self.runs))]
-        draws = [cutmix.draw(stream, shape) for stream in streams]
+        draws = [self.once.draw(stream, shape) for stream in streams]
         return {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         """The pool: ``runs * rows`` images, run after run."""
         rows = len(images)
         parts = [
-            CutMix(self.alpha, self.partner).apply(
-                images, {name: values.split(rows)[run] for name, values in draw.items()}
-            )
+            self.once.apply(images, {name: values.split(rows)[run] for name, values in draw.items()})
             for run in range(self.runs)
         ]
         partner = torch.cat([part.partner for part in parts if part.partner is not None])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from heapq import merge
 from itertools import groupby, tee
 from operator import itemgetter
@@ -12,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, criterion, pick
+from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, pick
+from dametric.augment.base import Operation
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.metrics import Contribution, Metric, Observation
@@ -20,33 +22,12 @@ from dametric.models.network import Network
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
 from dametric.scoring.protocol import Protocol, Unit, units
 from dametric.scoring.ranks import Ranks
+from dametric.scoring.shown import Pool, Rows, Shown
 
 _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
 Observe = Callable[[Observation], Contribution]
-
-
-class Rows(NamedTuple):
-    """What the networks say about some images: probabilities, and cross-entropy of the student."""
-
-    teacher: Tensor  # (rows, classes), float64
-    student_log: Tensor | None  # (rows, classes), float64
-
-    def take(self, index: Tensor) -> Rows:
-        return Rows(self.teacher[index], None if self.student_log is None else self.student_log[index])
-
-    @property
-    def cross_entropy(self) -> Tensor | None:
-        """Teacher-student cross-entropy in nats: Tensor of shape (rows,)."""
-        return None if self.student_log is None else -(self.teacher * self.student_log).sum(-1)
-
-
-class Judged(NamedTuple):
-    """A pool with its criterion, and what the networks that made it said."""
-
-    values: Tensor  # (pool,)
-    teacher: Tensor | None  # (pool, classes), float64
-    student_log: Tensor | None  # (pool, classes), float64
+Run = tuple[tuple[Operation, ...], int]  # what makes a run of a pool, and its number
 
 
 class Segment(NamedTuple):
@@ -164,8 +145,9 @@ class Engine:
             view = self.base(pixels, replace(keys, per="sample").sub("base")).images
             raw = self._ask(view, "the raw images", segment, self._metric_student) if raw_asked else None
             raws.append(raw)
-            for aug in augs:
-                parts[aug.name].append(self._rows(aug, view, raw, keys, segment))
+            shown: dict[Run, Shown] = {}  # cutmix is the first run of a pool, and picks may share one
+            for aug in sorted(augs, key=lambda aug: aug.pick == "student_entropy"):  # last what asks the teacher least
+                parts[aug.name].append(self._rows(aug, view, raw, keys, segment, shown))
         alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
         epoch, new = torch.tensor([0 if alone else unit.epoch for unit in group]), {}
         for aug in augs:
@@ -214,29 +196,21 @@ class Engine:
             start = stop
 
     def _rows(
-        self, aug: Augmentation, view: Tensor, raw: Rows | None, keys: Keys, segment: Segment
+        self, aug: Augmentation, view: Tensor, raw: Rows | None, keys: Keys, segment: Segment, shown: dict[Run, Shown]
     ) -> tuple[Rows, Rows | None]:
         """Rows of the augmented images, and the raw row of the same image for each."""
         if not aug.operations and raw is not None:
             return raw, raw
-        augmented = aug(view, keys)
+        teacher = partial(self._teacher, what=aug.name, segment=segment)
+        student = partial(self._student_log, what=aug.name, segment=segment)
+        parts = aug(view, keys).images.split(len(view))
+        runs = [shown.setdefault((aug.run, n), Shown(part, teacher, student)) for n, part in enumerate(parts)]
         if aug.pick is None:
-            return self._ask(augmented.images, aug.name, segment, self._metric_student), raw
-        judged = self._judge(aug.pick, augmented.images, raw, aug.name, segment)
-        chosen = pick(judged.values, runs=aug.runs, batches=segment.batches, keep=self.protocol.batch)
-        kept = augmented.images.index_select(0, chosen)
-        teacher = self._teacher(kept, aug.name, segment) if judged.teacher is None else judged.teacher[chosen]
-        student = None if judged.student_log is None else judged.student_log[chosen]
-        if student is None and self._metric_student:
-            student = self._student_log(kept, aug.name, segment)
-        return Rows(teacher, student), None if raw is None else raw.take(chosen % len(view))
-
-    def _judge(self, by: str, pool: Tensor, raw: Rows | None, what: str, segment: Segment) -> Judged:
-        """Rank a pool by a criterion, asking only those networks that it needs."""
-        student_log = self._student_log(pool, what, segment) if by in NEEDS_STUDENT else None
-        teacher = None if by == "student_entropy" else self._teacher(pool, what, segment)
-        values = criterion(by, teacher, student_log, None if raw is None else raw.teacher)
-        return Judged(values, teacher, student_log)
+            return runs[0].rows(self._metric_student), raw
+        pool = Pool(runs)
+        values = pool.judge(aug.pick, None if raw is None else raw.teacher)
+        chosen = pick(values, runs=aug.runs, batches=segment.batches, keep=self.protocol.batch)
+        return pool.take(chosen, self._metric_student), None if raw is None else raw.take(chosen % len(view))
 
     def _ask(self, images: Tensor, what: str, segment: Segment, student: bool) -> Rows:
         return Rows(self._teacher(images, what, segment), self._student_log(images, what, segment) if student else None)

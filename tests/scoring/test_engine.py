@@ -284,6 +284,22 @@ def test_raw_rows_are_forwarded_once_for_all_augmentations(teacher, data) -> Non
     assert counted.rows(data, ["identity", "flip"], protocol="reference") == 2 * rows
 
 
+def test_augmentations_that_show_the_same_images_share_what_the_networks_say(teacher, student, data) -> None:
+    """CutMix is the first run of a pool, and both picks share the pool; other parameters make other images."""
+    rows, only = 20 * 16, {"metrics": ["t_entropy"]}
+    shared = ["cutmix", "cutmixpick:by=student_entropy", "cutmixpick", "cutmixpick:by=kld:runs=3"]
+    theirs = ["cutmix:alpha=0.5", "flip+cutmix", "cutmixpick:alpha=0.5", "flip+cutmixpick"]
+    counted, asked = Counted(teacher), Counted(student)
+    assert counted.rows(data, shared, student=asked.module, **only) == 3 * rows
+    assert sum(asked.seen) == 3 * rows
+    assert counted.rows(data, [*shared, *theirs], student=student, **only) == 7 * rows
+    alone = {aug: by_aug(run(teacher, data, aug, student=student))[aug] for aug in shared + theirs}
+    together = by_aug(run(teacher, data, [*shared, *theirs], student=student))
+    for aug, metrics in alone.items():
+        for name, metric in metrics.items():
+            assert together[aug][name]["value"] == pytest.approx(metric["value"], rel=1e-5), (aug, name)
+
+
 def test_a_student_is_asked_only_where_something_needs_it(teacher, student, data) -> None:
     counted, rows = Counted(student), 20 * 16
 

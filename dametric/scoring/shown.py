@@ -1,0 +1,86 @@
+"""What the networks say about images, asked when it is first needed and once for all that show the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dametric.augment import NEEDS_STUDENT, criterion
+
+Ask = Callable[[Tensor], Tensor]
+
+
+class Rows(NamedTuple):
+    """What the networks say about some images: probabilities, and cross-entropy of the student."""
+
+    teacher: Tensor  # (rows, classes), float64
+    student_log: Tensor | None  # (rows, classes), float64
+
+    def take(self, index: Tensor) -> Rows:
+        return Rows(self.teacher[index], None if self.student_log is None else self.student_log[index])
+
+    @property
+    def cross_entropy(self) -> Tensor | None:
+        """Teacher-student cross-entropy in nats: Tensor of shape (rows,)."""
+        return None if self.student_log is None else -(self.teacher * self.student_log).sum(-1)
+
+
+class Shown:
+    """Augmented images, and what is known about them so far.
+
+    Parameters
+    ----------
+    images : Tensor of shape (rows, channels, height, width)
+    teacher, student_log : callable
+        Ask a network: probabilities of the teacher, log-probabilities of the student, of shape (rows, classes).
+    """
+
+    def __init__(self, images: Tensor, teacher: Ask, student_log: Ask) -> None:
+        self.images = images
+        self._ask_teacher, self._ask_student = teacher, student_log
+
+    @cached_property
+    def teacher(self) -> Tensor:
+        """The teacher's probabilities, (rows, classes)."""
+        return self._ask_teacher(self.images)
+
+    @cached_property
+    def student_log(self) -> Tensor:
+        """The student's log-probabilities, (rows, classes)."""
+        return self._ask_student(self.images)
+
+    def rows(self, student: bool) -> Rows:
+        """What metrics need."""
+        return Rows(self.teacher, self.student_log if student else None)
+
+
+class Pool:
+    """Images to pick from, run after run; other augmentations may have shown some of the runs already."""
+
+    def __init__(self, runs: Sequence[Shown]) -> None:
+        self._runs = runs
+
+    def judge(self, by: str, raw: Tensor | None) -> Tensor:
+        """Values of a criterion, (pool,); only those networks that it needs are asked."""
+        student = self._all("student_log") if by in NEEDS_STUDENT else None
+        teacher = None if by == "student_entropy" else self._all("teacher")
+        return criterion(by, teacher, student, raw)
+
+    def take(self, chosen: Tensor, student: bool) -> Rows:
+        """What the networks say about the picked images; where a part of the pool is unknown, only they are shown."""
+        return Rows(self._picked("teacher", chosen), self._picked("student_log", chosen) if student else None)
+
+    def _all(self, network: str) -> Tensor:
+        return torch.cat([getattr(run, network) for run in self._runs])
+
+    def _picked(self, network: str, chosen: Tensor) -> Tensor:
+        if all(network in vars(run) for run in self._runs):  # where cached properties keep their values
+            return self._all(network)[chosen]
+        first, kept = self._runs[0], torch.cat([run.images for run in self._runs]).index_select(0, chosen)
+        fresh = Shown(kept, first._ask_teacher, first._ask_student)
+        answer: Tensor = getattr(fresh, network)
+        return answer
