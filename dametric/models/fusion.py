@@ -73,9 +73,9 @@ def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     Parameters
     ----------
     network : nn.Module
-        In evaluation mode, on the CPU, in its final ``dtype``; not to be changed any more.
+        In evaluation mode, on the CPU; not to be changed any more.
     dtype : torch.dtype
-        Of weights and activations.
+        That it is going to be brought to before it is run.
 
     Returns
     -------
@@ -93,11 +93,10 @@ def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     if any(node.op == "get_attr" and str(node.target).startswith("_tensor_constant") for node in graph.nodes):
         return network  # made in forward, perhaps anew at every call
     _erase_identities(traced)
-    count = 0
-    for node in list(graph.nodes):
-        fuse = _fuse_sum if _is_sum(node) else _fuse_conv if _conv(traced, node) is not None else None
-        if fuse is not None and fuse(traced, node, f"fused_{count}"):
-            count += 1
+    count = sum(_fuse(traced, node, f"fused_{number}") for number, node in enumerate(list(graph.nodes)))
+    for number, node in enumerate(list(graph.nodes)):  # shortcuts, whose sums another convolution has taken
+        if _conv(traced, node) is not None:
+            count += _fuse_conv(traced, node, f"packed_{number}")
     if not count:
         return network
     graph.lint()
@@ -140,16 +139,49 @@ def _is_sum(node: fx.Node) -> bool:
     return node.op == "call_function" and node.target in _ADDITIONS and len(node.args) == 2 and not node.kwargs
 
 
+def _fuse(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
+    """Fuse what ends in a node: a sum, a norm, or a convolution that no sum takes."""
+    if _is_sum(node):
+        return _fuse_sum(traced, node, name)
+    if _is_norm(traced, node):
+        return _fuse_norm(traced, node, name)
+    return _conv(traced, node) is not None and _fuse_conv(traced, node, name)
+
+
 def _fuse_conv(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
     """Let a convolution clip its own result; without a clip it still gains from its packed weights."""
     conv = _conv(traced, node)
     assert conv is not None
-    users = list(node.users)
-    if any(_is_sum(user) and _sides(traced, user) is not None for user in users):
+    if any(_is_sum(user) and _sides(traced, user) is not None for user in node.users):
         return False  # the sum takes it
-    clip = _clip(traced, users[0]) if len(users) == 1 else "none"
-    last = users[0] if clip != "none" else node
+    clip, last = _following(traced, node)
     _insert(traced, last, FusedConv(conv, clip), (node.args[0],), name)
+    if last is not node:
+        traced.graph.erase_node(node)
+    return True
+
+
+def _is_norm(traced: fx.GraphModule, node: fx.Node) -> bool:
+    if node.op != "call_module" or len(node.args) != 1 or node.kwargs:
+        return False
+    module = traced.get_submodule(str(node.target))
+    return type(module) is nn.BatchNorm2d and module.running_mean is not None and module.running_var is not None
+
+
+def _fuse_norm(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
+    """A norm that has no convolution to go to is one itself: a weight and a bias for each channel."""
+    norm = traced.get_submodule(str(node.target))
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.running_var.double() + norm.eps).rsqrt() * (norm.weight.double() if norm.affine else 1)
+    shift = (norm.bias.double() if norm.affine else 0) - norm.running_mean.double() * scale
+    channels = norm.num_features
+    conv = nn.utils.skip_init(nn.Conv2d, channels, channels, 1, groups=channels).requires_grad_(False)
+    conv.weight.copy_(scale.view(-1, 1, 1, 1))
+    conv.bias.copy_(shift)
+    clip, last = _following(traced, node)
+    _insert(traced, last, FusedConv(conv.eval(), clip), (node.args[0],), name)
     if last is not node:
         traced.graph.erase_node(node)
     return True
@@ -162,10 +194,9 @@ def _fuse_sum(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
     source, other = sides
     conv, x = _conv(traced, source), source.args[0]
     assert conv is not None
-    users = list(node.users)
-    clip = _clip(traced, users[0]) if len(users) == 1 else "none"
-    clip = "none" if clip == "hardtanh" else clip  # after a sum the kernel knows no other than ReLU
-    last = users[0] if clip != "none" else node
+    clip, last = _following(traced, node)
+    if clip == "hardtanh":  # after a sum the kernel knows no other than ReLU
+        clip, last = "none", node
     overwrite = other is not x and _makes_its_own(traced, other) and _is_last_reader(traced, node, other)
     _insert(traced, last, FusedConv(conv, clip, overwrite), (x, other), name)
     if last is not node:
@@ -214,6 +245,13 @@ def _is_last_reader(traced: fx.GraphModule, node: fx.Node, value: fx.Node) -> bo
     """Whether nothing reads a value after this node, be it through another name for the same memory."""
     readers = [user for user in value.users if user is not node]
     return all(user < node and _makes_its_own(traced, user) for user in readers)
+
+
+def _following(traced: fx.GraphModule, node: fx.Node) -> tuple[str, fx.Node]:
+    """The clip that alone reads a node, and where it stands; "none" and the node itself if there is none."""
+    users = list(node.users)
+    clip = _clip(traced, users[0]) if len(users) == 1 else "none"
+    return clip, users[0] if clip != "none" else node
 
 
 def _clip(traced: fx.GraphModule, node: fx.Node) -> str:

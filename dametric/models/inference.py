@@ -61,13 +61,13 @@ def inference_copy(
     """
     network = copy.deepcopy(model).eval().requires_grad_(False)
     _fold_batch_norm(network)
-    network = network.to(device=device, dtype=dtype)
-    for parameter in network.parameters():
+    if not compile and torch.device(device).type == "cpu":  # the compiler fuses by itself
+        network = fused(network, dtype)
+    runner = _Runner(network, dtype).eval().to(device=device, dtype=dtype)
+    for parameter in runner.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    if compile:  # the compiler fuses by itself
-        return cast(nn.Module, torch.compile(_Runner(network, dtype).eval()))
-    return _Runner(fused(network, dtype) if torch.device(device).type == "cpu" else network, dtype).eval()
+    return cast(nn.Module, torch.compile(runner)) if compile else runner
 
 
 def preferred_dtype(device: torch.device | str) -> torch.dtype:

@@ -31,6 +31,12 @@ class Cases(nn.Module):
         self.squeeze = nn.Conv2d(4, 4, 6)
         self.same = nn.Conv2d(4, 4, 3, padding="same")
         self.around = nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
+        self.norm, self.flat = nn.BatchNorm2d(4), nn.BatchNorm2d(4, affine=False)
+        for norm in (self.norm, self.flat):
+            nn.init.normal_(norm.running_mean)
+            nn.init.uniform_(norm.running_var)
+        nn.init.normal_(self.norm.weight)
+        nn.init.normal_(self.norm.bias)
         self.relu, self.relu6 = nn.ReLU(inplace=True), nn.ReLU6()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,6 +92,11 @@ class Cases(nn.Module):
     def _weighted(self, x: Tensor) -> Tensor:
         return torch.add(self.one(x), x, alpha=0.25)
 
+    def _norms(self, x: Tensor) -> Tensor:
+        y = functional.relu(self.norm(x))
+        z = self.flat(self.one(y) + x)
+        return self.relu6(z) * self.norm.weight.view(1, -1, 1, 1) + z + self.norm(z)
+
     def _relu6(self, x: Tensor) -> Tensor:
         return self.relu6(3 * self.relu6(3 * self.one(x)) + self.relu6(self.two(9 * x)))
 
@@ -118,6 +129,13 @@ def test_the_same_numbers(how: str) -> None:
             expected = network(images.clone())
             torch.testing.assert_close(fast(images), expected, rtol=1e-5, atol=1e-5)
             assert torch.equal(images, kept)
+
+
+def test_nothing_is_drawn() -> None:
+    network = Cases("norms").eval()
+    before = torch.get_rng_state()
+    assert len(parts(fused(network, torch.float32))) == 4
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_what_is_fused_and_what_is_overwritten() -> None:
