@@ -661,7 +661,7 @@ def _run(arguments: list[str]) -> int:
 def _with_address(arguments: list[str]) -> list[str]:
     """Let ``--ray`` go without an address, which no option of typer's can."""
     spelt = []
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for word, following in zip(arguments, [*arguments, ""][1:], strict=True):
         alone = word == "--ray" and not re.fullmatch(r"auto|local|ray://.+|[^-][^/]*:\d+", following)
         spelt.append("--ray=auto" if alone else word)
     return spelt

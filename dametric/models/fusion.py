@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 _CLIPS: dict[str, list[float]] = {"relu": [], "hardtanh": [0.0, 6.0], "none": []}  # oneDNN's names, with their bounds
+_FEW, _LARGE = 8, 1e30  # images that are tried first; what a value inside must stay below, of 3e38 that fit
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
@@ -67,6 +68,51 @@ def _clipped(total: Tensor, clip: str) -> Tensor:
     return total if clip == "none" else total.relu() if clip == "relu" else total.clamp(*_CLIPS[clip])
 
 
+class Fused(nn.Module):
+    """A network and its fused copy, which takes over once the first images have shown that it can be trusted.
+
+    The kernels' clips make 0 of NaN, so what is broken would look whole. NaN has to come from somewhere: from the
+    weights, or from values that no longer fit the dtype. A network that is far from both with its own code on a few
+    images is so on all images of 8 bits.
+
+    Parameters
+    ----------
+    network : nn.Module
+        With its own code.
+    fast : nn.Module
+        The same, fused.
+    """
+
+    def __init__(self, network: nn.Module, fast: nn.Module) -> None:
+        super().__init__()
+        self.network, self.fast = network, fast
+        self.trusted: bool | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Whatever the network returns."""
+        if self.trusted is None:
+            self.trusted = _stays_small(self.network, x[:_FEW])
+        answer: Tensor = (self.fast if self.trusted else self.network)(x)
+        return answer
+
+
+def _stays_small(network: nn.Module, x: Tensor) -> bool:
+    """Whether everything that the parts of a network return is finite, and far from not being so."""
+    sizes: list[Tensor] = []
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.is_floating_point():
+            sizes.append(output.abs().amax().float())
+
+    hooks = [module.register_forward_hook(note) for module in network.modules() if not list(module.children())]
+    try:
+        network(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return bool((torch.stack(sizes) < _LARGE).all())  # False for NaN
+
+
 def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The same network with its convolutions fused with the additions and clips that follow them.
 
@@ -80,8 +126,9 @@ def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     Returns
     -------
     nn.Module
-        A traced copy that shares the weights, or ``network`` itself where there is nothing to gain, the kernels are
-        missing, or the code cannot be traced without loss (it looks at values or makes tensors of its own).
+        The network with a traced copy that shares the weights, or ``network`` itself where there is nothing to gain,
+        the kernels are missing, or the code cannot be traced without loss (it looks at values or makes tensors of its
+        own).
     """
     if not supported(dtype) or any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
         return network
@@ -102,7 +149,7 @@ def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     graph.lint()
     traced.recompile()
     traced.delete_all_unused_submodules()
-    return traced
+    return Fused(network, traced)
 
 
 def _erase_identities(traced: fx.GraphModule) -> None:

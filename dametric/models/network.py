@@ -46,7 +46,7 @@ class Network:
         exact = torch.float64
         self._scale = (1 / (255 * torch.tensor(std, dtype=exact))).view(1, -1, 1, 1).to(device, self._working)
         shift = torch.tensor(mean, dtype=exact) / torch.tensor(std, dtype=exact)
-        self._shift = shift.view(1, -1, 1, 1).to(device, self._working)
+        self._offset = -shift.view(1, -1, 1, 1).to(device, self._working)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -73,8 +73,8 @@ class Network:
             torch.cuda.empty_cache()  # only here has the failed forward let go of its memory
 
     def _forward(self, images: Tensor) -> Tensor:
-        normalised = (images.to(self._working) * self._scale - self._shift).to(self.dtype)
-        logits = self.module(normalised.contiguous(memory_format=torch.channels_last))
+        normalised = torch.addcmul(self._offset, images.to(self._working), self._scale)
+        logits = self.module(normalised.to(self.dtype, memory_format=torch.channels_last))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(f"the network must return logits of shape (rows, classes), not {got}")

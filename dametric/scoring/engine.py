@@ -24,6 +24,7 @@ from dametric.scoring.protocol import Protocol, Unit, units
 from dametric.scoring.ranks import Ranks
 from dametric.scoring.shown import Pool, Rows, Shown
 
+_AUGMENTED = 512  # rows that are augmented together at least: their many small operations cost by the call
 _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
 Observe = Callable[[Observation], Contribution]
@@ -123,8 +124,9 @@ class Engine:
                 yield self.done
 
     def _groups(self, checkpoints: Iterator[int]) -> Iterator[tuple[list[Unit], bool]]:
-        """Units that are forwarded together: never across a checkpoint, so that chunks do not move the stop."""
-        size = 1 if self.protocol.reference else max(1, self.teacher.chunk // self.protocol.batch)
+        """Units that are augmented together: never across a checkpoint, so that chunks do not move the stop."""
+        rows = self.teacher.chunk if self.ranks.joined else max(self.teacher.chunk, _AUGMENTED)  # fewer to deal out
+        size = 1 if self.protocol.reference else max(1, rows // self.protocol.batch)
         source, done = units(self.protocol, len(self.data)), 0
         for checkpoint in checkpoints:
             while done < checkpoint:

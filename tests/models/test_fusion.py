@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -146,6 +147,25 @@ def test_what_is_fused_and_what_is_overwritten() -> None:
         assert not any(overwrite for _, overwrite in found[how]), how
     assert found["other paddings"] == []
     assert [clip for clip, _ in found["relu6 of sum"]] == ["none"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("where", [0, -1])
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e38])
+def test_broken_weights_do_not_look_whole(value: float, where: int, dtype: torch.dtype) -> None:
+    """oneDNN's ReLU makes 0 of NaN; what comes out of a broken network must be what its own code says."""
+    if not supported(dtype):
+        pytest.skip("no bfloat16 in hardware")
+    model = build("resnet8", 7).eval()
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    with torch.no_grad():
+        convolutions[where].weight[0, 0, 0, 0] = value
+    images = torch.randn(40, 3, 16, 16)
+    with torch.inference_mode():
+        expected = model.to(dtype)(images.to(dtype))
+        found = fused(model, dtype).to(dtype)(images.to(dtype))
+    assert torch.equal(found.isfinite(), expected.isfinite())
+    torch.testing.assert_close(found, expected, equal_nan=True, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
