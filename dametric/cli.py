@@ -307,6 +307,7 @@ def train(
     """Train a teacher by labels; interrupted, the same command goes on."""
     from dametric.commands import training
     from dametric.commands.inputs import DataOptions
+    from dametric.commands.runs import deliver
     from dametric.distill import LABELS
 
     recipe = {
@@ -323,7 +324,7 @@ def train(
     source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images)
     options = training.TrainingOptions(source, recipe, lr, aug, device, dtype, compile, tensorboard, json)
     run = training.train(arch, output, options)
-    training.deliver([run], json)
+    deliver([run], json)
     training.say(f"wrote {output}; to score augmentations: dametric score --aug paper --teacher {output}", quiet)
 
 
@@ -387,6 +388,7 @@ def distill(
     """Distil students, one for each augmentation and seed, into a ledger; what is done there is not repeated."""
     from dametric.commands import training
     from dametric.commands.inputs import DataOptions
+    from dametric.commands.runs import deliver
     from dametric.distill import Objective
 
     objective = Objective.of(
@@ -423,7 +425,7 @@ def distill(
         jobs,
     )
     found, troubles = training.distill(asked)
-    training.deliver(found, json)
+    deliver(found, json)
     if troubles:
         raise RunFailed("; ".join(troubles))
 
@@ -500,9 +502,9 @@ def runs(
     csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
 ) -> None:
     """Print the ledger of trained networks as a table."""
-    from dametric.commands import training
+    from dametric.commands import runs as command
 
-    training.runs(folder, json, csv)
+    command.runs(folder, json, csv)
 
 
 @app.command()

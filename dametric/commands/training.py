@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from dametric.augment import PAPER, Images, base_augmentation, default_base, parse
 from dametric.commands.inputs import (
@@ -30,11 +24,10 @@ from dametric.distill.interrupt import until_interrupted
 from dametric.distill.jobs import side_by_side
 from dametric.distill.run import OnEpoch, carry_out
 from dametric.errors import Interrupted, RunFailed, UsageError
-from dametric.files import check_writable, write_atomic
-from dametric.ledger import Row, Run, find_runs, load_runs, run_id
+from dametric.files import check_writable
+from dametric.ledger import Row, Run, run_id
 from dametric.models import build, load_state, save_checkpoint
 from dametric.progress import Advance, progress
-from dametric.results import finite
 from dametric.sweep.reading import whole_numbers
 
 
@@ -179,15 +172,6 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
     return [run for run in found if run.record is not None], troubles
 
 
-def runs(folder: str, as_json: bool, csv: str | None) -> None:
-    """Print the ledger."""
-    found = find_runs(folder)
-    if csv is not None:
-        check_writable(Path(csv))
-        write_atomic(csv, load_runs(folder).to_csv(index=False))
-    deliver(found, as_json)
-
-
 def seeds(text: str) -> tuple[int, ...]:
     """Seeds as a user writes them: ``0-2``, ``0,3,7`` or both together.
 
@@ -304,40 +288,3 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in config.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
-
-
-def deliver(found: Sequence[Run], as_json: bool) -> None:
-    """Print runs, as a table or as their records."""
-    if as_json:
-        print(json.dumps(finite([run.now for run in found]), indent=1, ensure_ascii=False))
-        return
-    if found:
-        print_runs(found)
-
-
-def print_runs(found: Sequence[Run]) -> None:
-    """The ledger as a table on stdout."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("teacher", "student", "augmentation"):
-        table.add_column(name, no_wrap=True)
-    for name in ("seed", "epochs", "test loss", "top-1 %", "best %", "agree %", "ece %", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for row in load_runs(found).to_dict("records"):
-        shares = ("test_top1", "best_test_top1", "test_agreement", "test_ece")
-        table.add_row(
-            row["teacher"] if isinstance(row["teacher"], str) else "labels",
-            row["student"],
-            row["aug"],
-            str(row["seed"]),
-            str(row["epochs"]) if row["status"] == "finished" else f"{row['epoch']}/{row['epochs']}",
-            _number(row["test_loss"], "{:.4f}"),
-            *(_number(100 * row[name], "{:.2f}") for name in shares),
-            _number(row["seconds"], "{:.0f}"),
-            "" if row["status"] == "finished" else row["status"],
-        )
-    Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True).print(table)
-
-
-def _number(value: float, form: str) -> str:
-    return form.format(value) if math.isfinite(value) else ""

@@ -1,0 +1,84 @@
+"""`dametric runs`: the ledger as a table, which `train`, `distill` and `sweep` end with too."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dametric.files import check_writable, write_atomic
+from dametric.ledger import Run, find_runs, load_runs
+from dametric.results import finite
+
+_MEASURES = ("seed", "epochs", "test loss", "top-1 %", "best %", "agree %", "ece %", "seconds")
+_SPARED = ("ece %", "best %", "agree %", "seconds", "seed")  # where a terminal is too narrow for all, in this order
+
+
+def runs(folder: str, as_json: bool, csv: str | None) -> None:
+    """Print the ledger, and write it."""
+    found = find_runs(folder)
+    if csv is not None:
+        check_writable(Path(csv))
+        write_atomic(csv, load_runs(folder).to_csv(index=False))
+    deliver(found, as_json)
+
+
+def deliver(found: Sequence[Run], as_json: bool) -> None:
+    """Print runs, as a table or as their records."""
+    if as_json:
+        print(json.dumps(finite([run.now for run in found]), indent=1, ensure_ascii=False))
+        return
+    if found:
+        print_runs(found)
+
+
+def print_runs(found: Sequence[Run]) -> None:
+    """The ledger as a table on stdout; a terminal that is too narrow for it gets fewer columns."""
+    rows = [_cells(row) for row in load_runs(found).to_dict("records")]
+    console = Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True)
+    shown = list(_MEASURES)
+    for name in (None, *_SPARED):
+        shown = [measure for measure in shown if measure != name]
+        table = _runs_table(rows, shown)
+        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+            break
+    console.print(table)
+
+
+def _runs_table(rows: Sequence[dict[str, str]], shown: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("teacher", "student", "augmentation"):
+        table.add_column(name, no_wrap=True)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    table.add_column("", no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[name] for name in ("teacher", "student", "augmentation", *shown, "")))
+    return table
+
+
+def _cells(row: dict[Any, Any]) -> dict[str, str]:
+    """What the table says of a run, by column."""
+    finished = row["status"] == "finished"
+    shares = {"top-1 %": "test_top1", "best %": "best_test_top1", "agree %": "test_agreement", "ece %": "test_ece"}
+    return {
+        "teacher": row["teacher"] if isinstance(row["teacher"], str) else "labels",
+        "student": row["student"],
+        "augmentation": row["aug"],
+        "seed": str(row["seed"]),
+        "epochs": str(row["epochs"]) if finished else f"{row['epoch']}/{row['epochs']}",
+        "test loss": _number(row["test_loss"], "{:.4f}"),
+        **{name: _number(100 * row[share], "{:.2f}") for name, share in shares.items()},
+        "seconds": _number(row["seconds"], "{:.0f}"),
+        "": "" if finished else row["status"],
+    }
+
+
+def _number(value: float, form: str) -> str:
+    return form.format(value) if math.isfinite(value) else ""
