@@ -135,6 +135,10 @@ TrainDtype = Annotated[
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the student's step; on CUDA captured as a graph.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files into the run's folder.")]
+OnlyRuns = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="KEY=PATTERN", help="Only such runs: temperature=4, student=resnet*; repeat."),
+]
 Records = Annotated[bool, typer.Option("--json", help="Records as JSON on stdout instead of the table.")]
 
 
@@ -517,6 +521,7 @@ def correlate(
         list[str] | None,
         typer.Option("--metric", "-m", help="Fixed in advance; repeat for several. [default: what orders the scores]"),
     ] = None,
+    only: OnlyRuns = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the tables.")] = False,
     csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write every coefficient as CSV.")] = None,
     latex: Annotated[bool, typer.Option("--latex", help="The units' coefficients as a LaTeX table.")] = False,
@@ -525,7 +530,8 @@ def correlate(
     """Say how well scores predict students: coefficients, exact p-values, and the answer in words."""
     from dametric.commands import correlate as command
 
-    command.run(paths or [], published=published, metrics=metric or None, as_json=json, csv=csv, latex=latex)
+    asked = {"as_json": json, "csv": csv, "latex": latex}
+    command.run(paths or [], published=published, metrics=metric or None, only=only or (), **asked)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -545,6 +551,7 @@ def report(
         list[str] | None,
         typer.Option("--metric", "-m", help="Fixed in advance; repeat for several. [default: what orders the scores]"),
     ] = None,
+    only: OnlyRuns = None,
     format: Annotated[
         str | None, typer.Option(metavar="html|md|pdf", help="What to write. [default: by the file's ending]")
     ] = None,
@@ -555,7 +562,7 @@ def report(
     from dametric.commands import report as command
 
     asked = {"format": format, "figures": figures}
-    command.run(paths or [], output, published=published, metrics=metric or None, quiet=quiet, **asked)
+    command.run(paths or [], output, published=published, metrics=metric or None, only=only or (), quiet=quiet, **asked)
 
 
 @app.command()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from dametric.errors import UsageError
+from dametric.recipes import told_apart
 from dametric.results import Scores
 
 
@@ -19,8 +20,8 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
     scores : Scores
     runs : pandas.DataFrame
         From :func:`dametric.ledger.load_runs`. Only finished distillations count; where the score file names its
-        teacher by hash, only those from that teacher. Runs of one student that differ in their number of epochs
-        are students of their own: "resnet8 (960 epochs)".
+        teacher by hash, only those from that teacher. Runs of one student by different recipes are students of
+        their own: "resnet8 (960 epochs)", "resnet8 (temperature 4)".
     metric : str, optional
         The one that orders the score file by default.
 
@@ -45,13 +46,14 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
     return joined
 
 
-def _students(scores: Scores, runs: pd.DataFrame) -> pd.DataFrame:
+def _students(scores: Scores, runs: pd.DataFrame, without: Collection[str] = ()) -> pd.DataFrame:
     """Means over seeds, of the students of the teacher that was scored."""
     done = runs[(runs["status"] == "finished") & (runs["kind"] == "distill")]
     teacher = (scores.config.get("teacher") or {}).get("sha256")
     if teacher is not None:
         done = done[done["teacher_sha256"] == teacher]
-    groups = _told_apart(done).groupby(["student", "aug"], as_index=False)
+    done = done[~done["student"].isin(without)]
+    groups = told_apart(done).groupby(["student", "aug"], as_index=False)
     return groups.agg(
         test_loss=("test_loss", "mean"),
         test_loss_se=("test_loss", "sem"),
@@ -101,12 +103,11 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
             known.append(_teacher(file))
         number = len(known) if _teacher(file) is None else known.index(_teacher(file)) + 1
         directions = {name: metric["direction"] for name, metric in file.scores[0]["metrics"].items()}
-        table, students = file.table, _students(file, runs)  # once for all metrics
+        others = {student for its, student in shown if its == _teacher(file) and student} - {_student(file)}
+        without = [] if _teacher(file) is None else others  # files that show other students speak of those
+        table, students = file.table, _students(file, runs, without)  # once for all metrics
         for metric in file.metrics:
             part = _beside(table, students, metric)
-            others = {student for its, student in shown if its == _teacher(file)} - {_student(file), None}
-            if _teacher(file) is not None:  # files that show other students speak of those
-                part = part[~part["student"].str.replace(_EPOCHS, "", regex=True).isin(others)]
             if part.empty:
                 continue  # another teacher's students are in this ledger
             about = {"teacher": teacher, "data": data, "metric": metric, "direction": directions[metric]}
@@ -117,18 +118,6 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     first = ["unit", "teacher", "student", "data", "metric", "direction", "aug"]
     return table[[*first, *(name for name in table.columns if name not in first)]]
-
-
-_EPOCHS = r" \(\d+ epochs\)$"
-
-
-def _told_apart(done: pd.DataFrame) -> pd.DataFrame:
-    """Students trained for several numbers of epochs under names that say so."""
-    if "epochs" not in done:
-        return done
-    several = done.groupby("student")["epochs"].transform("nunique") > 1
-    names = done["student"] + " (" + done["epochs"].astype(str) + " epochs)"
-    return done.assign(student=done["student"].where(~several, names))
 
 
 def _teacher(file: Scores) -> str | None:

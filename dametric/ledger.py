@@ -42,6 +42,7 @@ from dametric.claims import BusyError as BusyError
 from dametric.claims import claimed, is_held
 from dametric.errors import UsageError
 from dametric.files import write_atomic
+from dametric.recipes import options
 from dametric.results import finite, read_document
 
 SCHEMA = 1
@@ -210,8 +211,10 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
     pandas.DataFrame
         Columns ``id, status, kind, teacher, teacher_sha256, student, data, aug, seed, epochs, epoch`` (epochs done),
         ``test_loss, test_top1, test_top5, test_ece, test_agreement`` of the last epoch, the same with ``best_``
-        before, and ``seconds, folder``. NaN where a run has no such value; sorted by teacher, student, augmentation
-        and seed.
+        before, and ``seconds, folder``; then the other options, ``batch_size, lr, schedule, momentum, nesterov,
+        weight_decay, label_smoothing, ce_weight, raw_weight, aug_weight, temperature, per, base_aug, joint_batch,
+        dtype, train_images, image_size``. NaN or None where a run has no such value; sorted by teacher, student,
+        augmentation and seed.
 
     Raises
     ------
@@ -246,7 +249,8 @@ def _row(run: Run) -> dict[str, Any]:
     }
     row |= {name: _number(last.get(name)) for name in MEASURED}
     row |= {"best_epoch": best.get("epoch", 0)} | {f"best_{name}": _number(best.get(name)) for name in MEASURED}
-    return row | {"seconds": seconds, "folder": str(run.folder)}
+    more = {name: value for name, value in options(config, about).items() if name not in row}
+    return row | {"seconds": seconds, "folder": str(run.folder), **more}
 
 
 def _number(value: float | None) -> float:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from dametric import UsageError, join
 from dametric.joining import study
+from dametric.recipes import chosen, differences
 from dametric.report.figures import render, students_chart, students_figure
 from dametric.results import Scores
 
@@ -145,3 +146,47 @@ def test_students_of_several_numbers_of_epochs_are_not_averaged(scores: Scores, 
     assert losses["resnet8 (960 epochs)"] == pytest.approx(0.5)
     files = [shows(scores, "resnet8"), shows(scores, "wrn_16_1")]
     assert units(*files, runs=longer) == {f"big -> resnet8 ({n} epochs), digits" for n in (240, 960)}
+
+
+def test_students_of_several_recipes_are_not_averaged(scores: Scores, runs: pd.DataFrame) -> None:
+    same = runs.assign(epochs=240, temperature=4.0, lr=0.05, views=None)
+    warm = same.assign(temperature=1.0, test_loss=same["test_loss"] + 1)
+    longer = same[same["aug"] == "flip"].assign(epochs=960, test_loss=0.25)
+    joined = join(scores, pd.concat([same, warm]))
+    assert set(joined["student"]) == {"resnet8 (temperature 4)", "resnet8 (temperature 1)"}
+    losses = joined[joined["aug"] == "cutmix"].set_index("student")["test_loss"]
+    assert losses["resnet8 (temperature 4)"] == pytest.approx(0.6)
+    assert losses["resnet8 (temperature 1)"] == pytest.approx(1.6)
+    assert set(joined["seeds"]) == {3, 1}, "as many as each has"
+    three = join(scores, pd.concat([same, warm, longer])).set_index(["student", "aug"])["test_loss"]
+    assert three["resnet8 (960 epochs, temperature 4)", "flip"] == 0.25
+    assert three["resnet8 (240 epochs, temperature 4)", "flip"] == pytest.approx(0.9)
+    files = [shows(scores, "resnet8"), shows(scores, "wrn_16_1")]
+    assert units(*files, runs=pd.concat([same, warm])) == {f"big -> resnet8 (temperature {t}), digits" for t in (1, 4)}
+
+
+def test_what_runs_differ_in_is_said_in_order(runs: pd.DataFrame) -> None:
+    same = runs.assign(epochs=240, temperature=4.0, per="sample")
+    assert differences(same) == {}
+    assert differences(runs) == {}, "a table from elsewhere, without options"
+    more = pd.concat([same, same.assign(temperature=10.0), same.assign(per="batch", epochs=30)])
+    assert differences(more) == {"epochs": ["30", "240"], "temperature": ["4", "10"], "per": ["batch", "sample"]}
+    failed = pd.concat([same, same.assign(temperature=10.0, status="failed")])
+    other = same.assign(temperature=1.0, student="resnet20")
+    assert differences(failed) == differences(pd.concat([same, other])) == {}
+
+
+def test_runs_are_chosen_by_their_options(runs: pd.DataFrame) -> None:
+    same = runs.assign(epochs=240, temperature=4.0, lr=5e-4, nesterov=False)
+    both = pd.concat([same, same.assign(temperature=0.5)])
+    assert set(chosen(both, ["temperature=4"])["temperature"]) == {4.0}
+    assert len(chosen(both, ["temperature=4", "temperature=0.5"])) == len(chosen(both, [])) == len(both)
+    assert set(chosen(both, ["aug=cut*", "seed=0", "lr=0.0005", "nesterov=False"])["aug"]) == {"cutmix"}
+    for wrong, words in (
+        ("temperature", "KEY=PATTERN"),
+        ("temprature=4", "temperature"),
+        ("temperature=5", "temperature is 0.5, 4 here"),
+        ("student=wrn*", "student is resnet8 here"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            chosen(both, [wrong])

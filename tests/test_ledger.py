@@ -12,7 +12,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch import Tensor
 import dametric
 from dametric import cli, ledger
 from dametric.data import ImageSet
-from dametric.distill import distill, train
+from dametric.distill import Objective, Recipe, distill, train
 from dametric.errors import UsageError
 from dametric.files import sha256
 from dametric.ledger import (
@@ -41,6 +41,8 @@ from dametric.ledger import (
     summary,
 )
 from dametric.models import build, load_checkpoint
+from dametric.recipes import OPTIONS, options
+from dametric.sweep.reading import KEYS
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)
 PLAIN = {"device": "cpu", "dtype": "float32", "quiet": True}
@@ -51,6 +53,7 @@ COLUMNS = [
     "best_epoch",
     *(f"best_{name}" for name in MEASURED),
     *("seconds", "folder"),
+    *(name for name in OPTIONS if name != "epochs"),
 ]
 
 
@@ -464,7 +467,7 @@ def test_the_table_has_the_columns_that_are_documented_and_their_types(tmp_path:
     assert all(f" {name} " in documented for name in COLUMNS if not name.startswith("best_"))
     whole = {"seed", "epochs", "epoch", "best_epoch"}
     real = {*MEASURED, "seconds", *(f"best_{name}" for name in MEASURED)}
-    for name in COLUMNS:
+    for name in COLUMNS[: COLUMNS.index("folder")]:
         kind = table[name].dtype
         assert pd.api.types.is_integer_dtype(kind) == (name in whole), name
         assert pd.api.types.is_float_dtype(kind) == (name in real), name
@@ -482,6 +485,18 @@ def test_a_row_is_a_run(tmp_path: Path) -> None:
     assert [row[f"best_{name}"] for name in MEASURED] == [1.25, 0.75, 0.875, 0.0625, 0.75]
     assert row["seconds"] == 12.5
     assert Path(row["folder"]) == run.folder
+
+
+def test_a_row_names_every_option_of_the_recipe(tmp_path: Path) -> None:
+    """So that no two runs of other options look alike: what a recipe gains becomes a column too."""
+    recipe = Recipe(epochs=3, lr=0.5, per="batch", objective=Objective(0.25, 0.5, 0.75, 2.0), dtype="float64", seed=4)
+    config, about = {"recipe": asdict(recipe)}, {"data": {"train": 96, "image_size": 8}}
+    found = options(config, about)
+    flat = {name: value for name, value in asdict(recipe).items() if name not in ("objective", "aug", "seed")}
+    weights = {"ce_weight": 0.25, "raw_weight": 0.5, "aug_weight": 0.75, "temperature": 2.0}
+    assert found == {**flat, **weights, "train_images": 96, "image_size": 8}
+    assert tuple(found) == OPTIONS
+    assert set(KEYS["training"]) - {"views", "compile"} <= set(OPTIONS), "named as in a grid"
 
 
 def test_what_a_run_has_not_is_nan(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.joining import study
 from dametric.ledger import load_runs
+from dametric.recipes import chosen, differences
 from dametric.results import Scores
 
 
-def table_of(paths: Sequence[str], published: bool) -> pd.DataFrame:
+def table_of(paths: Sequence[str], published: bool, only: Sequence[str] = ()) -> pd.DataFrame:
     """What is to be analysed: score files joined with ledgers, or the published points.
+
+    Students of different recipes are kept apart, which is said on stderr.
 
     Raises
     ------
@@ -29,6 +33,8 @@ def table_of(paths: Sequence[str], published: bool) -> pd.DataFrame:
     if published:
         if paths:
             raise UsageError("--published brings its own points: give no files with it")
+        if only:
+            raise UsageError("--only chooses among runs, and the published points have none")
         return stats.published_frame()
     missing = [path for path in paths if not Path(path).exists()]
     if missing:
@@ -38,19 +44,38 @@ def table_of(paths: Sequence[str], published: bool) -> pd.DataFrame:
     if not folders or not files:
         what = "a folder of runs (dametric distill -o makes one)" if files else "a score file (dametric score -o)"
         raise UsageError(f"this needs {what} too, or --published for the published points")
+    runs = runs_of(folders, only)
+    differ = differences(runs)
+    if differ:
+        said = ", ".join(f"{name} ({', '.join(values)})" for name, values in differ.items())
+        choice = next(f"{name}={values[0]}" for name, values in differ.items())
+        line = f"runs of one student differ in {said}: kept apart; to choose, for example: --only {choice}"
+        print(line, file=sys.stderr)
+    return study([Scores.read(path) for path in files], runs)
+
+
+def runs_of(folders: Sequence[str], only: Sequence[str] = ()) -> pd.DataFrame:
+    """The runs of all folders, each once, as far as they are chosen."""
     runs = pd.concat([load_runs(folder) for folder in folders], ignore_index=True)
-    return study([Scores.read(path) for path in files], runs.drop_duplicates("id"))
+    return chosen(runs.drop_duplicates("id"), only)
 
 
 def run(
-    paths: Sequence[str], *, published: bool, metrics: Sequence[str] | None, as_json: bool, csv: str | None, latex: bool
+    paths: Sequence[str],
+    *,
+    published: bool,
+    metrics: Sequence[str] | None,
+    only: Sequence[str] = (),
+    as_json: bool,
+    csv: str | None,
+    latex: bool,
 ) -> None:
     """Analyse, print, write."""
     if csv is not None:
         check_writable(Path(csv))
     if as_json and latex:
         raise UsageError("--json and --latex both want stdout: choose one")
-    frame = table_of(paths, published)
+    frame = table_of(paths, published, only)
     # the one that ordered the score file, unless several were fixed in advance
     found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])])
     rows = pd.DataFrame(long_rows(found))

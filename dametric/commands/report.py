@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dametric import stats
-from dametric.commands.correlate import table_of
+from dametric.commands.correlate import runs_of, table_of
 from dametric.errors import UsageError, unknown
 from dametric.files import check_writable, sha256, write_atomic
-from dametric.ledger import load_runs
 from dametric.progress import progress
 from dametric.results import Scores
 
@@ -33,6 +32,7 @@ def run(
     metrics: Sequence[str] | None,
     format: str | None,
     figures: str | None = None,
+    only: Sequence[str] = (),
     quiet: bool = True,
 ) -> None:
     """Analyse score files and ledgers, or the published points, and write a report, or its figures alone.
@@ -51,6 +51,8 @@ def run(
         By the ending of ``output`` by default.
     figures : str, optional
         Folder for every figure as PNG, SVG and PDF in the size of a paper, with its data as CSV.
+    only : sequence of str
+        Only such runs, as in "temperature=4".
     quiet : bool
         No progress bar.
 
@@ -61,15 +63,15 @@ def run(
     """
     kind = _checked(output, format, figures)
     with progress("report", 3, quiet=quiet) as advance:
-        frame = table_of(paths, published)
+        frame = table_of(paths, published, only)
         advance()
         found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])])
         advance()
         from dametric.report import page  # matplotlib, after everything that can be refused
         from dametric.report.material import Material
 
-        command = _command(paths, output, published, metrics, format, figures)
-        report = page.build(Material(frame, found, *_sources(paths), command=command))
+        command = _command(paths, output, published, metrics, only, format, figures)
+        report = page.build(Material(frame, found, *_sources(paths, only), command=command))
         if figures is not None:
             _write_figures(report, Path(figures), KINDS)
         if output is not None:
@@ -141,13 +143,14 @@ def format_of(output: str, format: str | None) -> str:
     return ENDINGS[ending]
 
 
-def _sources(paths: Sequence[str]) -> tuple[tuple[Scores, ...], tuple[tuple[str, str], ...], pd.DataFrame | None]:
+def _sources(
+    paths: Sequence[str], only: Sequence[str]
+) -> tuple[tuple[Scores, ...], tuple[tuple[str, str], ...], pd.DataFrame | None]:
     """Score files, their hashes, and the ledger; nothing for the published points."""
     files = [path for path in paths if not Path(path).is_dir()]
     folders = [path for path in paths if Path(path).is_dir()]
-    runs = pd.concat([load_runs(folder) for folder in folders], ignore_index=True) if folders else None
     digests = tuple((path, sha256(path)) for path in files)
-    return tuple(Scores.read(path) for path in files), digests, None if runs is None else runs.drop_duplicates("id")
+    return tuple(Scores.read(path) for path in files), digests, runs_of(folders, only) if folders else None
 
 
 def _command(
@@ -155,12 +158,15 @@ def _command(
     output: str | None,
     published: bool,
     metrics: Sequence[str] | None,
+    only: Sequence[str],
     format: str | None,
     figures: str | None,
 ) -> str:
     words = ["dametric", "report", *paths, *(["--published"] if published else [])]
     for metric in metrics or ():
         words += ["--metric", metric]
+    for choice in only:
+        words += ["--only", choice]
     words += [*(["-o", output] if output else []), *(["--format", format] if format else [])]
     words += ["-f", figures] if figures else []
     return shlex.join(words)

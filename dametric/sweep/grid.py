@@ -29,10 +29,10 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from dametric.errors import UsageError
+from dametric.recipes import matches, word
 from dametric.sweep.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
 from dametric.sweep.reading import BLOCKS, KEYS, as_list, block, crossed, known_keys, read_yaml, typed, whole_numbers
 
@@ -121,7 +121,7 @@ class Grid:
             return ""
         first, other = dict(self.training), dict(training)
         differ = {**first, **other}
-        words = (f"{key}={_word(other.get(key, 'default'))}" for key in differ if first.get(key) != other.get(key))
+        words = (f"{key}={word(other.get(key, 'default'))}" for key in differ if first.get(key) != other.get(key))
         return re.sub(r"[^A-Za-z0-9.+=,_-]+", "_", ",".join(words))
 
 
@@ -216,7 +216,7 @@ def _exclusion(line: Any, where: str, rows: Sequence[RunSpec]) -> dict[str, list
     known_keys(options, (*_ROW, *KEYS["training"]), where)
     if not options:
         raise UsageError(f"{where} is empty, which would leave out everything")
-    wanted = {key: [_word(item) for item in as_list(value)] for key, value in options.items()}
+    wanted = {key: [word(item) for item in as_list(value)] for key, value in options.items()}
     if "seed" in options:
         wanted["seed"] = [str(seed) for seed in whole_numbers(options["seed"], f"{where}: seed")]
     if not any(_matches(row, wanted) for row in rows):
@@ -226,15 +226,4 @@ def _exclusion(line: Any, where: str, rows: Sequence[RunSpec]) -> dict[str, list
 
 def _matches(row: RunSpec, wanted: Mapping[str, Sequence[str]]) -> bool:
     """Whether every key has one of its patterns."""
-    return all(
-        any(fnmatchcase(_word(row.value(key)), _literal(pattern)) for pattern in patterns)
-        for key, patterns in wanted.items()
-    )
-
-
-def _literal(pattern: str) -> str:
-    return pattern.replace("[", "[[]")  # brackets are part of no name that a user would match by
-
-
-def _word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return all(any(matches(row.value(key), pattern) for pattern in patterns) for key, patterns in wanted.items())

@@ -38,10 +38,15 @@ def write_scores(path: Path, values: dict[str, float], sha256: str = "abc") -> P
     return Scores(rows, {**config, "data": {"name": "digits"}}, {}).write(path)
 
 
-def write_runs(root: Path, losses: dict[str, list[float]], sha256: str = "abc") -> Path:
+def write_runs(
+    root: Path, losses: dict[str, list[float]], sha256: str = "abc", temperature: float | None = None
+) -> Path:
     for aug, values in losses.items():
         for seed, loss in enumerate(values):
-            config = {"kind": "distill", "recipe": {"aug": aug, "seed": seed, "epochs": 2, "base_aug": "crop+flip"}}
+            recipe: dict[str, Any] = {"aug": aug, "seed": seed, "epochs": 2, "base_aug": "crop+flip"}
+            if temperature is not None:
+                recipe["objective"] = {"ce": 0.1, "raw": 0.9, "aug": 0.9, "temperature": temperature}
+            config = {"kind": "distill", "recipe": recipe}
             row = {"epoch": 2, "test_loss": loss, "test_top1": 1 - loss / 3, "test_top5": 1.0, "test_ece": 0.1}
             about = {
                 "teacher": {"arch": "resnet20", "sha256": sha256},
@@ -246,3 +251,53 @@ def test_a_plan_says_the_weakest_correlation_that_is_found(run: Run) -> None:
     document = run("plan", "--rho", "0.9", "--augs", "18", "--seeds", "3", "--json").document
     assert f"detectable     true correlations from {document['detectable']:.2f} on" in said.out
     assert 0.5 < document["detectable"] < 0.75
+
+
+# One pair by several recipes
+
+
+@pytest.fixture
+def recipes(study: tuple[Path, Path]) -> tuple[Path, Path]:
+    """The study's students at temperature 4, and others at 1 for which the order is the other way round."""
+    scores, runs = study
+    for temperature in (4.0, 1.0):
+        means = [0.6 - 0.07 * place for place in range(len(AUGS))][:: 1 if temperature == 4 else -1]
+        losses = {name: [mean, mean + 0.001] for name, mean in zip(AUGS, means, strict=True)}
+        write_runs(runs.parent / "recipes", losses, temperature=temperature)
+    return scores, runs.parent / "recipes"
+
+
+def test_students_of_several_recipes_are_kept_apart_and_said(run: Run, recipes: tuple[Path, Path]) -> None:
+    said = run("correlate", *recipes, "--json")
+    assert said.code == 0
+    taus = {
+        unit: found["t_stddev"]["coefficients"]["test_loss"]["kendall"]["statistic"]
+        for unit, found in said.document["units"].items()
+    }
+    names = [f"resnet20 -> resnet8 (temperature {t}), digits" for t in (4, 1)]
+    assert taus == {names[0]: pytest.approx(1), names[1]: pytest.approx(-1)}, "the mean of both would be 0"
+    (line,) = said.err.splitlines()
+    assert (
+        line
+        == "runs of one student differ in temperature (1, 4): kept apart; to choose, for example: --only temperature=1"
+    )
+
+
+def test_one_recipe_is_chosen(run: Run, recipes: tuple[Path, Path], tmp_path: Path) -> None:
+    said = run("correlate", *recipes, "--only", "temperature=4", "--json")
+    assert said.err == ""
+    (unit,) = said.document["units"]
+    assert unit == "resnet20 -> resnet8, digits"
+    page = tmp_path / "page.md"
+    assert run("report", *recipes, "--only", "temperature=4", "--only", "aug=*", "-o", page, "-q").code == 0
+    text = page.read_text()
+    assert "temperature 1" not in text
+    assert "--only temperature=4" in text, "the command of the page is the one that makes it again"
+    for wrong, words in (("temperature=3", "temperature is 1, 4 here"), ("temp=4", "temperature")):
+        refused = run("correlate", *recipes, "--only", wrong)
+        assert refused.code == 2
+        assert words in refused.err
+        assert refused.err.count("\n") == 1
+    refused = run("correlate", "--published", "--only", "temperature=4")
+    assert refused.code == 2
+    assert "--only" in refused.err
