@@ -1,0 +1,53 @@
+"""The ledger as a table, in a terminal of any width."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from dametric.commands import runs
+from dametric.ledger import Run, find_runs
+
+MEASURED = {"test_loss": 1.25, "test_top1": 0.5, "test_top5": 0.9, "test_ece": 0.1, "test_agreement": 0.75}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> list[Run]:
+    """Two students."""
+    for seed in (0, 1):
+        config = {"kind": "distill", "recipe": {"aug": "mixup:alpha=0.2", "seed": seed, "epochs": 240}}
+        about = {"teacher": {"arch": "resnet20"}, "student": {"arch": "resnet8"}, "data": {"name": "cifar100"}}
+        run = Run.of(tmp_path, config, "resnet8")
+        row = {"epoch": 240, **MEASURED}
+        record = {"id": str(seed), "status": "finished", "config": config, "about": about, "last": row, "best": row}
+        run.write_record({**record, "timing": {"seconds": 61.2}})
+    return find_runs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [(250, set()), (100, {"ece"}), (80, {"ece", "best", "agree"})],
+)
+def test_a_narrow_terminal_gets_fewer_columns_but_whole_words(
+    ledger: list[Run],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    width: int,
+    left_out: set[str],
+) -> None:
+    def console(**options: Any) -> Console:
+        return Console(**{**options, "width": width})
+
+    monkeypatch.setattr(runs, "Console", console)
+    runs.print_runs(ledger)
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert set(heading.split()) == {
+        *("teacher", "student", "augmentation", "epochs", "test", "loss", "top-1", "%"),
+        *({"ece", "best", "agree", "seconds", "seed"} - left_out),
+    }
+    assert all(len(line) <= width for line in (heading, *rows))
+    assert len(rows) == 2
+    assert all("mixup:alpha=0.2" in row and "1.2500" in row and "…" not in row for row in rows)
