@@ -72,13 +72,13 @@ def told_apart(runs: pd.DataFrame) -> pd.DataFrame:
         The same with other names in ``student`` where there are several recipes: "resnet8 (960 epochs)",
         "resnet8 (240 epochs, temperature 4)".
     """
-    runs = runs.reset_index(drop=True)
-    names = runs["student"].astype(object)
-    for student, group in runs.groupby("student"):
+    names = list(runs["student"])
+    for student, places in runs.groupby("student").indices.items():
+        group = runs.iloc[places]
         differ = _differing(group)
-        if differ:
-            named = [_named(student, {name: row[name] for name in differ}) for row in group.to_dict("records")]
-            names.loc[group.index] = named
+        for place, row in zip(places, group.to_dict("records"), strict=True):
+            if differ:
+                names[place] = _named(student, {name: row[name] for name in differ})
     return runs.assign(student=names)
 
 
@@ -140,8 +140,9 @@ def _differing(group: pd.DataFrame) -> list[str]:
 
 
 def _named(student: Any, differ: Mapping[str, Any]) -> str:
-    words = (f"{word(value)} epochs" if name == "epochs" else f"{name} {word(value)}" for name, value in differ.items())
-    return f"{student} ({', '.join(words)})"
+    known = {name: word(value) for name, value in differ.items() if not pd.isna(value)}
+    words = [f"{value} epochs" if name == "epochs" else f"{name} {value}" for name, value in known.items()]
+    return f"{student} ({', '.join(words)})" if words else str(student)
 
 
 def _order(value: Any) -> tuple[bool, Any]:

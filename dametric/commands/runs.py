@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from dametric.files import check_writable, write_atomic
 from dametric.ledger import Run, find_runs, load_runs
+from dametric.recipes import told_apart
 from dametric.results import finite
 
 _MEASURES = ("seed", "epochs", "test loss", "top-1 %", "best %", "agree %", "ece %", "seconds")
@@ -40,7 +42,10 @@ def deliver(found: Sequence[Run], as_json: bool) -> None:
 
 def print_runs(found: Sequence[Run]) -> None:
     """The ledger as a table on stdout; a terminal that is too narrow for it gets fewer columns."""
-    rows = [_cells(row) for row in load_runs(found).to_dict("records")]
+    runs = load_runs(found)
+    teachers = runs.drop(columns="epochs").groupby(["kind", "teacher_sha256"], dropna=False)  # epochs have a column
+    named = pd.concat([told_apart(group)["student"] for _, group in teachers])
+    rows = [_cells(row) for row in runs.assign(student=named).to_dict("records")]
     console = Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True)
     shown = list(_MEASURES)
     for name in (None, *_SPARED):

@@ -51,3 +51,19 @@ def test_a_narrow_terminal_gets_fewer_columns_but_whole_words(
     assert all(len(line) <= width for line in (heading, *rows))
     assert len(rows) == 2
     assert all("mixup:alpha=0.2" in row and "1.2500" in row and "…" not in row for row in rows)
+
+
+def test_what_one_student_s_recipes_differ_in_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ledger: list[Run]
+) -> None:
+    for run in ledger[:1]:
+        record = dict(run.record or {})
+        config = record["config"]
+        recipe = {**config["recipe"], "per": "batch", "epochs": 960}
+        other = Run.of(run.folder.parent, {**config, "recipe": recipe}, "resnet8")
+        other.write_record({**record, "id": "2", "config": {**config, "recipe": recipe}})
+        run.write_record({**record, "config": {**config, "recipe": {**config["recipe"], "per": "sample"}}})
+    runs.print_runs(find_runs(tmp_path))
+    _, *rows = capsys.readouterr().out.splitlines()
+    said = sorted(row.split("  ")[1].strip() for row in rows)
+    assert said == ["resnet8", "resnet8 (per batch)", "resnet8 (per sample)"]
