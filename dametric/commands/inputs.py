@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class DataOptions:
     cache_dir: str | None = None
     image_size: int | None = None
     lazy: bool | None = None
-    quiet: bool = False
+    quiet: bool = field(default=False, compare=False)
     train_images: int | None = None
 
     def load(self, split: str) -> ImageSet:

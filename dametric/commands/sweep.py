@@ -5,34 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
 from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import chosen_device, network_errors, say, warn_near_chance
-from dametric.commands.sweep_options import Place
+from dametric.commands.sweep_options import Place, read_images
+from dametric.commands.sweep_perform import perform
 from dametric.commands.sweep_plan import print_plan
-from dametric.commands.sweep_study import Study, chosen, study
-from dametric.commands.training import deliver
+from dametric.commands.sweep_results import WORK_LEFT, deliver_sweep
+from dametric.commands.sweep_study import chosen, study
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.workers import Workers
-from dametric.errors import Interrupted, RunFailed, UsageError
+from dametric.errors import Interrupted, UsageError
 from dametric.files import check_writable, write_atomic
-from dametric.ledger import Run, find_runs, load_runs
-from dametric.results import Scores
 from dametric.sweep.budget import Budget, seconds_of
 from dametric.sweep.grid import read_grid
 from dametric.sweep.local import Inline
 from dametric.sweep.schedule import Executor, Report, Schedule, Task
 from dametric.sweep.view import View
 
-WORK_LEFT = 3
-"""Exit code where nothing went wrong, and the same command has more to do."""
+if TYPE_CHECKING:
+    from dametric.sweep.cluster import Cluster
+
 _MANY = 8  # processes by default, at most
 
 
@@ -76,19 +75,64 @@ def run(options: SweepOptions, start: float) -> int:
     if options.csv is not None:
         check_writable(Path(options.csv) / "runs.csv")
     tasks.forget()
-    with network_errors():
-        made = study(grid, place)
+    with network_errors(), _cluster(options) as cluster:
+        found = place if cluster is None else _place(cluster, place, budget, options.quiet)
+        if found is None:
+            say("the time budget is over, and no node had a place", options.quiet)
+            return WORK_LEFT
+        read_images(grid, options.quiet)
+        made = study(grid, found)
         wanted = chosen(made, rows, part)
         left = [task for task in wanted if task.key not in made.finished]
-        jobs = _jobs(options, len(left))
+        jobs = _jobs(options, len(left)) if cluster is None else cluster.places
         if options.dry_run:
-            print_plan(made, wanted, place, jobs)
+            print_plan(made, wanted, found, jobs)
             return 0
         if left:
             _look_at_teachers(left, options.quiet)
             _keep(place.root / "sweep.yaml", yaml.safe_dump(grid.document, sort_keys=False))
-        report = _carry_out(left, options, jobs, budget, place) if left else Report()
-    return _deliver(report, made, wanted, place, options)
+        report = _carry_out(left, options, jobs, budget, place, cluster) if left else Report()
+    return deliver_sweep(report, made, wanted, place, csv=options.csv, json=options.json, quiet=options.quiet)
+
+
+@contextmanager
+def _cluster(options: SweepOptions) -> Iterator[Cluster | None]:
+    """The Ray cluster that was asked for, if one was."""
+    if options.ray is None:
+        yield None
+        return
+    from dametric.sweep.cluster import Cluster
+
+    if options.device not in (None, "cpu", "cuda"):
+        raise UsageError(f"--ray hands out the GPUs: --device cpu or cuda, not {options.device}")
+    with Cluster(options.ray, cpus=options.cpus_per_run, gpus=options.gpus_per_run) as cluster:
+        yield cluster
+
+
+def _place(cluster: Cluster, place: Place, budget: Budget | None, quiet: bool) -> Place | None:
+    """What runs compute on at the nodes, which need not be what this machine has; None if no node answers in time.
+
+    The dtype of a run is chosen by its device and is part of what names it: it is chosen once, for all nodes.
+    """
+    found = cluster.computes(
+        place.device,
+        stop=lambda: budget is not None and budget.over,
+        waiting=lambda: say("waiting for a free place on the cluster", quiet),
+    )
+    if found is None:
+        return None
+    if place.device == "cuda" and found.device == "cpu":
+        raise UsageError("torch finds no CUDA device at the nodes for a run: see --gpus-per-run, or use --device cpu")
+    if place.device == "cpu":
+        return replace(place, dtype=found.dtype)
+    if cluster.gpus and found.device == "cpu":
+        said = f"runs get {cluster.gpus:g} GPUs each, but torch finds no CUDA device there: they compute on the CPU"
+        say(said, quiet)
+    elif cluster.has_gpus and not cluster.gpus:
+        say("runs get none of the cluster's GPUs: --gpus-per-run 0.25 would put four on each", quiet)
+    elif found.name:
+        say(f"runs compute on {found.name}, {cluster.places} at a time", quiet)
+    return replace(place, device=None, dtype=found.dtype)  # each node chooses its device
 
 
 def _keep(path: Path, text: str) -> None:
@@ -115,7 +159,7 @@ def _jobs(options: SweepOptions, count: int) -> int:
     """Processes on a CPU are best with a core each; a GPU is shared by those who ask for it."""
     if options.jobs is not None:
         return options.jobs
-    if options.ray is not None or chosen_device(options.device).type == "cuda":
+    if chosen_device(options.device).type == "cuda":
         return 1
     return max(1, min(os.cpu_count() or 1, _MANY, count))
 
@@ -139,17 +183,19 @@ def _look_at_teachers(left: Sequence[Task], quiet: bool) -> None:
         say(f"teacher {payload.teacher}: {100 * top1:.2f} % top-1 on {len(where.test)} test images", quiet)
 
 
-def _carry_out(left: list[Task], options: SweepOptions, jobs: int, budget: Budget | None, place: Place) -> Report:
+def _carry_out(
+    left: list[Task], options: SweepOptions, jobs: int, budget: Budget | None, place: Place, cluster: Cluster | None
+) -> Report:
     schedules: list[Schedule] = []
     with (
         until_interrupted() as interrupted,
-        View(left, options.quiet) as view,
+        View(_to_be_begun(left, options.max_runs), options.quiet) as view,
     ):
 
         def stop() -> bool:
             return interrupted() or (budget is not None and budget.over)
 
-        with _executor(options, jobs, place, stop, lambda event: schedules[0].hear(event)) as executor:
+        with _executor(cluster, jobs, place, stop, lambda event: schedules[0].hear(event)) as executor:
             schedules.append(Schedule(left, executor, view, interrupted, max_runs=options.max_runs, budget=budget))
             report = schedules[0].run()
         if interrupted():
@@ -159,78 +205,24 @@ def _carry_out(left: list[Task], options: SweepOptions, jobs: int, budget: Budge
     return report
 
 
+def _to_be_begun(left: list[Task], max_runs: int | None) -> list[Task]:
+    """What the view counts: no more students than may be begun."""
+    students = [task.key for task in left if task.kind == "student"]
+    beyond = set() if max_runs is None else set(students[max_runs:])
+    return [task for task in left if task.key not in beyond]
+
+
 @contextmanager
 def _executor(
-    options: SweepOptions, jobs: int, place: Place, stop: Callable[[], bool], emit: Callable[[Any], None]
+    cluster: Cluster | None, jobs: int, place: Place, stop: Callable[[], bool], emit: Callable[[Any], None]
 ) -> Iterator[Executor]:
-    if options.ray is not None:
+    if cluster is not None:
         from dametric.sweep.rays import Rays
 
-        with Rays(tasks.perform, options.ray, place.root, cpus=options.cpus_per_run, gpus=options.gpus_per_run) as rays:
+        with Rays(cluster, perform, place.root) as rays:
             yield rays
     elif jobs == 1:
-        yield Inline(tasks.perform, stop, emit)
+        yield Inline(perform, stop, emit)
     else:
-        with Workers(tasks.perform, jobs, get_context("spawn")) as workers:
+        with Workers(perform, jobs, get_context("spawn")) as workers:
             yield workers
-
-
-def _deliver(report: Report, made: Study, wanted: Sequence[Task], place: Place, options: SweepOptions) -> int:
-    """Show the ledger, say what is left, and choose the exit code."""
-    found = [run for run in find_runs(place.root) if run.record] if any(place.root.rglob("record.json")) else []
-    keys = {task.key for task in wanted}
-    mine = _of_grid(found, made, keys)
-    if options.csv is not None and mine:
-        write_atomic(Path(options.csv) / "runs.csv", load_runs(mine).to_csv(index=False))
-        _write_scores(wanted, Path(options.csv) / "scores.csv")
-    deliver(mine, options.json)
-    scores = sorted(
-        str(task.payload.output) for task in wanted if task.kind == "score" and task.payload.output.exists()
-    )
-    students = any(task.kind == "student" for task in wanted)
-    if report.held:
-        say(f"{len(report.held)} runs are held by another process", options.quiet)
-    if report.left:
-        say(f"{len(report.left)} runs are left; the same command goes on", options.quiet)
-    if report.failed:
-        titles = {task.key: task.title for task in wanted}
-        raise RunFailed("; ".join(f"{titles[key]}: {why}" for key, why in report.failed.items()))
-    if report.held or report.left:
-        return WORK_LEFT
-    if scores and students:
-        say(
-            f"to see what the scores are worth: dametric correlate {place.root}/scores/*.json {place.root}",
-            options.quiet,
-        )
-    return 0
-
-
-def _of_grid(found: Sequence[Run], made: Study, keys: set[str]) -> list[Run]:
-    """The runs of a sweep: all below its folder that the grid names, as far as they have begun."""
-    wanted = set()
-    for task in made.tasks:
-        if task.key in keys and task.kind != "score":
-            run = made.runs.get(task.key)
-            if run is None and Path(task.payload.teacher).exists():
-                run = task.payload.work().run
-            if run is not None:
-                wanted.add(run.folder.resolve())
-    return [run for run in found if run.folder.resolve() in wanted]
-
-
-def _write_scores(wanted: Sequence[Task], path: Path) -> None:
-    """All score files as one table: who was scored and shown, and a row an augmentation."""
-    parts = []
-    for task in wanted:
-        if task.kind == "score" and task.payload.output.exists():
-            scores = Scores.read(task.payload.output)
-            student = scores.config.get("student") or {}
-            about = {
-                "teacher": scores.config["teacher"]["arch"],
-                "teacher_sha256": scores.config["teacher"]["sha256"],
-                "student": student.get("arch"),
-                "data": scores.config["data"]["name"],
-            }
-            parts.append(scores.table.assign(**about)[[*about, *scores.table.columns]])
-    if parts:
-        write_atomic(path, pd.concat(parts, ignore_index=True).to_csv(index=False))

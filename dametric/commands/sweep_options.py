@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,26 @@ from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import DataOptions
 from dametric.commands.training import TrainingOptions
 from dametric.distill import LABELS, Objective
+from dametric.errors import UsageError
 from dametric.sweep.grid import Grid, RunSpec
 
 _OBJECTIVE = ("views", "ce_weight", "raw_weight", "aug_weight", "temperature")
+_FLAGS = {
+    "--data-root": "--set data.root=DIR",
+    "--download": "--set data.download=true",
+    "--image-size ": "--set data.image_size=",
+    "instead of the name": "with --set data.source=DIR",
+}
 _SCORED = ("arch", "mean", "std")  # of a checkpoint, as score and distill take them
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sweep writes and what it computes on."""
+    """Where a sweep writes and what it computes on; the dtype is that of runs for which the grid names none."""
 
     root: Path
     device: str | None = None
+    dtype: str | None = None
 
 
 def data_options(options: dict[str, Any]) -> DataOptions:
@@ -38,12 +46,30 @@ def data_options(options: dict[str, Any]) -> DataOptions:
     )
 
 
+def read_images(grid: Grid, quiet: bool) -> None:
+    """Read all images that a grid names, with a bar where that takes long.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be read; what would help is said as a grid has it.
+    """
+    try:
+        for options in grid.data.values():
+            tasks.images(replace(data_options(options), quiet=quiet))
+    except UsageError as error:
+        said = str(error)
+        for flag, key in _FLAGS.items():
+            said = said.replace(flag, key)
+        raise UsageError(said) from error
+
+
 def training_options(data: DataOptions, options: dict[str, Any], place: Place, teacher: bool) -> TrainingOptions:
     """The options of `dametric train` or `dametric distill` that a grid sets."""
     own = dict(options)
     weights = {name.removesuffix("_weight"): own.pop(name) for name in _OBJECTIVE if name in own}
     lr, base_aug = own.pop("lr", None), own.pop("aug" if teacher else "base_aug", None)
-    dtype, compile = own.pop("dtype", None), own.pop("compile", False)
+    dtype, compile = own.pop("dtype", place.dtype), own.pop("compile", False)
     objective = LABELS if teacher else Objective.of(**weights)
     recipe = {"epochs": 240, **own, "objective": objective}
     return TrainingOptions(data, recipe, lr, base_aug, place.device, dtype, compile)

@@ -57,12 +57,11 @@ def study(grid: Grid, place: Place) -> Study:
         exist, a teacher of other classes, an output folder that holds another teacher of that name.
     """
     made = Study()
-    for key, task in _teachers(grid, place):
+    for key, title, task in _teachers(grid, place):
         run = _checked_teacher(task)
         made.runs[key] = run
         if task.finished:
             made.finished.add(key)
-        title = f"teacher {task.arch}, {key.split(':', 1)[1]}"
         made.tasks.append(Task(key, "teacher", title, task, (), float(task.common.recipe["epochs"])))
     for spec in grid.rows:
         _add_student(made, grid, spec, place)
@@ -110,8 +109,8 @@ def _key(spec: RunSpec) -> str:
     return f"student:{spec.data}, {spec.teacher} -> {spec.student}, {spec.aug}, seed {spec.seed}{more}"
 
 
-def _teachers(grid: Grid, place: Place) -> Iterator[tuple[str, tasks.TeacherTask]]:
-    """Those that are to be trained."""
+def _teachers(grid: Grid, place: Place) -> Iterator[tuple[str, str, tasks.TeacherTask]]:
+    """Those that are to be trained: key, a few words, task."""
     for data, teacher in dict.fromkeys((spec.data, spec.teacher) for spec in grid.rows):
         options = grid.teachers[teacher]
         if "checkpoint" in options:
@@ -119,7 +118,10 @@ def _teachers(grid: Grid, place: Place) -> Iterator[tuple[str, tasks.TeacherTask
         own = {key: value for key, value in options.items() if key not in ("family", "arch", "seed", "data")}
         common = training_options(data_options(grid.data[data]), own, place, teacher=True)
         output = str(teacher_file(grid, data, teacher, place))
-        yield f"teacher:{data}-{teacher}", tasks.TeacherTask(common, options["arch"], options.get("seed", 0), output)
+        arch = options["arch"]
+        title = f"teacher {teacher}" + ("" if teacher == arch else f" ({arch})")
+        title = (f"{data}, " if len(grid.data) > 1 else "") + title
+        yield f"teacher:{data}-{teacher}", title, tasks.TeacherTask(common, arch, options.get("seed", 0), output)
 
 
 def _checked_teacher(task: tasks.TeacherTask) -> Run:

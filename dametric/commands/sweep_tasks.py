@@ -1,4 +1,4 @@
-"""What a sweep does: train a teacher, distil a student, make a score file; each in any process, each resumable."""
+"""What a sweep does: train a teacher, distil a student, make a score file; what each reads, holds and leaves."""
 
 from __future__ import annotations
 
@@ -6,26 +6,20 @@ import glob
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from dametric.claims import BusyError, claimed
-from dametric.commands.inputs import DataOptions, check_classes, chosen_device, network_errors, read_checkpoint
+from dametric.claims import claimed, is_held
+from dametric.commands.inputs import DataOptions, check_classes, chosen_device, read_checkpoint
 from dametric.commands.score import ScoreOptions
-from dametric.commands.score import _score as scored
-from dametric.commands.training import TrainingOptions, outcome, write_teacher
+from dametric.commands.training import TrainingOptions
 from dametric.data import ImageSet
 from dametric.distill import Setting, Teacher, Work
-from dametric.distill.run import OnEpoch, carry_out
-from dametric.errors import Interrupted, RunFailed
 from dametric.files import sha256
 from dametric.ledger import Run
-from dametric.progress import Advance
 from dametric.results import Scores
-from dametric.sweep.schedule import Outcome
 
 Stop = Callable[[], bool]
 
@@ -55,6 +49,15 @@ class TeacherTask:
         """Files that it reads, or goes on with."""
         return _kept(self.work().run)
 
+    @property
+    def held(self) -> bool:
+        """Whether a process is at it."""
+        return self.work().run.held
+
+    def claimed(self) -> AbstractContextManager[str | None]:
+        """Hold it for this process."""
+        return self.work().run.claimed()
+
     def moved(self, old: Path, new: Path) -> TeacherTask:
         """The same below another folder."""
         return replace(self, output=_moved(self.output, old, new))
@@ -83,6 +86,15 @@ class StudentTask:
     def inputs(self) -> list[Path]:
         """Files that it reads, or goes on with."""
         return [Path(self.teacher), *_kept(self.work().run)]
+
+    @property
+    def held(self) -> bool:
+        """Whether a process is at it."""
+        return self.work().run.held
+
+    def claimed(self) -> AbstractContextManager[str | None]:
+        """Hold it for this process."""
+        return self.work().run.claimed()
 
     def moved(self, old: Path, new: Path) -> StudentTask:
         """The same below another folder; a teacher from elsewhere goes there too."""
@@ -128,6 +140,15 @@ class ScoreTask:
         """Files that it reads."""
         return [Path(self.options.teacher), *([] if self.student is None else self.student.inputs())]
 
+    @property
+    def held(self) -> bool:
+        """Whether a process is at it."""
+        return is_held(_lock_of(self.output))
+
+    def claimed(self) -> AbstractContextManager[str | None]:
+        """Hold it for this process."""
+        return claimed_file(self.output)
+
     def moved(self, old: Path, new: Path) -> ScoreTask:
         """The same below another folder."""
         assert self.options.output is not None
@@ -143,67 +164,17 @@ def _kept(run: Run) -> list[Path]:
 AnyTask = TeacherTask | StudentTask | ScoreTask
 
 
-def perform(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch = lambda row: None) -> Outcome:
-    """Do a task, or go on with it, and say in a line what came of it.
-
-    Raises
-    ------
-    UsageError
-        If it cannot be done, whoever does it: a full disk, for example.
-    """
-    said: list[str] = []
-
-    def taken_over(holder: str) -> None:
-        said.append(f"taken over from {holder}, which died; ")
-        advance(0, note=said[-1])
-
-    try:
-        with network_errors():
-            if isinstance(task, ScoreTask):
-                text = _make_scores(task, stop, taken_over)
-            else:
-                work = task.work()
-                record = carry_out(work, stop=stop, advance=advance, on_epoch=on_epoch, on_taken_over=taken_over)
-                if isinstance(task, TeacherTask):
-                    _write_once(work, record, Path(task.output))
-                text = outcome(record)
-    except BusyError:
-        return Outcome("busy")
-    except RunFailed as error:
-        return Outcome("failed", f"{''.join(said)}{error}")
-    except Interrupted:
-        return Outcome("saved")
-    return Outcome("finished", f"{''.join(said)}{text}")
-
-
-def _write_once(work: Work, record: dict[str, Any], target: Path) -> None:
-    """Write a teacher's checkpoint, unless it is there."""
-    if not target.exists():
-        with _claimed(target):
-            write_teacher(work, record, target)
-
-
 @contextmanager
-def _claimed(target: Path) -> Iterator[str | None]:
+def claimed_file(target: Path) -> Iterator[str | None]:
     """Hold a file that is to be written, and take away what those left who were killed while they wrote it."""
-    with claimed(target.parent / ".locks" / target.name, str(target)) as before:
+    with claimed(_lock_of(target), str(target)) as before:
         for left in target.parent.glob(f".{glob.escape(target.name)}.*"):
             left.unlink(missing_ok=True)
         yield before
 
 
-def _make_scores(task: ScoreTask, stop: Stop, taken_over: Callable[[str], None]) -> str:
-    with _claimed(task.output) as before:
-        if before is not None:
-            taken_over(before)
-        if task.finished:
-            return "made before"
-        options = task.resolved()
-        result = scored(replace(options, passed_on={**(options.passed_on or {}), "stop": stop}))
-        result.config["asked"] = task.asked()
-        result.write(task.output)
-    best = result.scores[0]
-    return f"{len(result.scores)} augmentations, best {best['aug']} ({result.config['seconds']:.0f} s)"
+def _lock_of(target: Path) -> Path:
+    return target.parent / ".locks" / target.name
 
 
 @lru_cache(maxsize=2)

@@ -21,7 +21,7 @@ import torch
 import yaml
 
 from dametric import cli
-from dametric.ledger import read_record
+from dametric.ledger import Run, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds after which something is taken for stuck
@@ -135,6 +135,11 @@ class Started:
         return (self.folder / "err").read_text()
 
     @property
+    def epochs(self) -> list[str]:
+        """Those that a forked command has trained, of all its runs."""
+        return (self.folder / "epochs").read_text().splitlines()
+
+    @property
     def running(self) -> bool:
         return self.poll() is None
 
@@ -170,12 +175,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., St
     """Start the command as a user does; what is left of its group after the test is ended."""
     started: list[Started] = []
 
-    def start(*arguments: object) -> Started:
+    def start(*arguments: object, program: tuple[str, str] = ("-m", "dametric")) -> Started:
         folder = tmp_path_factory.mktemp("streams")
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
         with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dametric", *map(str, arguments)],
+                [sys.executable, *program, *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -200,6 +205,14 @@ def _command(folder: Path, arguments: list[str]) -> None:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
     torch.set_num_threads(1)
+    write = Run.write_history
+
+    def noted(self: Run, rows: Any) -> None:
+        write(self, rows)
+        with open(folder / "epochs", "a", encoding="utf-8") as file:
+            file.write(f"{self.folder.name}, epoch {len(rows)}\n")
+
+    Run.write_history = noted  # type: ignore[method-assign]
     os._exit(cli._run(arguments))
 
 
@@ -213,7 +226,7 @@ def fork(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sta
         process = FORKED.Process(target=_command, args=(folder, [str(argument) for argument in arguments]))
         process.start()
         assert process.pid is not None
-        for name in ("out", "err"):
+        for name in ("out", "err", "epochs"):
             (folder / name).touch()
         started.append(Started(process.pid, folder, lambda: process.exitcode))
         return started[-1]

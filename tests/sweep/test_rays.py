@@ -1,20 +1,31 @@
-"""The same grid on a Ray cluster of two local nodes, of which one is lost in the midst of the work."""
+"""The same grid on a Ray cluster: nodes that are lost, drivers that are stopped or killed, two at once, GPUs."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import shutil
+import signal
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dametric import cli
-from dametric.ledger import read_record
-from tests.sweep.conftest import Said, same, write_grid
+from dametric.claims import claimed, is_held
+from dametric.files import write_atomic
+from dametric.ledger import load_runs, read_record
+from dametric.sweep.budget import Budget
+from dametric.sweep.cluster import Cluster
+from dametric.sweep.rays import Rays
+from dametric.sweep.schedule import Outcome
+from tests.sweep.conftest import PATIENCE, Said, Started, same, write_grid
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of ray's own making
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'dametric[ray]'")
@@ -39,14 +50,14 @@ def smooth(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head without cores for us, so that it outlives the work, and two nodes of one core."""
-    from ray.cluster_utils import Cluster
+    from ray.cluster_utils import Cluster as Local
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        cluster = Local(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         yield cluster
         ray.shutdown()
         cluster.shutdown()
@@ -92,7 +103,7 @@ def test_a_node_that_is_lost_costs_what_it_had_not_saved(
 
     monkeypatch.setattr(rays.Rays, "events", remove)
     known = {} if shared else {"shared": False}
-    monkeypatch.setattr(rays.Rays, "__init__", lambda self, *given, **more: begin(self, *given, **more, **known))
+    monkeypatch.setattr(rays.Rays, "__init__", lambda self, *given: begin(self, *given, **known))
     said = run("sweep", path, "-o", root, "--ray", cluster.address)
     assert said.code == 0, said.err
     assert removed
@@ -118,3 +129,303 @@ def test_no_cluster_is_one_line(run: Callable[..., Said], smooth: tuple[Path, Pa
     assert said.code == 2
     assert "ray start --head" in said.err
     assert said.err.count("\n") == 1, said.err
+
+
+# A driver that is stopped or killed
+
+LAST = "dametric: stopped; everything is saved, the same command goes on"
+
+
+def begun(root: Path) -> int:
+    return len(list(root.rglob("record.json")))
+
+
+def until(reached: Callable[[], bool], what: str) -> None:
+    give_up = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < give_up, what
+        time.sleep(0.05)
+
+
+def nobody_works(root: Path) -> bool:
+    """No process holds a run of the sweep."""
+    return not any(is_held(lock) for lock in root.rglob(".lock"))
+
+
+@pytest.mark.parametrize("where", ["cluster", "local"])
+def test_control_c_saves_everything_and_leaves_nobody_at_work(
+    start: Callable[..., Started],
+    run: Callable[..., Said],
+    cluster: Any,
+    smooth: tuple[Path, Path],
+    tmp_path: Path,
+    where: str,
+) -> None:
+    """A terminal sends it to the whole group, to the processes of a cluster that the driver started too."""
+    cluster.add_node(num_cpus=2)
+    path, reference = smooth
+    root = tmp_path / "stopped"
+    command = start("sweep", path, "-o", root, "--ray", cluster.address if where == "cluster" else "local")
+    command.until(lambda: begun(root) >= 3)
+    os.killpg(command.pid, signal.SIGINT)
+    assert command.wait() == 130, command.err
+    assert command.err.splitlines()[-1] == LAST
+    assert "Traceback" not in command.err
+    assert nobody_works(root)
+    table = load_runs(root)
+    assert set(table["status"]) <= {"finished", "interrupted"}
+    assert "interrupted" in set(table["status"]), "it was stopped in the midst of the work"
+    assert not list(root.glob(".sweep-*"))
+    if where == "cluster":
+        ray.init(address=cluster.address, log_to_driver=False)
+        until(lambda: ray.available_resources().get("CPU") == 2.0, "a task is left on the cluster")
+        ray.shutdown()
+    again = run("sweep", path, "-o", root, "-j", 1)
+    assert again.code == 0, again.err
+    same(root, reference)
+
+
+def test_a_time_budget_that_ends_in_the_midst_of_the_work(
+    run: Callable[..., Said],
+    cluster: Any,
+    smooth: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever the clock says, it is over once three runs have begun."""
+    cluster.add_node(num_cpus=2)
+    path, reference = smooth
+    root = tmp_path / "ray"
+    with monkeypatch.context() as patch:
+        patch.setattr(Budget, "over", property(lambda self: begun(root) >= 3))
+        said = run("sweep", path, "-o", root, "--ray", cluster.address, "--time-budget", "1h")
+    assert said.code == 3, said.err
+    assert "the time budget is over; everything is saved, the same command goes on" in said.err
+    assert nobody_works(root)
+    assert set(load_runs(root)["status"]) == {"finished", "interrupted"}
+    again = run("sweep", path, "-o", root, "--ray", cluster.address)
+    assert again.code == 0, again.err
+    same(root, reference)
+
+
+def test_a_time_budget_on_a_real_clock(start: Callable[..., Started], pictures: Path, tmp_path: Path) -> None:
+    """The start of a cluster here, and its end, are within it."""
+    path = write_grid(tmp_path / "grid.yaml", pictures, training={"epochs": 100_000, "batch_size": 8})
+    began = time.monotonic()
+    command = start("sweep", path, "-o", tmp_path / "runs", "--ray", "local", "--time-budget", "75s")
+    assert command.wait() == 3, command.err
+    assert time.monotonic() - began < 75
+    assert "the time budget is over" in command.err
+    assert nobody_works(tmp_path / "runs")
+    table = load_runs(tmp_path / "runs")
+    assert set(table["status"]) == {"finished", "interrupted"}
+    shutil.rmtree(tmp_path / "runs")
+
+
+def test_a_driver_that_is_killed_takes_its_tasks_along(
+    start: Callable[..., Started], run: Callable[..., Said], cluster: Any, smooth: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cluster.add_node(num_cpus=2)
+    path, reference = smooth
+    root = tmp_path / "killed"
+    command = start("sweep", path, "-o", root, "--ray", cluster.address)
+    command.until(lambda: begun(root) >= 3)
+    command.kill()
+    until(lambda: nobody_works(root), "a task outlives its driver")
+    again = run("sweep", path, "-o", root, "--ray", cluster.address)
+    assert again.code == 0, again.err
+    for left in root.glob(".sweep-*"):
+        left.unlink()  # the word to nodes that this is the folder
+    same(root, reference)
+
+
+# The executor alone, with tasks that are a few lines
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A task that writes a file."""
+
+    root: Path
+    name: str = "one"
+
+    @property
+    def file(self) -> Path:
+        return self.root / self.name
+
+    def inputs(self) -> list[Path]:
+        return [self.file]
+
+    def moved(self, old: Path, new: Path) -> Plain:
+        return replace(self, root=new)
+
+    @property
+    def held(self) -> bool:
+        return is_held(self.root / f".{self.name}-lock")
+
+    def claimed(self) -> Any:
+        return claimed(self.root / f".{self.name}-lock", self.name)
+
+
+def wait_for(file: Path) -> None:
+    until(file.exists, f"{file} is never there")
+
+
+def append(task: Plain, advance: Any, stop: Any, on_epoch: Any) -> Outcome:
+    """Go on with the file by a letter, once somebody says so."""
+    before = task.file.read_bytes() if task.file.exists() else b""
+    write_atomic(task.file, before + b"x")
+    on_epoch(None)
+    advance(1)
+    wait_for(Path(os.environ["DAMETRIC_TEST_GO"]))
+    return Outcome("finished", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+
+
+def meet(task: Plain, advance: Any, stop: Any, on_epoch: Any) -> Outcome:
+    """End when four are here at once."""
+    write_atomic(task.file, "")
+    advance(1)
+    for number in range(4):
+        wait_for(task.root / f"task{number}")
+    return Outcome("finished", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+
+
+def endings(rays: Rays, count: int) -> dict[int, Any]:
+    """What became of so many tasks."""
+    found: dict[int, Any] = {}
+    give_up = time.monotonic() + PATIENCE
+    while len(found) < count:
+        assert time.monotonic() < give_up, found
+        found |= {event.task: event.value for event in rays.events(0.1) if event.kind != "went on"}
+    return found
+
+
+def test_two_drivers_with_folders_of_their_own_on_the_nodes_do_not_mix_what_they_write(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both begin one run before either knows of the other: what one of them made is kept, all of it."""
+    monkeypatch.setenv("DAMETRIC_TEST_GO", str(tmp_path / "go"))
+    cluster.add_node(num_cpus=2)
+    root = tmp_path / "root"
+    write_atomic(root / "one", "a")
+    with Cluster(cluster.address) as connected:
+        first, second = (Rays(connected, append, root, shared=False) for _ in range(2))
+        with first, second:
+            first.give(0, Plain(root))
+            second.give(0, Plain(root))
+            until(lambda: bool(first.events(0.1)) and (root / "one").read_text() == "ax", "nothing comes back")
+            assert endings(second, 1) == {0: Outcome("busy")}, "the first one holds it"
+            second.give(1, Plain(root))
+            assert endings(second, 1) == {1: Outcome("busy")}, "which shows before the cluster is asked"
+            write_atomic(tmp_path / "go", "")
+            assert endings(first, 1)[0].status == "finished"
+            assert (root / "one").read_text() == "ax"
+            second.give(2, Plain(root))
+            assert endings(second, 1)[2].status == "finished", "free again, and gone on with"
+            assert (root / "one").read_text() == "axx"
+
+
+def test_what_another_driver_went_on_with_meanwhile_is_not_overwritten(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAMETRIC_TEST_GO", str(tmp_path / "go"))
+    cluster.add_node(num_cpus=1)
+    root = tmp_path / "root"
+    with Cluster(cluster.address) as connected, Rays(connected, append, root, shared=False) as rays:
+        rays.give(0, Plain(root))
+        write_atomic(root / "one", "made by another one, and left")
+        assert endings(rays, 1) == {0: Outcome("busy")}
+        assert (root / "one").read_text() == "made by another one, and left"
+
+
+TWO = (
+    "from dametric.sweep.rays import Rays; begin = Rays.__init__; "
+    "Rays.__init__ = lambda self, *given: begin(self, *given, shared=False); from dametric.cli import main; main()"
+)
+
+
+def test_two_sweeps_at_once_whose_nodes_do_not_see_the_folder(
+    start: Callable[..., Started], run: Callable[..., Said], cluster: Any, smooth: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cluster.add_node(num_cpus=2)
+    path, reference = smooth
+    root = tmp_path / "both"
+    both = [start("sweep", path, "-o", root, "--ray", cluster.address, program=("-c", TWO)) for _ in range(2)]
+    codes = [command.wait() for command in both]
+    assert set(codes) <= {0, 3}, [command.err for command in both]
+    assert 0 in codes or run("sweep", path, "-o", root, "--ray", cluster.address).code == 0
+    same(root, reference)
+    assert not load_runs(root)["id"].duplicated().any()
+
+
+def test_what_waits_for_a_place_that_others_hold_does_not_hold_up_the_end(cluster: Any, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=1)
+    with Cluster(cluster.address) as connected, Rays(connected, append, tmp_path) as rays:
+        others = ray.remote(num_cpus=1)(wait_for).remote(tmp_path / "go")
+        until(lambda: not ray.available_resources().get("CPU"), "nobody takes the core")
+        rays.give(0, Plain(tmp_path))
+        rays.halt()
+        assert endings(rays, 1) == {0: None}
+        write_atomic(tmp_path / "go", "")
+        ray.get(others)
+
+
+# GPUs
+
+
+def test_a_quarter_of_a_gpu_each_is_four_at_once(cluster: Any, tmp_path: Path) -> None:
+    """Eight cores and one GPU that the cluster is told of: the GPU is what runs out."""
+    cluster.add_node(num_cpus=8, num_gpus=1)
+    with Cluster(cluster.address, gpus=0.25) as connected, Rays(connected, meet, tmp_path) as rays:
+        assert rays.free == 4
+        for number in range(4):
+            rays.give(number, Plain(tmp_path, f"task{number}"))
+        assert rays.free == 0
+        found = endings(rays, 4)
+    assert [found[number].text for number in range(4)] == ["0"] * 4, "each sees the one GPU"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device, which runs would use")
+def test_gpus_that_torch_does_not_find(
+    run: Callable[..., Said], cluster: Any, smooth: tuple[Path, Path], tmp_path: Path
+) -> None:
+    cluster.add_node(num_cpus=4, num_gpus=1)
+    path, reference = smooth
+    options = ["--ray", cluster.address, "--gpus-per-run", "0.25"]
+    said = run("sweep", path, "-o", tmp_path / "ray", *options)
+    assert said.code == 0, said.err
+    assert said.err.count("runs get 0.25 GPUs each, but torch finds no CUDA device there") == 1
+    same(tmp_path / "ray", reference)
+    said = run("sweep", path, "-o", tmp_path / "none", *options, "--device", "cuda")
+    assert said.code == 2
+    assert "torch finds no CUDA device at the nodes" in said.err
+    assert said.err.count("\n") == 1, said.err
+    said = run("sweep", path, "-o", tmp_path / "ray", "--ray", cluster.address)
+    assert said.code == 0
+    assert "runs get none of the cluster's GPUs" in said.err
+    said = run("sweep", path, "-o", tmp_path / "none", *options, "--device", "cuda:1")
+    assert said.code == 2
+    assert "--ray hands out the GPUs" in said.err
+    assert not (tmp_path / "none").exists(), "nothing is left of what is refused"
+
+
+def test_what_names_a_run_is_chosen_at_the_nodes(
+    run: Callable[..., Said], cluster: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dtype of a run is that of the nodes' chips, though the driver's own would have it otherwise."""
+    from dametric.commands import inputs
+    from dametric.models import preferred_dtype
+
+    cluster.add_node(num_cpus=1)
+    usual = preferred_dtype("cpu")
+    other = torch.float32 if usual == torch.bfloat16 else torch.bfloat16
+    monkeypatch.setattr(inputs, "preferred_dtype", lambda device: other)
+    teachers = {"resnet8": {"epochs": 2, "batch_size": 16}}
+    training = {"epochs": 2, "batch_size": 16}
+    path = write_grid(tmp_path / "grid.yaml", pictures, teachers=teachers, training=training, seeds=0)
+    said = run("sweep", path, "-o", tmp_path / "ray", "--ray", cluster.address)
+    assert said.code == 0, said.err
+    records = [read_record(name) for name in (tmp_path / "ray").rglob("record.json")]
+    assert {record["config"]["recipe"]["dtype"] for record in records} == {str(usual).removeprefix("torch.")}
+    plan = run("sweep", path, "-o", tmp_path / "ray", "--ray", cluster.address, "--dry-run")
+    assert plan.out.splitlines()[-2].split()[1:5] == ["3", "3", "0", "0"], plan.out
