@@ -25,7 +25,10 @@ def print_plan(made: Study, wanted: Sequence[Task], place: Place, jobs: int) -> 
     console = Console(width=None if Console().is_terminal else 250, highlight=False, soft_wrap=True)
     console.print(table(lines, jobs))
     beside = f"{jobs} at a time" if jobs > 1 else "one after the other"
-    console.print(f"times: {beside}, by the epochs recorded in {place.root}; scores are not counted")
+    if records is None:
+        console.print("times show once there are epochs to go by: --max-runs 1 makes some and keeps them")
+    else:
+        console.print(f"times: {beside}, by the epochs recorded in {place.root}; scores are not counted")
 
 
 def _item(task: Task, made: Study, epochs: dict[str, float]) -> Item:

@@ -43,8 +43,10 @@ class Line:
     Attributes
     ----------
     name : str
-    count, finished, begun, unknown : int
-        Tasks; of these finished, of the others begun, and left ones that no record is like.
+    count, finished, begun : int
+        Tasks; of these finished, and of the others begun.
+    unknown, known : int
+        Teachers and students that are left, and that no record, or some record, is like.
     seconds : float
         Of the known ones.
     """
@@ -54,6 +56,7 @@ class Line:
     finished: int
     begun: int
     unknown: int
+    known: int
     seconds: float
 
 
@@ -88,9 +91,7 @@ class Rates:
         return cls(found)
 
     def seconds(self, item: Item) -> float:
-        """Seconds that are left of a task, by the runs most like it; NaN where none is. Scores are not counted."""
-        if item.kind == "score":
-            return 0.0
+        """Seconds that are left of a task, by the runs most like it; NaN where none is, as for all scores."""
         for length in range(len(item.like), 1, -1):
             known = self._sums.get((item.kind, item.like[:length]))
             if known is not None:
@@ -114,31 +115,31 @@ def plan(items: Sequence[Item], rates: Rates) -> list[Line]:
 
 def _line(name: str, items: Sequence[Item], rates: Rates) -> Line:
     left = [item for item in items if not item.finished]
-    seconds = [rates.seconds(item) for item in left]
+    seconds = [rates.seconds(item) for item in left if item.kind != "score"]
     known = [value for value in seconds if math.isfinite(value)]
     begun = sum(item.done > 0 for item in left)
-    return Line(name, len(items), len(items) - len(left), begun, len(seconds) - len(known), sum(known))
+    return Line(name, len(items), len(items) - len(left), begun, len(seconds) - len(known), len(known), sum(known))
 
 
 def table(lines: Sequence[Line], jobs: int) -> Table:
-    """The plan as a table; times are for ``jobs`` at a time, and "?" where no run so far is like it."""
+    """The plan as a table; times are for ``jobs`` at a time, "?" where no run so far is like it, "-" for scores."""
     made = Table(box=None, pad_edge=False, header_style="bold")
     made.add_column("", no_wrap=True)
     for name in ("runs", "finished", "begun", "left", "time left"):
         made.add_column(name, justify="right", no_wrap=True)
     for line in lines:
-        left = line.count - line.finished
-        numbers = (line.count, line.finished, line.begun, left)
-        made.add_row(line.name, *map(str, numbers), _time_left(line, left, jobs))
+        numbers = (line.count, line.finished, line.begun, line.count - line.finished)
+        made.add_row(line.name, *map(str, numbers), _time_left(line, jobs))
     return made
 
 
-def _time_left(line: Line, left: int, jobs: int) -> str:
-    if left == 0:
+def _time_left(line: Line, jobs: int) -> str:
+    if line.count == line.finished:
         return "0 s"
-    if line.unknown == left:
-        return "?"
-    return ("more than " if line.unknown else "") + duration(line.seconds / max(1, min(jobs, left)))
+    if line.known == 0:
+        return "?" if line.unknown else "-"
+    more = "more than " if line.unknown else ""
+    return more + duration(line.seconds / max(1, min(jobs, line.known + line.unknown)))
 
 
 def duration(seconds: float) -> str:

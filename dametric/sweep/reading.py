@@ -105,8 +105,7 @@ def read_yaml(path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
         *parents, last = place.split(".")
         inner = document
         for parent in parents:
-            if inner.get(parent) is None:
-                inner[parent] = {}
+            inner[parent] = _spelt_out(parent, inner.get(parent))
             inner = inner[parent]
             if not isinstance(inner, dict):
                 raise UsageError(f"--set {override}: '{parent}' in {path} has no parts with names")
@@ -115,6 +114,15 @@ def read_yaml(path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
         except yaml.YAMLError:
             raise UsageError(f"--set {override}: the value is not YAML") from None
     return document
+
+
+def _spelt_out(name: str, value: Any) -> Any:
+    """A block that is written short, as the mapping that it stands for."""
+    if name == "data" and isinstance(value, str):
+        return {"source": value}
+    if name == "teachers" and isinstance(value, list):
+        return dict.fromkeys(value)
+    return {} if value is None else value
 
 
 def block(value: Any, where: str) -> dict[str, Any]:

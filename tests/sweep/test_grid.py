@@ -173,9 +173,17 @@ def test_overrides_replace_what_the_file_says(read: Read) -> None:
     assert {row.seed for row in grid.rows} == {5}
     assert grid.teachers["t"]["epochs"] == 9
     assert grid.score == {"batches": 20}
-    for bad, word in (("seeds", "KEY=VALUE"), ("data.source=x", "no parts"), ("seeds=[", "not YAML")):
+    for bad, word in (("seeds", "KEY=VALUE"), ("pairs.first=1", "no parts"), ("seeds=[", "not YAML")):
         with pytest.raises(UsageError, match=word):
             read(_set=(bad,))
+
+
+def test_overrides_go_inside_of_what_is_written_short(read: Read) -> None:
+    grid = read(data="digits", teachers=["t", "u"], _set=("data.image_size=16", "teachers.u.epochs=9"))
+    assert grid.data == {"digits": {"source": "digits", "image_size": 16}}
+    assert grid.teachers["u"]["epochs"] == 9
+    assert "epochs" not in grid.teachers["t"]
+    assert read(data="digits", _set=("data.source=pictures/",)).data == {"pictures": {"source": "pictures/"}}
 
 
 def test_scoring_is_asked_for(read: Read) -> None:

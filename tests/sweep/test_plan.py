@@ -10,7 +10,7 @@ import pytest
 from dametric.commands.sweep import shard_of
 from dametric.errors import UsageError
 from dametric.sweep.budget import seconds_of
-from dametric.sweep.plan import Item, Rates, duration, plan
+from dametric.sweep.plan import Item, Rates, duration, plan, table
 
 LIKE = ("digits", "resnet8", "resnet20", "cutmix")
 RECORDS = [
@@ -38,7 +38,7 @@ def student(*like: str, epochs: float = 10, done: float = 0, finished: bool = Fa
         (student("digits", "wrn_16_1", "resnet20", "flip"), math.nan),
         (Item("teacher", "teachers", ("digits", "resnet20"), 30), 150.0),
         (Item("teacher", "teachers", ("digits", "resnet8"), 30), math.nan),
-        (Item("score", "scores", (), 1), 0.0),
+        (Item("score", "scores", (), 1), math.nan),
     ],
 )
 def test_time_is_that_of_the_runs_most_like_it(item: Item, seconds: float) -> None:
@@ -57,6 +57,18 @@ def test_lines_add_up() -> None:
     assert (pair.count, pair.finished, pair.begun, pair.unknown, pair.seconds) == (4, 1, 1, 1, 30.0)
     assert (teachers.count, teachers.seconds) == (1, 10.0)
     assert (everything.name, everything.count, everything.unknown, everything.seconds) == ("all", 5, 1, 40.0)
+
+
+def test_a_time_is_shown_as_far_as_it_is_known() -> None:
+    def times(*items: Item, jobs: int = 1) -> list[str]:
+        return list(table(plan(items, Rates(RECORDS)), jobs).columns[-1].cells)
+
+    scores, other = Item("score", "scores", (), 1), student("svhn", *LIKE[1:])
+    assert times(scores) == ["-", "-"]
+    assert times(other, scores) == ["?", "-", "?"]
+    assert times(student(*LIKE), scores) == ["20 s", "-", "20 s"]
+    assert times(student(*LIKE), student(*LIKE), other, jobs=2) == ["more than 20 s"] * 2
+    assert times(student(*LIKE, finished=True), Item("score", "scores", (), 1, finished=True)) == ["0 s"] * 3
 
 
 def test_rates_of_a_ledger() -> None:

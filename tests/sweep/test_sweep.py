@@ -199,6 +199,22 @@ def test_everything_is_checked_before_anything_is_trained(
     assert {path.name for path in here.iterdir()} == {"grid.yaml"}
 
 
+def test_images_that_are_not_there_are_asked_for_as_a_grid_has_it(run: Command, grid: Write, here: Path) -> None:
+    said = run("sweep", grid(data="cifar100"), "--set", f"data.root={here}")
+    assert said.code == 2
+    assert "with --set data.root=DIR, fetch them with --set data.download=true, or" in said.err
+    assert said.err.count("\n") == 1, said.err
+
+
+def test_a_name_is_replaced_by_a_folder(run: Command, grid: Write, pictures: Path) -> None:
+    """As the heads of the grids in experiments/ say."""
+    path = grid(data="cifar100", seeds=0, augmentations="identity")
+    said = run("sweep", path, "--set", f"data.source={pictures}", "--set", "data.train_images=48", "-j", 1)
+    assert said.code == 0, said.err
+    records = [read_record(name) for name in Path("runs").rglob("record.json")]
+    assert {(record["about"]["data"]["name"], record["about"]["data"]["train"]) for record in records} == {("tiny", 48)}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -278,7 +294,9 @@ def test_what_a_kill_left_half_written_is_taken_away(run: Command, grid: Write) 
 
 def test_what_another_process_holds_is_left_to_it(run: Command, grid: Write) -> None:
     path = grid()
-    assert run("sweep", path, "--max-runs", 1, "-j", 1, "-q").code == 3
+    said = run("sweep", path, "--max-runs", 1, "-j", 1)
+    assert said.code == 3
+    assert "[2/2] resnet8 -> resnet8, identity, seed 0" in said.err, "a teacher and a student are all that is to come"
     assert run("sweep", path, "--dry-run").code == 0
     (first,) = Path("runs/grid").glob("resnet8-*")
     record = read_record(first / "record.json")
