@@ -212,7 +212,8 @@ def test_a_name_is_replaced_by_a_folder(run: Command, grid: Write, pictures: Pat
     said = run("sweep", path, "--set", f"data.source={pictures}", "--set", "data.train_images=48", "-j", 1)
     assert said.code == 0, said.err
     records = [read_record(name) for name in Path("runs").rglob("record.json")]
-    assert {(record["about"]["data"]["name"], record["about"]["data"]["train"]) for record in records} == {("tiny", 48)}
+    used = {(record["about"]["data"]["name"], record["about"]["data"]["train"]) for record in records}
+    assert used == {(str(pictures), 48)}
 
 
 @pytest.mark.parametrize(
