@@ -144,7 +144,7 @@ def format_of(output: str, format: str | None) -> str:
 
 
 def _sources(
-    paths: Sequence[str], only: Sequence[str]
+    paths: Sequence[str], only: Sequence[str] = ()
 ) -> tuple[tuple[Scores, ...], tuple[tuple[str, str], ...], pd.DataFrame | None]:
     """Score files, their hashes, and the ledger; nothing for the published points."""
     files = [path for path in paths if not Path(path).is_dir()]
