@@ -17,7 +17,7 @@ import pytest
 from dametric import cli
 from dametric.distill.workers import Event, Workers
 from dametric.ledger import load_runs
-from tests.sweep.conftest import FORKED, PATIENCE, Said, Started, outcomes, same, write_grid
+from tests.sweep.conftest import FORKED, PATIENCE, ROOT, Said, Started, outcomes, same, write_grid
 
 Start = Callable[..., Started]
 Write = Callable[..., Path]
@@ -121,6 +121,36 @@ def test_spawned_workers_that_are_killed_are_replaced_and_their_runs_go_on(
     assert killed == kills
     assert "its process was lost; it goes on from its last saved epoch" in command.err
     whole(root, reference)
+
+
+@pytest.mark.slow
+def test_the_digits_grid_with_kills_of_workers_and_drivers(start: Start, tmp_path: Path) -> None:
+    """The grid that the README begins with, shorter."""
+    sets = ("seeds=0", "training.epochs=2", "teachers.resnet20.epochs=2", "score.batches=4")
+    less = [word for value in sets for word in ("--set", value)]
+    less += ["--only", "student=resnet8", "--only", "aug=identity", "--only", "aug=cutmix*", "-j", "2"]
+    path, root = ROOT / "experiments" / "digits.yaml", tmp_path / "killed"
+    smooth = start("sweep", path, "-o", tmp_path / "smooth", *less)
+    assert smooth.wait() == 0, smooth.err
+    draw, killed = random.Random(11), {"worker": 0, "driver": 0}
+    for who in ("worker", "driver", "worker", "driver"):
+        command, rows = start("sweep", path, "-o", root, *less), histories(root)
+        command.until(lambda rows=rows: histories(root) > rows)  # type: ignore[misc]
+        time.sleep(draw.uniform(0, 0.5))
+        alive = workers(command.pid)
+        if who == "worker" and alive:
+            os.kill(draw.choice(alive), signal.SIGKILL)
+            command.until(lambda command=command: "its process was lost" in command.err)  # type: ignore[misc]
+        command.kill()
+        killed[who] += 1
+    assert killed == {"worker": 2, "driver": 2}
+    last = start("sweep", path, "-o", root, *less)
+    code = last.wait()
+    assert code in (0, 3), last.err  # the old workers may still be saving what they did
+    if code:
+        last = start("sweep", path, "-o", root, *less)
+        assert last.wait() == 0, last.err
+    whole(root, tmp_path / "smooth")
 
 
 def test_workers_that_are_killed_are_replaced(
