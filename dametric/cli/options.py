@@ -1,0 +1,119 @@
+"""Options that several commands have, and reading them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dametric.errors import UsageError, unknown
+
+
+def _defaults(context: typer.Context, path: str | None) -> str | None:
+    """Read defaults of the command's options from a YAML file; flags on the command line win."""
+    if path is None or context.resilient_parsing:
+        return path
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected lines of 'option: value', got {type(values).__name__}")
+    known = {
+        name.lstrip("-"): option for option in context.command.params for name in option.opts if name.startswith("--")
+    }
+    context.default_map = context.default_map or {}
+    for key, value in values.items():
+        if str(key) not in known:
+            raise unknown(f"option in {path}", str(key), known)
+        option = known[str(key)]
+        if option.multiple:
+            value = value if isinstance(value, list) else [value]
+        elif isinstance(value, list):  # --mean, --std
+            value = ",".join(str(item) for item in value)
+        context.default_map[option.name or ""] = value
+    return path
+
+
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        callback=_defaults,
+        is_eager=True,
+        help="YAML with defaults for these options.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors and warnings.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")]
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="NAME|PATH", help="Image set: a name (dametric ls data) or a path.")
+]
+DataRoot = Annotated[str | None, typer.Option("--data-root", metavar="DIR", help="Where a named image set lies.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a named image set that is not there.")]
+CacheDir = Annotated[str | None, typer.Option("--cache-dir", metavar="DIR", help="Where decoded images are kept.")]
+ImageSize = Annotated[
+    int | None, typer.Option("--image-size", min=4, help="Resize and cut images to this many pixels.")
+]
+Lazy = Annotated[
+    bool | None, typer.Option("--lazy/--in-memory", help="Decode images when drawn, or all at once. [default: by size]")
+]
+TrainImages = Annotated[
+    int | None,
+    typer.Option(min=1, help="Take so many of the training images, evenly from all classes. [default: all]"),
+]
+Per = Annotated[
+    str | None,
+    typer.Option(
+        "--per",
+        metavar="sample|batch",
+        help="Draw random parameters for each image or once a batch. [default: sample; reference: batch]",
+    ),
+]
+
+TeacherArch = Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")]
+BaseAug = Annotated[
+    str | None, typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]")
+]
+Normalisation = Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")]
+Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images; milestones scale with them.")]
+BatchSize = Annotated[int, typer.Option(min=2, help="Images of a training step.")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: 0.05; 0.01 for MobileNets and ShuffleNets]")]
+RateSchedule = Annotated[
+    str, typer.Option(metavar="step|cosine|onecycle", help="step: divided by ten at 150, 180, 210 of 240 epochs.")
+]
+Momentum = Annotated[float, typer.Option(help="Of SGD.")]
+Nesterov = Annotated[bool, typer.Option("--nesterov", help="Nesterov's momentum.")]
+WeightDecay = Annotated[float, typer.Option(help="Of all parameters.")]
+TrainDtype = Annotated[
+    str | None,
+    typer.Option(
+        metavar="float32|bfloat16|float64",
+        help="Of the forward passes. [default: bfloat16 where the chip has it, else float32]",
+    ),
+]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the student's step; on CUDA captured as a graph.")]
+TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files into the run's folder.")]
+OnlyRuns = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="KEY=PATTERN", help="Only such runs: temperature=4, student=resnet*; repeat."),
+]
+Records = Annotated[bool, typer.Option("--json", help="Records as JSON on stdout instead of the table.")]
+
+
+def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+    """The numbers of an option, with commas between."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} is numbers with commas between, for example 0.5,0.5,0.5, not '{text}'") from None
