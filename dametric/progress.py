@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,9 +26,17 @@ def launched() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
+_hushed = threading.Event()
+
+
+def hush() -> None:
+    """Leave it to the process that started this one to talk to the user: two would talk into each other's bars."""
+    _hushed.set()
+
+
 def speaks() -> bool:
-    """Whether this process is the one that talks to the user: of those that torchrun has started, the first."""
-    return not launched() or os.environ.get("RANK", "0") == "0"
+    """Whether this process talks to the user: of those that torchrun has started the first, and no worker."""
+    return not _hushed.is_set() and (not launched() or os.environ.get("RANK", "0") == "0")
 
 
 @contextmanager

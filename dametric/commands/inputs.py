@@ -192,11 +192,16 @@ def report_accuracy(
     return {"top1": top1, "loss": loss, "images": count, "split": held_out.split}
 
 
+def near_chance(top1: float, classes: int, images: int) -> bool:
+    """Whether an accuracy on so many images is hardly more than guessing."""
+    chance = 1 / classes
+    return top1 < chance + 0.05 * (1 - chance) + 2 * math.sqrt(chance / images)
+
+
 def warn_near_chance(top1: float, classes: int, images: int, results: str) -> None:
     """Warn loudly of a teacher that knows next to nothing."""
-    chance = 1 / classes
-    if top1 < chance + 0.05 * (1 - chance) + 2 * math.sqrt(chance / images):
+    if near_chance(top1, classes, images):
         say(
-            f"WARNING: {100 * top1:.2f} % is near chance ({100 * chance:.2f} %). The {results} below mean nothing "
+            f"WARNING: {100 * top1:.2f} % is near chance ({100 / classes:.2f} %). The {results} below mean nothing "
             "unless the architecture, the class order and the normalisation (--mean, --std) are those of the training."
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dametric.claims import BusyError
-from dametric.commands.inputs import network_errors
+from dametric.commands.inputs import near_chance, network_errors
 from dametric.commands.score import _score as scored
 from dametric.commands.sweep_tasks import AnyTask, ScoreTask, TeacherTask, claimed_file
 from dametric.commands.training import outcome, write_teacher
@@ -42,9 +42,10 @@ def perform(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch = lam
             else:
                 work = task.work()
                 record = carry_out(work, stop=stop, advance=advance, on_epoch=on_epoch, on_taken_over=taken_over)
+                text = outcome(record)
                 if isinstance(task, TeacherTask):
                     _write_once(work, record, Path(task.output))
-                text = outcome(record)
+                    text += _warning(work, record)
     except BusyError:
         return Outcome("busy")
     except RunFailed as error:
@@ -52,6 +53,14 @@ def perform(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch = lam
     except Interrupted:
         return Outcome("saved")
     return Outcome("finished", f"{''.join(said)}{text}")
+
+
+def _warning(work: Work, record: dict[str, Any]) -> str:
+    """What is to be said of a teacher that has learnt next to nothing."""
+    classes, images = work.setting.train.num_classes, len(work.setting.test)
+    if not near_chance(record["last"]["test_top1"], classes, images):
+        return ""
+    return f"; WARNING: that is near chance ({100 / classes:.2f} %), so what it teaches and how it scores mean nothing"
 
 
 def _write_once(work: Work, record: dict[str, Any], target: Path) -> None:

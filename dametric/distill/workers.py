@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import torch
 
-from dametric.progress import Advance
+from dametric.progress import Advance, hush
 
 Task = Callable[[Any, Advance, Callable[[], bool]], Any]
 _EVERY = 0.1  # seconds between two words on how a task goes
@@ -186,6 +186,7 @@ class _Reporter:
 def _work(pipe: Connection, function: Task, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
     torch.set_num_threads(threads)
+    hush()
     reporter = _Reporter(pipe)
     threading.Thread(target=reporter.listen, daemon=True).start()
     while (given := reporter.tasks.get()) is not None:

@@ -20,7 +20,7 @@ import torch
 from dametric.distill.jobs import side_by_side
 from dametric.distill.workers import Workers
 from dametric.errors import Interrupted, RunFailed, UsageError
-from dametric.progress import Advance
+from dametric.progress import Advance, speaks
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds after which something is taken for stuck
@@ -74,7 +74,8 @@ def tells(task: tuple[int, Path], advance: Advance, stop: Stop) -> dict[str, Any
     advance(0.5)
     threads = torch.get_num_threads()
     variables = {name: os.environ.get(name) for name in VARIABLES}
-    return {"number": number, "pid": os.getpid(), "threads": threads, "stop": stop(), **variables}
+    about = {"threads": threads, "stop": stop(), "speaks": speaks()}
+    return {"number": number, "pid": os.getpid(), **about, **variables}
 
 
 def fails(task: tuple[str, Path], advance: Advance, stop: Stop) -> str:
@@ -133,6 +134,7 @@ def test_results_come_in_order_from_processes_with_a_share_of_the_cores(
         assert one["OMP_NUM_THREADS"] == str(share)
         assert one["OMP_WAIT_POLICY"] == "PASSIVE"
         assert one["stop"] is False
+        assert one["speaks"] is False, "the parent talks to the user"
     pids = {one["pid"] for one in found}
     assert len(pids) == 2
     assert os.getpid() not in pids

@@ -255,6 +255,19 @@ def test_a_run_that_fails_does_not_stop_the_others(run: Command, grid: Write) ->
     assert students() == [("flip", 0), ("identity", 0)]
 
 
+def test_a_teacher_that_learns_nothing_is_warned_of_where_it_ends(run: Command, grid: Write) -> None:
+    poor = {"resnet8": {"lr": 1e-9, "batch_size": 16, "epochs": 1}}
+    said = run("sweep", grid(teachers=poor, seeds=0, augmentations="identity"), "-j", 1)
+    assert said.code == 0, said.err
+    (line,) = [line for line in said.err.splitlines() if "WARNING" in line]
+    assert line.startswith("[1/2] teacher resnet8: ")
+    assert "that is near chance (25.00 %)" in line
+    good = run(
+        "sweep", grid(seeds=0, augmentations="identity"), "-o", "good", "-j", 1, "--set", "teachers.resnet8.epochs=30"
+    )
+    assert "WARNING" not in good.err
+
+
 def test_what_needs_a_failed_teacher_is_not_begun(run: Command, grid: Write) -> None:
     teachers = {"resnet8": {"lr": 1e30, "batch_size": 16, "epochs": 2}}
     said = run("sweep", grid(teachers=teachers, score={"batches": 4, "batch_size": 16}), "-j", 1)
