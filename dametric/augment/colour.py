@@ -14,7 +14,7 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 
-from dametric.augment.base import per_row
+from dametric.augment.base import choose, per_row
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 
@@ -74,7 +74,7 @@ def posterize(images: Tensor, strength: Tensor) -> Tensor:
 
 def solarize(images: Tensor, strength: Tensor) -> Tensor:
     """Invert the pixels from the threshold ``strength`` (0..255) up."""
-    return torch.where(images >= per_row(strength.float()), 255 - images, images)
+    return choose(images >= per_row(strength.float()), ~images, images)
 
 
 def autocontrast(images: Tensor, strength: Tensor) -> Tensor:

@@ -73,8 +73,8 @@ class Network:
             torch.cuda.empty_cache()  # only here has the failed forward let go of its memory
 
     def _forward(self, images: Tensor) -> Tensor:
-        normalised = torch.addcmul(self._offset, images.to(self._working), self._scale)
-        logits = self.module(normalised.to(self.dtype, memory_format=torch.channels_last))
+        normalised = (images * self._scale).add_(self._offset).to(self.dtype)
+        logits = self.module(normalised.contiguous(memory_format=torch.channels_last))  # not with the dtype: slower
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(f"the network must return logits of shape (rows, classes), not {got}")
