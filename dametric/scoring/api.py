@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -136,6 +137,11 @@ def score(
     UsageError
         For anything that cannot be: unknown names, too few images, a missing student, NaN from the teacher.
     """
+    for who, module in (("teacher", teacher), ("student", student)):
+        if not isinstance(module, nn.Module) and (who == "teacher" or module is not None):
+            raise UsageError(
+                f"the {who} is a network (nn.Module), not {type(module).__name__}: dametric.load_checkpoint(file).model"
+            )
     data, ranks = _image_set(data), Ranks.current()
     device = own_device(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     if device.type == "cuda" and not torch.cuda.is_available():
@@ -250,6 +256,11 @@ def _asked(engine: Engine) -> dict[str, Any]:
 def _image_set(data: Data) -> ImageSet:
     if isinstance(data, ImageSet):
         return data
+    if not isinstance(data, (Tensor, np.ndarray, tuple)):
+        raise UsageError(
+            f"data are an image set (dametric.load_data), uint8 images, or a tuple of images and labels, not "
+            f"{type(data).__name__}"
+        )
     images, labels = data if isinstance(data, tuple) else (data, None)
     return ImageSet.from_tensors(images, labels)
 

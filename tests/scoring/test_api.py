@@ -271,6 +271,8 @@ def refused(message: str, *args: Any, **options: Any) -> None:
         ({"protocol": "referense", "batches": 3}, "protocol"),
         ({"mean": (0.5, 0.5), "batches": 3}, "mean"),
         ({"std": (0.5, 0.5), "batches": 3}, "std"),
+        ({"mean": (125.3, 123.0, 113.9), "batches": 3}, "--mean is in units of 0..1, divide by 255"),
+        ({"std": (63.0, 62.1, 66.7), "batches": 3}, "--std is in units of 0..1, divide by 255"),
         ({"std": (0.5, 0.0, 0.5), "batches": 3}, "std|normalisation"),
         ({"chunk": -1, "batches": 3}, "chunk"),
         ({"base_aug": "mixup", "batches": 3}, "base"),
@@ -285,6 +287,13 @@ def test_what_cannot_be_is_refused_in_one_line(options: dict[str, Any], message:
 def test_a_device_that_is_not_there_is_refused(teacher, data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     refused("there is no CUDA device", teacher, data, device="cuda")
+
+
+def test_what_is_no_network_and_no_images_is_refused(teacher, data) -> None:
+    refused("the teacher is a network .* not str: dametric.load_checkpoint", "teacher.pth", data)
+    refused("the student is a network .* not dict", teacher, data, student={})
+    refused("data are an image set .* not str", teacher, "digits")
+    refused("data are an image set .* not list", teacher, [data.images, data.labels])
 
 
 def test_pixels_that_are_not_bytes_are_refused(teacher, images) -> None:
