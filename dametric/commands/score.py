@@ -110,8 +110,8 @@ def _score(options: ScoreOptions) -> Scores:
         student=None if student is None else student.model,
         mean=mean,
         std=std,
-        student_mean=None if student is None or options.mean else student.mean,
-        student_std=None if student is None or options.std else student.std,
+        student_mean=None if student is None else student.mean,  # --mean is the teacher's: a student may know better
+        student_std=None if student is None else student.std,
         device=device,
         dtype=dtype,
         quiet=quiet,

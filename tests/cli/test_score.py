@@ -263,6 +263,19 @@ def test_paper_with_a_student_is_nine_and_has_cross_entropies(score: Run, untrai
     assert "student: read 'model' of untrained.pth" in said.err
 
 
+def test_a_normalisation_given_for_the_teacher_is_not_the_student_s(
+    score: Run, teacher: Path, untrained: Path, tmp_path: Path
+) -> None:
+    own = torch.load(untrained, weights_only=True)
+    told = ("--json", "--batches", 2, "--mean", "0.4,0.4,0.4", "--std", "0.5,0.5,0.5")
+    config = score(*told, "--student", untrained).document["config"]
+    assert (config["mean"], config["std"]) == ([0.4] * 3, [0.5] * 3)
+    assert (config["student_mean"], config["student_std"]) == (own["mean"], own["std"])
+    torch.save(own["model"], tmp_path / "silent.pth")  # which does not say its own: it is taken for the teacher's
+    config = score(*told, "--student", tmp_path / "silent.pth").document["config"]
+    assert (config["student_mean"], config["student_std"]) == ([0.4] * 3, [0.5] * 3)
+
+
 def test_paper_and_others_together_are_each_there_once(score: Run) -> None:
     document = score("--json", "--aug", "paper", "--aug", "cutmix", "--aug", "rrc", "--batches", 2).document
     assert len(document["scores"]) == 9
