@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dametric.data import ImageSet, NoSplit, few, load_data
+from dametric.data import ImageSet, NoSplit, few, is_there, load_data
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.importing import one_line
@@ -62,6 +62,8 @@ class DataOptions:
 
     def of(self, checkpoint: Checkpoint) -> DataOptions:
         """With what the checkpoint says about its data, where the user said nothing."""
+        if self.source is None and checkpoint.data is not None and not is_there(checkpoint.data):
+            raise UsageError(f"the checkpoint was trained on '{checkpoint.data}', which is not here: give --data")
         size = self.image_size if self.source else self.image_size or checkpoint.image_size
         return replace(self, source=self.source or checkpoint.data, image_size=size)
 

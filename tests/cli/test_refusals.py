@@ -105,6 +105,14 @@ def test_a_network_that_takes_images_of_another_size(no: Refused, refused: Refus
     assert "expected 224 pixels" in refused("train", *options)
 
 
+def test_a_checkpoint_whose_data_lie_elsewhere(no: Refused, teacher: Path, tmp_path: Path) -> None:
+    """A path is written as it was typed, and means nothing in another folder."""
+    content = torch.load(teacher, weights_only=True)
+    torch.save({**content, "data": "pictures"}, tmp_path / "moved.pth")
+    line = no("--teacher", tmp_path / "moved.pth")
+    assert "was trained on 'pictures', which is not here: give --data" in line
+
+
 def test_weights_that_nothing_known_has(no: Refused, tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.zeros(10, 4)}, tmp_path / "odd.pth")
     assert "--arch" in no("--teacher", tmp_path / "odd.pth", "--data", "digits")
