@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from dametric.augment import PAPER, Images, base_augmentation, default_base, parse
+from dametric.commands.console import wide_console
 from dametric.commands.inputs import (
     DataOptions,
     check_classes,
@@ -336,7 +335,7 @@ def print_runs(found: Sequence[Run]) -> None:
             _number(row["seconds"], "{:.0f}"),
             "" if row["status"] == "finished" else row["status"],
         )
-    Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True).print(table)
+    wide_console().print(table)
 
 
 def _number(value: float, form: str) -> str:

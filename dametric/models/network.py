@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from dametric.errors import UsageError
 
+LARGEST = 1.5
+"""Above this no mean and no standard deviation is one of pixels from 0 to 1."""
+
 
 class Network:
     """Normalise images, forward them chunk by chunk, return logits in float64.
@@ -88,6 +91,8 @@ def normalisation(
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != channels or not all(math.isfinite(value) for value in values):
             raise UsageError(f"--{name} takes one finite number for each of {channels} channels, not {list(values)}")
+        if max(values) > LARGEST:
+            raise UsageError(f"--{name} is in units of 0..1, divide by 255 what is in 0..255: not {list(values)}")
     if min(std) <= 0:
         raise UsageError(f"--std takes positive numbers, not {list(std)}")
     return tuple(mean), tuple(std)
