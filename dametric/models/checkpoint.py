@@ -248,7 +248,10 @@ def _declared_arch(file: WeightFile, path: str | os.PathLike[str]) -> str | None
     if not file.written_by_us or not isinstance(arch, str):
         return None
     if is_user_code(arch):
-        raise UsageError(f"{path} names code of its own ({arch}), which is not run on a file's word: pass it as --arch")
+        raise UsageError(
+            f"{path} names code of its own ({arch}), which is not run on a file's word: "
+            "pass it as --arch, that of a student as --student-arch"
+        )
     return arch
 
 
