@@ -149,6 +149,20 @@ def per_row(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
+def choose(mask: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """``torch.where(mask, one, other)``, for bytes by their bits: many times as fast on a CPU.
+
+    Parameters
+    ----------
+    mask : Tensor of bool
+        Broadcast over the images.
+    one, other : Tensor of shape (rows, channels, height, width)
+    """
+    if not one.dtype == other.dtype == torch.uint8:
+        return torch.where(mask, one, other)
+    return (one ^ other).bitwise_and_(mask.to(torch.uint8).neg_()).bitwise_xor_(other)
+
+
 def box_mask(top: Tensor, left: Tensor, bottom: Tensor, right: Tensor, height: int, width: int) -> Tensor:
     """Mask of one rectangle a row: Tensor of shape (rows, 1, height, width), True inside.
 

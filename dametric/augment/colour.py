@@ -14,7 +14,7 @@ import torch.nn.functional as F
 import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 
-from dametric.augment.base import per_row
+from dametric.augment.base import choose, per_row
 
 Kernel = Callable[[Tensor, Tensor], Tensor]
 
@@ -51,15 +51,15 @@ def contrast(images: Tensor, strength: Tensor) -> Tensor:
 
 def sharpness(images: Tensor, strength: Tensor) -> Tensor:
     """Blend with a smoothed version; the outermost pixels stay."""
-    channels, height, width = images.shape[1:]
+    height, width = images.shape[2:]
     if height <= 2 or width <= 2:
         return images
-    kernel = torch.ones(3, 3, dtype=torch.float32, device=images.device)
-    kernel[1, 1] = 5
-    kernel = (kernel / 13).expand(channels, 1, 3, 3)
-    smooth = F.conv2d(images.float(), kernel, groups=channels).round_()
+    pixels = images.float()
+    lines = pixels[..., :-2, :] + pixels[..., 1:-1, :] + pixels[..., 2:, :]
+    nine = lines[..., :-2] + lines[..., 1:-1] + lines[..., 2:]
+    inner = pixels[..., 1:-1, 1:-1]
+    smooth = ((nine + 4 * inner) / 13).round_()  # whole sums, and no multiple of 1/13 is halfway between two of 1
     result = images.clone()
-    inner = images[..., 1:-1, 1:-1].float()
     blended = torch.addcmul(inner, smooth - inner, per_row(-strength.float()))
     result[..., 1:-1, 1:-1] = blended.clamp_(0, 255).to(torch.uint8)
     return result
@@ -74,7 +74,7 @@ def posterize(images: Tensor, strength: Tensor) -> Tensor:
 
 def solarize(images: Tensor, strength: Tensor) -> Tensor:
     """Invert the pixels from the threshold ``strength`` (0..255) up."""
-    return torch.where(images >= per_row(strength.float()), 255 - images, images)
+    return choose(images >= per_row(strength.float()), ~images, images)
 
 
 def autocontrast(images: Tensor, strength: Tensor) -> Tensor:

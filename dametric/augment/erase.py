@@ -42,9 +42,10 @@ class Cutout:
             raise UsageError(f"cutout: a fill of {len(self.fill)} channels does not fit images of {images.shape[1]}")
         top, left = draw["y"] - self.length // 2, draw["x"] - self.length // 2
         mask = box_mask(top, left, top + self.length, left + self.length, images.shape[-2], images.shape[-1])
+        inside = mask.float()
+        blanked = images * (1 - inside)
         # channel by channel, since copying a tensor of the fill to a GPU would wait for everything before it
         fills = self.fill if len(self.fill) > 1 else self.fill * images.shape[1]
-        channels = [
-            channel.masked_fill(mask, fill) for channel, fill in zip(images.float().split(1, 1), fills, strict=True)
-        ]
-        return Augmented(torch.cat(channels, 1))
+        for channel, fill in zip(blanked.split(1, 1), fills, strict=True):
+            channel.add_(inside, alpha=fill)
+        return Augmented(blanked)

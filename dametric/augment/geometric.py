@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw, per_row
+from dametric.augment.base import Augmented, Draw, choose, per_row
 from dametric.augment.keys import Keys
 from dametric.errors import UsageError
 
@@ -31,7 +31,7 @@ class Flip:
         return {"flip": keys.uniform("flip") < self.p}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        return Augmented(torch.where(per_row(draw["flip"]), images.flip(-1), images))
+        return Augmented(choose(per_row(draw["flip"]), images.flip(-1), images))
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,13 @@ class Crop:
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         rows, channels, height, width = images.shape
         padded = F.pad(images, [self.padding] * 4)
+        tall, wide = padded.shape[-2:]
         y = draw["top"][:, None] + torch.arange(height, device=images.device)
-        x = draw["left"][:, None] + torch.arange(width, device=images.device)
-        # one gather over flat planes: much faster than indexing with four tensors
-        place = (y[:, :, None] * padded.shape[-1] + x[:, None, :]).view(rows, 1, -1).expand(-1, channels, -1)
-        return Augmented(padded.flatten(2).gather(2, place).view(images.shape))
+        plane = torch.arange(rows * channels, device=images.device).view(rows, channels, 1) * tall
+        start = (plane + y[:, None, :]) * wide + draw["left"].view(-1, 1, 1)
+        # whole lines are copied, each from where it starts: windows of one width that overlap in all pixels but one
+        lines = padded.flatten().unfold(0, width, 1)
+        return Augmented(lines.index_select(0, start.flatten()).view(images.shape))
 
 
 @dataclass(frozen=True)

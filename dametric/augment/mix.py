@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw, box_mask, per_row
+from dametric.augment.base import Augmented, Draw, box_mask, choose, per_row
 from dametric.augment.keys import Keys
 from dametric.errors import UsageError, unknown
 
@@ -82,4 +82,4 @@ class CutMix:
         top, left, bottom, right = (draw[name] for name in ("top", "left", "bottom", "right"))
         mask = box_mask(top, left, bottom, right, height, width)
         lam = 1 - ((bottom - top) * (right - left)).double() / (height * width)
-        return Augmented(torch.where(mask, images.index_select(0, draw["partner"]), images), draw["partner"], lam)
+        return Augmented(choose(mask, images.index_select(0, draw["partner"]), images), draw["partner"], lam)

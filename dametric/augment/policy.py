@@ -163,15 +163,23 @@ def grouped(name: str, images: Tensor, draw: Draw) -> Tensor:
     """
     if images.shape[1] not in (1, 3):
         raise UsageError(f"{name} needs images of 1 or 3 channels, not {images.shape[1]}")
-    result = images.clone() if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
+    whole = images if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
+    result = whole.clone(memory_format=torch.contiguous_format)
     for drawn, strengths in zip(draw["operation"].unbind(1), draw["strength"].unbind(1), strict=True):
         for number, operation in enumerate(OPERATIONS.values()):
             (rows,) = torch.nonzero(drawn == number, as_tuple=True)
             if len(rows):
                 strength = _send(strengths[rows], images.device)
                 rows = _send(rows, images.device)
-                result.index_copy_(0, rows, operation.kernel(result.index_select(0, rows), strength))
+                _put(result, rows, operation.kernel(result.index_select(0, rows), strength))
     return result
+
+
+def _put(images: Tensor, rows: Tensor, new: Tensor) -> None:
+    """Write rows of bytes, eight at a time where that comes out even: so many times as fast on a CPU."""
+    if images[0].numel() % 8 == 0:
+        images, new = (tensor.flatten(1).view(torch.int64) for tensor in (images, new))
+    images.index_copy_(0, rows, new)
 
 
 @dataclass(frozen=True)

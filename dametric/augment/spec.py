@@ -198,10 +198,22 @@ def _operation(part: str, of: Images) -> Operation | None:
         builder = AUGS[name]
         return builder(of, **_parameters(name, builder, [word for chunk in words for word in chunk.split(",")]))
     if words and ("." in name or "/" in name or "=" not in part):
-        return External(part, load_object(part, "augmentation"))
+        return External(part, _made(part, load_object(part, "augmentation")))
     if name == "paper":
         raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")
     raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
+
+
+def _made(part: str, found: Any) -> Any:
+    """The callable that was named; of a class, such as those of torchvision, an object with its default arguments."""
+    if not isinstance(found, type):
+        return found
+    try:
+        return found()
+    except TypeError as error:
+        raise UsageError(
+            f"augmentation '{part}' is a class that needs arguments: name a function, or an object that has them"
+        ) from error
 
 
 def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dict[str, Any]:

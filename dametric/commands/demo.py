@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
+from dametric.commands.console import wide_console
 from dametric.commands.inputs import DataOptions, say
 from dametric.commands.score import ScoreOptions, aligned
 from dametric.commands.score import run as score
@@ -74,7 +73,7 @@ def print_joined(joined: pd.DataFrame, metric: str) -> None:
         loss = f"{row['test_loss']:.3f} ± {row['test_loss_se']:.3f}"
         top1 = f"{100 * row['test_top1']:.2f} ± {100 * row['test_top1_se']:.2f}"
         table.add_row(row["aug"], cell, loss, top1)
-    console = Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True)
+    console = wide_console()
     console.print()
     console.print(table)
     console.print(f"students: mean over {joined['seeds'].min()} seeds ± standard error, last epoch, test split")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from dametric.data import ImageSet, NoSplit, few, load_data
+from dametric.data import ImageSet, NoSplit, few, is_there, load_data
+from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.importing import one_line
 from dametric.models import Checkpoint, inference_copy, load_checkpoint, preferred_dtype
@@ -61,6 +62,8 @@ class DataOptions:
 
     def of(self, checkpoint: Checkpoint) -> DataOptions:
         """With what the checkpoint says about its data, where the user said nothing."""
+        if self.source is None and checkpoint.data is not None and not is_there(checkpoint.data):
+            raise UsageError(f"the checkpoint was trained on '{checkpoint.data}', which is not here: give --data")
         size = self.image_size if self.source else self.image_size or checkpoint.image_size
         return replace(self, source=self.source or checkpoint.data, image_size=size)
 
@@ -101,7 +104,7 @@ def network_errors() -> Iterator[None]:
         raise UsageError(
             "the GPU has too little memory for the network: use a smaller --batch-size, or --device cpu"
         ) from error
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # transformers assert that images have the size they were made for
         raise UsageError(
             f"a network failed on these images, do they have the size and channels it takes? {one_line(error)}"
         ) from error
@@ -134,16 +137,6 @@ def check_classes(checkpoint: Checkpoint, data: ImageSet, or_else: str = "") -> 
             f"give the data it was trained on{or_else}"
         )
     check_order("teacher", checkpoint.classes, data.name, data.classes)
-
-
-def check_order(ours: str, names: Sequence[str] | None, theirs: str, others: Sequence[str] | None) -> None:
-    """Refuse the same class names in another order; names that differ are taken for other words for the same."""
-    if names and others and set(names) == set(others) and tuple(names) != tuple(others):
-        first = next(i for i, (a, b) in enumerate(zip(names, others, strict=True)) if a != b)
-        raise UsageError(
-            f"the {ours} and {theirs} order their classes differently: "
-            f"number {first} is '{names[first]}' to the one and '{others[first]}' to the other"
-        )
 
 
 def clean_accuracy(network: Network, data: ImageSet, device: torch.device, quiet: bool) -> tuple[float, float, int]:

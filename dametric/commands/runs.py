@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
+from dametric.commands.console import wide_console
 from dametric.files import check_writable, write_atomic
 from dametric.ledger import Run, find_runs, load_runs
 from dametric.recipes import told_apart
@@ -46,13 +47,13 @@ def print_runs(found: Sequence[Run]) -> None:
     teachers = runs.drop(columns="epochs").groupby(["kind", "teacher_sha256"], dropna=False)  # epochs have a column
     named = pd.concat([told_apart(group)["student"] for _, group in teachers])
     rows = [_cells(row) for row in runs.assign(student=named).to_dict("records")]
-    console = Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True)
-    shown = list(_MEASURES)
-    for name in (None, *_SPARED):
-        shown = [measure for measure in shown if measure != name]
-        table = _runs_table(rows, shown)
-        if console.measure(table, options=console.options.update(width=1000)).maximum <= console.width:
+    console, shown = wide_console(), list(_MEASURES)
+    table = _runs_table(rows, shown)
+    for name in _SPARED:
+        if not sys.stdout.isatty() or console.measure(table).maximum <= shutil.get_terminal_size().columns:
             break
+        shown.remove(name)
+        table = _runs_table(rows, shown)
     console.print(table)
 
 
@@ -61,7 +62,7 @@ def _runs_table(rows: Sequence[dict[str, str]], shown: Sequence[str]) -> Table:
     for name in ("teacher", "student", "augmentation"):
         table.add_column(name, no_wrap=True)
     for name in shown:
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in rows:
         table.add_row(*(row[name] for name in ("teacher", "student", "augmentation", *shown, "")))

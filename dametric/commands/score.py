@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from dametric.commands.console import wide_console
 from dametric.commands.inputs import (
     OTHER_CLASSES,
     DataOptions,
     check_classes,
-    check_order,
     chosen_device,
     chosen_dtype,
     describe,
@@ -25,6 +25,7 @@ from dametric.commands.inputs import (
     report_accuracy,
     say,
 )
+from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.models.network import normalisation
@@ -110,8 +111,8 @@ def _score(options: ScoreOptions) -> Scores:
         student=None if student is None else student.model,
         mean=mean,
         std=std,
-        student_mean=None if student is None or options.mean else student.mean,
-        student_std=None if student is None or options.std else student.std,
+        student_mean=None if student is None else student.mean,  # --mean is the teacher's: a student may know better
+        student_std=None if student is None else student.std,
         device=device,
         dtype=dtype,
         quiet=quiet,
@@ -150,10 +151,27 @@ def _deliver(result: Scores, options: ScoreOptions) -> None:
 
 
 def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
-    """The table on stdout: value ± standard error, best first; all metrics that were asked for, or the main ones."""
-    first, *others = result.metrics
+    """The table on stdout: value ± standard error, best first; all metrics that were asked for, or the main ones.
+
+    Of those that nobody asked for, what does not fit into the terminal is left out.
+    """
+    _, *others = result.metrics
     shown = [name for name in others if asked or name in ("t_entropy", "ce_mean", "ce_cov")]
-    rows = result.scores
+    console, table = wide_console(), _table(result, shown)
+    while shown and not asked and sys.stdout.isatty() and console.measure(table).maximum > _terminal():
+        shown.pop()
+        table = _table(result, shown)
+    console.print(table, soft_wrap=False)
+    for line in _footer(result):
+        console.print(line)
+
+
+def _terminal() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _table(result: Scores, shown: Sequence[str]) -> Table:
+    first, rows = result.metrics[0], result.scores
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("augmentation", no_wrap=True)
     open_ = rows[0]["metrics"][first]["direction"] == "open"
@@ -171,10 +189,7 @@ def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
         mark = "best" if place == 0 else "= best" if row["tied_with_best"] else ""
         mark = "" if direction == "open" else mark  # nobody has said which values are good
         table.add_row(row["aug"], columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
-    console = Console(width=None if sys.stdout.isatty() else 250, highlight=False, soft_wrap=True)
-    console.print(table, soft_wrap=False)
-    for line in _footer(result):
-        console.print(line)
+    return table
 
 
 def _footer(result: Scores) -> list[str]:

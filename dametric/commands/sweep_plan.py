@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from dametric.commands import sweep_tasks as tasks
+from dametric.commands.console import wide_console
 from dametric.commands.sweep_options import Place
 from dametric.commands.sweep_study import Study
 from dametric.ledger import load_runs
@@ -22,7 +21,7 @@ def print_plan(made: Study, wanted: Sequence[Task], place: Place, jobs: int) -> 
     epochs = {} if records is None else dict(zip(records["folder"], records["epoch"], strict=True))
     items = [_item(task, made, epochs) for task in wanted]
     lines = plan(items, rates)
-    console = Console(width=None if Console().is_terminal else 250, highlight=False, soft_wrap=True)
+    console = wide_console()
     console.print(table(lines, jobs))
     beside = f"{jobs} at a time" if jobs > 1 else "one after the other"
     if records is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from dametric.commands.console import wide_console
 
 FEW = 12  # rows of the exploratory table that are printed; the files have all
 WORDS = {"test_loss": "test loss", "test_top1": "top-1", 1: "+", -1: "-", 0: "?"}
@@ -15,7 +15,7 @@ WORDS = {"test_loss": "test loss", "test_top1": "top-1", 1: "+", -1: "-", 0: "?"
 
 def print_analysis(found: dict[str, Any]) -> None:
     """The confirmatory table, the units, what is exploratory, and the answer in words."""
-    console = Console(width=None if sys.stdout.isatty() else 250, highlight=False, markup=False, soft_wrap=True)
+    console = wide_console()
     console.print(f"primary: {found['primary']}")
     console.print(_confirmatory(found))
     console.print()

@@ -3,6 +3,6 @@
 from dametric.data.few import few
 from dametric.data.imageset import ImageSet
 from dametric.data.listing import NoSplit
-from dametric.data.sources import DATA, load_data
+from dametric.data.sources import DATA, is_there, load_data
 
-__all__ = ["DATA", "ImageSet", "NoSplit", "few", "load_data"]
+__all__ = ["DATA", "ImageSet", "NoSplit", "few", "is_there", "load_data"]

@@ -45,3 +45,13 @@ def check_labels(labels: Tensor | np.ndarray | Sequence[int], count: int, names:
     if names is not None and high >= len(names):
         raise UsageError(f"labels go up to {high} and there are {len(names)} class names; give a name for each class")
     return tensor
+
+
+def check_order(ours: str, names: Sequence[str] | None, theirs: str, others: Sequence[str] | None) -> None:
+    """Refuse the same class names in another order; names that differ are taken for other words for the same."""
+    if names and others and set(names) == set(others) and tuple(names) != tuple(others):
+        first = next(i for i, (a, b) in enumerate(zip(names, others, strict=True)) if a != b)
+        raise UsageError(
+            f"the {ours} and {theirs} order their classes differently: "
+            f"number {first} is '{names[first]}' to the one and '{others[first]}' to the other"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from dametric.data.arrays import Arrays
 from dametric.data.listing import NoSplit
 from dametric.errors import UsageError
+from dametric.importing import one_line
 
 _SPLIT = (
     ("x_train", "y_train", "x_test", "y_test"),
@@ -54,8 +54,8 @@ def read(path: Path, split: str) -> Arrays:
             highest = max(int(_flat(path, key, archive[key]).max(initial=0)) for key in every)
     except UsageError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UsageError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    except Exception as error:  # damage shows as an error of zlib's, of zipfile's, or of the parser of array headers
+        raise UsageError(f"cannot read {path}: {one_line(error)}") from error
     return Arrays(_channels_first(path, images, pixels), classes, names or tuple(str(i) for i in range(highest + 1)))
 
 

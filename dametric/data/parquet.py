@@ -169,6 +169,11 @@ def _class_names(
     for shard in shards:
         if (shard.names, shard.label) != (first.names, first.label):
             raise UsageError(f"{shard.path} and {first.path} name different classes; they are not one set")
+    # one of each other split: a label must mean the same class to whoever trains on one and tests on the other
+    for other in (_shard(paths[0]) for word, paths in splits.items() if word in TRAINING + EVALUATION):
+        if first.names and other.names and other.names != first.names:
+            raise UsageError(f"{other.path} and {first.path} name or order their classes differently: a label of the "
+                             "one is not that of the other")  # fmt: skip
     if first.names is None:
         others = [_labels(_shard(path)) for paths in splits.values() for path in paths]
         return tuple(str(i) for i in range(max(int(other.max(initial=0)) for other in others) + 1))

@@ -91,6 +91,11 @@ def load_data(
     return _from_path(name, split, options)
 
 
+def is_there(name: str) -> bool:
+    """Whether a source is a name that is known or a path that exists, as seen from the current folder."""
+    return name in DATA or Path(name).expanduser().exists()
+
+
 def _from_path(name: str, split: str, options: Options) -> ImageSet:
     path = Path(name).expanduser()
     if not path.exists():

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dametric.augment import Augmentation, Images, base_augmentation, parse
 from dametric.augment.external import External
 from dametric.data import ImageSet
+from dametric.data.checks import check_order
 from dametric.distill.evaluate import evaluate, held_out_logits
 from dametric.distill.recipe import Recipe
 from dametric.distill.trainer import Training
@@ -63,7 +64,9 @@ class Teacher:
         if isinstance(teacher, nn.Module):
             own = normalisation(mean or data.mean, std or data.std, data.channels)
             return cls(teacher, *own, type(teacher).__name__, weights_digest(teacher))
-        read = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher)
+        # of the images' size, by which some networks are built, and which many files do not tell
+        read = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher, image_size=data.image_size)
+        check_order("teacher", read.classes, data.name, data.classes)
         own = normalisation(mean or read.mean or data.mean, std or read.std or data.std, data.channels)
         return cls(read.model, *own, read.arch, read.sha256)
 
@@ -95,6 +98,7 @@ class Setting:
             raise UsageError("training needs labelled images, for training and for testing")
         if self.train.num_classes != self.test.num_classes or self.train.image_size != self.test.image_size:
             raise UsageError("training and test images must agree in classes and size")
+        check_order("training images", self.train.classes, "the test images", self.test.classes)
 
     @cached_property
     def on_device(self) -> ImageSet:

@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from dametric.errors import UsageError
 from dametric.files import sha256, write_atomic
 from dametric.importing import one_line
-from dametric.models.reading import FORMAT, Level, WeightFile, read_weights, strip_levels
+from dametric.models.network import LARGEST
+from dametric.models.reading import FORMAT, Level, WeightFile, damaged, read_weights, strip_levels
 from dametric.models.recognise import recognise, signature
 from dametric.models.registry import build, is_user_code
-
-_LARGEST = 1.5  # above this no mean and no standard deviation is one of pixels from 0 to 1
 
 
 @dataclass(frozen=True)
@@ -226,9 +225,8 @@ def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]
         If the file is not one of dametric's, or the weights do not fit.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # a flipped bit would be trained on
-            if (damaged := archive.testzip()) is not None:
-                raise RuntimeError(f"the file is damaged, the checksum of {damaged} is wrong")
+        if (entry := damaged(path)) is not None:  # a flipped bit would be trained on
+            raise RuntimeError(f"the file is damaged, the checksum of {entry} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
         return content.get("state")
@@ -250,7 +248,10 @@ def _declared_arch(file: WeightFile, path: str | os.PathLike[str]) -> str | None
     if not file.written_by_us or not isinstance(arch, str):
         return None
     if is_user_code(arch):
-        raise UsageError(f"{path} names code of its own ({arch}), which is not run on a file's word: pass it as --arch")
+        raise UsageError(
+            f"{path} names code of its own ({arch}), which is not run on a file's word: "
+            "pass it as --arch, that of a student as --student-arch"
+        )
     return arch
 
 
@@ -324,9 +325,9 @@ def _description(file: WeightFile, num_classes: int) -> dict[str, Any]:
 def _normalisation(rest: Mapping[str, Any]) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, list[str]]:
     """Mean and standard deviation in units of 0..1, where they make sense, and what is to be said of them."""
     mean, std = _floats(rest.get("mean")), _floats(rest.get("std"), positive=True)
-    if max((*(mean or ()), *(std or ())), default=0.0) <= _LARGEST:
+    if max((*(mean or ()), *(std or ())), default=0.0) <= LARGEST:
         return mean, std, []
-    bytes_ = mean is None or max(mean) > _LARGEST or not any(mean)  # a mean of 0.5 beside an std of 58 is a riddle
+    bytes_ = mean is None or max(mean) > LARGEST or not any(mean)  # a mean of 0.5 beside an std of 58 is a riddle
     said = f"mean {list(mean or ())} and std {list(std or ())} in the file"
     if not bytes_ or max((*(mean or ()), *(std or ()))) > 255:
         return None, None, [f"{said} are in units that cannot be told and are not used: give --mean and --std in 0..1"]

@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 _CLIPS: dict[str, list[float]] = {"relu": [], "hardtanh": [0.0, 6.0], "none": []}  # oneDNN's names, with their bounds
-_FEW, _LARGE = 8, 1e30  # images that are tried first; what a value inside must stay below, of 3e38 that fit
+_FEW, _LARGE = 8, 1e30  # first images that are looked at; what partial sums must stay below, of 3e38 that fit
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
@@ -56,6 +56,11 @@ class FusedConv(nn.Module):
             return torch.ops.mkldnn._convolution_pointwise_.binary(other, *what, "add", 1.0, *after)
         return torch.ops.mkldnn._convolution_pointwise.binary(x, other, *what[1:], "add", 1.0, *after)
 
+    def bound(self, x: Tensor | float, other: Tensor | float = 0.0) -> Tensor:
+        """What partial sums cannot exceed for inputs of at most this size: float32, NaN where something is NaN."""
+        bias = 0.0 if self.conv.bias is None else self.conv.bias.detach().float().abs().amax()
+        return self.conv.weight.detach().float().abs().flatten(1).sum(1).amax() * x + bias + other
+
     def _shape(self, x: Tensor) -> tuple[int, ...]:
         conv = self.conv
         assert not isinstance(conv.padding, str)
@@ -69,11 +74,11 @@ def _clipped(total: Tensor, clip: str) -> Tensor:
 
 
 class Fused(nn.Module):
-    """A network and its fused copy, which takes over once the first images have shown that it can be trusted.
+    """A network and its fused copy, which stays in charge once its first images have shown that it can be trusted.
 
-    The kernels' clips make 0 of NaN, so what is broken would look whole. NaN has to come from somewhere: from the
-    weights, or from values that no longer fit the dtype. A network that is far from both with its own code on a few
-    images is so on all images of 8 bits.
+    The kernels' clips make 0 of NaN, so what is broken would look whole. In a convolution NaN comes from its input,
+    its weights, or partial sums too large for the dtype; where none of the three is near on a few images, it is not
+    on any images of 8 bits.
 
     Parameters
     ----------
@@ -91,26 +96,30 @@ class Fused(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Whatever the network returns."""
         if self.trusted is None:
-            self.trusted = _stays_small(self.network, x[:_FEW])
+            kept = x.clone()  # networks may write into their input
+            watched, self.trusted = _watched(self.fast, x)
+            if self.trusted:
+                return watched
+            x = kept
         answer: Tensor = (self.fast if self.trusted else self.network)(x)
         return answer
 
 
-def _stays_small(network: nn.Module, x: Tensor) -> bool:
-    """Whether everything that the parts of a network return is finite, and far from not being so."""
-    sizes: list[Tensor] = []
+def _watched(fast: nn.Module, x: Tensor) -> tuple[Tensor, bool]:
+    """What a fused network returns, and whether all sums of its convolutions stay far from what the dtype can hold."""
+    bounds: list[Tensor] = []
 
-    def note(module: nn.Module, inputs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.is_floating_point():
-            sizes.append(output.abs().amax().float())
+    def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, FusedConv)
+        bounds.append(module.bound(*(value[:_FEW].abs().amax().float() for value in inputs)))
 
-    hooks = [module.register_forward_hook(note) for module in network.modules() if not list(module.children())]
+    hooks = [m.register_forward_pre_hook(note) for m in fast.modules() if isinstance(m, FusedConv)]
     try:
-        network(x)
+        answer = fast(x)
     finally:
         for hook in hooks:
             hook.remove()
-    return bool((torch.stack(sizes) < _LARGE).all())  # False for NaN
+    return answer, bool((torch.stack(bounds) < _LARGE).all())  # False for NaN
 
 
 def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from dametric.errors import UsageError
 
+LARGEST = 1.5
+"""Above this no mean and no standard deviation is one of pixels from 0 to 1."""
+
 
 class Network:
     """Normalise images, forward them chunk by chunk, return logits in float64.
@@ -73,8 +76,8 @@ class Network:
             torch.cuda.empty_cache()  # only here has the failed forward let go of its memory
 
     def _forward(self, images: Tensor) -> Tensor:
-        normalised = torch.addcmul(self._offset, images.to(self._working), self._scale)
-        logits = self.module(normalised.to(self.dtype, memory_format=torch.channels_last))
+        normalised = (images * self._scale).add_(self._offset).to(self.dtype)
+        logits = self.module(normalised.contiguous(memory_format=torch.channels_last))  # not with the dtype: slower
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(f"the network must return logits of shape (rows, classes), not {got}")
@@ -88,6 +91,8 @@ def normalisation(
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != channels or not all(math.isfinite(value) for value in values):
             raise UsageError(f"--{name} takes one finite number for each of {channels} channels, not {list(values)}")
+        if max(values) > LARGEST:
+            raise UsageError(f"--{name} is in units of 0..1, divide by 255 what is in 0..255: not {list(values)}")
     if min(std) <= 0:
         raise UsageError(f"--std takes positive numbers, not {list(std)}")
     return tuple(mean), tuple(std)

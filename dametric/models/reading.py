@@ -161,7 +161,20 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: what dametric wrote into its header is damaged") from error
 
 
+def damaged(file: str | os.PathLike[str]) -> str | None:
+    """Name of the first entry of a ``torch.save`` archive whose checksum is wrong: torch itself looks at none."""
+    with zipfile.ZipFile(file) as archive:
+        return archive.testzip()
+
+
 def _read_torch(file: Path) -> Any:
+    if zipfile.is_zipfile(file):
+        try:
+            entry = damaged(file)
+        except Exception as error:  # a directory of the archive that is damaged itself can fail in any way
+            raise UsageError(_unreadable(file)) from error
+        if entry is not None:
+            raise UsageError(f"{file} is damaged, the checksum of {entry} is wrong; copy or download it again")
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_stand_ins()):
             warnings.simplefilter("ignore")

@@ -6,15 +6,17 @@ import time
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dametric.augment import Images, base_augmentation, default_base
 from dametric.augment.keys import Per
 from dametric.data import ImageSet
+from dametric.data.checks import check_order
 from dametric.errors import UsageError, unknown
 from dametric.machine import machine
-from dametric.models import inference_copy, preferred_dtype
+from dametric.models import Checkpoint, inference_copy, preferred_dtype
 from dametric.models.network import Network, normalisation
 from dametric.progress import progress
 from dametric.results import Scores
@@ -37,11 +39,11 @@ _CHUNK = {"cpu": 128, "cuda": 1024}  # on a CPU activations should stay in the c
 
 @in_unison
 def score(
-    teacher: nn.Module,
+    teacher: nn.Module | Checkpoint,
     data: Data,
     augs: AugSpec | Sequence[AugSpec] = "paper",
     *,
-    student: nn.Module | None = None,
+    student: nn.Module | Checkpoint | None = None,
     metrics: Sequence[str] | None = None,
     protocol: Literal["default", "reference"] = "default",
     per: Per | None = None,
@@ -70,14 +72,14 @@ def score(
 
     Parameters
     ----------
-    teacher : nn.Module
+    teacher : nn.Module or Checkpoint
         Takes normalised images (batch, channels, height, width), returns logits (batch, classes). It is copied,
-        not changed.
+        not changed. A checkpoint's own normalisation is used where it says one, and its hash recorded.
     data : ImageSet, Tensor or tuple of Tensor
         Training images: an image set, or uint8 images (N, C, H, W), with or without labels (N,).
     augs : specification or sequence of them
         Names such as ``"cutmix:alpha=0.5"``, callables on uint8 batches, or ``"paper"`` for the paper's nine.
-    student : nn.Module, optional
+    student : nn.Module or Checkpoint, optional
         For the ``ce_*`` metrics and for picks by the student.
     metrics : sequence of str, optional
         The first one orders the table. All that can be computed by default.
@@ -101,9 +103,10 @@ def score(
     base_aug : str, optional
         The loader's own augmentation: ``"crop+flip"``, above 96 pixels ``"rrc+flip"``; ``"identity"`` for none.
     mean, std : sequence of float, optional
-        Normalisation that the teacher was trained with, in units of 0..1; the data set's by default.
+        Normalisation that the teacher was trained with, in units of 0..1; its checkpoint's by default, else the data
+        set's.
     student_mean, student_std : sequence of float, optional
-        Normalisation that the student was trained with; the teacher's by default.
+        Normalisation that the student was trained with; its checkpoint's by default, else the teacher's.
     seed : int
         Of everything random.
     device : str or torch.device, optional
@@ -136,7 +139,18 @@ def score(
     UsageError
         For anything that cannot be: unknown names, too few images, a missing student, NaN from the teacher.
     """
-    data, ranks = _image_set(data), Ranks.current()
+    data, ranks, known = _image_set(data), Ranks.current(), {}
+    if isinstance(teacher, Checkpoint):
+        known["teacher"] = _description(teacher, data)
+        mean = teacher.mean if mean is None else mean
+        std = teacher.std if std is None else std
+        teacher = teacher.model
+    if isinstance(student, Checkpoint):
+        known["student"] = _description(student, data)
+        student_mean = student.mean if student_mean is None else student_mean
+        student_std = student.std if student_std is None else student_std
+        student = student.model
+    _check_networks(teacher, student)
     device = own_device(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here: use --device cpu")
@@ -203,7 +217,7 @@ def score(
         "seconds": time.perf_counter() - start,
     }
     engine.total()
-    return Scores(ranked(engine), {**(provenance or {}), **_settings(engine), **config}, machine(device))
+    return Scores(ranked(engine), {**known, **(provenance or {}), **_settings(engine), **config}, machine(device))
 
 
 def _settings(engine: Engine) -> dict[str, Any]:
@@ -247,9 +261,28 @@ def _asked(engine: Engine) -> dict[str, Any]:
     }
 
 
+def _description(checkpoint: Checkpoint, data: ImageSet) -> dict[str, str]:
+    check_order("network", checkpoint.classes, data.name, data.classes)
+    return {"arch": checkpoint.arch, "sha256": checkpoint.sha256}
+
+
+def _check_networks(teacher: object, student: object) -> None:
+    for who, network in (("teacher", teacher), ("student", student)):
+        if not isinstance(network, nn.Module) and (who == "teacher" or network is not None):
+            raise UsageError(
+                f"the {who} is a network (nn.Module) or a checkpoint (dametric.load_checkpoint), not "
+                f"{type(network).__name__}"
+            )
+
+
 def _image_set(data: Data) -> ImageSet:
     if isinstance(data, ImageSet):
         return data
+    if not isinstance(data, (Tensor, np.ndarray, tuple)):
+        raise UsageError(
+            f"data are an image set (dametric.load_data), uint8 images, or a tuple of images and labels, not "
+            f"{type(data).__name__}"
+        )
     images, labels = data if isinstance(data, tuple) else (data, None)
     return ImageSet.from_tensors(images, labels)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dametric.augment import PAPER, Augmentation, Augmented, Images, Keys, parse
-from dametric.augment.base import box_mask, per_row
+from dametric.augment.base import box_mask, choose, per_row
 from tests.oracles import augment as oracle
 
 COMPOSED = (
@@ -340,3 +340,14 @@ def test_cuda_draws_and_makes_what_the_cpu_does(spec: str, per: str) -> None:
     if mine.partner is not None:
         assert theirs.partner is not None
         assert torch.equal(mine.partner, theirs.partner.cpu())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("shape", [(5, 1, 1, 1), (5, 1, 6, 7), (5, 3, 6, 7)])
+def test_choose_is_where(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    one, other = (torch.randint(0, 256, (5, 3, 6, 7), generator=generator).to(dtype) for _ in range(2))
+    mask = torch.rand(shape, generator=generator) < 0.5
+    kept = one.clone(), other.clone(), mask.clone()
+    assert torch.equal(choose(mask, one, other), torch.where(mask, one, other))
+    assert all(torch.equal(*pair) for pair in zip((one, other, mask), kept, strict=True))

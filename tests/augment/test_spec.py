@@ -247,6 +247,14 @@ def test_dotted_path_gives_the_function() -> None:
     assert torch.equal(augmentation(images(), Keys(0, 2, 3)).images, 255 - images())
 
 
+def test_dotted_path_to_a_class_gives_an_object_of_its_defaults() -> None:
+    out = parse("torchvision.transforms.v2:RandomVerticalFlip")(images(), Keys(0, 2, 3)).images
+    for new, image in zip(out, images(), strict=True):
+        assert torch.equal(new, image) or torch.equal(new, image.flip(1))
+    assert not torch.equal(out, images())
+    assert "needs arguments" in refusal("torchvision.transforms.v2:RandomRotation")
+
+
 def test_missing_files_modules_and_functions_are_refused_in_one_line(augs: Path) -> None:
     for spec in ("./not_there.py:fn", f"{augs}:negativ", f"{augs}:level", "no_such_package.augs:snow", "math:snow"):
         refusal(spec)

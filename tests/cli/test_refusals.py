@@ -85,6 +85,34 @@ def test_weights_that_do_not_fit_the_architecture_asked_for(no: Refused, teacher
     assert "missing" in line
 
 
+@pytest.mark.parametrize("error", ["AssertionError", "RuntimeError"])
+def test_a_network_that_takes_images_of_another_size(no: Refused, refused: Refused, tmp_path: Path, error: str) -> None:
+    """Transformers assert it, convolutions fail."""
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\n"
+        "class Picky(nn.Linear):\n"
+        "    def forward(self, images):\n"
+        "        if images.shape[-1] != 224:\n"
+        f"            raise {error}('expected 224 pixels')\n"
+        "def net(num_classes):\n"
+        "    return Picky(3, num_classes)\n"
+    )
+    arch = f"{tmp_path}/nets.py:net"
+    torch.save(torch.nn.Linear(3, 10).state_dict(), tmp_path / "picky.pth")
+    line = no("--teacher", tmp_path / "picky.pth", "--arch", arch, "--data", "digits")
+    assert f"do they have the size and channels it takes? {error}: expected 224 pixels" in line
+    options = ("--arch", arch, "--data", "digits", "-o", tmp_path / "t.pth", "--epochs", 1, "-q")
+    assert "expected 224 pixels" in refused("train", *options)
+
+
+def test_a_checkpoint_whose_data_lie_elsewhere(no: Refused, teacher: Path, tmp_path: Path) -> None:
+    """A path is written as it was typed, and means nothing in another folder."""
+    content = torch.load(teacher, weights_only=True)
+    torch.save({**content, "data": "pictures"}, tmp_path / "moved.pth")
+    line = no("--teacher", tmp_path / "moved.pth")
+    assert "was trained on 'pictures', which is not here: give --data" in line
+
+
 def test_weights_that_nothing_known_has(no: Refused, tmp_path: Path) -> None:
     torch.save({"layer.weight": torch.zeros(10, 4)}, tmp_path / "odd.pth")
     assert "--arch" in no("--teacher", tmp_path / "odd.pth", "--data", "digits")

@@ -31,6 +31,32 @@ def table_rows(out: str) -> list[str]:
     return [line.rstrip() for line in lines[:end]]
 
 
+@pytest.mark.parametrize("columns", [20, 60, 80, 400])
+def test_no_terminal_is_too_narrow_for_a_number(
+    score: Run, untrained: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    wide = table_rows(score("--student", untrained).out)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "dumb")  # no bold letters
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    narrow = table_rows(score("--student", untrained).out)
+    for whole, line in zip(wide, narrow, strict=True):
+        assert "…" not in line
+        kept = line.split()
+        assert whole.split()[: len(kept)] == kept  # less at the end, and nothing cropped
+        assert len(kept) >= 4  # the augmentation, and its first metric with an error
+        assert (kept == whole.split()) == (columns == 400)
+    asked = score("--metric", "t_stddev", "--metric", "t_conf", "--metric", "t_gini", "--batches", 2).out
+    assert "t_gini" in asked.splitlines()[0]  # what was asked for stays
+    assert "…" not in asked
+
+
+def test_names_in_brackets_are_no_markup(score: Run, tmp_path: Path) -> None:
+    (tmp_path / "augs[red].py").write_text("def same(images):\n    return images\n")
+    aug = f"{tmp_path}/augs[red].py:same"
+    assert table_rows(score("--aug", aug, "--batches", 2).out)[0].startswith(aug)
+
+
 # The shortest command
 
 
@@ -261,6 +287,19 @@ def test_paper_with_a_student_is_nine_and_has_cross_entropies(score: Run, untrai
     assert document["config"]["student"]["file"] == "untrained.pth"
     assert "left out" not in said.err
     assert "student: read 'model' of untrained.pth" in said.err
+
+
+def test_a_normalisation_given_for_the_teacher_is_not_the_student_s(
+    score: Run, teacher: Path, untrained: Path, tmp_path: Path
+) -> None:
+    own = torch.load(untrained, weights_only=True)
+    told = ("--json", "--batches", 2, "--mean", "0.4,0.4,0.4", "--std", "0.5,0.5,0.5")
+    config = score(*told, "--student", untrained).document["config"]
+    assert (config["mean"], config["std"]) == ([0.4] * 3, [0.5] * 3)
+    assert (config["student_mean"], config["student_std"]) == (own["mean"], own["std"])
+    torch.save(own["model"], tmp_path / "silent.pth")  # which does not say its own: it is taken for the teacher's
+    config = score(*told, "--student", tmp_path / "silent.pth").document["config"]
+    assert (config["student_mean"], config["student_std"]) == ([0.4] * 3, [0.5] * 3)
 
 
 def test_paper_and_others_together_are_each_there_once(score: Run) -> None:

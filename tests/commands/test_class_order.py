@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dametric.commands.inputs import check_order
+from dametric.data.checks import check_order
 from dametric.errors import UsageError
 
 

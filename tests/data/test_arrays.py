@@ -144,6 +144,23 @@ def test_bad_npz(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) ->
         load_data(tmp_path / "x.npz")
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_npz_with_zeroed_bytes_anywhere_is_refused_or_whole(tmp_path: Path, compressed: bool) -> None:
+    """Which part of the file is hit decides which library notices, each with errors of its own."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 8, (40, 8, 8, 3), dtype=np.uint8) * 32
+    file = tmp_path / "a.npz"
+    (np.savez_compressed if compressed else np.savez)(file, images=pixels, labels=np.arange(40) % 2)
+    content, refused = file.read_bytes(), 0
+    for start in range(0, len(content) - 40, len(content) // 60):
+        file.write_bytes(content[:start] + bytes(40) + content[start + 40 :])
+        try:
+            assert torch.equal(load_data(file, quiet=True).images, torch.from_numpy(pixels).permute(0, 3, 1, 2))
+        except UsageError:
+            refused += 1
+    assert refused > 40
+
+
 def test_files_that_are_no_npz(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(UsageError, match="cannot read"):

@@ -65,6 +65,17 @@ def test_splits_in_folder_names(tmp_path: Path, write_shard) -> None:  # type: i
     assert [len(load_data(tmp_path, split, quiet=True)) for split in ("train", "test")] == [3, 1]
 
 
+@pytest.mark.parametrize("names", [("bee", "ant"), ("ant", "cow"), ("ant", "bee", "cow")])
+def test_splits_that_number_their_classes_differently_are_refused(tmp_path: Path, write_shard, names) -> None:  # type: ignore[no-untyped-def]
+    write_shard(tmp_path / "train-0.parquet", [0, 1])
+    write_shard(tmp_path / "test-0.parquet", [0, 1], names=names)
+    for split in ("train", "test"):
+        with pytest.raises(UsageError, match="name or order their classes differently"):
+            load_data(tmp_path, split, quiet=True)
+    write_shard(tmp_path / "test-0.parquet", [0, 1], names=None)  # which says nothing to the contrary
+    assert len(load_data(tmp_path, quiet=True)) == 2
+
+
 def test_a_test_split_without_labels_gives_way_to_validation(tmp_path: Path, write_shard) -> None:  # type: ignore[no-untyped-def]
     write_shard(tmp_path / "train-0.parquet", [0, 1])
     write_shard(tmp_path / "test-0.parquet", [-1, -1, -1])

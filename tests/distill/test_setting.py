@@ -388,9 +388,37 @@ def test_a_teacher_is_normalised_as_asked_else_as_its_file_says_else_as_the_data
 
 
 def test_a_normalisation_that_cannot_be_is_refused(network: nn.Module) -> None:
-    for options in ({"mean": (0.5,)}, {"std": (0.0, 0.1, 0.1)}, {"mean": (float("nan"),) * 3}):
+    for options in (
+        {"mean": (125.3, 123.0, 113.9)},
+        {"mean": (0.5,)},
+        {"std": (0.0, 0.1, 0.1)},
+        {"mean": (float("nan"),) * 3},
+    ):
         with pytest.raises(UsageError):
             Teacher.of(network, images(), **options)
+
+
+def test_a_teacher_is_built_for_the_size_of_the_images_where_its_file_does_not_tell(tmp_path: Path) -> None:
+    """VGG networks pool once more from 64 pixels on, which no weight shows."""
+    torch.save(build("vgg8", 4, 64).state_dict(), tmp_path / "vgg.pth")
+    for size, poolings in ((64, 4), (32, 3)):
+        pixels = torch.zeros(4, 3, size, size, dtype=torch.uint8)
+        found = Teacher.of(tmp_path / "vgg.pth", ImageSet.from_tensors(pixels, torch.arange(4), mean=MEAN, std=STD))
+        assert found.model.poolings == poolings
+
+
+def test_class_names_in_another_order_are_refused(network: nn.Module, tmp_path: Path) -> None:
+    pixels = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    ours, theirs = (
+        ImageSet.from_tensors(pixels, torch.arange(4), classes=list(names), mean=MEAN, std=STD)
+        for names in ("abcd", "abdc")
+    )
+    with pytest.raises(UsageError, match=r"order their classes differently: number 2 is 'c' .* 'd'"):
+        Setting(ours, theirs, CPU)
+    path = save_checkpoint(tmp_path / "ordered.pth", network, arch="resnet8", image_size=8, classes="abdc")
+    with pytest.raises(UsageError, match=r"order their classes differently: number 2 is 'd' .* 'c'"):
+        Teacher.of(path, ours)
+    assert Teacher.of(path, theirs).arch == "resnet8"
 
 
 def test_weights_are_told_apart_by_name_value_shape_and_type() -> None:

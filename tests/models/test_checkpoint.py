@@ -544,6 +544,17 @@ def test_a_flipped_bit_is_noticed_before_training_goes_on_from_it(tmp_path: Path
     assert torch.equal(state["step"], torch.ones(1000))
 
 
+def test_a_flipped_bit_in_anybodys_weights_is_noticed(file: Path, state: State) -> None:
+    torch.save(state, file)
+    content = file.read_bytes()
+    with zipfile.ZipFile(file) as archive:
+        weights = next(i for i in archive.infolist() if "/data/" in i.filename and i.file_size > 1000)
+        place = weights.header_offset + 200
+    file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    torch.load(file, weights_only=True)  # which notices nothing
+    assert "is damaged, the checksum of" in refusal(file)
+
+
 CAFFE = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
 
 

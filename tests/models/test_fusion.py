@@ -168,6 +168,29 @@ def test_broken_weights_do_not_look_whole(value: float, where: int, dtype: torch
     torch.testing.assert_close(found, expected, equal_nan=True, rtol=0, atol=0)
 
 
+def test_bound_holds_partial_sums() -> None:
+    """The largest sum of any part of the products, whatever the signs: all of them, and the bias."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 6, 3, groups=2)
+    weight, bias = conv.weight.detach().double(), conv.bias.detach().double()
+    most = max(float(weight[k].abs().sum()) for k in range(6)) * 2.5 + float(bias.abs().max()) + 7
+    assert float(FusedConv(conv, "relu").bound(2.5, 7.0)) == pytest.approx(most, rel=1e-6)
+    assert float(FusedConv(nn.Conv2d(4, 6, 3, bias=False), "relu").bound(0.0)) == 0
+
+
+def test_a_network_that_is_trusted_runs_once() -> None:
+    """Images are not shown to its own code first, and what the first images gave is what the next ones would."""
+    model = build("resnet8", 7).eval()
+    fast = fused(model, torch.float32)
+    own: list[int] = []
+    model.fc.register_forward_hook(lambda module, inputs, output: own.append(len(output)))
+    images = torch.randn(20, 3, 16, 16)
+    with torch.inference_mode():
+        first, again = fast(images), fast(images)
+    assert own == [20, 20]
+    assert torch.equal(first, again)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_architecture(name: str, stir: Stir) -> None:
     model, size = stir(build(name, 7)), 32 if name == "ShuffleV1" else 16

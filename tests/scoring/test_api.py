@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import dametric
 from dametric import ImageSet, UsageError, score
 from dametric.augment import PAPER, parse
 from dametric.augment.external import External
+from dametric.models import Checkpoint
 
 QUICK: dict[str, Any] = {"batch_size": 16, "batches": 3, "dtype": torch.float32, "device": "cpu", "quiet": True}
 
@@ -152,6 +154,23 @@ def test_normalisation_is_the_callers_or_else_the_sets_own(teacher, images, data
     assert given.config["mean"] == list(data.mean)
 
 
+def test_a_checkpoint_brings_its_normalisation_and_its_hash(teacher, student, data) -> None:
+    own = {"mean": (0.3, 0.4, 0.5), "std": (0.2, 0.3, 0.4)}
+    theirs = {"mean": (0.6, 0.5, 0.4), "std": (0.5, 0.4, 0.3)}
+
+    def kept(network: nn.Module, name: str, of: dict[str, Any]) -> Checkpoint:
+        return Checkpoint(network, "own", 5, None, None, **of, data=None, sha256=name, notes=("",))
+
+    ours, other = kept(teacher, "ab", own), kept(student, "cd", theirs)
+    found = quick(ours, data, "flip", student=other)
+    told = {"student_mean": theirs["mean"], "student_std": theirs["std"]}
+    assert found.scores == quick(teacher, data, "flip", student=student, **own, **told).scores
+    assert found.config["teacher"] == {"arch": "own", "sha256": "ab"}
+    assert found.config["student"] == {"arch": "own", "sha256": "cd"}
+    assert quick(ours, data, "flip", **theirs).config["mean"] == list(theirs["mean"])
+    refused("order their classes differently", replace(ours, classes=data.classes[::-1]), data)
+
+
 def test_temperature_flattens_the_rows(teacher, data) -> None:
     cold, hot = (
         quick(teacher, data, "flip", temperature=t).scores[0]["metrics"]["t_entropy"]["value"] for t in (1.0, 8.0)
@@ -271,6 +290,8 @@ def refused(message: str, *args: Any, **options: Any) -> None:
         ({"protocol": "referense", "batches": 3}, "protocol"),
         ({"mean": (0.5, 0.5), "batches": 3}, "mean"),
         ({"std": (0.5, 0.5), "batches": 3}, "std"),
+        ({"mean": (125.3, 123.0, 113.9), "batches": 3}, "--mean is in units of 0..1, divide by 255"),
+        ({"std": (63.0, 62.1, 66.7), "batches": 3}, "--std is in units of 0..1, divide by 255"),
         ({"std": (0.5, 0.0, 0.5), "batches": 3}, "std|normalisation"),
         ({"chunk": -1, "batches": 3}, "chunk"),
         ({"base_aug": "mixup", "batches": 3}, "base"),
@@ -285,6 +306,13 @@ def test_what_cannot_be_is_refused_in_one_line(options: dict[str, Any], message:
 def test_a_device_that_is_not_there_is_refused(teacher, data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     refused("there is no CUDA device", teacher, data, device="cuda")
+
+
+def test_what_is_no_network_and_no_images_is_refused(teacher, data) -> None:
+    refused(r"the teacher is a network .* or a checkpoint \(dametric.load_checkpoint\), not str", "teacher.pth", data)
+    refused("the student is a network .* not dict", teacher, data, student={})
+    refused("data are an image set .* not str", teacher, "digits")
+    refused("data are an image set .* not list", teacher, [data.images, data.labels])
 
 
 def test_pixels_that_are_not_bytes_are_refused(teacher, images) -> None:

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from dametric import ImageSet, load_checkpoint, load_data, score
+from dametric.models import preferred_dtype
 
-AUGS = ["identity", "flip", "crop+flip", "cutout", "mixup", "cutmix"]
+AUGS = ["identity", "flip", "crop+flip", "cutout", "autoaugment", "mixup", "cutmix"]
 PICKS = ["cutmixpick:by=teacher_entropy", "cutmixpick:by=dissimilarity"]
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 
@@ -49,6 +50,12 @@ def check(real, device: str, batches: int, per: str, augs: list[str], **options:
     print(device, per, {aug: f"{100 * x:+.3f} %" for aug, x in off.items()})
     assert all(x != 0 for x in off.values())
     assert all(abs(x) < (0.005 if "pick" in aug else 0.002) for aug, x in off.items()), off
+
+
+@pytest.mark.skipif(preferred_dtype("cpu") != torch.bfloat16, reason="emulated here: see the slow test")
+@pytest.mark.parametrize("real", ["oracle/teacher_resnet20.pth"], indirect=True)
+def test_bfloat16_in_hardware_gives_what_float32_gives(real) -> None:
+    check(real, "cpu", 20, "sample", AUGS, batch_size=32)
 
 
 @pytest.mark.slow

@@ -104,7 +104,6 @@ def test_reference_protocol_reproduces_what_the_authors_code_prints(real, publis
     check_reference_protocol(real, published, "cpu")
 
 
-@pytest.mark.slow
 def test_default_estimator_agrees_with_what_the_authors_code_prints(real, published) -> None:
     check_default_estimator(real, published, "cpu")
 

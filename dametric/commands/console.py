@@ -1,0 +1,16 @@
+"""Tables on stdout."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+_NO_TABLE_IS_WIDER = 10_000  # characters
+_ANY = 25  # lines; of a dumb terminal rich believes a width only beside a height
+
+
+def wide_console() -> Console:
+    """A console that never crops a number: a terminal too narrow for a table breaks its lines, which loses nothing.
+
+    Names are printed as they are; of a folder ``runs[old]`` rich would take the brackets for a style.
+    """
+    return Console(width=_NO_TABLE_IS_WIDER, height=_ANY, highlight=False, markup=False, soft_wrap=True)
