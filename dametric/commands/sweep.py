@@ -117,7 +117,7 @@ def _place(cluster: Cluster, place: Place, budget: Budget | None, quiet: bool) -
     found = cluster.computes(
         place.device,
         stop=lambda: budget is not None and budget.over,
-        waiting=lambda: say("waiting for a free place on the cluster", quiet),
+        waiting=lambda: say("waiting for a node of the cluster to have a free place", quiet),
     )
     if found is None:
         return None

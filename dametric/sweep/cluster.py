@@ -9,6 +9,8 @@ from typing import Any
 from dametric.errors import UsageError
 from dametric.sweep.node import Computes, computes
 
+_PATIENCE = 20.0  # seconds that the start of a process on a node may take unremarked
+
 
 class Cluster:
     """A connection to a Ray cluster; a context manager.
@@ -88,7 +90,7 @@ class Cluster:
         stop : callable
             Asked meanwhile whether to give up.
         waiting : callable
-            Called once if no node answers at once, because all are at work for others for example.
+            Called once if no node answers soon, because all are at work for others for example.
 
         Returns
         -------
@@ -97,7 +99,7 @@ class Cluster:
         """
         asked = self.ray.remote(computes).options(num_cpus=self.cpus, num_gpus=self.gpus).remote(device)
         said = False
-        while not self.ray.wait([asked], timeout=1.0 if said else 10.0)[0]:
+        while not self.ray.wait([asked], timeout=1.0 if said else _PATIENCE)[0]:
             if stop():
                 self.ray.cancel(asked)
                 return None
