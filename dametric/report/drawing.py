@@ -61,6 +61,11 @@ def finish(axes: Axes) -> Axes:
     return axes
 
 
-def rows_on(axes: Axes, names: Sequence[str]) -> None:
+def coefficient_rows(axes: Axes, names: Sequence[str]) -> Axes:
+    """The frame of what is compared row by row: a name for each, a coefficient from -1 to 1, a line at 0."""
+    axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
     axes.set_yticks(range(len(names)), [short(name, 34) for name in names], fontsize="small")
     axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(-1.05, 1.05)
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1])
+    return finish(axes)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from dametric.report.chart import Chart, Panel
 from dametric.report.charts.forest import numbers
-from dametric.report.drawing import COLOURS, GREY, LINE, finish, rounded, rows_on
+from dametric.report.drawing import COLOURS, LINE, coefficient_rows, rounded
 
 
 def metrics_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -66,12 +66,8 @@ def metrics(found: Mapping[str, Any]) -> Chart:
                 shape = "D" if row["confirmatory"] else "o"
                 face = colour if row["direction"] != "open" else "white"
                 axes.plot(row["turned"], place, marker=shape, color=colour, mfc=face, markersize=7, clip_on=False)
-        axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
-        rows_on(axes, list(data["metric"]))
-        axes.set_xlim(-1.05, 1.05)
-        axes.set_xticks([-1, -0.5, 0, 0.5, 1])
         axes.set_xlabel("Kendall's tau-b with the test loss, in the stated direction")
-        return finish(axes)
+        return coefficient_rows(axes, list(data["metric"]))
 
     said = "; ".join(
         f"{row['metric']} {rounded(row['turned'])}{' (fixed in advance)' if row['confirmatory'] else ''}"
@@ -79,8 +75,8 @@ def metrics(found: Mapping[str, Any]) -> Chart:
     )
     note = (
         "Diamonds: metrics that were fixed in advance; circles: exploratory. Hollow: no direction was stated for the"
-        " metric, so the sign is as measured. Everywhere else a positive value is as stated. The intervals of single"
-        " units are rough (jackknife)."
+        " metric, so the sign is as measured. Everywhere else a positive value is as stated. Intervals are those of"
+        " single units, from the law of tau for a normal copula."
     )
     panel = Panel(f"Kendall's tau-b of each metric: {said}.", draw, (4.6, 1.4 + 0.25 * len(data)))
     return Chart("metrics", "Metrics compared", note, (panel,), data, {})
