@@ -13,8 +13,8 @@ from dametric.results import finite
 from dametric.stats import verdict
 from dametric.stats.beyond import describe_partial, describe_published_list, describe_subpools
 from dametric.stats.coefficients import METHODS
-from dametric.stats.comparison import benjamini_hochberg, holm
 from dametric.stats.joined import ENDPOINTS, expected_sign, prepare
+from dametric.stats.multiplicity import benjamini_hochberg, holm
 from dametric.stats.result import Result, check_count, check_fraction
 from dametric.stats.unit import coefficients, describe_unit
 from dametric.stats.units import compare, describe_units, pooled_result
