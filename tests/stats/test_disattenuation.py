@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import ArrayLike
 
 from dametric.errors import UsageError
 from dametric.stats import correlate, disattenuated
@@ -67,27 +68,33 @@ def test_more_noise_gives_a_wider_interval_that_ends_at_one() -> None:
     assert "above 1" in over.note
 
 
-def law_by_loops(spread: tuple[float, float], rho: float, studies: int) -> list[float]:
-    """The statistic of simulated studies of six points with this spread and errors 0.4 and 0.6, study by study."""
+def law(spread: tuple[float, float], se: tuple[float, float], rho: float, n: int, studies: int) -> np.ndarray:
+    """The statistic of simulated studies of n points with this spread, as textbooks write it."""
     rng = np.random.default_rng(11)
-    true_x, true_y = (math.sqrt(total**2 - se**2) for total, se in zip(spread, (0.4, 0.6), strict=True))
-    found = []
-    for _ in range(studies):
-        one, rest = rng.normal(size=6), rng.normal(size=6)
-        x = true_x * one + 0.4 * rng.normal(size=6)
-        y = true_y * (rho * one + math.sqrt(1 - rho**2) * rest) + 0.6 * rng.normal(size=6)
-        both = (1 - 0.16 / np.var(x, ddof=1), 1 - 0.36 / np.var(y, ddof=1))
-        if min(both) > 0:
-            r = oracle.pearson(x.tolist(), y.tolist())
-            found.append(math.atanh(r) - math.atanh(rho * math.sqrt(both[0] * both[1])))
-    return found
+    one, rest, error_x, error_y = rng.normal(size=(4, studies, n))
+    true_x, true_y = (math.sqrt(total**2 - own**2) for total, own in zip(spread, se, strict=True))
+    x = true_x * one + se[0] * error_x
+    y = true_y * (rho * one + math.sqrt(1 - rho**2) * rest) + se[1] * error_y
+    reliable = [1 - own**2 / values.var(axis=1, ddof=1) for own, values in zip(se, (x, y), strict=True)]
+    known = np.min(reliable, axis=0) > 0
+    r = np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(x[known], y[known], strict=True)])
+    return np.arctanh(r) - np.arctanh(rho * np.sqrt(reliable[0][known] * reliable[1][known]))
 
 
-def test_limits_are_the_correlations_that_are_just_not_rejected() -> None:
-    y = [3.0, 1.9, 3.2, 1.1, 5.4, 4.0]
-    found = disattenuated(X, y, 0.4, 0.6, confidence=0.8)
-    spread = float(np.std(X, ddof=1)), float(np.std(y, ddof=1))
-    both = math.sqrt((1 - 0.16 / spread[0] ** 2) * (1 - 0.36 / spread[1] ** 2))
-    for limit, share in ((found.low, 0.1), (found.high, 0.9)):
-        seen = math.atanh(oracle.pearson(X, y)) - math.atanh(limit * both)
-        assert np.mean(np.array(law_by_loops(spread, limit, 4000)) >= seen) == pytest.approx(share, abs=0.025)
+@pytest.mark.parametrize(
+    ("x", "y", "se"),
+    [
+        ([-2.1, -0.9, 0.2, 0.8, 1.9], [-0.3, 0.9, -1.4, 0.2, 0.7], (0.7, 0.4)),
+        (np.linspace(-1.7, 1.7, 18), np.linspace(-0.9, 0.9, 18) + 1.1 * np.sin(5 * np.arange(18)), (0.4, 0.5)),
+    ],
+)
+def test_limits_are_the_correlations_that_are_just_not_rejected(
+    x: ArrayLike, y: ArrayLike, se: tuple[float, float]
+) -> None:
+    found, n = disattenuated(x, y, *se, confidence=0.5, resamples=20_000), np.size(x)
+    spread = float(np.std(x, ddof=1)), float(np.std(y, ddof=1))
+    both = math.sqrt((1 - (se[0] / spread[0]) ** 2) * (1 - (se[1] / spread[1]) ** 2))
+    for limit, share in ((found.low, 0.25), (found.high, 0.75)):
+        assert -1 < limit < 1
+        seen = math.atanh(np.corrcoef(x, y)[0, 1]) - math.atanh(limit * both)
+        assert np.mean(law(spread, se, limit, n, 20_000) >= seen) == pytest.approx(share, abs=0.012)
