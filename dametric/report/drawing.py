@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 # Okabe & Ito's palette without its yellow, which is too pale on white; shapes differ too, so colour never stands alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
@@ -36,6 +37,14 @@ def marks_of(augs: Sequence[str]) -> dict[str, Mark]:
         name: (SHAPES[(place + place // 70) % len(SHAPES)], COLOURS[place % len(COLOURS)])
         for place, name in enumerate(names)
     }
+
+
+def keys_of(marks: Mapping[str, Mark]) -> list[Line2D]:
+    """What a legend of these shapes and colours is made of."""
+    return [
+        Line2D([], [], linestyle="none", marker=shape, color=colour, label=name)
+        for name, (shape, colour) in marks.items()
+    ]
 
 
 def short(name: str, width: int = 46) -> str:

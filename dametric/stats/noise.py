@@ -146,7 +146,7 @@ def tied_tau(
     a, b = vector("x", x), vector("y", y)
     vector("y", b, len(a))
     z, n = float(stats.norm.ppf((1 + confidence) / 2)), len(a)
-    label = f"Kendall's tau-b with ties at the {confidence:.0%} noise level"
+    label = f"Kendall's tau-b with ties at the {100 * confidence:g} % noise level"
     matrices = [
         signs(values) * (abs(values[:, None] - values) > z * difference_errors(name, se, n))
         for values, name, se in ((a, "se_x", se_x), (b, "se_y", se_y))

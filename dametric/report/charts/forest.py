@@ -30,15 +30,20 @@ def forest(found: Mapping[str, Any], metric: str) -> Chart:
         _forest_panel(data[data["coefficient"] == name], f"{WORD[name]}, {metric} and test loss")
         for name in ("kendall", "pearson")
     ]
-    confidence = found["settings"]["confidence"]
+    level = f"{100 * found['settings']['confidence']:g} %"
+    several = metric in found["pooling"]
     note = (
-        f"Point and {confidence:.0%} interval for each unit (Kendall: from its law for a normal copula; Pearson:"
-        " Fisher's z). The diamond is over all units: for Kendall their mean, which is tested by permuting the labels"
-        " of the augmentations jointly and has no interval; for Pearson the random-effects mean. Intervals that hold 0"
-        " say nothing about the direction."
-        f"{_heterogeneity(found, metric)}"
+        f"Point and {level} interval (Kendall: from its law for a normal copula; Pearson: Fisher's z). An interval that"
+        " holds 0 says nothing about the direction."
     )
-    return Chart("forest", "Correlation in each unit and over all", note, tuple(panels), data, {})
+    if several:
+        note += (
+            " The diamond is over all units: for Kendall their mean, which is tested by permuting the labels of the"
+            " augmentations jointly and has no interval; for Pearson the random-effects mean."
+            f"{_heterogeneity(found, metric)}"
+        )
+    title = "Correlation in each unit and over all" if several else "How strong the correlation is"
+    return Chart("forest", title, note, tuple(panels), data, {})
 
 
 def _heterogeneity(found: Mapping[str, Any], metric: str) -> str:

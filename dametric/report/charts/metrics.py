@@ -41,7 +41,7 @@ def metrics_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -math.inf if row["turned"] is None else row["turned"], reverse=True)
 
 
-def metrics(found: Mapping[str, Any]) -> Chart:
+def metrics(found: Mapping[str, Any]) -> Chart | None:
     """Kendall's tau-b of every metric, those that were fixed in advance marked.
 
     Parameters
@@ -51,9 +51,12 @@ def metrics(found: Mapping[str, Any]) -> Chart:
 
     Returns
     -------
-    Chart
+    Chart or None
+        None where there is only one.
     """
     data = pd.DataFrame(metrics_rows(found))
+    if len(data) < 2:
+        return None
 
     def draw(axes: Axes) -> Axes:
         for place, row in enumerate(data.to_dict("records")):
@@ -73,10 +76,11 @@ def metrics(found: Mapping[str, Any]) -> Chart:
         f"{row['metric']} {rounded(row['turned'])}{' (fixed in advance)' if row['confirmatory'] else ''}"
         for row in data.to_dict("records")
     )
+    intervals = " Intervals: from the law of tau for a normal copula." if data["low"].notna().any() else ""
     note = (
         "Diamonds: metrics that were fixed in advance; circles: exploratory. Hollow: no direction was stated for the"
-        " metric, so the sign is as measured. Everywhere else a positive value is as stated. Intervals are those of"
-        " single units, from the law of tau for a normal copula."
+        " metric, so the sign is as measured. Everywhere else a positive value is as stated."
+        f"{intervals}"
     )
     panel = Panel(f"Kendall's tau-b of each metric: {said}.", draw, (4.6, 1.4 + 0.25 * len(data)))
     return Chart("metrics", "Metrics compared", note, (panel,), data, {})
