@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -102,22 +103,28 @@ def _not_rejected(r: float, shrink: float, law: Callable[[float], Floats], confi
     return limit((1 - confidence) / 2), limit((1 + confidence) / 2)
 
 
+@lru_cache(maxsize=2)
+def _normals(resamples: int, n: int, seed: int) -> Floats:
+    """One analysis asks for the same ones for every metric and unit."""
+    return np.random.default_rng(seed).standard_normal((4, resamples, n))
+
+
 def _simulated(scale: list[float], errors: list[Floats], resamples: int, seed: int) -> Callable[[float], Floats]:
     """From a true correlation to the statistic of noisy points, of those studies that have one.
 
     The same normal numbers serve all correlations, so that sums of squares and products are had once.
     """
-    rng, n = np.random.default_rng(seed), len(errors[0])
-    same, own, *noise = rng.standard_normal((4, resamples, n))
+    n = len(errors[0])
+    same, own, *noise = _normals(resamples, n, seed)
     x = scale[0] * same + errors[0] * noise[0]
     parts = np.array([scale[1] * same, scale[1] * own, errors[1] * noise[1]])
     x, parts = (values - values.mean(-1, keepdims=True) for values in (x, parts))
-    xx, xy, yy = (x * x).sum(-1), (parts * x).sum(-1), np.einsum("pri,qri->pqr", parts, parts)
+    xx, xy, yy = (x * x).sum(-1), (parts * x).sum(-1), np.einsum("pri,qri->pqr", parts, parts).reshape(9, -1)
     mean_square = [(n - 1) * float((se**2).mean()) for se in errors]
 
     def law(rho: float) -> Floats:
         weights = np.array([rho, math.sqrt(1 - rho**2), 1.0])
-        square = np.einsum("p,q,pqr->r", weights, weights, yy)
+        square = np.outer(weights, weights).ravel() @ yy
         shares = np.array([1 - mean_square[0] / xx, 1 - mean_square[1] / square])
         known = (shares > 0).all(0)
         r = (weights @ xy)[known] / np.sqrt(xx * square)[known]
