@@ -194,6 +194,14 @@ def test_advice_without_a_score_file_goes_by_the_errors(material: Material) -> N
             assert one.points == pytest.approx(100 * (rows["test_top1"].max() - rows["test_top1"][one.choice]))
 
 
+def test_two_errors_count_in_what_is_not_told_apart() -> None:
+    """0.045 is more than 1.96 errors of one score, and less than 1.96 of a difference."""
+    rows = {"aug": AUGS, "score": [0, 0.045, 0.06, 0.2, 0.3, 0.4, 0.5], "test_loss": 1 + 0.1 * np.arange(7)}
+    frame = pd.DataFrame(rows).assign(score_se=0.02, metric="low", unit="unit 0")
+    (one,) = advise(Material(frame, stats.analyse(frame, resamples=99)))
+    assert one.tied == (AUGS[1],)
+
+
 @pytest.mark.parametrize(
     ("p", "words"), [(0.05, "These students show that"), (0.051, "These students do not show that")]
 )
