@@ -134,24 +134,51 @@ def main(
     seed: int = 0,
     jobs: Annotated[int, typer.Option(help="Processes side by side.")] = 1,
     only: Annotated[str, typer.Option(help="Only cases whose name holds this.")] = "",
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Keep what PATH.csv has of other cases; simulate what it lacks."),
+    ] = False,
     output: Annotated[str | None, typer.Option("--output", "-o", help="Write PATH.csv and PATH.json.")] = None,
 ) -> None:
     """Simulate, print, write."""
-    cases = [case for case in CASES if only in case.name]
+    kept, about = (_kept(output, studies, seed, only)) if keep else (pd.DataFrame({"case": []}), {})
+    cases = [case for case in CASES if case.name not in set(kept["case"]) and (keep or only in case.name)]
     if not cases:
-        raise typer.BadParameter(f"no case has '{only}' in its name")
+        raise typer.BadParameter(f"no case has '{only}' in its name" if only else "the table has all cases")
     table = calibrate(cases, studies, seed, jobs)
     for line in table.to_dict("records"):
         claim = "" if not line["kept"] else f"claimed {line['claim_low']:g} to {line['claim_high']:g}: {line['kept']}"
         word = "covered " if line["kind"] == "interval" else "rejected"
-        print(f"{line['case']:78s} {word} {line['share']:.3f} ± {line['se']:.3f}  {claim}")
-    if output is not None:
-        write_atomic(f"{output}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-        command = " ".join(["python -m experiments.calibration", *sys.argv[1:]])
-        versions = {"dametric": __version__, "numpy": np.__version__, "scipy": scipy.__version__}
-        versions["statsmodels"] = statsmodels.__version__
-        about = {"command": command, "studies": studies, "seed": seed, "versions": versions}
-        write_atomic(f"{output}.json", json.dumps(about, indent=1) + "\n")
+        print(f"{line['case']:96s} {word} {line['share']:.3f} ± {line['se']:.3f}  {claim}")
+    if output is None:
+        return
+    places = {case.name: place for place, case in enumerate(CASES)}
+    table = pd.concat([kept, table]) if len(kept) else table
+    table = table.sort_values("case", key=lambda names: names.map(places))
+    write_atomic(f"{output}.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    commands = [*about.get("commands", []), " ".join(["python -m experiments.calibration", *sys.argv[1:]])]
+    versions = {"dametric": __version__, "numpy": np.__version__, "scipy": scipy.__version__}
+    versions["statsmodels"] = statsmodels.__version__
+    about = {"commands": commands, "studies": studies, "seed": seed, "versions": versions}
+    write_atomic(f"{output}.json", json.dumps(about, indent=1) + "\n")
+
+
+def _kept(output: str | None, studies: int, seed: int, only: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Lines of the table that is there, of the cases that still are, but for those to be made anew; and about it.
+
+    Raises
+    ------
+    typer.BadParameter
+        If there is no table, or one of other numbers.
+    """
+    if output is None or not Path(f"{output}.csv").is_file():
+        raise typer.BadParameter("--keep needs a table: name it with -o PATH, without .csv")
+    about: dict[str, Any] = json.loads(Path(f"{output}.json").read_text(encoding="utf-8"))
+    if (about["studies"], about["seed"]) != (studies, seed):
+        raise typer.BadParameter(f"the table has {about['studies']} studies and seed {about['seed']}: give the same")
+    anew = {case.name for case in CASES if only and only in case.name}
+    table = pd.read_csv(f"{output}.csv")
+    return table[table["case"].isin({case.name for case in CASES} - anew)], about
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ read the same numbers everywhere.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ FOLDER = Path(__file__).parent / "results" / "digits" / "demo"
 
 
 def keep(demo: Path, output: Path) -> int:
-    """Copy scores and records.
+    """Copy scores and records; what was kept of another demo goes.
 
     Parameters
     ----------
@@ -50,6 +51,9 @@ def keep(demo: Path, output: Path) -> int:
     for run in runs:
         write_atomic(output / "runs" / run.folder.name / "record.json", (run.folder / "record.json").read_bytes())
     scores.write(output / "scores.json")
+    for old in (output / "runs").iterdir():
+        if old.name not in records:
+            shutil.rmtree(old)
     return len(runs)
 
 

@@ -93,7 +93,7 @@ def test_the_chart_has_a_named_point_with_both_errors_for_each_augmentation(scor
     joined = join(scores, runs)
     axes = Figure().subplots()
     assert students_chart(joined, axes, "t_stddev") is axes
-    assert [text.get_text() for text in axes.texts] == list(joined["aug"])
+    assert [container.get_label() for container in axes.containers] == list(joined["aug"])
     for container, row in zip(axes.containers, joined.to_dict("records"), strict=True):
         line, _, bars = container
         assert (line.get_xdata()[0], line.get_ydata()[0]) == (row["score"], row["test_loss"])
@@ -108,6 +108,10 @@ def test_one_panel_a_student(scores: Scores, runs: pd.DataFrame) -> None:
     more = pd.concat([runs, pd.DataFrame([run("flip", 0, 2.0, student="another")])], ignore_index=True)
     figure = students_figure(join(scores, more), "t_stddev", "a title with $dollars$ and _underscores_")
     assert [axes.get_title() for axes in figure.axes] == ["another", "resnet8"]
+    shapes = [{bars.get_label(): bars.lines[0].get_marker() for bars in axes.containers} for axes in figure.axes]
+    assert shapes[0].items() <= shapes[1].items()
+    named = {key.get_label(): key.get_marker() for key in figure.legends[0].legend_handles if key is not None}
+    assert named == shapes[1]
     assert render(figure, "svg").startswith(b"<?xml")
 
 

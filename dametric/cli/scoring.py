@@ -82,7 +82,9 @@ def score(
     chunk: Annotated[
         int | None, typer.Option(min=1, help="Rows of a forward pass; does not change the result.")
     ] = None,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the networks first.")] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks first: for a GPU; on a CPU they are fused anyhow.")
+    ] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
     config: Config = None,

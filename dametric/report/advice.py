@@ -14,7 +14,9 @@ import pandas as pd
 from dametric.report.material import Material
 from dametric.results import Scores
 
+NO_ERRORS = "the scores have no errors, so it is not known which others might be as good."
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "open": "no direction stated, lower taken"}
+LISTED = 4  # choices that are named
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Advice:
     Attributes
     ----------
     unit : str
-    choice : str
-        The augmentation with the best score; several, joined by "or", where scores are equal.
+    best_scored : tuple of str
+        The augmentation with the best score; several where scores are equal.
     score, score_se : float
         NaN where the error is not known.
     direction : str
@@ -43,7 +45,7 @@ class Advice:
     """
 
     unit: str
-    choice: str
+    best_scored: tuple[str, ...]
     score: float
     score_se: float
     direction: str
@@ -57,26 +59,33 @@ class Advice:
     random_cost: float
 
     @property
+    def choice(self) -> str:
+        """What to take, in words."""
+        return " or ".join(self.best_scored)
+
+    @property
     def sure(self) -> str:
         """How sure the choice is, as far as the scores go."""
         if self.tied is None:
-            return "The scores have no errors, so it is not known which others might be as good."
+            return NO_ERRORS
         if not self.tied:
-            return f"All {self.count - 1} others are told apart from it at 95 %."
-        return f"Not told apart from it at 95 %: {', '.join(self.tied)} ({len(self.tied)} of {self.count - 1} others)."
+            return f"the score tells it apart from all {self.count - 1} others at 95 %."
+        others = f"{', '.join(self.tied)} ({len(self.tied)} of {self.count - 1} others)"
+        return f"the score does not tell it apart at 95 % from {others}."
 
     @property
     def price(self) -> str:
         """What taking it costs, as measured on the students."""
         if math.isnan(self.cost):
-            return "It was not distilled here, so what it costs is not known."
+            return "it was not distilled here, so that is not known."
         if self.cost == 0:
             less = f", but accuracy is {self.points:.2f} percent points below the best" if self.points > 0 else ""
-            text = f"No other augmentation gave a lower test loss{less}."
+            text = f"here nothing: no other augmentation gave a lower test loss{less}."
         else:
-            extra = "" if math.isnan(self.points) else f", {self.points:.2f} percent points of accuracy below the best"
-            extra += "" if math.isnan(self.seed_errors) else f", {self.seed_errors:.1f} seed standard errors"
-            text = f"Its students' test loss is {self.cost:.4f} nats above that of {self.best}{extra}."
+            extra = [] if math.isnan(self.seed_errors) else [f"{self.seed_errors:.1f} seed standard errors"]
+            extra += [] if math.isnan(self.points) else [f"accuracy {self.points:.2f} percent points below the best"]
+            more = f" ({'; '.join(extra)})" if extra else ""
+            text = f"its students' test loss is {self.cost:.4f} nats above the lowest, that of {self.best}{more}."
         if self.tied and not math.isnan(self.tied_cost):
             text += f" Taking the worst of those not told apart costs {self.tied_cost:.4f} nats."
         return f"{text} One taken at random costs {self.random_cost:.4f} nats on average."
@@ -106,18 +115,17 @@ def _advice(material: Material, unit: str, rows: pd.DataFrame) -> Advice:
     points = points.dropna(subset="score").reset_index(drop=True)
     turned = points["score"] if direction != "higher" else -points["score"]
     place = int(turned.to_numpy().argmin())
-    same = [str(name) for name in points["aug"][turned == turned[place]]]
-    choice = " or ".join(same)
+    same = tuple(str(name) for name in points["aug"][turned == turned[place]])
     tied = _tied(points, place, file, metric)
     loss = rows.set_index("aug")["test_loss"]
     described = material.found["units"][unit][metric]
     costs = loss - loss.min()
     first = described["regret"][0] if set(same) == set(described["best"]["by_score"]) else {}
     alike = [name for name in dict.fromkeys([*same, *(tied or ())]) if name in loss]
-    own = costs.reindex(same).mean()  # NaN where none of them was distilled
+    own = costs.reindex(list(same)).mean()  # NaN where none of them was distilled
     return Advice(
         unit=unit,
-        choice=choice,
+        best_scored=same,
         score=float(points["score"][place]),
         score_se=float(points["score_se"][place]),
         direction=direction,
@@ -164,36 +172,68 @@ def _tied(points: pd.DataFrame, place: int, file: Scores | None, metric: str) ->
 
 
 def lead(material: Material, advice: Sequence[Advice]) -> list[str]:
-    """The first words of the report: what to take, how sure, what it costs to be wrong, whether to believe it."""
-    metric = material.metric
-    better = DIRECTIONS[advice[0].direction]
+    """The first words of the report: what to take, how sure that is, what it costs to be wrong."""
+    metric, better = material.metric, DIRECTIONS[advice[0].direction]
     if len(advice) == 1:
         only = advice[0]
         error = "" if math.isnan(only.score_se) else f" ± {only.score_se:.2g}"
-        first = f"Use {only.choice}: its {metric} is {only.score:.4g}{error}, the best of {only.count} ({better})."
-        sentences = [first, only.sure, only.price]
+        value = f"{only.score:.4g}{error} ({better})"
+        first = f"Use {only.choice}: of {only.count} augmentations it has the best {metric}, {value}."
+        sure, price = only.sure, only.price
     else:
-        counts = Counter(one.choice for one in advice).most_common()
-        listed = ", ".join(f"{name} for {number}" for name, number in counts)
-        first = f"Best {metric} ({better}) over {len(advice)} units: {listed}."
-        known = [one.cost for one in advice if not math.isnan(one.cost)]
-        sentences = [first]
-        if known:
-            random = float(np.mean([one.random_cost for one in advice]))
-            sentences.append(
-                f"Taking it gave the lowest test loss in {sum(cost == 0 for cost in known)} of {len(known)} and cost"
-                f" {np.mean(known):.4f} nats on average, {max(known):.4f} at most; one taken at random costs"
-                f" {random:.4f} on average."
-            )
-        if all(one.tied is None for one in advice):
-            sentences.append("The scores have no errors, so it is not known which others might be as good.")
-    return [*sentences, _belief(material)]
+        first = f"{_of_several(advice, metric)} ({better})."
+        sure, price = _sure_of_several(advice), _price_of_several(advice)
+    return [first, f"How sure: {sure} {_belief(material)}", *([f"What it costs to be wrong: {price}"] if price else [])]
+
+
+def _of_several(advice: Sequence[Advice], metric: str) -> str:
+    """What to take where there are several units: what most of them say, or each its own."""
+    name, number = Counter(choice for one in advice for choice in one.best_scored).most_common(1)[0]
+    others = Counter(one.choice for one in advice if name not in one.best_scored).most_common()
+    if not others:
+        return f"Use {name}: in all {len(advice)} units it has the best {metric}"
+    listed = _counted(others)
+    if 2 * number > len(advice):
+        return f"Use {name}: in {number} of {len(advice)} units it has the best {metric}, in the others {listed}"
+    every = _counted(Counter(one.choice for one in advice).most_common())
+    return (
+        f"No augmentation is best in most of {len(advice)} units: take in each the one with the best {metric}, {every}"
+    )
+
+
+def _counted(choices: Sequence[tuple[str, int]]) -> str:
+    shown = [f"{name} in {number}" for name, number in choices[:LISTED]]
+    more = len(choices) - LISTED
+    return ", ".join(shown) + (f" and {more} more, listed below" if more > 0 else "")
+
+
+def _sure_of_several(advice: Sequence[Advice]) -> str:
+    known = [one for one in advice if one.tied is not None]
+    if not known:
+        return NO_ERRORS
+    apart = sum(not one.tied for one in known)
+    return f"the score tells the best apart from all others at 95 % in {apart} of {len(known)} units."
+
+
+def _price_of_several(advice: Sequence[Advice]) -> str:
+    known = [one.cost for one in advice if not math.isnan(one.cost)]
+    if not known:
+        return ""
+    random = float(np.mean([one.random_cost for one in advice]))
+    return (
+        f"the augmentation with the best score has the lowest test loss in {sum(cost == 0 for cost in known)} of"
+        f" {len(known)} units; taking it costs {np.mean(known):.4f} nats on average, {max(known):.4f} at most. One"
+        f" taken at random costs {random:.4f} on average."
+    )
 
 
 def _belief(material: Material) -> str:
     entry, alpha = material.found["confirmatory"][0], material.found["settings"]["alpha"]
     if not material.found["answerable"]:
-        return "Whether the score can be trusted cannot be answered from these students; the reasons are below."
-    if entry["p_holm"] is not None and entry["p_holm"] <= alpha:
-        return f"These students speak for trusting {material.metric}; what speaks against it is below."
-    return f"These students do not show that {material.metric} can be trusted: take the recommendation with care."
+        return "Whether a better score means a better student cannot be answered from these students: see below."
+    shown = entry["p_holm"] <= alpha
+    care = "what speaks against it is below" if shown else "take the recommendation with care"
+    return (
+        f"These students {'show' if shown else 'do not show'} that a better score means a better student"
+        f" (p = {entry['p_holm']:.2g}); {care}."
+    )

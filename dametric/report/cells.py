@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -48,8 +48,21 @@ def word(value: Any) -> Cell:
     return Cell(UNKNOWN, None) if missing else Cell(str(value), str(value))
 
 
-def made_of(key: str, caption: str, columns: Sequence[str], rows: Iterator[Sequence[Cell]]) -> Table:
-    """The table without columns of which nothing is known."""
+def error(value: Any) -> Cell:
+    """A standard error with two digits that count."""
+    return number(value, "#.2g")
+
+
+def made_of(
+    key: str, caption: str, columns: Sequence[str], rows: Iterator[Sequence[Cell]], once: Collection[str] = ()
+) -> Table:
+    """The table without columns of which nothing is known.
+
+    Of the columns named in ``once`` those that say the same in all of several rows are said in the caption instead.
+    """
     cells = [tuple(row) for row in rows]
     kept = [place for place in range(len(columns)) if any(row[place].value is not None for row in cells)]
-    return Table(key, caption, tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in cells))
+    same = [i for i in kept if columns[i] in once and len(cells) > 1 and len({row[i] for row in cells}) == 1]
+    said = "; ".join([caption, *(f"{columns[i].lower()}: {cells[0][i].text}" for i in same)])
+    kept = [i for i in kept if i not in same]
+    return Table(key, said, tuple(columns[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in cells))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 # Okabe & Ito's palette without its yellow, which is too pale on white; shapes differ too, so colour never stands alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
@@ -38,6 +39,14 @@ def marks_of(augs: Sequence[str]) -> dict[str, Mark]:
     }
 
 
+def keys_of(marks: Mapping[str, Mark]) -> list[Line2D]:
+    """What a legend of these shapes and colours is made of."""
+    return [
+        Line2D([], [], linestyle="none", marker=shape, color=colour, label=name)
+        for name, (shape, colour) in marks.items()
+    ]
+
+
 def short(name: str, width: int = 46) -> str:
     return name if len(name) <= width else name[: width - 1] + "…"
 
@@ -61,6 +70,11 @@ def finish(axes: Axes) -> Axes:
     return axes
 
 
-def rows_on(axes: Axes, names: Sequence[str]) -> None:
+def coefficient_rows(axes: Axes, names: Sequence[str]) -> Axes:
+    """The frame of what is compared row by row: a name for each, a coefficient from -1 to 1, a line at 0."""
+    axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
     axes.set_yticks(range(len(names)), [short(name, 34) for name in names], fontsize="small")
     axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(-1.05, 1.05)
+    axes.set_xticks([-1, -0.5, 0, 0.5, 1])
+    return finish(axes)

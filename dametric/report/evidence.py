@@ -64,7 +64,7 @@ def noise_table(material: Material) -> Table | None:
     names = ("Reliability of the score", "of the loss", "Pearson", "Disattenuated", "low", "high")
     ranks = ("tau-b", "Expected tau-b", "low", "high", "tau-b, noise as ties", "p")
     lines = ("York slope", "±", "Scatter", "Note")
-    forms = {"slope": "#.4g", "slope_se": ".2g", "scale": ".1f"}
+    forms = {"slope": "#.4g", "slope_se": "#.2g", "scale": ".1f"}
 
     def rows() -> Iterator[Sequence[Cell]]:
         for unit, metrics in material.found["units"].items():
@@ -109,7 +109,7 @@ def williams_table(material: Material) -> Table | None:
         f"Williams' test of the Pearson correlations with the test loss, {comparisons[0]['first']} against each other"
         " metric (t above 0: the first is better); two-sided, of each unit by itself and not adjusted"
     )
-    return made_of("williams", caption, ("Against", "Unit", "t", "p", "n", "Note"), rows())
+    return made_of("williams", caption, ("Against", "Unit", "t", "p", "n", "Note"), rows(), ("Unit",))
 
 
 def partial_table(material: Material) -> Table | None:
@@ -130,10 +130,10 @@ def partial_table(material: Material) -> Table | None:
             yield *about, word(where), number(found["statistic"]), p, word(found["note"])
 
     caption = (
-        f"What {material.metric} says of the test loss beyond simpler measures: Kendall's partial tau, turned so that a"
-        " good metric is positive (residuals of ranks permuted, approximate)"
+        "Kendall's partial tau, turned so that a good metric is positive (residuals of ranks permuted, approximate)"
     )
-    return made_of("partial", caption, ("Given", "Which is", "Unit", "Partial tau", "p", "Note"), rows())
+    once = ("Given", "Which is", "Unit")
+    return made_of("partial", caption, ("Given", "Which is", "Unit", "Partial tau", "p", "Note"), rows(), once)
 
 
 def subpools_table(material: Material) -> Table | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dametric.report.drawing import Mark, finish, keys_of, marks_of, style
 from dametric.results import Scores
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
@@ -78,7 +79,7 @@ def score_figure(scores: Scores) -> Figure:
     return figure
 
 
-def students_chart(joined: pd.DataFrame, axes: Axes, metric: str) -> Axes:
+def students_chart(joined: pd.DataFrame, axes: Axes, metric: str, marks: Mapping[str, Mark] | None = None) -> Axes:
     """Draw the students' test loss against the score, one point an augmentation, with standard errors on both axes.
 
     Parameters
@@ -89,37 +90,46 @@ def students_chart(joined: pd.DataFrame, axes: Axes, metric: str) -> Axes:
         To draw on.
     metric : str
         What the score is.
+    marks : mapping of str to (shape, colour), optional
+        Of every augmentation; those of :func:`marks_of` by default.
 
     Returns
     -------
     Axes
-        The same.
+        The same; each point has its augmentation as its label, for a legend.
     """
+    marks = marks or marks_of(list(joined["aug"]))
     for row in joined.to_dict("records"):
-        x, y = row["score"], row["test_loss"]
+        shape, colour = marks[row["aug"]]
         errors = [value if np.isfinite(value) else 0.0 for value in (row["score_se"], row["test_loss_se"])]
-        axes.errorbar(x, y, xerr=errors[0], yerr=errors[1], fmt="o", color=BEST, ecolor="#999999", markersize=5)
-        axes.annotate(
-            row["aug"], (x, y), xytext=(5, 4), textcoords="offset points", fontsize="x-small", parse_math=False
+        axes.errorbar(
+            row["score"],
+            row["test_loss"],
+            xerr=errors[0],
+            yerr=errors[1],
+            fmt=shape,
+            color=colour,
+            ecolor="#999999",
+            markersize=6.5,
+            label=row["aug"],
         )
-    axes.margins(x=0.2, y=0.1)
+    axes.margins(x=0.08, y=0.08)
     axes.set_xlabel(f"{metric} of the teacher, ± standard error")
     axes.set_ylabel("student's test loss, ± standard error")
-    axes.grid(color="#EEEEEE", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    return axes
+    return finish(axes)
 
 
 def students_figure(joined: pd.DataFrame, metric: str, title: str) -> Figure:
-    """A figure of :func:`students_chart`, one panel a student, side by side."""
-    students = list(dict.fromkeys(joined["student"]))
-    figure = Figure(figsize=(max(6.4, 4.5 * len(students)), 4.6), layout="constrained")
-    for axes, student in zip(figure.subplots(1, len(students), squeeze=False)[0], students, strict=True):
-        students_chart(joined[joined["student"] == student], axes, metric)
-        if len(students) > 1:
-            axes.set_title(student, fontsize="small")
-    figure.suptitle(title, fontsize="medium", x=0.02, ha="left")
+    """A figure of :func:`students_chart`, one panel a student, side by side, and a legend of the augmentations."""
+    students, marks = list(dict.fromkeys(joined["student"])), marks_of(list(joined["aug"]))
+    with style():
+        figure = Figure(figsize=(max(6.4, 4.5 * len(students)), 5.0), layout="constrained")
+        for axes, student in zip(figure.subplots(1, len(students), squeeze=False)[0], students, strict=True):
+            students_chart(joined[joined["student"] == student], axes, metric, marks)
+            if len(students) > 1:
+                axes.set_title(student, fontsize="small")
+        figure.legend(handles=keys_of(marks), loc="outside lower left", ncols=3, frameon=False, fontsize="small")
+        figure.suptitle(title, fontsize="medium", x=0.02, ha="left")
     return figure
 
 

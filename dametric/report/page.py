@@ -13,9 +13,13 @@ from dametric.report.provenance import provenance
 
 NOISE = (
     "Reliability: share of the variance between augmentations that is not measurement noise. Disattenuated: Pearson's r"
-    " as it would be without noise, with its bootstrap interval; it can exceed 1. Expected tau-b: mean and 95 % range"
-    " if everything were measured once more. Noise as ties: differences within their 95 % interval count as ties. York:"
-    " line with errors on both axes; scatter above 1 is more than those errors say."
+    " as it would be without noise; it can exceed 1, its interval cannot. Expected tau-b: mean and range if everything"
+    " were measured once more. Noise as ties: differences within their 95 % interval count as ties. York: line with"
+    " errors on both axes; scatter above 1 is more than those errors say."
+)
+BEYOND = (
+    "A score that agrees with a simpler measure may owe to it all that it says. Partial tau: what is left of its"
+    " agreement with the test loss when what both share with that measure is taken away; 0 is nothing."
 )
 
 
@@ -37,6 +41,7 @@ class Report:
     material: Material
     title: str
     lead: list[str]
+    reasons: list[str]  # the verdict, but for what the lead says already
     take: Table
     sections: tuple[Section, ...]
     runs: Table | None
@@ -64,6 +69,7 @@ def build(material: Material) -> Report:
         material=material,
         title=f"Which augmentation to distil with: {material.metric} and its students",
         lead=lead(material, advice),
+        reasons=[text for text in material.found["verdict"] if text != material.found["cost"]],
         take=tables.advice_table(material, advice),
         sections=tuple(section for section in _sections(material) if section is not None),
         runs=None if material.runs is None else tables.runs_table(material.runs),
@@ -74,19 +80,16 @@ def build(material: Material) -> Report:
 def _sections(material: Material) -> list[Section | None]:
     found, metric, table = material.found, material.metric, material.table
     influence = charts.influence(found, metric)
-    noise = evidence.noise_table(material)
+    noise, beyond = evidence.noise_table(material), evidence.partial_table(material)
+    rivals = charts.metrics(found)
     return [
         _section(charts.scatter(table, found, metric), tables.points_table(material)),
         _section(charts.forest(found, metric), evidence.pooled_table(material), tables.units_table(material)),
         _section(influence, tables.influence_table(influence)),
         _section(charts.subpools(found), evidence.subpools_table(material)),
         Section("noise", "What measurement noise does", NOISE, None, (noise,)) if noise else None,
-        _section(
-            charts.metrics(found),
-            tables.metrics_table(material),
-            evidence.williams_table(material),
-            evidence.partial_table(material),
-        ),
+        _section(rivals, tables.metrics_table(material), evidence.williams_table(material)),
+        Section("beyond", f"What {metric} knows beyond simpler measures", BEYOND, None, (beyond,)) if beyond else None,
         _section(charts.regret(table, found, metric)),
     ]
 

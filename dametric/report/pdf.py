@@ -35,7 +35,7 @@ def _blocks(report: Report) -> Iterator[Block]:
     yield from words(report.lead[0], 12, weight="bold", keep=True)
     for text in report.lead[1:]:
         yield from words(text, 10)
-    for text in report.material.found["verdict"]:
+    for text in report.reasons:
         yield from words(f"• {text}")
     yield from words("")
     yield from tabular(report.take)

@@ -27,7 +27,7 @@ def provenance(material: Material) -> list[tuple[str, str]]:
         ("Fixed in advance", ", ".join(entry["metric"] for entry in found["confirmatory"])),
         (
             "Analysis",
-            f"level {settings['alpha']:g}, intervals {settings['confidence']:.0%}, {settings['resamples']} random"
+            f"level {settings['alpha']:g}, intervals {100 * settings['confidence']:g} %, {settings['resamples']} random"
             f" permutations where not exact, seed {settings['seed']}",
         ),
         ("Program", f"dametric {code['version']}, source {code['sha256']}; {versions}"),

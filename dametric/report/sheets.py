@@ -8,10 +8,9 @@ from io import BytesIO
 
 import matplotlib
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
 
 from dametric.report.chart import Chart, Panel
-from dametric.report.drawing import style
+from dametric.report.drawing import keys_of, style
 
 KINDS = ("png", "svg", "pdf")
 COLUMN, PAGE = 3.5, 7.0  # inches: one column of a paper, and both
@@ -37,11 +36,9 @@ def draw(chart: Chart, panels: Sequence[Panel], columns: int, figure: Figure | S
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     if chart.marks and keys:
-        handles = [
-            Line2D([], [], linestyle="none", marker=shape, color=colour, label=name)
-            for name, (shape, colour) in chart.marks.items()
-        ]
-        figure.legend(handles=handles, loc="outside lower left", ncols=keys, frameon=False, fontsize="small")
+        figure.legend(
+            handles=keys_of(chart.marks), loc="outside lower left", ncols=keys, frameon=False, fontsize="small"
+        )
 
 
 def paper(chart: Chart) -> Figure:

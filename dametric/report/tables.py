@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from dametric.report.advice import Advice
-from dametric.report.cells import Cell, Table, made_of, number, word
+from dametric.report.cells import Cell, Table, error, made_of, number, word
 from dametric.report.chart import Chart
 from dametric.report.charts.metrics import metrics_rows
 from dametric.report.drawing import WORD
@@ -24,7 +24,7 @@ def advice_table(material: Material, advice: Sequence[Advice]) -> Table:
             tied = None if one.tied is None else ", ".join(one.tied) or "none"
             costs = (number(one.cost), number(one.seed_errors, ".1f"), number(one.points, ".2f"))
             others = (number(one.tied_cost), number(one.random_cost))
-            score = (number(one.score, "#.4g"), number(one.score_se, ".2g"))
+            score = (number(one.score, "#.4g"), error(one.score_se))
             yield word(one.unit), word(one.choice), *score, word(tied), word(one.best), *costs, *others
 
     return made_of("take", "What to take in each unit, and what it costs", ("Unit", *names, *extra), rows())
@@ -56,7 +56,7 @@ def units_table(material: Material) -> Table:
                 )
 
     caption = "Correlation with the test loss (last epoch, mean over seeds), two-sided permutation p-values"
-    return made_of("units", caption, ("Unit", *names), rows())
+    return made_of("units", caption, ("Unit", *names), rows(), ("Unit", "Metric"))
 
 
 def points_table(material: Material) -> Table:
@@ -67,15 +67,15 @@ def points_table(material: Material) -> Table:
     def cells() -> Iterator[Sequence[Cell]]:
         for row in rows.to_dict("records"):
             line = material.found["units"][row["unit"]][material.metric]["ols"]
-            loss = (number(row["test_loss"]), number(row["test_loss_se"], ".2g"))
-            top1 = (number(row["test_top1"]), number(row["test_top1_se"], ".2g"))
-            score = (number(row["score"], "#.4g"), number(row["score_se"], ".2g"))
+            loss = (number(row["test_loss"]), error(row["test_loss_se"]))
+            top1 = (number(row["test_top1"]), error(row["test_top1_se"]))
+            score = (number(row["score"], "#.4g"), error(row["score_se"]))
             cook = number(line["cook"][row["aug"]], ".2f")
             cook = cook._replace(text=f"{cook.text} (above 4/n)") if row["aug"] in line["flagged"] else cook
             yield word(row["aug"]), word(row["unit"]), *score, *loss, *top1, number(row["seeds"], ".0f"), cook
 
     caption = "Scores and students, mean over seeds ± standard error"
-    return made_of("points", caption, ("Augmentation", *names), cells())
+    return made_of("points", caption, ("Augmentation", *names), cells(), ("Unit",))
 
 
 def metrics_table(material: Material) -> Table:
@@ -131,5 +131,6 @@ def runs_table(runs: pd.DataFrame) -> Table:
                 *(number(row[name], form) for name, form in forms.items()),
             )
 
+    heads = [name.capitalize() for name in words]
     caption = "Every run of the ledger: last epoch, losses in nats, accuracies as fractions"
-    return made_of("runs", caption, ("Run", *(name.capitalize() for name in words), *names), rows())
+    return made_of("runs", caption, ("Run", *heads, *names), rows(), heads)

@@ -19,6 +19,7 @@ MARGIN = 0.5
 WIDTH, HEIGHT = A4[0] - 2 * MARGIN, A4[1] - 2 * MARGIN
 _WIDEST = 34  # letters of a cell before it is wrapped
 _LETTER = 0.6  # of the type size: an average letter's width, with room to spare
+_BOLD = 1.15  # how much wider bold type is
 _LEADING = 1.35
 _GAP = 2  # letters between columns
 _BELOW = 0.2  # inches between blocks
@@ -115,18 +116,21 @@ def tabular(table: Table) -> Iterator[Block]:
     """A table, cut into parts that fit a page, each with the head; type as small as its width needs."""
     rows = [[_wrapped(cell.text) for cell in row] for row in table.rows]
     head = [_wrapped(name, 14) for name in table.columns]
-    widths = [max(len(line) for row in [head, *rows] for line in row[place]) + _GAP for place in range(len(head))]
+    widths = [
+        max([_BOLD * max(map(len, name)), *(len(line) for row in rows for line in row[place])]) + _GAP
+        for place, name in enumerate(head)
+    ]
     size = min(_TYPE, WIDTH * 72 / (sum(widths) * _LETTER))
     caption = textwrap.wrap(table.caption, 150)
     above = len(caption) * _line(9) + (_tall(head) + 1.5) * _line(size)
     fit = int((HEIGHT - above - 2 * _BELOW) / _line(size)) - 1
-    first = min(fit, max(12, fit // 2))  # so that a long table may begin on a page that has room
+    whole = sum(map(_tall, rows)) <= fit
+    limit = fit if whole else max(12, fit // 2)  # so that a long table may begin on a page that has room
     part: list[list[list[str]]] = []
-    limit = first
     for row in rows:
         if part and sum(map(_tall, [*part, row])) > limit:
             yield _part(table, caption, head, part, widths, size, above)
-            part, limit = [], fit
+            part, limit, caption = [], fit, [f"{textwrap.shorten(table.caption, 130, placeholder=' …')} (continued)"]
         part.append(row)
     yield _part(table, caption, head, part, widths, size, above)
 
@@ -144,7 +148,7 @@ def _part(
     caption: Sequence[str],
     head: Sequence[Sequence[str]],
     rows: Sequence[Sequence[Sequence[str]]],
-    widths: Sequence[int],
+    widths: Sequence[float],
     size: float,
     above: float,
 ) -> Block:

@@ -116,7 +116,7 @@ def score(
     chunk : int, optional
         Rows of a forward pass. Does not change the result.
     compile : bool
-        Compile the networks first: pays for long passes.
+        Compile the networks first: for long passes on a GPU. On a CPU they are fused without it.
     quiet : bool
         No progress on stderr.
     provenance : dict, optional

@@ -6,13 +6,15 @@ here needs a network or a GPU.
 
 from dametric.stats.analysis import analyse
 from dametric.stats.baselines import fixed_order, other_unit, published_list
-from dametric.stats.comparison import benjamini_hochberg, bootstrap_difference, holm, swap_test, williams
+from dametric.stats.comparison import bootstrap_difference, swap_test, williams
 from dametric.stats.correlation import correlate
 from dametric.stats.detectable import detectable
+from dametric.stats.disattenuation import disattenuated
 from dametric.stats.families import family
 from dametric.stats.intervals import bca
 from dametric.stats.meta import MixedModel, RandomEffects, combine, mixed_model, random_effects
-from dametric.stats.noise import disattenuated, expected_tau, reliability, tied_tau
+from dametric.stats.multiplicity import benjamini_hochberg, holm
+from dametric.stats.noise import expected_tau, reliability, tied_tau
 from dametric.stats.partial import partial, partial_tau
 from dametric.stats.pooling import incremental, kendalls_w, naive, pooled
 from dametric.stats.power import Plan, plan

@@ -13,8 +13,8 @@ from dametric.results import finite
 from dametric.stats import verdict
 from dametric.stats.beyond import describe_partial, describe_published_list, describe_subpools
 from dametric.stats.coefficients import METHODS
-from dametric.stats.comparison import benjamini_hochberg, holm
 from dametric.stats.joined import ENDPOINTS, expected_sign, prepare
+from dametric.stats.multiplicity import benjamini_hochberg, holm
 from dametric.stats.result import Result, check_count, check_fraction
 from dametric.stats.unit import coefficients, describe_unit
 from dametric.stats.units import compare, describe_units, pooled_result
@@ -69,7 +69,8 @@ def analyse(
         each other one: :func:`dametric.stats.units.compare`, ``p_holm``), ``partial`` (of the first metric:
         :func:`dametric.stats.beyond.describe_partial`), ``published_list`` (of the first metric:
         :func:`dametric.stats.beyond.describe_published_list`), ``subpools`` (of the first metric:
-        :func:`dametric.stats.beyond.describe_subpools`), ``answerable``, ``verdict`` (sentences).
+        :func:`dametric.stats.beyond.describe_subpools`), ``answerable``, ``verdict`` (sentences), ``cost`` (the one of
+        them that says what taking the best score costs).
 
     Raises
     ------
@@ -93,7 +94,9 @@ def analyse(
     pooling = {name: describe_units(part, **options) for name, part in rows.items() if part["unit"].nunique() > 1}
     answers = _confirmatory({name: rows[name] for name in chosen}, **options)
     listed = describe_published_list(rows[chosen[0]], resamples=resamples, seed=seed)
-    sentences, answerable = _verdict(answers, units, pooling, alpha)
+    mine = {unit: metrics[chosen[0]] for unit, metrics in units.items() if chosen[0] in metrics}
+    cost = verdict.cost(chosen[0], next(iter(mine.values()))) if len(mine) == 1 else verdict.costs(chosen[0], mine)
+    sentences, answerable = _verdict(answers, mine, pooling, cost, alpha)
     sentences += [verdict.against_published(chosen[0], listed)] if listed else []
     document = {
         "primary": PRIMARY,
@@ -109,6 +112,7 @@ def analyse(
         "subpools": describe_subpools(rows[chosen[0]], seed=seed),
         "answerable": answerable,
         "verdict": sentences,
+        "cost": cost,
     }
     plain: dict[str, Any] = finite(document)
     return plain
@@ -176,19 +180,18 @@ def _share(one: pd.DataFrame, two: pd.DataFrame) -> bool:
 
 
 def _verdict(
-    answers: list[dict[str, Any]], units: dict[str, dict[str, Any]], pooling: dict[str, Any], alpha: float
+    answers: list[dict[str, Any]], mine: dict[str, dict[str, Any]], pooling: dict[str, Any], cost: str, alpha: float
 ) -> tuple[list[str], bool]:
+    """Sentences, and whether there can be an answer, from what the units say of the first metric."""
     name = answers[0]["metric"]
-    mine = {unit: metrics[name] for unit, metrics in units.items() if name in metrics}
     sentences, blocked = verdict.obstacles(mine)
     too_few_in_common = verdict.common(mine)
     sentences += too_few_in_common
     answerable = len(blocked) < len(mine) and not too_few_in_common and not math.isnan(answers[0]["result"]["pvalue"])
     sentences += [verdict.primary(entry, alpha, len(answers), answerable) for entry in answers]
+    sentences.append(cost)
     if len(mine) == 1:
-        only = next(iter(mine.values()))
-        sentences += [verdict.cost(name, only), verdict.families(only)]
+        sentences.append(verdict.families(next(iter(mine.values()))))
     else:
-        sentences += [verdict.costs(name, mine), verdict.families_of_all(pooling[name])]
-        sentences.append(verdict.beyond_a_list(name, pooling[name], alpha))
+        sentences += [verdict.families_of_all(pooling[name]), verdict.beyond_a_list(name, pooling[name], alpha)]
     return [sentence for sentence in sentences if sentence], answerable

@@ -1,14 +1,12 @@
-"""Two metrics on the same augmentations: which predicts better, and p-values of many questions at once."""
+"""Two metrics on the same augmentations: which predicts better."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import overload
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 
 from dametric.errors import UsageError, unknown
@@ -26,7 +24,7 @@ from dametric.stats.result import (
     too_few,
     undefined,
 )
-from dametric.stats.table import Table, checked, wide
+from dametric.stats.table import Table, beside
 
 _EXACT_SWAPS = 12
 
@@ -210,74 +208,6 @@ def _two(frame: pd.DataFrame, first: str, second: str, y: str, method: str) -> t
     """Both metrics in the units where both vary, number of augmentations, label, and why there is nothing."""
     if method not in LABELS:
         raise unknown("coefficient", method, LABELS)
-    checked(frame, first, second, y)
-    one, two = wide(frame, first, y).varying(), wide(frame, second, y).varying()
-    units = [unit for unit in one.units if unit in two.units]
-    one, two = one.only(units), two.only(units)
-    label = f"difference of mean {LABELS[method]} over {counted(len(units), 'unit')}"
+    one, two = beside(frame, first, second, y)
+    label = f"difference of mean {LABELS[method]} over {counted(len(one.units), 'unit')}"
     return one, two, one.n, label, notes_of(one.why_not(), *(part.note for part in (one, two)) if one.why_not() else ())
-
-
-def _adjusted(pvalues: Mapping[str, float] | ArrayLike, method: str) -> dict[str, float] | Floats:
-    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]  # slow to import
-
-    raw = np.array(list(pvalues.values()) if isinstance(pvalues, Mapping) else pvalues, dtype=np.float64)
-    if raw.ndim != 1:
-        raise UsageError("p-values come as a one-dimensional sequence or a dict")
-    known = ~np.isnan(raw)
-    if ((raw[known] < 0) | (raw[known] > 1)).any():
-        raise UsageError("a p-value is not between 0 and 1")
-    out = np.full(len(raw), np.nan)
-    if known.any():
-        out[known] = multipletests(raw[known], method=method)[1]
-    return dict(zip(pvalues, out.tolist(), strict=True)) if isinstance(pvalues, Mapping) else out
-
-
-@overload
-def holm(pvalues: Mapping[str, float]) -> dict[str, float]: ...
-@overload
-def holm(pvalues: ArrayLike) -> Floats: ...
-def holm(pvalues: Mapping[str, float] | ArrayLike) -> dict[str, float] | Floats:
-    """p-values adjusted for the whole family: the chance of a single false finding stays below the level.
-
-    Parameters
-    ----------
-    pvalues : dict of str to float, or array-like of shape (m,)
-        NaN is not counted and stays NaN.
-
-    Returns
-    -------
-    dict or ndarray
-        Adjusted by Holm's step-down method (Holm 1979, Scand. J. Stat. 6, 65), in the order given.
-
-    Raises
-    ------
-    UsageError
-        If one is not between 0 and 1.
-    """
-    return _adjusted(pvalues, "holm")
-
-
-@overload
-def benjamini_hochberg(pvalues: Mapping[str, float]) -> dict[str, float]: ...
-@overload
-def benjamini_hochberg(pvalues: ArrayLike) -> Floats: ...
-def benjamini_hochberg(pvalues: Mapping[str, float] | ArrayLike) -> dict[str, float] | Floats:
-    """p-values adjusted so that the expected share of false findings among the findings stays below the level.
-
-    Parameters
-    ----------
-    pvalues : dict of str to float, or array-like of shape (m,)
-        NaN is not counted and stays NaN.
-
-    Returns
-    -------
-    dict or ndarray
-        Adjusted by Benjamini & Hochberg (1995, doi 10.1111/j.2517-6161.1995.tb02031.x), in the order given.
-
-    Raises
-    ------
-    UsageError
-        If one is not between 0 and 1.
-    """
-    return _adjusted(pvalues, "fdr_bh")

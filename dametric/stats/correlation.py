@@ -9,7 +9,8 @@ from scipy import stats
 
 from dametric.errors import unknown
 from dametric.stats.coefficients import LABELS, check_method, standardised
-from dametric.stats.intervals import fisher_interval, jackknife_interval
+from dametric.stats.intervals import fisher_interval
+from dametric.stats.kendall import kendall_interval
 from dametric.stats.permutation import coefficient_law
 from dametric.stats.result import (
     Floats,
@@ -63,8 +64,9 @@ def correlate(
         Up to ten points all n! pairings are tried, so that the p-value is exact, ties or not (up to eight for the
         weighted tau with ties); two-sided is twice the smaller side, at most 1, as in
         :func:`scipy.stats.permutation_test`. Intervals: Fisher's z with variance
-        1 / (n - 3) for Pearson and (1 + r^2 / 2) / (n - 3) for Spearman; a jackknife, rough, for Kendall; none for
-        the weighted tau. Constant input or fewer than three points give NaN with the reason in ``note``.
+        1 / (n - 3) for Pearson and (1 + r^2 / 2) / (n - 3) for Spearman; for Kendall that of
+        :func:`dametric.stats.kendall.kendall_interval`, which assumes a normal copula; none for the weighted tau.
+        Constant input or fewer than three points give NaN with the reason in ``note``.
 
     Raises
     ------
@@ -84,7 +86,7 @@ def correlate(
         return undefined(len(a), LABELS[method], alternative, why)
     value = observed(method, a, b, best)
     law = coefficient_law(method, a, b, best, resamples=resamples, seed=seed)
-    low, high, kind, note = _interval(method, value, a, b, confidence)
+    low, high, kind, note = _interval(method, value, len(a), confidence)
     pairings = "exact permutation p" if law.exact else f"permutation p from {resamples} random pairings"
     label = "; ".join(filter(None, (LABELS[method], pairings, kind)))
     if method == "weighted" and min(len(set(a)), len(set(b))) < len(a):
@@ -104,11 +106,10 @@ def observed(method: str, x: Floats, y: Floats, best: str = "lower") -> float:
     return float(stats.weightedtau(turn * x, turn * y).statistic)
 
 
-def _interval(method: str, value: float, x: Floats, y: Floats, confidence: float) -> tuple[float, float, str, str]:
+def _interval(method: str, value: float, n: int, confidence: float) -> tuple[float, float, str, str]:
     if method == "kendall":
-        low, high, note = jackknife_interval(method, x, y, confidence)
-        return low, high, "jackknife interval (rough)", note
+        return *kendall_interval(value, n, confidence), ""
     if method == "weighted":
         return math.nan, math.nan, "", ""
-    low, high, note = fisher_interval(method, value, len(x), confidence)
+    low, high, note = fisher_interval(method, value, n, confidence)
     return low, high, "Fisher z interval" + (" (Bonett-Wright variance)" if method == "spearman" else ""), note

@@ -1,4 +1,4 @@
-"""Confidence intervals of a coefficient: Fisher's z, jackknife, BCa."""
+"""Confidence intervals of a coefficient: Fisher's z and BCa."""
 
 from __future__ import annotations
 
@@ -68,35 +68,6 @@ def fisher_interval(method: str, r: float, n: int, confidence: float = 0.95) -> 
         return math.nan, math.nan, f"a coefficient of {round(r)} has no interval by Fisher's z"
     half = float(stats.norm.ppf((1 + confidence) / 2)) * math.sqrt(fisher_variance(method, r, n))
     return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), ""
-
-
-def deleted(method: str, x: Floats, y: Floats, best: str = "lower") -> Floats:
-    """The coefficient without each of the points, shape (n,); NaN where the rest is constant."""
-    keep = ~np.eye(len(x), dtype=bool)
-    a, b = (np.broadcast_to(values, keep.shape)[keep].reshape(len(x), -1) for values in (x, y))
-    return coefficient(method, a, b, best)
-
-
-def jackknife_interval(
-    method: str, x: Floats, y: Floats, confidence: float = 0.95, best: str = "lower"
-) -> tuple[float, float, str]:
-    """Student's t interval from the leave-one-out values, cut at -1 and 1: rough.
-
-    Returns
-    -------
-    tuple of float, float, str
-        Low, high, and why they are NaN if they are. Coverage of 95 % intervals of tau at n = 9 and 18: .94 to .97, but
-        .999 of those that there are at n = 9 for a correlation of .95; below n = 9 less for strong correlations (.87 at
-        n = 7), where all leave-one-out values are often the same.
-    """
-    n, without = len(x), deleted(method, x, y, best)
-    if n < 4 or np.isnan(without).any():
-        return math.nan, math.nan, "too few distinct points for a jackknife interval"
-    se = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
-    if se < 1e-12:
-        return math.nan, math.nan, "leaving any point out changes nothing, so there is no jackknife interval"
-    value, half = float(coefficient(method, x, y, best)[0]), float(stats.t.ppf((1 + confidence) / 2, n - 1)) * se
-    return max(-1.0, value - half), min(1.0, value + half), ""
 
 
 def bca(

@@ -21,7 +21,7 @@ from dametric.stats.result import (
     undefined,
     vector,
 )
-from dametric.stats.table import wide
+from dametric.stats.table import beside
 
 _EXACT = 8
 
@@ -67,16 +67,15 @@ def partial(
     """
     check_alternative(alternative)
     check_count("resamples", resamples)
-    one, third = wide(frame, x, y).varying(), wide(frame, given, y).varying()
-    units = [unit for unit in one.units if unit in third.units]
-    one, third = one.only(units), third.only(units)
+    one, third = beside(frame, x, given, y)
     with_x, with_y = (np.array([_tau(a, b) for a, b in zip(part, third.x, strict=True)]) for part in (one.x, one.y))
     free = (np.abs(with_x) < 1 - 1e-12) & (np.abs(with_y) < 1 - 1e-12)
-    bound = [unit for unit, kept in zip(units, free, strict=True) if not kept]
+    bound = [unit for unit, is_free in zip(one.units, free, strict=True) if not is_free]
     note = notes_of(
         one.note, third.note, f"left out because {given} orders as they do: {', '.join(bound)}" if bound else ""
     )
-    one, third, with_x = one.only(set(units) - set(bound)), third.only(set(units) - set(bound)), with_x[free]
+    kept = set(one.units) - set(bound)
+    one, third, with_x = one.only(kept), third.only(kept), with_x[free]
     label = f"mean partial Kendall's tau-b given {given} over {counted(len(one.units), 'unit')}"
     why = one.why_not()
     if why:  # of what was left out, where that is all

@@ -131,6 +131,19 @@ def wide(frame: pd.DataFrame, x: str = "x", y: str = "y") -> Table:
     return Table(tuple(str(unit) for unit in units), kept, values(x), values(y), note)
 
 
+def beside(frame: pd.DataFrame, first: str, second: str, y: str) -> tuple[Table, Table]:
+    """Two scores beside the same outcome, as :func:`wide` has them, of the units in which all three vary.
+
+    Raises
+    ------
+    UsageError
+        As :func:`wide`.
+    """
+    checked(frame, first, second, y)
+    one, two = (wide(frame, x, y).varying() for x in (first, second))
+    return one.only(two.units), two.only(one.units)
+
+
 def long(table: Table) -> pd.DataFrame:
     """A table with one row for each unit and augmentation, columns unit, aug, x, y."""
     return pd.DataFrame(

@@ -12,10 +12,11 @@ import pandas as pd
 
 from dametric.stats.coefficients import METHODS
 from dametric.stats.correlation import correlate
+from dametric.stats.disattenuation import disattenuated
 from dametric.stats.families import family
 from dametric.stats.intervals import bca
 from dametric.stats.joined import ENDPOINTS, Unit, as_measured, expected_sign
-from dametric.stats.noise import disattenuated, expected_tau, reliability, tied_tau
+from dametric.stats.noise import expected_tau, reliability, tied_tau
 from dametric.stats.regression import leave_out, ols
 from dametric.stats.result import Floats, Result
 from dametric.stats.toplist import regret_curve

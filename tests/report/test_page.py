@@ -27,7 +27,7 @@ from dametric.commands import report as command
 from dametric.errors import UsageError
 from dametric.ledger import Run, load_runs
 from dametric.report import formats, page
-from dametric.report.advice import advise
+from dametric.report.advice import advise, lead
 from dametric.report.cells import Cell, Table
 from dametric.report.charts.forest import forest_rows
 from dametric.report.drawing import WORD, marks_of
@@ -195,11 +195,17 @@ def test_every_name_is_there_as_it_is(text: str, parsed: Page, material: Materia
     for aug in AUGS:
         assert aug in parsed.text
     assert all(unit in parsed.text for unit in material.found["units"])
-    assert all(sentence in parsed.text for sentence in material.found["verdict"])
+    said = [sentence for sentence in material.found["verdict"] if sentence != material.found["cost"]]
+    assert len(said) == len(material.found["verdict"]) - 1
+    assert all(sentence in parsed.text for sentence in said)
 
 
 def test_the_page_opens_with_what_to_take(parsed: Page, report: page.Report, material: Material) -> None:
-    assert report.lead[0].startswith("Best t_stddev (lower is better) over 2 units: identity for 2")
+    assert report.lead[0] == "Use identity: in all 2 units it has the best t_stddev (lower is better)."
+    assert report.lead[1].startswith(
+        "How sure: the score tells the best apart from all others at 95 % in 0 of 2 units."
+    )
+    assert report.lead[2].startswith("What it costs to be wrong: the augmentation with the best score has")
     assert parsed.text.index(report.lead[0]) < parsed.text.index(material.found["verdict"][0])
     advice = advise(material)
     assert [one.choice for one in advice] == ["identity"] * 2
@@ -217,14 +223,32 @@ def test_one_unit_is_answered_in_words(material: Material) -> None:
     frame = material.frame[material.frame["unit"] == one.unit]
     found = stats.analyse(frame, confirmatory=["t_stddev"], resamples=99)
     words = page.build(replace(material, frame=frame, found=found)).lead
-    assert words[0] == "Use identity: its t_stddev is 0.01 ± 0.0004, the best of 8 (lower is better)."
-    assert words[1] == "Not told apart from it at 95 %: crop+flip (1 of 7 others)."
-    assert "at random" in words[2]
+    assert words[0] == "Use identity: of 8 augmentations it has the best t_stddev, 0.01 ± 0.0004 (lower is better)."
+    assert words[1].startswith("How sure: the score does not tell it apart at 95 % from crop+flip (1 of 7 others).")
+    p = found["confirmatory"][0]["p_holm"]
+    assert f"(p = {p:.2g})" in words[1]
+    assert ("do not show that" in words[1]) == (p > 0.05)
+    assert words[2].startswith("What it costs to be wrong: here nothing: no other augmentation gave a lower test loss.")
+    assert f"costs {one.tied_cost:.4f} nats." in words[2]
+    assert f"at random costs {one.random_cost:.4f}" in words[2]
+
+
+def test_units_that_disagree_are_answered_in_words(material: Material) -> None:
+    first = advise(material)[0]
+    named = [replace(first, best_scored=names) for names in (("a",), ("a", "b"), ("c",), ("c", "d"), ("a",))]
+    better = "(lower is better)."
+    assert (
+        lead(material, named)[0]
+        == f"Use a: in 3 of 5 units it has the best t_stddev, in the others c in 1, c or d in 1 {better}"
+    )
+    assert lead(material, named[:4])[0].startswith("No augmentation is best in most of 4 units: take in each the one")
+    assert "a in 1, a or b in 1, c in 1, c or d in 1" in lead(material, named[:4])[0]
+    assert lead(material, named[:2])[0] == f"Use a: in all 2 units it has the best t_stddev {better}"
 
 
 def test_a_lowest_loss_does_not_hide_an_accuracy_below_the_best(material: Material) -> None:
     one = replace(advise(material)[0], cost=0.0, points=0.85)
-    assert one.price.startswith("No other augmentation gave a lower test loss, but accuracy is 0.85 percent points")
+    assert one.price.startswith("here nothing: no other augmentation gave a lower test loss, but accuracy is 0.85 perc")
 
 
 def test_equal_scores_are_named_together() -> None:
@@ -236,6 +260,7 @@ def test_equal_scores_are_named_together() -> None:
     described = found["units"][one.unit]["t_stddev"]
     assert one.choice.split(" or ") == described["best"]["by_score"]
     assert one.cost == described["regret"][0]["loss"] > 0
+    assert one.price.startswith(f"its students' test loss is {one.cost:.4f} nats above the lowest, that of cutmix.")
 
 
 def test_a_metric_that_is_better_when_higher_is_read_that_way(material: Material) -> None:
@@ -313,10 +338,15 @@ def test_the_published_points_make_a_report_without_runs() -> None:
     report = page.build(Material(frame, found))
     parsed = Page(formats.html(report))
     assert report.runs is None
-    assert "The scores have no errors" in parsed.text
+    assert "the scores have no errors" in parsed.text
     assert "Pearson 0.9581, Spearman 0.9667, Kendall 0.8889" in report.charts[0].panels[0].alt
-    cells = dict(parsed.row("cifar100/wrn_40_2/wrn_16_2", "t_stddev"))
+    cells = dict(parsed.row("cifar100/wrn_40_2/wrn_16_2", "0.9581"))
     assert {"0.9581", "0.9667", "0.8889"} <= cells.keys()
+    units = next(table for section in report.sections for table in section.tables if table.key == "units")
+    assert "Metric" not in units.columns
+    assert units.caption.endswith("; metric: t_stddev")
+    keys = [section.key for section in report.sections]
+    assert keys == ["scatter", "forest", "influence", "subpools", "beyond", "regret"]  # no rivals to compare with
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.html", b"<!DOCTYPE html>"), ("a.md", b"# Which"), ("a.pdf", b"%PDF")])

@@ -28,6 +28,7 @@ KEYS = {
     "comparisons",
     "answerable",
     "verdict",
+    "cost",
 }
 RESULT = {"statistic", "pvalue", "low", "high", "n", "method", "alternative", "note"}
 
@@ -196,6 +197,8 @@ def test_verdict_names_the_metric_and_says_that_it_predicts(document: dict[str, 
     assert document["answerable"] is True
     assert any(sentence.startswith("low predicts") for sentence in document["verdict"])
     assert all(sentence.endswith(".") for sentence in document["verdict"])
+    assert document["cost"] in document["verdict"]
+    assert "the best score" in document["cost"]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +208,10 @@ def test_verdict_names_the_metric_and_says_that_it_predicts(document: dict[str, 
         (simple([f"cutmix:alpha={a}" for a in range(1, 8)]), "fewer than 3 families"),
         (simple(test_loss_se=0.3, seeds=3), "seed noise"),
         (simple(score_se=3.0), "noise of the scores"),
+        (
+            simple(test_loss_se=0.75 * float(np.std(0.1 * np.arange(len(AUGS)), ddof=1)), seeds=3),
+            "seed noise",
+        ),  # more than half of the variance, but not all
     ],
 )
 def test_data_that_cannot_answer(rows: pd.DataFrame, words: str) -> None:

@@ -159,6 +159,12 @@ def test_all_subpools_of_augmentations_and_units() -> None:
     assert augs.loc[6, "median"] == pytest.approx(sum(each) / 3)
 
 
+def test_a_coefficient_of_zero_is_not_positive() -> None:
+    table = subpools(frame_of([([1.0, 2, 3, 4], [2.0, 4, 1, 3], [1.0, 2, 3, 4])]))
+    whole = table[(table["of"] == "augmentations") & (table["size"] == 4)].iloc[0]
+    assert (whole["median"], whole["positive"]) == (0, 0)
+
+
 def test_many_subpools_are_drawn_and_repeat() -> None:
     draw = np.random.default_rng(2)
     frame = frame_of([tuple(draw.standard_normal((3, 20)).tolist())])  # type: ignore[list-item]

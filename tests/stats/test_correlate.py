@@ -137,18 +137,6 @@ def test_spearman_interval_has_the_variance_of_bonett_and_wright() -> None:
     assert (found.low, found.high) == pytest.approx((math.tanh(z - width), math.tanh(z + width)), rel=1e-10)
 
 
-def test_kendall_interval_is_the_jackknifes() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=9)
-    y = x + rng.normal(size=9)
-    found = correlate(x, y)
-    full = oracle.kendall(x.tolist(), y.tolist())
-    pseudo = [9 * full - 8 * oracle.kendall(np.delete(x, i).tolist(), np.delete(y, i).tolist()) for i in range(9)]
-    half = stats.t.ppf(0.975, 8) * np.std(pseudo, ddof=1) / 3
-    assert (found.low, found.high) == pytest.approx((full - half, full + half), rel=1e-9)
-    assert -1 <= found.low < found.statistic < found.high <= 1
-
-
 def test_weighted_tau_has_no_interval() -> None:
     found = correlate(*POINTS["six points"], "weighted")
     assert math.isnan(found.low)

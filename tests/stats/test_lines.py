@@ -115,6 +115,11 @@ def test_one_far_point_is_flagged() -> None:
     found = ols(X, y)
     assert 9 in found.flagged
     assert found.flagged == tuple(i for i, d in enumerate(found.cook) if d > 4 / 10)
+    y[9] -= 5
+    y[1] += 0.02
+    found = ols(X, y)
+    assert any(4 / 10 < d < 1 for d in found.cook)
+    assert found.flagged == tuple(i for i, d in enumerate(found.cook) if d > 4 / 10)
 
 
 def test_band_of_the_line() -> None:

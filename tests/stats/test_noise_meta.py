@@ -13,7 +13,6 @@ from dametric.errors import UsageError
 from dametric.stats import (
     combine,
     correlate,
-    disattenuated,
     expected_tau,
     mixed_model,
     published_frame,
@@ -39,36 +38,11 @@ def test_bad_errors_are_refused() -> None:
     for wrong in (-1.0, math.nan, [0.1, 0.1]):
         with pytest.raises(UsageError):
             reliability(X, wrong)
-        for function in (disattenuated, expected_tau, tied_tau):
+        for function in (expected_tau, tied_tau):
             with pytest.raises(UsageError):
                 function(X, Y, wrong, 0.1)
             with pytest.raises(UsageError):
                 function(X, Y, 0.1, wrong)
-
-
-def test_disattenuated_is_r_over_the_root_of_both_reliabilities() -> None:
-    found = disattenuated(X, Y, 0.4, 0.6, resamples=200)
-    both = (1 - 0.16 / np.var(X, ddof=1)) * (1 - 0.36 / np.var(Y, ddof=1))
-    assert found.statistic == pytest.approx(oracle.pearson(X, Y) / math.sqrt(both))
-    assert found.low < found.statistic
-    assert math.isnan(found.pvalue)
-    assert disattenuated(X, Y, 0.4, 0.6, resamples=200) == found
-
-
-def test_disattenuated_without_noise_is_r_with_about_fishers_interval() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=15)
-    y = x + rng.normal(size=15)
-    found, plain = disattenuated(x, y, 0, 0), correlate(x, y, "pearson", resamples=1)
-    assert found.statistic == pytest.approx(plain.statistic)
-    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.06)
-
-
-def test_disattenuated_of_noise_alone_is_nan() -> None:
-    for found in (disattenuated(X, Y, 5, 0.1), disattenuated(X[:3], Y[:3], 0.1, 0.1)):
-        assert math.isnan(found.statistic)
-        assert math.isnan(found.low)
-        assert found.note
 
 
 def test_expected_tau_without_noise_is_tau() -> None:

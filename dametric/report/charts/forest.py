@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dametric.report.chart import Chart, Panel
-from dametric.report.drawing import COLOURS, GREY, LINE, WORD, finish, rounded, rows_on
+from dametric.report.drawing import COLOURS, LINE, WORD, coefficient_rows, rounded
 
 
 def forest(found: Mapping[str, Any], metric: str) -> Chart:
@@ -30,13 +30,20 @@ def forest(found: Mapping[str, Any], metric: str) -> Chart:
         _forest_panel(data[data["coefficient"] == name], f"{WORD[name]}, {metric} and test loss")
         for name in ("kendall", "pearson")
     ]
+    level = f"{100 * found['settings']['confidence']:g} %"
+    several = metric in found["pooling"]
     note = (
-        "Point and interval for each unit (Kendall: jackknife, rough; Pearson: Fisher's z). The diamond is over all"
-        " units: for Kendall their mean, which is tested by permuting the labels of the augmentations jointly and has"
-        " no interval; for Pearson the random-effects mean. Intervals that hold 0 say nothing about the direction."
-        f"{_heterogeneity(found, metric)}"
+        f"Point and {level} interval (Kendall: from its law for a normal copula; Pearson: Fisher's z). An interval that"
+        " holds 0 says nothing about the direction."
     )
-    return Chart("forest", "Correlation in each unit and over all", note, tuple(panels), data, {})
+    if several:
+        note += (
+            " The diamond is over all units: for Kendall their mean, which is tested by permuting the labels of the"
+            " augmentations jointly and has no interval; for Pearson the random-effects mean."
+            f"{_heterogeneity(found, metric)}"
+        )
+    title = "Correlation in each unit and over all" if several else "How strong the correlation is"
+    return Chart("forest", title, note, tuple(panels), data, {})
 
 
 def _heterogeneity(found: Mapping[str, Any], metric: str) -> str:
@@ -83,12 +90,8 @@ def _forest_panel(rows: pd.DataFrame, title: str) -> Panel:
                 axes.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=1.6)
             if pd.notna(row["value"]):
                 axes.plot(row["value"], place, linestyle="none", **dot)
-        axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
-        rows_on(axes, list(table["unit"]))
-        axes.set_xlim(-1.05, 1.05)
-        axes.set_xticks([-1, -0.5, 0, 0.5, 1])
         axes.set_title(title, fontsize="small", loc="left")
-        return finish(axes)
+        return coefficient_rows(axes, list(table["unit"]))
 
     said = "; ".join(
         f"{row['unit']} {rounded(row['value'])}"

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dametric.report.chart import Chart, Panel
-from dametric.report.drawing import COLOURS, GREY, LINE, finish, rounded, rows_on
+from dametric.report.drawing import COLOURS, LINE, coefficient_rows, rounded
 
 
 def influence(found: Mapping[str, Any], metric: str) -> Chart:
@@ -52,12 +52,8 @@ def _range_panel(rows: pd.DataFrame, title: str) -> Panel:
                 axes.plot([row["low"], row["high"]], [place, place], color=COLOURS[5], linewidth=6, alpha=0.7)
             if pd.notna(row["full"]):
                 axes.plot(row["full"], place, marker="o", color=LINE, markersize=6, clip_on=False)
-        axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
-        rows_on(axes, list(table["unit"]))
-        axes.set_xlim(-1.05, 1.05)
-        axes.set_xticks([-1, -0.5, 0, 0.5, 1])
         axes.set_title(title, fontsize="small", loc="left")
-        return finish(axes)
+        return coefficient_rows(axes, list(table["unit"]))
 
     said = "; ".join(
         f"{row['unit']} {rounded(row['full'])}, from {rounded(row['low'])} (without {row['lowest_without']})"

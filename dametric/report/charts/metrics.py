@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from dametric.report.chart import Chart, Panel
 from dametric.report.charts.forest import numbers
-from dametric.report.drawing import COLOURS, GREY, LINE, finish, rounded, rows_on
+from dametric.report.drawing import COLOURS, LINE, coefficient_rows, rounded
 
 
 def metrics_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -41,7 +41,7 @@ def metrics_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -math.inf if row["turned"] is None else row["turned"], reverse=True)
 
 
-def metrics(found: Mapping[str, Any]) -> Chart:
+def metrics(found: Mapping[str, Any]) -> Chart | None:
     """Kendall's tau-b of every metric, those that were fixed in advance marked.
 
     Parameters
@@ -51,9 +51,12 @@ def metrics(found: Mapping[str, Any]) -> Chart:
 
     Returns
     -------
-    Chart
+    Chart or None
+        None where there is only one.
     """
     data = pd.DataFrame(metrics_rows(found))
+    if len(data) < 2:
+        return None
 
     def draw(axes: Axes) -> Axes:
         for place, row in enumerate(data.to_dict("records")):
@@ -66,21 +69,18 @@ def metrics(found: Mapping[str, Any]) -> Chart:
                 shape = "D" if row["confirmatory"] else "o"
                 face = colour if row["direction"] != "open" else "white"
                 axes.plot(row["turned"], place, marker=shape, color=colour, mfc=face, markersize=7, clip_on=False)
-        axes.axvline(0, color=GREY, linewidth=1, linestyle="--")
-        rows_on(axes, list(data["metric"]))
-        axes.set_xlim(-1.05, 1.05)
-        axes.set_xticks([-1, -0.5, 0, 0.5, 1])
         axes.set_xlabel("Kendall's tau-b with the test loss, in the stated direction")
-        return finish(axes)
+        return coefficient_rows(axes, list(data["metric"]))
 
     said = "; ".join(
         f"{row['metric']} {rounded(row['turned'])}{' (fixed in advance)' if row['confirmatory'] else ''}"
         for row in data.to_dict("records")
     )
+    intervals = " Intervals: from the law of tau for a normal copula." if data["low"].notna().any() else ""
     note = (
         "Diamonds: metrics that were fixed in advance; circles: exploratory. Hollow: no direction was stated for the"
-        " metric, so the sign is as measured. Everywhere else a positive value is as stated. The intervals of single"
-        " units are rough (jackknife)."
+        " metric, so the sign is as measured. Everywhere else a positive value is as stated."
+        f"{intervals}"
     )
     panel = Panel(f"Kendall's tau-b of each metric: {said}.", draw, (4.6, 1.4 + 0.25 * len(data)))
     return Chart("metrics", "Metrics compared", note, (panel,), data, {})

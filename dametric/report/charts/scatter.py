@@ -44,9 +44,9 @@ def scatter(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart
     errors = f"Bars: ± one standard error of the {bars}. " if bars else "No standard errors are known. "
     york = " Dashed: York's line, which weighs every point by the errors of both axes." if yorks else ""
     note = (
-        f"{errors}Line: least squares, with its {confidence:.0%} confidence band (HC3).{york} p-values are two-sided"
-        " permutation p-values of Pearson's r, Spearman's ρ and Kendall's τ-b. A point that lies off the line was"
-        " misjudged by the score."
+        f"{errors}Line: least squares, with its {100 * confidence:g} % confidence band (HC3).{york} p-values are"
+        " two-sided permutation p-values of Pearson's r, Spearman's ρ and Kendall's τ-b. A point that lies off the line"
+        " was misjudged by the score."
     )
     columns = ["unit", "metric", "aug", "score", "score_se", "test_loss", "test_loss_se", "test_top1", "test_top1_se"]
     title = f"{metric} and the students' test loss"

@@ -32,12 +32,12 @@ def subpools(found: Mapping[str, Any]) -> Chart | None:
     shown = [of for of in ("augmentations", "units") if (data["of"] == of).sum() > 1]
     panels = tuple(_panel(data[data["of"] == of], of) for of in shown)
     note = (
-        "Had only some of the augmentations, or of the units, been looked at: median of Kendall's tau-b (line), half of"
+        f"Had only some of the {' or of the '.join(shown)} been looked at: median of Kendall's tau-b (line), half of"
         " the sub-pools (dark band), nine in ten (pale band), and all (dotted). Turned so that a good metric is"
         " positive. Sub-pools overlap, so this is no confidence interval; it says which conclusions another study with"
         " fewer candidates could have come to."
     )
-    title = "Another choice of augmentations or units"
+    title = f"Another choice of {' or '.join(shown)}"
     return Chart("subpools", title, note, panels, data[data["of"].isin(shown)], {}) if panels else None
 
 
