@@ -107,22 +107,33 @@ def chosen(runs: pd.DataFrame, filters: Sequence[str]) -> pd.DataFrame:
     UsageError
         If a key does not exist, or nothing matches.
     """
+    left = runs
+    for key, wanted in patterns(filters, (*_NAMES, *OPTIONS), "temperature=4 or student=resnet*").items():
+        fits = [any(matches(value, pattern) for pattern in wanted) for value in left[key]]
+        if not any(fits):
+            there = ", ".join(dict.fromkeys(word(value) for value in sorted(left[key], key=_order)))
+            raise UsageError(f"no run matches --only {key}={wanted[-1]}: {key} is {there} here")
+        left = left[fits]
+    return left
+
+
+def patterns(filters: Sequence[str], keys: Sequence[str], example: str) -> dict[str, list[str]]:
+    """What ``--only`` wants of every key, from ``KEY=PATTERN`` as a user writes it.
+
+    Raises
+    ------
+    UsageError
+        If a filter is not of that form, or its key is not one of ``keys``.
+    """
     wanted: dict[str, list[str]] = {}
     for text in filters:
         key, equals, pattern = text.partition("=")
         if not equals:
-            raise UsageError(f"--only is KEY=PATTERN, for example temperature=4 or student=resnet*, not '{text}'")
-        if key not in (*_NAMES, *OPTIONS):
-            raise unknown("key in --only", key, (*_NAMES, *OPTIONS))
+            raise UsageError(f"--only is KEY=PATTERN, for example {example}, not '{text}'")
+        if key not in keys:
+            raise unknown("key in --only", key, keys)
         wanted.setdefault(key, []).append(pattern)
-    left = runs
-    for key, patterns in wanted.items():
-        fits = [any(matches(value, pattern) for pattern in patterns) for value in left[key]]
-        if not any(fits):
-            there = ", ".join(dict.fromkeys(word(value) for value in sorted(left[key], key=_order)))
-            raise UsageError(f"no run matches --only {key}={patterns[-1]}: {key} is {there} here")
-        left = left[fits]
-    return left
+    return wanted
 
 
 def matches(value: Any, pattern: str) -> bool:

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dametric.errors import UsageError
-from dametric.recipes import matches, word
+from dametric.recipes import matches, patterns, word
 from dametric.sweep.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
 from dametric.sweep.reading import BLOCKS, KEYS, as_list, block, crossed, known_keys, read_yaml, typed, whole_numbers
 
@@ -103,13 +103,7 @@ class Grid:
         UsageError
             If a key does not exist, or nothing matches.
         """
-        wanted: dict[str, list[str]] = {}
-        for text in filters:
-            key, equals, pattern = text.partition("=")
-            if not equals:
-                raise UsageError(f"--only is KEY=PATTERN, for example student=resnet8 or aug=cutmix*, not '{text}'")
-            known_keys({key: 0}, (*_ROW, *KEYS["training"]), "--only")
-            wanted.setdefault(key, []).append(pattern)
+        wanted = patterns(filters, (*_ROW, *KEYS["training"]), "student=resnet8 or aug=cutmix*")
         rows = tuple(row for row in self.rows if _matches(row, wanted))
         if not rows:
             raise UsageError(f"no run of {self.path} matches --only {' --only '.join(filters)}")
