@@ -120,7 +120,8 @@ def test_many_augmentations_are_exchanged_at_random() -> None:
     found = swap_test(frame, "one", "two", alternative="greater", resamples=199)
     assert found.pvalue * 200 == pytest.approx(round(found.pvalue * 200))
     assert 1 / 200 <= found.pvalue < 0.05
-    assert swap_test(frame, "one", "two", alternative="greater", resamples=199) == found
+    again = swap_test(frame, "one", "two", alternative="greater", resamples=199)
+    assert repr(again) == repr(found)  # NaN is not equal to itself
 
 
 def test_bootstrap_of_the_difference() -> None:
