@@ -1,11 +1,16 @@
-"""A part of the training images, the same for everybody."""
+"""Parts of the training images, the same for everybody: some to train on, others that nothing is trained on."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+from torch import Tensor
 
 from dametric.data.imageset import ImageSet
 from dametric.errors import UsageError
+
+_FEW_SEED, _HELD_OUT_SEED = 0, 1
 
 
 def few(images: ImageSet, count: int) -> ImageSet:
@@ -28,17 +33,76 @@ def few(images: ImageSet, count: int) -> ImageSet:
     UsageError
         If there are not so many, or fewer than classes are asked for.
     """
-    if not max(1, images.num_classes) <= count <= len(images):
-        raise UsageError(
-            f"{count} training images cannot be taken of {len(images)} in {images.num_classes} classes: "
-            f"a number from {max(1, images.num_classes)} to {len(images)}"
-        )
+    _check(count, len(images), images, "training")
+    return images.subset(_balanced(images.labels.cpu(), _FEW_SEED)[:count].sort().values)
+
+
+def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> tuple[ImageSet, ImageSet]:
+    """Set images aside that nothing is trained on, of every class as many as of any other, or one more.
+
+    They come from that half of every class which :func:`few` takes last. So they are the same however many images are
+    trained on, and up to half of a set the images to train on are the same with them set aside as without.
+
+    Parameters
+    ----------
+    images : ImageSet
+        A training split.
+    count : int
+        How many; the same number chooses the same images, and a larger one chooses these too.
+    train_images : int, optional
+        How many of the others to train on, as by :func:`few`; all by default.
+
+    Returns
+    -------
+    training, held_out : ImageSet
+        Both in the order of the set; "held-out" is the split of the second.
+
+    Raises
+    ------
+    UsageError
+        If half of the images are not so many, or fewer than classes are asked for.
+
+    Examples
+    --------
+    >>> from dametric.data import hold_out, load_data
+    >>> training, held_out = hold_out(load_data("digits"), 200, train_images=500)
+    >>> len(training), len(held_out)
+    (500, 200)
+    """
     labels = images.labels.cpu()
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    # the place of every image among those of its class; ties between classes go by the class
-    place = torch.empty(len(images), dtype=torch.int64)
+    late = _place_in_class(labels, _FEW_SEED) * 2 >= torch.bincount(labels)[labels]
+    candidates = late.nonzero()[:, 0]
+    _check(count, len(candidates), images, "held-out")
+    chosen = candidates[_balanced(labels[candidates], _HELD_OUT_SEED)[:count]].sort().values
+    held_out = replace(images.subset(chosen), split="held-out")
+    rest = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, chosen, False)
+    order = _balanced(labels, _FEW_SEED, rest)
+    if train_images is not None:
+        _check(train_images, len(order), images, "training")
+    return images.subset(order[:train_images].sort().values), held_out
+
+
+def _check(count: int, available: int, images: ImageSet, what: str) -> None:
+    if not max(1, images.num_classes) <= count <= available:
+        raise UsageError(
+            f"{count} {what} images cannot be taken of {len(images)} in {images.num_classes} classes: "
+            f"a number from {max(1, images.num_classes)} to {available}"
+        )
+
+
+def _balanced(labels: Tensor, seed: int, among: Tensor | None = None) -> Tensor:
+    """An order of images, or of some of them, whose beginnings are balanced; ties between classes go by the class."""
+    place = _place_in_class(labels, seed, among)
+    ranked = torch.argsort(place * (int(labels.max()) + 1) + labels, stable=True)
+    return ranked if among is None else ranked[among[ranked]]
+
+
+def _place_in_class(labels: Tensor, seed: int, among: Tensor | None = None) -> Tensor:
+    """The place of every image among those of its class, in a random order."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    order = order if among is None else order[among[order]]
+    place = torch.zeros(len(labels), dtype=torch.int64)
     for label in labels.unique():
         members = order[labels[order] == label]
         place[members] = torch.arange(len(members))
-    ranked = torch.argsort(place * (int(labels.max()) + 1) + labels, stable=True)
-    return images.subset(ranked[:count].sort().values)
+    return place
