@@ -1,29 +1,33 @@
 """The ledger: one folder for each trained network, with everything that its result depends on.
 
-A run's folder holds ``record.json`` (below), ``history.csv`` (one row an epoch) and ``last.pt`` (the network, a
-checkpoint that ``load_checkpoint`` reads; while training goes on, also what is needed to go on). A record is one
+A run's folder holds ``record.json`` (below), ``history.csv`` (one row an epoch, of which the last may be a part) and
+``last.pt`` (the network, a checkpoint that ``load_checkpoint`` reads; while training goes on, also what is needed to go
+on; at the end it is taken away where weights are not to be kept). A record is one
 JSON document (``dametric_run`` is the version of its shape, now 1)::
 
     {
       "dametric_run": 1,
-      "id": "0f3a...",                     hash of "config"
+      "id": "0f3a...",                     hash of the frozen form of "config": see dametric.identity
       "status": "finished",                "running", "interrupted" or "failed" otherwise
       "error": null,                       why it failed
+      "kept": "last",                      the weights in last.pt, or "none"
       "config": { ... },                   all that determines the result: recipe, fingerprints, hashes, seed
       "about": { ... },                    names for humans: teacher (with its clean accuracy), data, parameter counts
-      "last": {"epoch", "test_loss", "test_top1", "test_top5", "test_ece", "test_agreement", ...},
-      "best": { ... },                     the same of the epoch with the highest top-1, the first where several are
+      "last": {"epoch", "step", "test_loss", "test_top1", "test_top5", "test_ece", "test_agreement", ...},
+      "best": { ... },                     the same of the epoch with the highest top-1 of those that were looked at
       "code": {"version", "sha256"},       of the package's source
       "versions": { ... },                 libraries and machine
       "timing": {"seconds", ...}           the one part that differs when the same run is repeated
     }
 
-Losses are in nats; accuracies, calibration error and agreement are fractions.
+"held_out_loss" and the like are there where images were held out. Losses are in nats; accuracies, calibration error
+and agreement are fractions; null is what was not looked at.
 """
 
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import io
 import json
@@ -42,18 +46,15 @@ from dametric.claims import BusyError as BusyError
 from dametric.claims import claimed, is_held
 from dametric.errors import UsageError
 from dametric.files import write_atomic
+from dametric.identity import run_id as run_id
 from dametric.recipes import options
 from dametric.results import finite, read_document
 
 SCHEMA = 1
 MEASURED = ("test_loss", "test_top1", "test_top5", "test_ece", "test_agreement")
+HELD_OUT = ("held_out_loss", "held_out_top1")
+_WHOLE = ("epoch", "step")
 Row = dict[str, float]
-
-
-def run_id(config: Mapping[str, Any]) -> str:
-    """Hash of what determines a result: 16 hexadecimal digits."""
-    text = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def code_version() -> dict[str, str]:
@@ -79,9 +80,17 @@ class Run:
 
     @classmethod
     def of(cls, root: str | os.PathLike[str], config: Mapping[str, Any], name: str) -> Run:
-        """The folder of a run below ``root``: named for humans, and by its id."""
-        word = re.sub(r"[^A-Za-z0-9.+=-]+", "_", name).strip("_")[:80]
-        return cls(Path(root) / f"{word}-{run_id(config)}")
+        """The folder of a run below ``root``: named for humans, and by its id.
+
+        One that is there under an id of former times, and whose record says that it is this run, is this run's.
+        """
+        word, own = re.sub(r"[^A-Za-z0-9.+=-]+", "_", name).strip("_")[:80], run_id(config)
+        folder = Path(root) / f"{word}-{own}"
+        if not folder.exists():
+            for path in sorted(Path(root).glob(f"{glob.escape(word)}-{'?' * len(own)}/record.json")):
+                if run_id(read_record(path)["config"]) == own:
+                    return cls(path.parent)
+        return cls(folder)
 
     @property
     def checkpoint(self) -> Path:
@@ -141,16 +150,17 @@ class Run:
             return []
         try:
             with open(path, encoding="utf-8", newline="") as file:
-                return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+                return [{key: _read(value) for key, value in row.items()} for row in csv.DictReader(file)]
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"cannot read {path}: remove its folder to start over") from error
 
     def write_history(self, rows: Sequence[Row]) -> None:
-        """Write all rows; floats in the shortest form that reads back as the same number."""
+        """Write all rows; floats in the shortest form that reads back as the same number, nothing for NaN."""
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        names = dict.fromkeys(key for row in reversed(rows) for key in row)  # an older version's rows have fewer
+        writer = csv.DictWriter(text, list(names), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: int(v) if key == "epoch" else repr(v) for key, v in row.items()} for row in rows)
+        writer.writerows({key: _written(key, value) for key, value in row.items()} for row in rows)
         write_atomic(self.folder / "history.csv", text.getvalue())
 
     def write_record(self, record: Mapping[str, Any]) -> None:
@@ -159,15 +169,25 @@ class Run:
         write_atomic(self.folder / "record.json", (text + "\n").encode(errors="backslashreplace"))
 
 
+def _read(value: str) -> float:
+    return math.nan if value == "" else float(value)
+
+
+def _written(key: str, value: float) -> int | str:
+    if math.isnan(value):
+        return ""
+    return int(value) if key in _WHOLE else repr(value)
+
+
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """Last and best epoch, without how long they took."""
-    if not rows:
-        return {"last": None, "best": None}
+    """Last epoch, and the best of those that were looked at, without how long they took."""
 
     def plain(row: Row) -> dict[str, Any]:
-        return {key: int(v) if key == "epoch" else v for key, v in row.items() if key != "seconds"}
+        kept = {key: value for key, value in row.items() if key != "seconds"}
+        return {key: int(value) if key in _WHOLE and math.isfinite(value) else value for key, value in kept.items()}
 
-    return {"last": plain(rows[-1]), "best": plain(max(rows, key=lambda row: row["test_top1"]))}
+    best = max((row for row in rows if row["test_top1"] >= 0), key=lambda row: row["test_top1"], default=None)
+    return {"last": plain(rows[-1]) if rows else None, "best": None if best is None else plain(best)}
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -209,9 +229,10 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``id, status, kind, teacher, teacher_sha256, student, data, aug, seed, epochs, epoch`` (epochs done),
-        ``test_loss, test_top1, test_top5, test_ece, test_agreement`` of the last epoch, the same with ``best_``
-        before, and ``seconds, folder``; then the other options, ``batch_size, lr, schedule, momentum, nesterov,
+        Columns ``id, status, kind, teacher, teacher_sha256, student, data, aug, seed, epochs`` (NaN where steps were
+        asked for), ``epoch`` and ``step`` (done), ``test_loss, test_top1, test_top5, test_ece, test_agreement`` of the
+        last epoch, the same with ``best_`` before, ``held_out_loss, held_out_top1``, and ``seconds, folder``; then the
+        other options, ``steps, batch_size, lr, schedule, momentum, nesterov,
         weight_decay, label_smoothing, ce_weight, raw_weight, aug_weight, temperature, per, base_aug, joint_batch,
         dtype, train_images, image_size``. NaN or None where a run has no such value; sorted by teacher, student,
         augmentation and seed.
@@ -244,11 +265,13 @@ def _row(run: Run) -> dict[str, Any]:
         "data": about["data"]["name"],
         "aug": config["recipe"]["base_aug" if config["kind"] == "train" else "aug"],
         "seed": config["recipe"]["seed"],
-        "epochs": config["recipe"]["epochs"],
+        "epochs": config["recipe"].get("epochs"),
         "epoch": last.get("epoch", 0),
+        "step": _number(last.get("step")),
     }
     row |= {name: _number(last.get(name)) for name in MEASURED}
     row |= {"best_epoch": best.get("epoch", 0)} | {f"best_{name}": _number(best.get(name)) for name in MEASURED}
+    row |= {name: _number(last.get(name)) for name in HELD_OUT}
     more = {name: value for name, value in options(config, about).items() if name not in row}
     return row | {"seconds": seconds, "folder": str(run.folder), **more}
 

@@ -12,6 +12,7 @@ from dametric.errors import UsageError, unknown
 
 OPTIONS = (
     "epochs",
+    "steps",
     "batch_size",
     "lr",
     "schedule",
@@ -32,6 +33,7 @@ OPTIONS = (
 )
 """Columns of the ledger's table: the options of `dametric distill`, all that a student depends on besides its names,
 augmentation and seed."""
+_LENGTHS = ("epochs", "steps")
 _NAMES = ("data", "teacher", "student", "aug", "seed")
 
 
@@ -147,12 +149,15 @@ def word(value: Any) -> str:
 
 
 def _differing(group: pd.DataFrame) -> list[str]:
-    return [name for name in OPTIONS if name in group and group[name].nunique() > 1]
+    differ = [name for name in OPTIONS if name in group and group[name].nunique() > 1]
+    if all(name in group and group[name].notna().any() for name in _LENGTHS):  # a run has one of the two
+        differ = [*_LENGTHS, *(name for name in differ if name not in _LENGTHS)]
+    return differ
 
 
 def _named(student: Any, differ: Mapping[str, Any]) -> str:
     known = {name: word(value) for name, value in differ.items() if not pd.isna(value)}
-    words = [f"{value} epochs" if name == "epochs" else f"{name} {value}" for name, value in known.items()]
+    words = [f"{value} {name}" if name in _LENGTHS else f"{name} {value}" for name, value in known.items()]
     return f"{student} ({', '.join(words)})" if words else str(student)
 
 

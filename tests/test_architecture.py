@@ -32,7 +32,8 @@ ALLOWED = {
     "stats": {"results", "ledger", "joining"},
     "results": set(),
     "recipes": set(),
-    "ledger": {"results", "recipes"},
+    "identity": set(),
+    "ledger": {"identity", "results", "recipes"},
     "joining": {"results", "ledger", "recipes"},
     "report": {"results", "ledger", "joining", "stats"},
 }

@@ -29,6 +29,7 @@ from dametric.distill import Objective, Recipe, distill, train
 from dametric.errors import UsageError
 from dametric.files import sha256
 from dametric.ledger import (
+    HELD_OUT,
     MEASURED,
     SCHEMA,
     BusyError,
@@ -48,10 +49,11 @@ MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)
 PLAIN = {"device": "cpu", "dtype": "float32", "quiet": True}
 TEACHER_EPOCHS, EPOCHS = 2, 3
 COLUMNS = [
-    *("id", "status", "kind", "teacher", "teacher_sha256", "student", "data", "aug", "seed", "epochs", "epoch"),
+    *("id", "status", "kind", "teacher", "teacher_sha256", "student", "data", "aug", "seed", "epochs", "epoch", "step"),
     *MEASURED,
     "best_epoch",
     *(f"best_{name}" for name in MEASURED),
+    *HELD_OUT,
     *("seconds", "folder"),
     *(name for name in OPTIONS if name != "epochs"),
 ]
@@ -155,6 +157,7 @@ def test_the_record_says_what_was_done(kept: Kept, data: tuple[ImageSet, ImageSe
         "joint_batch": False,
         "dtype": "float32",
         "seed": 5,
+        "steps": None,
         "objective": {"ce": 0.1, "raw": 0.9, "aug": 0.9, "temperature": 4.0},
     }
     assert recipe == expected
@@ -317,7 +320,7 @@ def test_an_id_is_sixteen_digits_of_the_content_alone() -> None:
     assert run_id(config) == run_id({"kind": "train", "recipe": {"seed": 3, "lr": 0.1}})
     assert len(run_id(config)) == 16
     assert int(run_id(config), 16) >= 0
-    others = [{**config, "kind": "distill"}, {**config, "recipe": {"lr": 0.1, "seed": 4}}, {**config, "more": None}]
+    others = [{**config, "kind": "distill"}, {**config, "recipe": {"lr": 0.1, "seed": 4}}, {**config, "more": 1}]
     assert len({run_id(config), *map(run_id, others)}) == 4
 
 

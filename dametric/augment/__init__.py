@@ -3,7 +3,7 @@
 from dametric.augment.base import Augmentation, Augmented
 from dametric.augment.keys import Keys
 from dametric.augment.pick import CRITERIA, NEEDS_STUDENT, criterion, pick
-from dametric.augment.spec import AUGS, PAPER, Images, base_augmentation, default_base, describe, parse
+from dametric.augment.spec import AUGS, PAPER, Images, base_augmentation, default_base, describe, parse, versions
 
 __all__ = [
     "AUGS",
@@ -20,4 +20,5 @@ __all__ = [
     "describe",
     "parse",
     "pick",
+    "versions",
 ]

@@ -68,10 +68,18 @@ class Augmentation:
         The specification, as a user would type it.
     operations : tuple of Operation
         In order of application; none for the identity.
+    spelling : str
+        The one way of writing the specification, without parameters at their default; the name by default.
     """
 
     name: str
     operations: tuple[Operation, ...] = ()
+    spelling: str = ""
+
+    @property
+    def canonical(self) -> str:
+        """What names the augmentation wherever it is hashed: the same however it was typed."""
+        return self.spelling or self.name
 
     @property
     def mixes(self) -> bool:

@@ -118,6 +118,9 @@ AUGS: dict[str, Callable[..., Operation | None]] = {
     "cutmix": _cutmix,
     "cutmixpick": _cutmixpick,
 }
+VERSIONS: dict[str, int] = {}
+"""Of the arithmetic of operations, where it is not the first: raised when the same specification comes to other
+images, which gives the runs that use it, and no others, new ids."""
 PAPER = (
     "identity",
     "flip",
@@ -162,13 +165,21 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
         return Augmentation(name, (External(name, spec),))
     of = of or Images()
     parts = split_spec(spec)
-    operations = [operation for part in parts if (operation := _operation(part, of)) is not None]
+    built = [_operation(part, of) for part in parts]
+    operations = [operation for operation, _ in built if operation is not None]
+    spelt = [spelling for operation, spelling in built if operation is not None]
     mixing = [operation for operation in operations if operation.mixes]
     if len(mixing) > 1:
         raise UsageError(f"augmentation '{spec}': only one of mixup, cutmix and cutmixpick at a time")
     if any(isinstance(operation, CutMixPick) for operation in operations[:-1]):
         raise UsageError(f"augmentation '{spec}': cutmixpick comes last, what it picks is what is scored")
-    return Augmentation("+".join(parts), tuple(operations))
+    return Augmentation("+".join(parts), tuple(operations), "+".join(spelt) or "identity")
+
+
+def versions(aug: Augmentation) -> dict[str, int]:
+    """Versions of the arithmetic of an augmentation's operations, where they are not the first."""
+    names = (part.partition(":")[0] for part in split_spec(aug.canonical))
+    return {name: VERSIONS[name] for name in names if VERSIONS.get(name, 1) > 1}
 
 
 def base_augmentation(spec: str, of: Images, *, mixes: bool = False) -> Augmentation:
@@ -192,16 +203,32 @@ def default_base(image_size: int) -> str:
     return "crop+flip" if image_size <= 96 else "rrc+flip"
 
 
-def _operation(part: str, of: Images) -> Operation | None:
+def _operation(part: str, of: Images) -> tuple[Operation | None, str]:
+    """One operation, and the one way of writing it."""
     name, *words = part.split(":")
     if name in AUGS:
         builder = AUGS[name]
-        return builder(of, **_parameters(name, builder, [word for chunk in words for word in chunk.split(",")]))
+        parameters = _parameters(name, builder, [word for chunk in words for word in chunk.split(",")])
+        operation = builder(of, **parameters)
+        return operation, ":".join([name, *_spelt(builder, operation, parameters, of)])
     if words and ("." in name or "/" in name or "=" not in part):
-        return External(part, _made(part, load_object(part, "augmentation")))
+        return External(part, _made(part, load_object(part, "augmentation"))), part
     if name == "paper":
         raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")
     raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
+
+
+def _spelt(
+    builder: Callable[..., Operation | None], operation: Operation | None, parameters: dict[str, Any], of: Images
+) -> list[str]:
+    """Parameters in the order of the builder's, without those that change nothing."""
+    words = []
+    for key in inspect.signature(builder).parameters:
+        if key in parameters:
+            others = {name: value for name, value in parameters.items() if name != key}
+            if builder(of, **others) != operation:
+                words.append(f"{key}={parameters[key]}")
+    return words
 
 
 def _made(part: str, found: Any) -> Any:

@@ -84,7 +84,29 @@ BaseAug = Annotated[
 ]
 Normalisation = Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")]
-Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images; milestones scale with them.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Passes over the training images; milestones scale with them. [default: 240]"),
+]
+Steps = Annotated[
+    int | None, typer.Option(min=1, help="Steps in place of epochs: as long, however many images there are.")
+]
+EvalEvery = Annotated[
+    str, typer.Option(metavar="N|last", help="Look at the test images every N epochs and at the end, or then alone.")
+]
+KeepWeights = Annotated[
+    str, typer.Option("--keep", metavar="last|none", help="What to keep of a finished run's weights in its folder.")
+]
+HeldOut = Annotated[
+    int | None,
+    typer.Option(min=1, help="Set so many training images aside, evenly from all classes; shown once, at the end."),
+]
+Lockstep = Annotated[
+    int | None,
+    typer.Option(
+        "--lockstep", min=1, help="Train up to N students of one teacher and seed together: the same numbers, sooner."
+    ),
+]
 BatchSize = Annotated[int, typer.Option(min=2, help="Images of a training step.")]
 Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: 0.05; 0.01 for MobileNets and ShuffleNets]")]
 RateSchedule = Annotated[

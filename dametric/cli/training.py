@@ -17,8 +17,12 @@ from dametric.cli.options import (
     Device,
     Download,
     Epochs,
+    EvalEvery,
+    HeldOut,
     ImageSize,
+    KeepWeights,
     Lazy,
+    Lockstep,
     Momentum,
     Nesterov,
     Normalisation,
@@ -27,6 +31,7 @@ from dametric.cli.options import (
     RateSchedule,
     Records,
     Seed,
+    Steps,
     TeacherArch,
     TensorBoard,
     TrainDtype,
@@ -41,7 +46,8 @@ def train(
     arch: Annotated[str, typer.Option(help="Architecture (dametric ls models), torchvision:NAME, ./nets.py:fn, ...")],
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Checkpoint to write.")],
     data: Data = None,
-    epochs: Epochs = 240,
+    epochs: Epochs = None,
+    steps: Steps = None,
     batch_size: BatchSize = 64,
     lr: Rate = None,
     schedule: RateSchedule = "step",
@@ -59,6 +65,9 @@ def train(
     image_size: ImageSize = None,
     lazy: Lazy = None,
     train_images: TrainImages = None,
+    held_out: HeldOut = None,
+    eval_every: EvalEvery = "1",
+    keep: KeepWeights = "last",
     device: Device = None,
     dtype: TrainDtype = None,
     compile: Compile = False,
@@ -76,6 +85,7 @@ def train(
 
     recipe = {
         "epochs": epochs,
+        "steps": steps,
         "batch_size": batch_size,
         "schedule": schedule,
         "momentum": momentum,
@@ -85,8 +95,9 @@ def train(
         "objective": LABELS,
         "seed": seed,
     }
-    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images)
-    options = training.TrainingOptions(source, recipe, lr, aug, device, dtype, compile, tensorboard, json)
+    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images, held_out)
+    looks = (training.eval_every(eval_every), training.keep_weights(keep))
+    options = training.TrainingOptions(source, recipe, lr, aug, device, dtype, compile, tensorboard, json, *looks)
     run = training.train(arch, output, options)
     deliver([run], json)
     training.say(f"wrote {output}; to score augmentations: dametric score --aug paper --teacher {output}", quiet)
@@ -104,7 +115,9 @@ def distill(
     arch: TeacherArch = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="One run for each: 0-2, or 0,3,7.")] = "0",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, sharing the cores.")] = 1,
-    epochs: Epochs = 240,
+    lockstep: Lockstep = None,
+    epochs: Epochs = None,
+    steps: Steps = None,
     batch_size: BatchSize = 64,
     lr: Rate = None,
     schedule: RateSchedule = "step",
@@ -140,6 +153,9 @@ def distill(
     image_size: ImageSize = None,
     lazy: Lazy = None,
     train_images: TrainImages = None,
+    held_out: HeldOut = None,
+    eval_every: EvalEvery = "1",
+    keep: KeepWeights = "last",
     device: Device = None,
     dtype: TrainDtype = None,
     compile: Compile = False,
@@ -163,6 +179,7 @@ def distill(
     )
     recipe = {
         "epochs": epochs,
+        "steps": steps,
         "batch_size": batch_size,
         "schedule": schedule,
         "momentum": momentum,
@@ -173,8 +190,9 @@ def distill(
         "objective": objective,
         "joint_batch": joint_batch,
     }
-    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images)
-    common = training.TrainingOptions(source, recipe, lr, base_aug, device, dtype, compile, tensorboard, json)
+    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images, held_out)
+    looks = (training.eval_every(eval_every), training.keep_weights(keep))
+    common = training.TrainingOptions(source, recipe, lr, base_aug, device, dtype, compile, tensorboard, json, *looks)
     asked = training.DistillOptions(
         common,
         teacher,
@@ -186,6 +204,7 @@ def distill(
         numbers("--mean", mean),
         numbers("--std", std),
         jobs,
+        lockstep or 1,
     )
     found, troubles = training.distill(asked)
     deliver(found, json)

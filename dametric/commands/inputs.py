@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from dametric.data import ImageSet, NoSplit, few, is_there, load_data
+from dametric.data import ImageSet, NoSplit, few, hold_out, is_there, load_data
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.importing import one_line
@@ -25,6 +25,14 @@ from dametric.scoring.ranks import Ranks
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 OTHER_CLASSES = ", or --no-accuracy if images of other classes are meant"
 _MOST_IMAGES = 10_000  # for the clean accuracy of sets that are decoded while they are read
+
+
+class Splits(NamedTuple):
+    """Images to train on, to test with, and held out where some are."""
+
+    train: ImageSet
+    test: ImageSet
+    held_out: ImageSet | None = None
 
 
 @dataclass(frozen=True)
@@ -39,12 +47,28 @@ class DataOptions:
     lazy: bool | None = None
     quiet: bool = field(default=False, compare=False)
     train_images: int | None = None
+    held_out: int | None = None
 
     def load(self, split: str) -> ImageSet:
-        """Read one split."""
+        """Read one split; of the training split what is trained on."""
+        if split == "train":
+            return self._training(self._whole(split))[0]
+        return self._whole(split)
+
+    def splits(self) -> Splits:
+        """Everything that training needs."""
+        training, held_out = self._training(self._whole("train"))
+        return Splits(training, self._whole("test"), held_out)
+
+    def _training(self, images: ImageSet) -> tuple[ImageSet, ImageSet | None]:
+        if self.held_out is not None:
+            return hold_out(images, self.held_out, self.train_images)
+        return images if self.train_images is None else few(images, self.train_images), None
+
+    def _whole(self, split: str) -> ImageSet:
         if self.source is None:
             raise UsageError("which images? give --data, a name (see dametric ls data) or a path")
-        found = load_data(
+        return load_data(
             self.source,
             split,
             root=self.root,
@@ -54,7 +78,6 @@ class DataOptions:
             lazy=self.lazy,
             quiet=self.quiet,
         )
-        return found if self.train_images is None or split != "train" else few(found, self.train_images)
 
     def load_in_turn(self, split: str) -> ImageSet:
         """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""

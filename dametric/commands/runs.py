@@ -78,12 +78,18 @@ def _cells(row: dict[Any, Any]) -> dict[str, str]:
         "student": row["student"],
         "augmentation": row["aug"],
         "seed": str(row["seed"]),
-        "epochs": str(row["epochs"]) if finished else f"{row['epoch']}/{row['epochs']}",
+        "epochs": _length(row, finished),
         "test loss": _number(row["test_loss"], "{:.4f}"),
         **{name: _number(100 * row[share], "{:.2f}") for name, share in shares.items()},
         "seconds": _number(row["seconds"], "{:.0f}"),
         "": "" if finished else row["status"],
     }
+
+
+def _length(row: dict[Any, Any], finished: bool) -> str:
+    if pd.isna(row["epochs"]):
+        return f"{row['steps']:g} steps" if finished else f"{_number(row['step'], '{:g}') or 0}/{row['steps']:g} steps"
+    return f"{row['epochs']:g}" if finished else f"{row['epoch']}/{row['epochs']:g}"
 
 
 def _number(value: float, form: str) -> str:

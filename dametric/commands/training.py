@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from dametric.augment import PAPER, Images, base_augmentation, default_base, parse
 from dametric.commands.inputs import (
     DataOptions,
+    Splits,
     check_classes,
     chosen_device,
     chosen_dtype,
@@ -19,16 +21,19 @@ from dametric.commands.inputs import (
     warn_near_chance,
 )
 from dametric.data import ImageSet
-from dametric.distill import Objective, Recipe, Setting, Teacher, Work, default_rate, watched
+from dametric.distill import Objective, Recipe, Setting, Teacher, Work, default_rate, watched_together
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.jobs import side_by_side
-from dametric.distill.run import OnEpoch, carry_out
+from dametric.distill.run import Result, carry_out_together
+from dametric.distill.setting import EvalEvery, Keep
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.files import check_writable
 from dametric.ledger import Row, Run, run_id
-from dametric.models import build, load_state, save_checkpoint
+from dametric.models import build
 from dametric.progress import Advance, progress
 from dametric.sweep.reading import whole_numbers
+
+Group = tuple[tuple[str, int], ...]  # augmentations and seeds of runs that are carried out together
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,8 @@ class TrainingOptions:
     compile: bool = False
     tensorboard: bool = False
     json: bool = False
+    eval_every: EvalEvery = 1
+    keep: Keep = "last"
 
     @property
     def quiet(self) -> bool:
@@ -76,12 +83,18 @@ class TrainingOptions:
     def _dtype(self) -> str:
         return str(chosen_dtype(self.dtype, chosen_device(self.device))).removeprefix("torch.")
 
-    def splits(self, options: DataOptions) -> tuple[ImageSet, ImageSet]:
-        """Training and test images."""
-        found = options.load("train"), options.load("test")
-        for note in found[0].notes:
+    def splits(self, options: DataOptions) -> Splits:
+        """Images for training and testing."""
+        found = options.splits()
+        for note in found.train.notes:
             say(f"data: {note}", self.quiet)
+        if found.held_out is not None and options.train_images is None:
+            say(f"data: {len(found.held_out)} images are held out, {len(found.train)} are trained on", self.quiet)
         return found
+
+    def work(self, setting: Setting, network: str, recipe: Recipe, **where: Any) -> Work:
+        """A run with these options."""
+        return setting.work(network, recipe, **where, compile=self.compile, eval_every=self.eval_every, keep=self.keep)
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,7 @@ class DistillOptions:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     jobs: int = 1
+    lockstep: int = 1
 
     def setting(self) -> Setting:
         """Data and teacher, read once for all runs."""
@@ -105,15 +119,23 @@ class DistillOptions:
         train_set = common.data.load("train") if common.data.source else None
         size = common.data.image_size if train_set is None else train_set.image_size
         checkpoint = read_checkpoint(self.teacher, self.arch, size, "teacher", common.quiet)
-        images, test = common.splits(common.data.of(checkpoint))
+        images, test, held_out = common.splits(common.data.of(checkpoint))
         check_classes(checkpoint, images)
         teacher = Teacher.of(checkpoint, images, self.mean, self.std)
-        return Setting(images, test, chosen_device(common.device), teacher)
+        return Setting(images, test, chosen_device(common.device), teacher, held_out)
 
     def work(self, setting: Setting, aug: str, seed: int) -> Work:
         """One run."""
         recipe = self.common.resolved(self.student, setting.train, aug=aug, seed=seed)
-        return setting.work(self.student, recipe, self.output, compile=self.common.compile)
+        return self.common.work(setting, self.student, recipe, root=self.output)
+
+    def groups(self) -> list[Group]:
+        """All runs in groups that are carried out together: of one seed, in the order of augmentations."""
+        if self.lockstep == 1:
+            return [((aug, seed),) for aug in self.augs for seed in self.seeds]
+        size = self.lockstep
+        parts = [self.augs[start : start + size] for start in range(0, len(self.augs), size)]
+        return [tuple((aug, seed) for aug in part) for part in parts for seed in self.seeds]
 
 
 def train(arch: str, output: str, options: TrainingOptions) -> Run:
@@ -124,33 +146,16 @@ def train(arch: str, output: str, options: TrainingOptions) -> Run:
     check_writable(target)
     options.check()
     with network_errors():
-        images, test = options.splits(options.data)
+        images, test, held_out = options.splits(options.data)
         build(arch, max(1, images.num_classes), images.image_size)  # refused here, not after the data are moved
-        setting = Setting(images, test, chosen_device(options.device))
-        work = setting.work(
-            arch, options.resolved(arch, images), folder=target.with_suffix(".run"), compile=options.compile
-        )
+        setting = Setting(images, test, chosen_device(options.device), held_out=held_out)
+        recipe = options.resolved(arch, images)
+        work = options.work(setting, arch, recipe, folder=target.with_suffix(".run"), target=target)
         refuse_another(work)
-        record = _carry_out(work, options)
-    write_teacher(work, record, target)
+        (result,) = _carry_out([work], options)
+    if isinstance(result, RunFailed):
+        raise result
     return work.run
-
-
-def write_teacher(work: Work, record: dict[str, Any], target: Path) -> None:
-    """Write the checkpoint of a finished run, for others to learn from."""
-    images, model = work.setting.train, work.training.model
-    load_state(work.run.checkpoint, model)
-    save_checkpoint(
-        target,
-        model,
-        arch=work.arch,
-        classes=images.classes,
-        mean=images.mean,
-        std=images.std,
-        data=images.name,
-        image_size=images.image_size,
-        extra={"run": record["id"], "test": record["last"]},
-    )
 
 
 def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
@@ -162,13 +167,16 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
     if not common.objective.needs_teacher:
         say("the loss asks no teacher: this is training by labels, and the augmentation plays no part", common.quiet)
     check_writable(Path(options.output) / "record.json")
-    tasks = [(options, aug, seed) for aug in options.augs for seed in options.seeds]
+    groups = options.groups()
     with network_errors():
         setting = options.setting()
         warn_near_chance(setting.clean["top1"], setting.train.num_classes, len(setting.test), "students")
         say(f"teacher: {100 * setting.clean['top1']:.2f} % top-1 on {len(setting.test)} test images", common.quiet)
-        found = [options.work(setting, aug, seed).run for _, aug, seed in tasks]
-        troubles = _side_by_side(options, tasks) if options.jobs > 1 else _one_by_one(options, setting, tasks)
+        found = [options.work(setting, aug, seed).run for aug in options.augs for seed in options.seeds]
+        if options.jobs > 1:
+            troubles = _side_by_side(options, setting, groups)
+        else:
+            troubles = _one_by_one(options, setting, groups)
     return [run for run in found if run.record is not None], troubles
 
 
@@ -183,32 +191,61 @@ def seeds(text: str) -> tuple[int, ...]:
     return whole_numbers(text, "--seeds")
 
 
+def eval_every(text: str) -> EvalEvery:
+    """How often test images are looked at, as a user writes it.
+
+    Raises
+    ------
+    UsageError
+        For anything else than a number of epochs from 1 up, or ``last``.
+    """
+    if text == "last":
+        return "last"
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--eval-every is a number of epochs from 1 up, or last, not '{text}'")
+    return int(text)
+
+
+def keep_weights(text: str) -> Keep:
+    """What is kept of finished runs, as a user writes it.
+
+    Raises
+    ------
+    UsageError
+        For anything else than ``last`` and ``none``.
+    """
+    if text not in ("last", "none"):
+        raise UsageError(f"--keep is last or none, not '{text}'")
+    return "last" if text == "last" else "none"
+
+
 def augmentations(asked: Sequence[str]) -> tuple[str, ...]:
     """What ``--aug`` named, once each; ``paper`` stands for the paper's nine."""
     return tuple(dict.fromkeys(name for spec in asked for name in (PAPER if spec == "paper" else (spec,))))
 
 
-def _one_by_one(options: DistillOptions, setting: Setting, tasks: Sequence[tuple[Any, str, int]]) -> list[str]:
+def _one_by_one(options: DistillOptions, setting: Setting, groups: Sequence[Group]) -> list[str]:
     troubles = []
     with until_interrupted() as stop:
-        for _, aug, seed in tasks:
+        for group in groups:
             if stop():  # in the last step of the run before
                 raise Interrupted("stopped; everything is saved, the same command goes on")
-            work = options.work(setting, aug, seed)
-            try:
-                _carry_out(work, options.common, stop)
-            except RunFailed as error:
-                say(f"{work.title}: {error}")
-                troubles.append(f"{work.title}: {error}")
+            works = [options.work(setting, aug, seed) for aug, seed in group]
+            results = _carry_out(works, options.common, stop)
+            failed = [f"{work.title}: {result}" for work, result in zip(works, results, strict=True) if _failed(result)]
+            for line in failed:
+                say(line)
+            troubles += failed
     return troubles
 
 
-def _side_by_side(options: DistillOptions, tasks: Sequence[tuple[DistillOptions, str, int]]) -> list[str]:
-    total = len(tasks) * options.common.recipe["epochs"]
-    what = f"{len(tasks)} runs, {options.jobs} side by side"
+def _side_by_side(options: DistillOptions, setting: Setting, groups: Sequence[Group]) -> list[str]:
+    tasks = [(options, group) for group in groups]
+    total = sum(options.work(setting, aug, seed).epochs for group in groups for aug, seed in group)
+    what = f"{sum(map(len, groups))} runs, {options.jobs} side by side"
     try:
         with progress(what, total, quiet=options.common.quiet) as advance:
-            answers = side_by_side(in_a_process, tasks, options.jobs, advance)
+            answers = [answer for part in side_by_side(in_a_process, tasks, options.jobs, advance) for answer in part]
     except Interrupted:
         raise Interrupted("stopped; everything is saved, the same command goes on") from None
     for answer, well in answers:
@@ -219,29 +256,40 @@ def _side_by_side(options: DistillOptions, tasks: Sequence[tuple[DistillOptions,
 _shared: list[Setting] = []  # of a worker process
 
 
-def in_a_process(task: tuple[DistillOptions, str, int], advance: Advance, stop: Callable[[], bool]) -> tuple[str, bool]:
-    """A run in a worker process, which reads data and teacher once for all its runs."""
-    options, aug, seed = task
+def in_a_process(
+    task: tuple[DistillOptions, Group], advance: Advance, stop: Callable[[], bool]
+) -> list[tuple[str, bool]]:
+    """A group of runs in a worker process, which reads data and teacher once for all its runs."""
+    options, group = task
     with network_errors():
         if not _shared:
             quiet = replace(options.common, data=replace(options.common.data, quiet=True))
             _shared.append(replace(options, common=quiet).setting())
-        work = options.work(_shared[0], aug, seed)
-        try:
-            record = carry_out(work, stop=stop, advance=advance, on_epoch=_on_epoch(work, options.common))
-        except RunFailed as error:
-            return f"{work.title}: {error}", False
-        except Interrupted:
-            return f"{work.title}: saved", True
-    return f"{work.title}: {outcome(record)}", True
+        works = [options.work(_shared[0], aug, seed) for aug, seed in group]
+        results = carry_out_together(works, stop=stop, advance=advance, on_epoch=_on_epoch(works, options.common))
+    return [
+        (f"{work.title}: {_said(result)}", not _failed(result)) for work, result in zip(works, results, strict=True)
+    ]
 
 
-def _carry_out(work: Work, options: TrainingOptions, stop: Callable[[], bool] | None = None) -> dict[str, Any]:
-    before = work.run.record
-    record = watched(work, quiet=options.quiet, on_epoch=_on_epoch(work, options), stop=stop)
-    known = before is not None and before["status"] == "finished"
-    say(f"{work.title}: {'done before: ' if known else ''}{outcome(record)}", options.quiet)
-    return record
+def _failed(result: Result) -> bool:
+    return isinstance(result, RunFailed)
+
+
+def _said(result: Result) -> str:
+    if isinstance(result, dict):
+        return outcome(result)
+    return str(result) if _failed(result) else "saved"
+
+
+def _carry_out(works: Sequence[Work], options: TrainingOptions, stop: Callable[[], bool] | None = None) -> list[Result]:
+    """Carry out runs in lockstep with a bar, and a line for each; what came of them."""
+    known = [work.finished for work in works]
+    results = watched_together(works, quiet=options.quiet, on_epoch=_on_epoch(works, options), stop=stop)
+    for work, result, before in zip(works, results, known, strict=True):
+        if not _failed(result):
+            say(f"{work.title}: {'done before: ' if before else ''}{_said(result)}", options.quiet)
+    return results
 
 
 def outcome(record: dict[str, Any]) -> str:
@@ -249,15 +297,17 @@ def outcome(record: dict[str, Any]) -> str:
     return f"test loss {last['test_loss']:.4f}, {100 * last['test_top1']:.2f} % ({record['timing']['seconds']:.0f} s)"
 
 
-def _on_epoch(work: Work, options: TrainingOptions) -> OnEpoch:
-    """Write TensorBoard's event file as training goes on, if that was asked for."""
+def _on_epoch(works: Sequence[Work], options: TrainingOptions) -> Callable[[Work, Row], None]:
+    """Write TensorBoard's event files as training goes on, if that was asked for."""
     if not options.tensorboard:
-        return lambda row: None
-    writer = _summary_writer()(work.run.folder)
+        return lambda work, row: None
+    make = _summary_writer()
+    writers = {work.run.folder: make(work.run.folder) for work in works}
 
-    def write(row: Row) -> None:
+    def write(work: Work, row: Row) -> None:
+        writer = writers[work.run.folder]
         for name, value in row.items():
-            if name != "epoch":
+            if name not in ("epoch", "step") and math.isfinite(value):
                 writer.add_scalar(name.replace("_", "/", 1), value, int(row["epoch"]))
         writer.flush()
 
@@ -275,7 +325,7 @@ def _summary_writer() -> Any:
 def refuse_another(work: Work) -> None:
     """Refuse to go on in a folder that holds a run of another configuration."""
     record = work.run.record
-    if record is None or record["id"] == run_id(work.config):
+    if record is None or run_id(record["config"]) == run_id(work.config):
         return
     theirs, ours = (_flat(config) for config in (record["config"], work.config))
     names = [name for name in ours if theirs.get(name) != ours[name]] or ["its configuration"]

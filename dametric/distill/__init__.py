@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from dametric.distill.api import Trained, distill, train, watched
+from dametric.distill.api import Trained, distill, train, watched, watched_together
 from dametric.distill.recipe import LABELS, Objective, Recipe, default_rate, learning_rate
 from dametric.distill.setting import Setting, Teacher, Work
 from dametric.distill.trainer import Training
@@ -28,6 +28,7 @@ __all__ = [
     "learning_rate",
     "train",
     "watched",
+    "watched_together",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from dametric.augment import Augmentation, Images, default_base, parse
 from dametric.data import ImageSet
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.recipe import LABELS, Objective, Recipe, default_rate
-from dametric.distill.run import OnEpoch, carry_out
-from dametric.distill.setting import Setting, Teacher, Work
-from dametric.errors import Interrupted
+from dametric.distill.run import OnEpoch, Result, carry_out_together
+from dametric.distill.setting import EvalEvery, Keep, Setting, Teacher, Work
+from dametric.errors import Interrupted, UsageError
+from dametric.ledger import Row
 from dametric.models import Checkpoint, load_state, preferred_dtype
 from dametric.progress import progress
 
@@ -43,7 +44,15 @@ class Trained:
 
     @property
     def model(self) -> nn.Module:
-        """The network, in evaluation mode, on the CPU."""
+        """The network, in evaluation mode, on the CPU.
+
+        Raises
+        ------
+        UsageError
+            If its weights were not kept.
+        """
+        if not (self.folder / "last.pt").exists():
+            raise UsageError(f"the weights of {self.folder} were not kept: remove the folder to train them again")
         model = self.work.fresh()
         load_state(self.folder / "last.pt", model)
         return model.eval()
@@ -68,6 +77,9 @@ def distill(
     std: tuple[float, ...] | None = None,
     device: str | torch.device | None = None,
     compile: bool = False,
+    eval_every: EvalEvery = 1,
+    keep: Keep = "last",
+    held_out: ImageSet | None = None,
     quiet: bool = False,
     **recipe: Any,
 ) -> Trained:
@@ -101,10 +113,17 @@ def distill(
         CUDA where there is one.
     compile : bool
         See :class:`~dametric.distill.trainer.Training`.
+    eval_every : int or "last"
+        Look at the test images after every so many epochs and after the last, or after the last alone.
+    keep : {"last", "none"}
+        Whether the weights are kept once the run is finished; its record and history always are.
+    held_out : ImageSet, optional
+        Images to look at once, at the end, beside the test images: see :func:`dametric.data.hold_out`.
     quiet : bool
         No progress on stderr.
     **recipe
-        The rest of :class:`~dametric.distill.recipe.Recipe`: ``epochs``, ``batch_size``, ``schedule``, ``seed``, ...
+        The rest of :class:`~dametric.distill.recipe.Recipe`: ``epochs`` or ``steps``, ``batch_size``,
+        ``schedule``, ``seed``, ...
 
     Returns
     -------
@@ -119,7 +138,7 @@ def distill(
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     train_set, test = data
-    setting = Setting(train_set, test, place, Teacher.of(teacher, train_set, mean, std))
+    setting = Setting(train_set, test, place, Teacher.of(teacher, train_set, mean, std), held_out)
     asked = parse(aug, Images(train_set.image_size, setting.teacher.mean if setting.teacher else train_set.mean))
     objective = Objective.of(views, ce=ce_weight, raw=raw_weight, aug=aug_weight, temperature=temperature)  # type: ignore[arg-type]
     options = Recipe(
@@ -130,7 +149,7 @@ def distill(
         base_aug=base_aug or default_base(train_set.image_size),
         dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
     )
-    work = setting.work(student, options, out, aug=asked, compile=compile)
+    work = setting.work(student, options, out, aug=asked, compile=compile, eval_every=eval_every, keep=keep)
     return Trained(watched(work, quiet=quiet), work.run.folder, work)
 
 
@@ -144,6 +163,9 @@ def train(
     dtype: str | None = None,
     device: str | torch.device | None = None,
     compile: bool = False,
+    eval_every: EvalEvery = 1,
+    keep: Keep = "last",
+    held_out: ImageSet | None = None,
     quiet: bool = False,
     **recipe: Any,
 ) -> Trained:
@@ -157,7 +179,7 @@ def train(
         Training and test images.
     aug : str, optional
         Augmentation of all images, ``"crop+flip"`` or above 96 pixels ``"rrc+flip"``; may mix them.
-    out, lr, dtype, device, compile, quiet, **recipe
+    out, lr, dtype, device, compile, eval_every, keep, held_out, quiet, **recipe
         See :func:`distill`.
 
     Returns
@@ -165,7 +187,7 @@ def train(
     Trained
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    setting = Setting(*data, place)
+    setting = Setting(*data, place, held_out=held_out)
     options = Recipe(
         **recipe,
         lr=default_rate(arch if isinstance(arch, str) else "") if lr is None else lr,
@@ -173,7 +195,7 @@ def train(
         base_aug=aug or default_base(data[0].image_size),
         dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
     )
-    work = setting.work(arch, options, out, compile=compile)
+    work = setting.work(arch, options, out, compile=compile, eval_every=eval_every, keep=keep)
     return Trained(watched(work, quiet=quiet), work.run.folder, work)
 
 
@@ -184,10 +206,43 @@ def watched(
     on_epoch: OnEpoch = lambda row: None,
     stop: Callable[[], bool] | None = None,
 ) -> dict[str, Any]:
-    """Carry out a run with a bar, so that Ctrl-C (or ``stop``) saves it and says how to go on."""
-    epochs = work.recipe.epochs
-    with until_interrupted() as asked, progress(work.title, epochs, quiet=quiet) as advance:
-        try:
-            return carry_out(work, stop=stop or asked, advance=advance, on_epoch=on_epoch)
-        except Interrupted as error:
-            raise Interrupted(f"{error}; everything is saved, the same command goes on") from error
+    """Carry out a run with a bar, so that Ctrl-C (or ``stop``) saves it and says how to go on.
+
+    Raises
+    ------
+    BusyError, Interrupted, RunFailed
+        See :func:`~dametric.distill.run.carry_out`.
+    """
+    (result,) = watched_together([work], quiet=quiet, on_epoch=lambda work, row: on_epoch(row), stop=stop)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def watched_together(
+    works: Sequence[Work],
+    *,
+    quiet: bool = False,
+    on_epoch: Callable[[Work, Row], None] = lambda work, row: None,
+    stop: Callable[[], bool] | None = None,
+) -> list[Result]:
+    """Carry out runs in lockstep with a bar, so that Ctrl-C (or ``stop``) saves them and says how to go on.
+
+    Returns
+    -------
+    list
+        As :func:`~dametric.distill.run.carry_out_together`, but nothing is interrupted.
+
+    Raises
+    ------
+    Interrupted
+        If a run was.
+    """
+    title = works[0].title + (f" and {len(works) - 1} more in lockstep" if len(works) > 1 else "")
+    total = sum(work.epochs for work in works)
+    with until_interrupted() as asked, progress(title, total, quiet=quiet) as advance:
+        results = carry_out_together(works, stop=stop or asked, advance=advance, on_epoch=on_epoch)
+    for result in results:
+        if isinstance(result, Interrupted):
+            raise Interrupted(f"{result}; everything is saved, the same command goes on") from result
+    return results

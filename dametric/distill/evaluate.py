@@ -11,6 +11,7 @@ from dametric.models import inference_copy
 from dametric.models.network import Network
 
 BINS = 15
+MEASURES = ("loss", "top1", "top5", "ece", "agreement")
 _CHUNK = {"cpu": 256, "cuda": 1024}
 
 

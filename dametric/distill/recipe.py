@@ -14,6 +14,9 @@ Views = Literal["both", "augmented", "raw"]
 
 EPOCHS = 240
 MILESTONES = (150, 180, 210)  # of EPOCHS: the learning rate is divided by ten
+VERSIONS = {"ce": 1, "kd": 1, "sgd": 1, "step": 1, "cosine": 1, "onecycle": 1}
+"""Of the arithmetic of every term, the optimizer and the schedules: raised when the same recipe comes to another
+result, which gives the runs that use it, and no others, new ids."""
 _SMALL_RATE = ("MobileNet", "ShuffleV")
 _WARM_UP, _START, _END = 0.3, 25.0, 1e4  # of the one-cycle schedule, as torch's OneCycleLR has them
 
@@ -115,8 +118,12 @@ class Recipe:
 
     Attributes
     ----------
-    epochs : int
-        Passes over the training images; what does not fill a batch is left out of an epoch.
+    epochs : int, optional
+        Passes over the training images; what does not fill a batch is left out of an epoch. 240 by default, None
+        where ``steps`` is given.
+    steps : int, optional
+        Steps of the optimizer in place of epochs: the same training however many images there are. Schedules then
+        run over the steps, and the last epoch ends where they do.
     batch_size : int
     lr : float
         Learning rate; the peak of the cosine and one-cycle schedules.
@@ -143,7 +150,7 @@ class Recipe:
         Of everything random: initial weights, order of images, augmentation.
     """
 
-    epochs: int = EPOCHS
+    epochs: int | None = None
     batch_size: int = 64
     lr: float = 0.05
     schedule: Schedule = "step"
@@ -158,16 +165,23 @@ class Recipe:
     joint_batch: bool = False
     dtype: str = "float32"
     seed: int = 0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         as_floats(self, "lr", "momentum", "weight_decay", "label_smoothing")
-        for name, number in (("epochs", self.epochs), ("batch size", self.batch_size), ("seed", self.seed)):
+        if self.epochs is not None and self.steps is not None:
+            raise UsageError(f"training lasts {self.epochs} epochs or {self.steps} steps: give one of the two")
+        if self.steps is None and self.epochs is None:
+            object.__setattr__(self, "epochs", EPOCHS)
+        lengths = {name: number for name in ("epochs", "steps") if (number := getattr(self, name)) is not None}
+        for name, number in {**lengths, "batch size": self.batch_size, "seed": self.seed}.items():
             if not isinstance(number, int):
                 raise UsageError(f"{name} is a whole number, not {number}")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"the seed is a whole number from 0 to 2147483647, not {self.seed}")
-        if self.epochs < 1:
-            raise UsageError(f"epochs is a whole number from 1 up, not {self.epochs}")
+        for name, number in lengths.items():
+            if number < 1:
+                raise UsageError(f"{name} is a whole number from 1 up, not {number}")
         if self.batch_size < 2:
             raise UsageError(f"batch size must be at least 2, for batch norm's sake, not {self.batch_size}")
         if not 0 < self.lr < math.inf:
@@ -186,6 +200,22 @@ class Recipe:
         ):
             if word not in known:
                 raise unknown(name, word, known)
+
+    def length(self, steps_per_epoch: int) -> int:
+        """Number of steps in all."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+
+    @property
+    def asked_length(self) -> str:
+        """How long training was asked to last, for humans: "240 epochs", "2000 steps"."""
+        return f"{self.epochs} epochs" if self.steps is None else f"{self.steps} steps"
+
+
+def term_versions(recipe: Recipe) -> dict[str, int]:
+    """Versions of what a recipe uses, where they are not the first."""
+    objective = recipe.objective
+    used = {"ce": objective.ce > 0, "kd": objective.needs_teacher, "sgd": True, recipe.schedule: True}
+    return {name: VERSIONS[name] for name, uses in used.items() if uses and VERSIONS[name] > 1}
 
 
 def default_rate(arch: str) -> float:
@@ -207,15 +237,15 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     -------
     float
         ``"step"``: divided by ten from epochs 150, 180 and 210 of 240 on (counted from 0), or the same fractions
-        of another number of epochs. ``"cosine"``: half a cosine from the learning rate to 0. ``"onecycle"``: by
-        cosine from 1/25 of the learning rate to all of it in the first 30 % of the steps, then down to 4e-6 of it
-        (Smith & Topin 2018, arXiv 1708.07120, with torch's OneCycleLR's constants).
+        of another number of epochs, or of steps where those were asked for. ``"cosine"``: half a cosine from the
+        learning rate to 0. ``"onecycle"``: by cosine from 1/25 of the learning rate to all of it in the first 30 % of
+        the steps, then down to 4e-6 of it (Smith & Topin 2018, arXiv 1708.07120, with torch's OneCycleLR's constants).
     """
+    total = recipe.length(steps_per_epoch)
     if recipe.schedule == "step":
-        epoch = step // steps_per_epoch
-        passed = sum(epoch * EPOCHS >= milestone * recipe.epochs for milestone in MILESTONES)
+        whole = step if recipe.steps is not None else step // steps_per_epoch * steps_per_epoch  # epochs drop as one
+        passed = sum(whole * EPOCHS >= milestone * total for milestone in MILESTONES)
         return recipe.lr / 10**passed
-    total = recipe.epochs * steps_per_epoch
     if recipe.schedule == "cosine":
         return recipe.lr / 2 * (1 + math.cos(math.pi * step / total))
     low, last = recipe.lr / _START, recipe.lr / _START / _END

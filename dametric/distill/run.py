@@ -1,23 +1,30 @@
-"""One run of the ledger: begin or go on, train epoch by epoch, keep everything, finish."""
+"""Runs of the ledger: begin or go on, train epoch by epoch, keep everything, finish; one, or several in lockstep."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
-from dametric.distill.evaluate import evaluate, held_out_logits
+from torch import Tensor
+
+from dametric.data import ImageSet
+from dametric.distill.evaluate import MEASURES, evaluate, held_out_logits
 from dametric.distill.recipe import learning_rate
 from dametric.distill.setting import Work
-from dametric.distill.trainer import DivergedError
+from dametric.distill.trainer import DivergedError, Stretch, Training, advance_together
 from dametric.errors import Interrupted, RunFailed, UsageError
-from dametric.ledger import Row, code_version, run_id, summary
+from dametric.ledger import BusyError, Row, code_version, run_id, summary
 from dametric.machine import machine
 from dametric.models import load_state, save_checkpoint
 from dametric.progress import Advance
 
 OnEpoch = Callable[[Row], None]
+Result = dict[str, Any] | RunFailed | Interrupted
 _CODE = code_version()  # of what was imported: the files may change while a run lasts
 
 
@@ -57,41 +64,243 @@ def carry_out(
     RunFailed
         If the loss was not finite; the record says so.
     """
-    run, record = work.run, work.run.record
-    if record is not None and record["status"] == "finished":
-        return record
-    training = work.training  # what cannot be built is refused before there is a folder
-    with run.claimed() as before:
-        if before is not None:
-            on_taken_over(before)
-        record = run.record  # another process may have been at it meanwhile
-        if record is not None and record["status"] == "finished":
-            return record
-        rows, part = _restore(work)
-        timing = {"started": _now(), "sessions": 0, **((record or {}).get("timing") or {})}
-        timing["sessions"] += 1
-        _write(work, "running", rows, timing)
-        advance(len(rows) + training.step / training.steps, note="going on" if rows or training.step else "")
-        started = time.monotonic() - part
-        while training.epoch < training.recipe.epochs:
+    (result,) = carry_out_together(
+        [work], stop=stop, advance=advance, on_epoch=lambda work, row: on_epoch(row), on_taken_over=on_taken_over
+    )
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def carry_out_together(
+    works: Sequence[Work],
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    advance: Advance = lambda steps=1, note="": None,
+    on_epoch: Callable[[Work, Row], None] = lambda work, row: None,
+    on_taken_over: Callable[[str], None] = lambda holder: None,
+) -> list[Result]:
+    """Train several networks in lockstep, or go on with them: the same numbers as each alone, in less time.
+
+    Those that are at the same step take it together: they share the images and what the teacher says of the raw view.
+    Those that are behind go on alone until they meet the others; a run that fails, is finished or is held by another
+    process leaves the others as they are.
+
+    Parameters
+    ----------
+    works : sequence of Work
+        Different runs, of one setting, with one batch size, seed, base augmentation and dtype.
+    stop, advance, on_taken_over
+        See :func:`carry_out`; progress is that of all together.
+    on_epoch : callable
+        Called with a run and every row of its history that is new.
+
+    Returns
+    -------
+    list
+        For every run the record, or what kept it from being finished: BusyError, RunFailed or Interrupted.
+        BusyError and RunFailed are as :func:`carry_out` raises them.
+
+    Raises
+    ------
+    UsageError
+        If runs cannot go in lockstep, or cannot be built.
+    """
+    _check_alike(works)
+    results: dict[int, Result] = {}
+    active: dict[int, _Attempt] = {}
+    with ExitStack() as claims:
+        for number, work in enumerate(works):
+            attempt = claims.enter_context(_Attempt(work))
             try:
-                finished = training.run_epoch(stop, advance)
-                new = _judged(work, time.monotonic() - started) if finished else None
-            except DivergedError as error:
-                _write(work, "failed", rows, timing, str(error))
-                raise RunFailed(str(error)) from error
-            if new is not None:
-                rows.append(new)
-                started = time.monotonic()
-                run.write_history(rows)
-                on_epoch(rows[-1])
-                advance(0, note=f"loss {rows[-1]['train_loss']:.3f}, test {100 * rows[-1]['test_top1']:.2f} %")
-            _keep(work, {**training.state(), "seconds": 0.0 if finished else time.monotonic() - started})
-            if training.epoch < training.recipe.epochs and (not finished or stop()):
-                _write(work, "interrupted", rows, timing)
-                raise Interrupted(f"stopped in epoch {training.epoch + 1} of {training.recipe.epochs}")
-        _keep(work, {**training.state(), "momentum": {}})
-        return _write(work, "finished", rows, {**timing, "finished": _now()})
+                record = attempt.begin(on_taken_over)
+            except BusyError as error:
+                results[number] = error
+                continue
+            if record is not None:
+                results[number] = record
+                continue
+            active[number] = attempt
+            done = attempt.training.number / attempt.training.steps
+            advance(done, note="going on" if done else "")
+        while active:
+            stopped = _go_on(active, results, stop, advance, on_epoch)
+            if active and (stopped or stop()):
+                results.update((number, attempt.interrupt()) for number, attempt in active.items())
+                break
+    return [results[number] for number in range(len(works))]
+
+
+def _check_alike(works: Sequence[Work]) -> None:
+    if len({work.run.folder for work in works}) < len(works):
+        raise UsageError("a run cannot be carried out twice at once")
+    for work in works[1:]:
+        if work.setting is not works[0].setting or work.lockstep != works[0].lockstep:
+            raise UsageError(
+                f"'{works[0].title}' and '{work.title}' cannot go in lockstep: that takes one teacher, data set, "
+                "batch size, seed, base augmentation and dtype"
+            )
+
+
+def _go_on(
+    active: dict[int, _Attempt],
+    results: dict[int, Result],
+    stop: Callable[[], bool],
+    advance: Advance,
+    on_epoch: Callable[[Work, Row], None],
+) -> bool:
+    """Take those that are furthest behind to where one of them ends an epoch or they meet others; if stopped there.
+
+    Those that are done, or cannot go on, leave.
+    """
+    front = min(attempt.training.number for attempt in active.values())
+    group = {number: attempt for number, attempt in active.items() if attempt.training.number == front}
+    members = [attempt.training for attempt in group.values() if not attempt.training.over]
+    stretch = Stretch()
+    ends = {training: training.epoch_end for training in members}
+    if members:
+        ahead = [attempt.training.number for attempt in active.values() if attempt.training.number > front]
+        start = time.monotonic()
+        stretch = advance_together(members, min([*ahead, *ends.values()]), stop, advance)
+        for attempt in group.values():
+            attempt.spent += (time.monotonic() - start) / len(group)  # a member's share of it
+            attempt.beside = max(attempt.beside, len(members))
+    for number, attempt in group.items():
+        training = attempt.training
+        try:
+            if training in stretch.diverged:
+                raise stretch.diverged[training]
+            if training.number == ends.get(training):
+                row = attempt.end_epoch()
+                on_epoch(attempt.work, row)
+                advance(0, note=_note(row))
+            if training.over:
+                results[number] = attempt.finish()
+        except DivergedError as error:
+            results[number] = attempt.fail(error)
+        if number in results:
+            attempt.release()
+            del active[number]
+    return stretch.stopped
+
+
+def _note(row: Row) -> str:
+    tested = f", test {100 * row['test_top1']:.2f} %" if math.isfinite(row["test_top1"]) else ""
+    return f"loss {row['train_loss']:.3f}{tested}"
+
+
+class _Attempt:
+    """What one process does for a run, from claiming it to giving it back; a context manager."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.rows: list[Row] = []
+        self.timing: dict[str, Any] = {}
+        self.spent = 0.0  # seconds on the epoch that is not done
+        self.beside = 1  # students in lockstep, at most
+        self._claim = ExitStack()
+
+    def __enter__(self) -> _Attempt:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the run back."""
+        self._claim.close()
+
+    @property
+    def training(self) -> Training:
+        """The network as far as it is trained."""
+        return self.work.training
+
+    def begin(self, on_taken_over: Callable[[str], None]) -> dict[str, Any] | None:
+        """Claim the run and go to where it was left; the record if it is finished.
+
+        Raises
+        ------
+        BusyError
+            If another process is working on it.
+        """
+        work, run = self.work, self.work.run
+        if not work.finished:
+            _ = self.training  # what cannot be built is refused before there is a folder
+            before = self._claim.enter_context(run.claimed())
+            if before is not None:
+                on_taken_over(before)
+        if work.finished:  # another process may have been at it meanwhile
+            if work.keep == "none" and (run.record or {}).get("kept") == "none":
+                run.checkpoint.unlink(missing_ok=True)  # left by a process that was killed between two files
+            self.release()
+            return run.record
+        self.rows, self.spent = _restore(work)
+        record = run.record or {}
+        self.timing = {"started": _now(), "sessions": 0, **(record.get("timing") or {})}
+        self.timing["sessions"] += 1
+        self.beside = self.timing.get("lockstep", 1)
+        self._write("running")
+        return None
+
+    def end_epoch(self) -> Row:
+        """Judge the epoch that is done and keep everything; its row.
+
+        Raises
+        ------
+        DivergedError
+            If what the network says is not finite.
+        """
+        start = time.monotonic()
+        row = _judged(self.work)
+        row["seconds"] = round(self.spent + time.monotonic() - start, 3)
+        self.rows.append(row)
+        self.spent = 0.0
+        self.work.run.write_history(self.rows)
+        _keep(self.work, {**self.training.state(), "seconds": 0.0})
+        return row
+
+    def interrupt(self) -> Interrupted:
+        """Keep everything as it is."""
+        _keep(self.work, {**self.training.state(), "seconds": self.spent})
+        self._write("interrupted")
+        return Interrupted(f"stopped in epoch {self.training.epoch + 1} of {self.training.epochs}")
+
+    def fail(self, error: DivergedError) -> RunFailed:
+        """Record that the run came to nothing."""
+        self._write("failed", str(error))
+        failure = RunFailed(str(error))
+        failure.__cause__ = error
+        return failure
+
+    def finish(self) -> dict[str, Any]:
+        """Write what is to be kept, and the record last: what it says is there."""
+        work = self.work
+        _keep(work, {**self.training.state(), "momentum": {}})
+        if work.target is not None:
+            _save(work, work.target, extra={"run": run_id(work.config), "test": summary(self.rows)["last"]})
+        self.timing["finished"] = _now()
+        record = self._write("finished", kept=work.keep)
+        if work.keep == "none":
+            work.run.checkpoint.unlink()
+        return record
+
+    def _write(self, status: str, error: str | None = None, kept: str = "last") -> dict[str, Any]:
+        work = self.work
+        together = {"lockstep": self.beside} if self.beside > 1 else {}
+        record = {
+            "id": run_id(work.config),
+            "status": status,
+            "error": error,
+            "kept": kept,
+            "config": work.config,
+            "about": work.about,
+            **summary(self.rows),
+            "code": _CODE,
+            "versions": machine(self.training.device),
+            "timing": {**self.timing, **together, "seconds": round(sum(row["seconds"] for row in self.rows), 3)},
+        }
+        work.run.write_record(record)
+        return record
 
 
 def _restore(work: Work) -> tuple[list[Row], float]:
@@ -111,56 +320,54 @@ def _restore(work: Work) -> tuple[list[Row], float]:
     return rows[: training.epoch], part  # one more was written if the process died between the two files
 
 
-def _judged(work: Work, seconds: float) -> Row:
-    """The row of the epoch that was just finished."""
+def _judged(work: Work) -> Row:
+    """The row of the epoch that was just finished, without the seconds it took."""
+    training, setting = work.training, work.setting
+    due = training.over or (work.eval_every != "last" and training.epoch % work.eval_every == 0)
+    tested = _measured(work, "test", setting.test if due else None, lambda: setting.teacher_logits)
+    if setting.held_out is not None:
+        shown = setting.held_out if training.over else None
+        tested |= _measured(work, "held_out", shown, lambda: setting.held_out_teacher_logits)
+    rate = learning_rate(training.recipe, training.number - 1, training.steps)
+    losses = {f"train_{name}": value for name, value in training.losses().items()}
+    return {"epoch": training.epoch, "step": training.number, "lr": rate, **losses, **tested}
+
+
+def _measured(work: Work, name: str, images: ImageSet | None, teacher: Callable[[], Tensor | None]) -> Row:
+    """How good the network is on a split; NaN where it is not looked at."""
+    measures = MEASURES if work.setting.teacher else [measure for measure in MEASURES if measure != "agreement"]
+    if images is None:
+        return {f"{name}_{measure}": math.nan for measure in measures}
     training = work.training
     of = {"mean": work.setting.train.mean, "std": work.setting.train.std}  # what it was trained with
-    logits = held_out_logits(training.model, work.setting.test, training.device, training.exact, **of)
+    logits = held_out_logits(training.model, images, training.device, training.exact, **of)
     if not bool(logits.isfinite().all()):
         raise DivergedError(
             f"the network's output is not finite after epoch {training.epoch}: "
             f"use a smaller learning rate than {training.recipe.lr:g}"
         )
-    found = evaluate(logits, work.setting.test.labels.cpu(), work.setting.teacher_logits)
-    rate = learning_rate(training.recipe, training.epoch * training.steps - 1, training.steps)
-    losses = {f"train_{name}": value for name, value in training.losses().items()}
-    tested = {f"test_{name}": value for name, value in found.items()}
-    return {"epoch": training.epoch, "lr": rate, **losses, **tested, "seconds": round(seconds, 3)}
+    values = evaluate(logits, images.labels.cpu(), teacher())
+    return {f"{name}_{measure}": values[measure] for measure in measures}
 
 
 def _keep(work: Work, state: dict[str, Any]) -> None:
-    training, data = work.training, work.setting.train
+    extra = {"run": run_id(work.config), "epoch": work.training.epoch}
+    _save(work, work.run.checkpoint, extra=extra, state=state)
+
+
+def _save(work: Work, path: Path, **more: Any) -> None:
+    data = work.setting.train
     save_checkpoint(
-        work.run.checkpoint,
-        training.model,
+        path,
+        work.training.model,
         arch=work.arch,
         classes=data.classes,
         mean=data.mean,
         std=data.std,
         data=data.name,
         image_size=data.image_size,
-        extra={"run": run_id(work.config), "epoch": training.epoch},
-        state=state,
+        **more,
     )
-
-
-def _write(
-    work: Work, status: str, rows: list[Row], timing: dict[str, Any], error: str | None = None
-) -> dict[str, Any]:
-    seconds = round(sum(row["seconds"] for row in rows), 3)
-    record = {
-        "id": run_id(work.config),
-        "status": status,
-        "error": error,
-        "config": work.config,
-        "about": work.about,
-        **summary(rows),
-        "code": _CODE,
-        "versions": machine(work.training.device),
-        "timing": {**timing, "seconds": seconds},
-    }
-    work.run.write_record(record)
-    return record
 
 
 def _now() -> str:

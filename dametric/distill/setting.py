@@ -5,31 +5,31 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from dametric.augment import Augmentation, Images, base_augmentation, parse
+from dametric.augment import Augmentation, Images, base_augmentation, parse, versions
 from dametric.augment.external import External
 from dametric.data import ImageSet
 from dametric.data.checks import check_order
 from dametric.distill.evaluate import evaluate, held_out_logits
-from dametric.distill.recipe import Recipe
+from dametric.distill.recipe import Recipe, term_versions
 from dametric.distill.trainer import Training
-from dametric.errors import UsageError
+from dametric.errors import UsageError, unknown
 from dametric.importing import load_object, source_digest
 from dametric.ledger import Run
 from dametric.models import Checkpoint, build, inference_copy, load_checkpoint
 from dametric.models.network import Network, normalisation
 from dametric.models.registry import is_user_code
 
-LAW = 1
-"""Raised when the same configuration would come to another result: part of every run's id."""
-_CHUNK = {"cpu": 256, "cuda": 4096}
+_CHUNK = {"cuda": 4096}
+Keep = Literal["last", "none"]
+EvalEvery = int | Literal["last"]
 
 
 @dataclass(frozen=True)
@@ -86,19 +86,24 @@ class Setting:
     device : torch.device
     teacher : Teacher or None
         None for training by labels.
+    held_out : ImageSet or None
+        Images that a network is looked at with once, at its end, beside the test images.
     """
 
     train: ImageSet
     test: ImageSet
     device: torch.device
     teacher: Teacher | None = None
+    held_out: ImageSet | None = None
+    _networks: dict[tuple[str, int], Network] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.train.num_classes or not self.test.num_classes:
-            raise UsageError("training needs labelled images, for training and for testing")
-        if self.train.num_classes != self.test.num_classes or self.train.image_size != self.test.image_size:
-            raise UsageError("training and test images must agree in classes and size")
-        check_order("training images", self.train.classes, "the test images", self.test.classes)
+        for name, images in {"test": self.test, **({"held-out": self.held_out} if self.held_out else {})}.items():
+            if not self.train.num_classes or not images.num_classes:
+                raise UsageError("training needs labelled images, for training and for testing")
+            if self.train.num_classes != images.num_classes or self.train.image_size != images.image_size:
+                raise UsageError(f"training and {name} images must agree in classes and size")
+            check_order("training images", self.train.classes, f"the {name} images", images.classes)
 
     @cached_property
     def on_device(self) -> ImageSet:
@@ -108,10 +113,17 @@ class Setting:
     @cached_property
     def teacher_logits(self) -> Tensor | None:
         """What the teacher says of the test images."""
-        if self.teacher is None:
-            return None
+        return None if self.teacher is None else self._ask_teacher(self.test)
+
+    @cached_property
+    def held_out_teacher_logits(self) -> Tensor | None:
+        """What the teacher says of the held-out images."""
+        return None if self.teacher is None or self.held_out is None else self._ask_teacher(self.held_out)
+
+    def _ask_teacher(self, images: ImageSet) -> Tensor:
+        assert self.teacher is not None
         of = {"mean": self.teacher.mean, "std": self.teacher.std}
-        logits = held_out_logits(self.teacher.model, self.test, self.device, torch.float32, **of)
+        logits = held_out_logits(self.teacher.model, images, self.device, torch.float32, **of)
         if logits.shape[1] != self.train.num_classes:
             raise UsageError(
                 f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
@@ -135,6 +147,9 @@ class Setting:
         folder: str | os.PathLike[str] | None = None,
         aug: Augmentation | None = None,
         compile: bool = False,
+        eval_every: EvalEvery = 1,
+        keep: Keep = "last",
+        target: Path | None = None,
     ) -> Work:
         """Name a run; nothing is built before it is carried out.
 
@@ -149,38 +164,67 @@ class Setting:
             In place of the recipe's, which then only names it.
         compile : bool
             See :class:`~dametric.distill.trainer.Training`.
+        eval_every, keep, target
+            See :class:`Work`.
+
+        Raises
+        ------
+        UsageError
+            For an ``eval_every`` or ``keep`` that does not exist.
         """
+        if not (eval_every == "last" or (type(eval_every) is int and eval_every >= 1)):
+            raise UsageError(f"eval-every is a number of epochs from 1 up, or last, not {eval_every}")
+        if keep not in get_args(Keep):
+            raise unknown("value of keep", keep, get_args(Keep))
         arch = student if isinstance(student, str) else type(student).__name__
         config = {
-            "law": LAW,
             "kind": "train" if self.teacher is None else "distill",
             "student": arch,
             "teacher": None if self.teacher is None else self.teacher.identity,
-            "data": {"train": self.train.fingerprint, "test": self.test.fingerprint},
+            "data": {
+                "train": self.train.fingerprint,
+                "test": self.test.fingerprint,
+                **({"held_out": self.held_out.fingerprint} if self.held_out else {}),
+            },
             "mean": list(self.train.mean),
             "std": list(self.train.std),
             "recipe": asdict(recipe),
-            "user_code": self._user_code(student, recipe, aug),
+            **self._operations(student, recipe, aug),
         }
         run = Run(Path(folder)) if folder else Run.of(root, config, _name(arch, recipe, self.teacher))
-        return Work(run, config, self, student, recipe, aug, compile)
+        return Work(run, config, self, student, recipe, aug, compile, eval_every, keep, target)
 
-    def network(self, dtype: str) -> Network | None:
-        """The teacher, ready to be asked."""
+    def network(self, dtype: str, batch_size: int) -> Network | None:
+        """The teacher, ready to be asked; the same one whenever it is asked for.
+
+        On a CPU it forwards every view of a batch by itself, so that no answer depends on what else is asked.
+        """
         if self.teacher is None:
             return None
-        kind, teacher = getattr(torch, dtype), self.teacher
-        module = inference_copy(teacher.model, dtype=kind, device=self.device)
-        chunk = _CHUNK.get(self.device.type, 256)
-        return Network(module, mean=teacher.mean, std=teacher.std, chunk=chunk, dtype=kind, device=self.device)
+        if (dtype, batch_size) not in self._networks:
+            kind, teacher = getattr(torch, dtype), self.teacher
+            module = inference_copy(teacher.model, dtype=kind, device=self.device)
+            chunk = _CHUNK.get(self.device.type, batch_size)
+            of = {"mean": teacher.mean, "std": teacher.std, "chunk": chunk, "dtype": kind, "device": self.device}
+            self._networks[dtype, batch_size] = Network(module, **of)
+        return self._networks[dtype, batch_size]
 
-    def _user_code(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, str]:
-        """What changes when the user's own functions, or the weights to start from, do."""
+    def _operations(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, Any]:
+        """Augmentations in the one way of writing them, and what shows when code that they or the loss call changes."""
         of = Images(self.train.image_size, self.train.mean)
-        base = base_augmentation(recipe.base_aug, of, mixes=True)
+        base, aug = base_augmentation(recipe.base_aug, of, mixes=True), aug or parse(recipe.aug, of)
+        return {
+            "operations": {"base_aug": base.canonical, "aug": aug.canonical},
+            "versions": {**versions(base), **versions(aug), **term_versions(recipe)},
+            "user_code": self._user_code(student, base, aug),
+        }
+
+    def _user_code(self, student: str | nn.Module, *augs: Augmentation) -> dict[str, str]:
+        """What changes when the user's own functions, or the weights to start from, do."""
         code = {
             operation.name: source_digest(operation.function)
-            for operation in (*base.operations, *(aug or parse(recipe.aug, of)).operations)
+            for aug in augs
+            for operation in aug.operations
             if isinstance(operation, External)
         }
         if isinstance(student, nn.Module):
@@ -204,6 +248,12 @@ class Work:
     aug : Augmentation or None
         In place of the recipe's, which then only names it.
     compile : bool
+    eval_every : int or "last"
+        Look at the test images after every so many epochs and after the last, or after the last alone.
+    keep : {"last", "none"}
+        Whether the ledger keeps the weights of a finished run.
+    target : Path or None
+        A checkpoint to write at the end, for others to learn from.
     """
 
     run: Run
@@ -213,6 +263,32 @@ class Work:
     recipe: Recipe
     aug: Augmentation | None = None
     compile: bool = False
+    eval_every: EvalEvery = 1
+    keep: Keep = "last"
+    target: Path | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do: the record says so, and weights that it says were kept are there."""
+        record = self.run.record
+        if record is None or record["status"] != "finished":
+            return False
+        if self.target is not None:
+            return self.target.exists()
+        return self.run.checkpoint.exists() or record.get("kept") == "none"
+
+    @property
+    def lockstep(self) -> tuple[Any, ...]:
+        """What runs of a setting must have in common to be carried out in lockstep."""
+        recipe = self.recipe
+        asks = recipe.objective.needs_teacher
+        return recipe.batch_size, recipe.seed, self.config["operations"]["base_aug"], recipe.dtype, asks
+
+    @property
+    def epochs(self) -> float:
+        """Epochs in all, of which the last may be a part: units of progress."""
+        steps = max(1, len(self.setting.train) // self.recipe.batch_size)
+        return self.recipe.length(steps) / steps
 
     @property
     def arch(self) -> str:
@@ -242,7 +318,7 @@ class Work:
             setting.on_device,
             recipe,
             setting.device,
-            teacher=setting.network(recipe.dtype) if recipe.objective.needs_teacher else None,
+            teacher=setting.network(recipe.dtype, recipe.batch_size) if recipe.objective.needs_teacher else None,
             augmented_mean=setting.teacher.mean if setting.teacher else None,
             aug=self.aug,
             compile=self.compile,
@@ -254,6 +330,7 @@ class Work:
         setting, data = self.setting, self.setting.train
         parameters = sum(parameter.numel() for parameter in self.training.model.parameters())
         names = {"name": data.name, "train": len(data), "test": len(setting.test)}
+        names |= {"held_out": len(setting.held_out)} if setting.held_out else {}
         about: dict[str, Any] = {
             "student": {"arch": self.arch, "parameters": parameters},
             "data": {**names, "classes": data.num_classes, "image_size": data.image_size},

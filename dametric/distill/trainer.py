@@ -6,8 +6,9 @@ What has to be kept to go on exactly where training stopped is therefore weights
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -37,6 +38,16 @@ _LOOK = 50  # steps between two looks at the loss: each makes the host wait for 
 
 class DivergedError(Exception):
     """The loss is not finite; the message names epoch and step."""
+
+
+class Views(NamedTuple):
+    """What a step may show the student, before the teacher is asked about it."""
+
+    raw: Augmented
+    aug: Tensor | None  # a pool where the teacher has a say in what is picked from it
+    asks_raw: bool
+    asks_aug: bool
+    picks: bool
 
 
 class Seen(NamedTuple):
@@ -70,8 +81,12 @@ class Training:
 
     Attributes
     ----------
-    epoch, step : int
-        Where training is: whole epochs done, and steps done in the next one.
+    number : int
+        Steps done in all.
+    steps : int
+        Of a whole epoch; the last one has fewer where the recipe's steps end within it.
+    length : int
+        Steps to be done in all.
     terms : Tensor of shape (steps, 4), float64
         For every step done in the current epoch the total loss and its three terms, not weighted (:data:`TERMS`);
         0 for terms that have no weight. Later rows are left over from the epoch before.
@@ -121,10 +136,11 @@ class Training:
             fused=True,
         )
         self._forget()
+        self.length = recipe.length(self.steps)
         self.data = data.to(device)
         self.mean = torch.tensor(data.mean, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
         self.std = torch.tensor(data.std, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
-        self.epoch = self.step = 0
+        self.number = 0
         self.terms = torch.zeros(self.steps, len(TERMS), dtype=torch.float64, device=device)
 
     def run_epoch(self, stop: Callable[[], bool] = lambda: False, advance: Advance | None = None) -> bool:
@@ -149,23 +165,37 @@ class Training:
         UsageError
             If all epochs are done.
         """
-        if self.epoch >= self.recipe.epochs:
-            raise UsageError(f"all {self.recipe.epochs} epochs are done")
-        order = self._order()[self.step :]
-        self.model.train()
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            for index, pixels in zip(order, self.data.stream(order, self.device), strict=True):
-                self._one_step(pixels, self.data.labels[index.to(self.data.labels.device)].to(self.device))
-                self.step += 1
-                if self.step % _LOOK == 0 or self.step == self.steps:
-                    self._check_finite()
-                if advance is not None:
-                    advance(1 / self.steps)
-                if self.step < self.steps and stop():
-                    self._check_finite()
-                    return False
-        self.epoch, self.step = self.epoch + 1, 0
-        return True
+        if self.over:
+            raise UsageError(f"all {self.recipe.asked_length} are done")
+        stretch = advance_together([self], self.epoch_end, stop, advance)
+        for error in stretch.diverged.values():
+            raise error
+        return not stretch.stopped
+
+    @property
+    def over(self) -> bool:
+        """Whether all steps are done."""
+        return self.number >= self.length
+
+    @property
+    def epochs(self) -> int:
+        """Epochs in all; the last one may be a part of one."""
+        return math.ceil(self.length / self.steps)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self.epochs if self.over else self.number // self.steps
+
+    @property
+    def step(self) -> int:
+        """Steps done in the epoch that is not done."""
+        return 0 if self.over else self.number % self.steps
+
+    @property
+    def epoch_end(self) -> int:
+        """Number of steps in all at which the current epoch ends."""
+        return min((self.number // self.steps + 1) * self.steps, self.length)
 
     def _forget(self) -> None:
         """Start with no momentum, also where a parameter gets its first gradient later than others."""
@@ -174,28 +204,36 @@ class Training:
             self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def losses(self) -> dict[str, float]:
-        """Mean over the steps of the epoch of the total loss and its terms, in nats."""
-        return dict(zip(TERMS, self.terms.mean(0).tolist(), strict=True))
+        """Mean over the steps of the epoch just done of the total loss and its terms, in nats."""
+        steps = (self.number - 1) % self.steps + 1
+        return dict(zip(TERMS, self.terms[:steps].mean(0).tolist(), strict=True))
 
-    def _order(self) -> list[Tensor]:
-        """Indices of the epoch's batches: a new random order, without what does not fill a batch."""
-        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
-        size = self.recipe.batch_size
-        return list(torch.randperm(len(self.data), generator=generator)[: self.steps * size].split(size))
+    def batches(self, until: int) -> list[Tensor]:
+        """Indices of the batches from here up to a number of steps within the epoch.
 
-    def _one_step(self, pixels: Tensor, labels: Tensor) -> None:
-        number = self.epoch * self.steps + self.step
-        keys = Keys(self.recipe.seed, 1, len(pixels), number, self.recipe.per, self.device)
-        torch.manual_seed(keys.sub(str(number)).start("network"))  # for dropout and the like
-        with torch.no_grad():
-            seen = self._look(pixels, keys)
+        Every epoch has a new random order, which leaves out what does not fill a batch.
+        """
+        epoch, size = self.number // self.steps, self.recipe.batch_size
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        order = torch.randperm(len(self.data), generator=generator)[: self.steps * size].split(size)
+        return list(order[self.number - epoch * self.steps : until - epoch * self.steps])
+
+    def keys(self, rows: int) -> Keys:
+        """Names of the random numbers of the step to come."""
+        return Keys(self.recipe.seed, 1, rows, self.number, self.recipe.per, self.device)
+
+    def learn(self, seen: Seen, labels: Tensor) -> None:
+        """Take the step of the optimizer."""
+        keys = self.keys(len(labels))
+        torch.manual_seed(keys.sub(str(self.number)).start("network"))  # for dropout and the like
         terms = self._compiled(seen, labels)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, number, self.steps)
+            group["lr"] = learning_rate(self.recipe, self.number, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
         terms[0].backward()
         self.optimizer.step()
-        self.terms[self.step] = terms.detach()
+        self.terms[self.number % self.steps] = terms.detach()
+        self.number += 1
 
     def _loss(self, seen: Seen, labels: Tensor) -> Tensor:
         """The total loss and its terms: shape (4,)."""
@@ -213,35 +251,32 @@ class Training:
         total = objective.ce * ce + objective.raw * kd_raw + objective.aug * kd_aug
         return torch.stack([total, ce, kd_raw, kd_aug])
 
-    def _look(self, pixels: Tensor, keys: Keys) -> Seen:
-        """Augment, and ask the teacher about all that the loss needs in one forward."""
+    def show(self, raw: Augmented) -> Views:
+        """Augment the raw images, and say what the teacher has to be asked for the loss."""
         objective = self.recipe.objective
-        raw = self.base(pixels, replace(keys, per="sample").sub("base"))
-        aug = self.aug(raw.images, keys).images if objective.sees_augmented else None
+        aug = self.aug(raw.images, self.keys(len(raw.images))).images if objective.sees_augmented else None
         if self.teacher is None or not objective.needs_teacher:
-            return Seen(raw, aug, None, None)
-        if aug is None:
-            return Seen(raw, None, self._ask(raw.images), None)
-        if not self.aug.operations:
-            target = self._ask(raw.images)
-            return Seen(raw, aug, target if objective.raw else None, target)
-        by = self.aug.pick
-        if by == "student_entropy":  # the teacher need not see the pool
-            aug = aug[self._picked(aug, None, None)]
-            by = None
-        first = len(pixels) if objective.raw or by == "dissimilarity" else 0
-        answers = self._ask(*([raw.images] if first else []), aug)
-        raw_target, aug_target = answers[:first] if first else None, answers[first:]
-        if by is not None:
+            return Views(raw, aug, False, False, False)
+        if aug is None or not self.aug.operations:
+            return Views(raw, aug, True, False, False)
+        if self.aug.pick == "student_entropy":  # the teacher need not see the pool
+            return Views(raw, aug[self._picked(aug, None, None)], objective.raw > 0, True, False)
+        asks_raw = objective.raw > 0 or self.aug.pick == "dissimilarity"
+        return Views(raw, aug, asks_raw, True, self.aug.pick is not None)
+
+    def judge(self, views: Views, raw_target: Tensor | None, aug_target: Tensor | None) -> Seen:
+        """Take the teacher's answers (of shape (rows, classes), logits), and pick by them what the student sees."""
+        aug = views.aug
+        # what was made in inference mode cannot be learnt by: it is copied
+        raw_target, aug_target = (
+            None if target is None else target.to(self.exact, copy=True) for target in (raw_target, aug_target)
+        )
+        if aug is not None and views.asks_raw and not views.asks_aug:  # the augmented images are the raw ones
+            aug_target = raw_target
+        if views.picks and aug is not None and aug_target is not None:
             chosen = self._picked(aug, aug_target, raw_target)
             aug, aug_target = aug[chosen], aug_target[chosen]
-        return Seen(raw, aug, raw_target if objective.raw else None, aug_target)
-
-    def _ask(self, *views: Tensor) -> Tensor:
-        assert self.teacher is not None
-        images = views[0] if len(views) == 1 else torch.cat([view.to(_common(views)) for view in views])
-        answers = self.teacher(images)
-        return answers.to(self.exact, copy=True)  # what was made for inference only cannot be learnt by
+        return Seen(views.raw, aug, raw_target if self.recipe.objective.raw else None, aug_target)
 
     def _picked(self, pool: Tensor, teacher: Tensor | None, raw: Tensor | None) -> Tensor:
         """Positions in the pool of what ranks highest, by the student as it is now and in evaluation mode."""
@@ -270,11 +305,13 @@ class Training:
     def _normalised(self, images: Tensor) -> Tensor:
         return ((images.to(self.exact) - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
-    def _check_finite(self) -> None:
-        bad = torch.nonzero(~self.terms[: self.step, 0].isfinite()).flatten()
+    def check_finite(self) -> None:
+        """Look at the losses of the epoch so far."""
+        epoch = (self.number - 1) // self.steps
+        bad = torch.nonzero(~self.terms[: self.number - epoch * self.steps, 0].isfinite()).flatten()
         if len(bad):
             raise DivergedError(
-                f"the loss is not finite in epoch {self.epoch + 1}, step {int(bad[0]) + 1} of {self.steps}: "
+                f"the loss is not finite in epoch {epoch + 1}, step {int(bad[0]) + 1} of {self.steps}: "
                 f"use a smaller learning rate than {self.recipe.lr:g}"
             )
 
@@ -286,25 +323,111 @@ class Training:
             for parameter, state in self.optimizer.state.items()
             if state.get("momentum_buffer") is not None
         }
+        step = self.number % self.steps
         return {
-            "epoch": self.epoch,
-            "step": self.step,
+            "epoch": self.number // self.steps,
+            "step": step,
             "momentum": momentum,
-            "terms": self.terms[: self.step].cpu().clone(),
+            "terms": self.terms[:step].cpu().clone(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what :meth:`state` gave; the network's own weights are the caller's business."""
         epoch, step = int(state["epoch"]), int(state["step"])
-        if not (0 <= epoch <= self.recipe.epochs and 0 <= step < self.steps and len(state["terms"]) == step):
-            raise ValueError(f"a state of epoch {epoch}, step {step} does not fit {self.recipe.epochs} epochs")
-        self.epoch, self.step = epoch, step
+        number = epoch * self.steps + step
+        if not (0 <= number <= self.length and 0 <= step < self.steps and len(state["terms"]) == step):
+            raise ValueError(f"a state of epoch {epoch}, step {step} does not fit {self.recipe.asked_length}")
+        self.number = number
         self._forget()
         for name, parameter in self.model.named_parameters():
             if name in state["momentum"]:  # copied into the parameter's own layout
                 self.optimizer.state[parameter]["momentum_buffer"].copy_(state["momentum"][name])
-        self.terms[: self.step] = state["terms"]
+        self.terms[:step] = state["terms"]
 
 
-def _common(views: tuple[Tensor, ...]) -> torch.dtype:
-    return torch.uint8 if all(view.dtype == torch.uint8 for view in views) else torch.float32
+@dataclass(frozen=True)
+class Stretch:
+    """How some steps went: whether they were stopped before their end, and whose loss is not finite."""
+
+    stopped: bool = False
+    diverged: dict[Training, DivergedError] = field(default_factory=dict)
+
+
+def advance_together(
+    members: Sequence[Training],
+    until: int,
+    stop: Callable[[], bool] = lambda: False,
+    advance: Advance | None = None,
+) -> Stretch:
+    """Train networks in lockstep: each learns exactly what it would have learnt alone, to the bit on a CPU.
+
+    They share the order of images, the raw view of them and what the teacher says of it.
+
+    Parameters
+    ----------
+    members : sequence of Training
+        At the same step, with the same data, teacher, batch size, seed, base augmentation and dtype.
+    until : int
+        The number of steps in all, within the current epoch, at which to return.
+    stop : callable
+        Asked after every step whether to stop there.
+    advance : Advance, optional
+        Called with the fraction of an epoch that was done by all members together.
+
+    Returns
+    -------
+    Stretch
+        Ends early, all members at the same step, where it was stopped or a loss is not finite.
+    """
+    first = members[0]
+    batches = first.batches(until)
+    for member in members:
+        member.model.train()
+    with torch.random.fork_rng([first.device] if first.device.type == "cuda" else []):
+        for index, pixels in zip(batches, first.data.stream(batches, first.device), strict=True):
+            _one_step(members, pixels, first.data.labels[index.to(first.data.labels.device)].to(first.device))
+            if advance is not None:
+                advance(len(members) / first.steps)
+            stopped = first.number < until and stop()
+            in_epoch = (first.number - 1) % first.steps + 1
+            if in_epoch % _LOOK == 0 or first.number == until or stopped:
+                diverged = _diverged(members)
+                if diverged or stopped:
+                    return Stretch(stopped, diverged)
+    return Stretch()
+
+
+def _one_step(members: Sequence[Training], pixels: Tensor, labels: Tensor) -> None:
+    first = members[0]
+    with torch.no_grad():
+        raw = first.base(pixels, replace(first.keys(len(pixels)), per="sample").sub("base"))
+        views = [member.show(raw) for member in members]
+        answers = _asked(first.teacher, views)
+    for member, view, answer in zip(members, views, answers, strict=True):
+        with torch.no_grad():
+            seen = member.judge(view, *answer)
+        member.learn(seen, labels)
+
+
+def _asked(teacher: Network | None, members: Sequence[Views]) -> list[tuple[Tensor | None, Tensor | None]]:
+    """What the teacher says of the raw images, once for all, and of every member's augmented ones, in one forward."""
+    asks_raw = any(views.asks_raw for views in members)
+    shown = [members[0].raw.images] if asks_raw else []
+    shown += [views.aug for views in members if views.asks_aug and views.aug is not None]
+    if teacher is None or not shown:
+        return [(None, None)] * len(members)
+    common = torch.uint8 if all(images.dtype == torch.uint8 for images in shown) else torch.float32
+    images = shown[0] if len(shown) == 1 else torch.cat([images.to(common) for images in shown])
+    answers = list(teacher(images).split([len(images) for images in shown]))
+    raw = answers.pop(0) if asks_raw else None
+    return [(raw if views.asks_raw else None, answers.pop(0) if views.asks_aug else None) for views in members]
+
+
+def _diverged(members: Sequence[Training]) -> dict[Training, DivergedError]:
+    found = {}
+    for member in members:
+        try:
+            member.check_finite()
+        except DivergedError as error:
+            found[member] = error
+    return found

@@ -123,7 +123,7 @@ def runs_table(runs: pd.DataFrame) -> Table:
 
     def rows() -> Iterator[Sequence[Cell]]:
         for row in runs.to_dict("records"):
-            counts = (number(row[name], "d") for name in ("seed", "epoch", "epochs"))
+            counts = (number(row[name], ".0f") for name in ("seed", "epoch", "epochs"))
             yield (
                 word(row["id"]),
                 *(word(row[name]) for name in words),

@@ -93,7 +93,7 @@ class Bench:
             self.data, self.data, self.device, Teacher(self.teacher, self.data.mean, self.data.std, "teacher", "")
         )
         student = copy.deepcopy(self.student)
-        teacher = shown.network(recipe.dtype)
+        teacher = shown.network(recipe.dtype, recipe.batch_size)
         return Training(student, shown.on_device, recipe, self.device, teacher=teacher, compile=self.compile)
 
     def ratio(self, aug: str, rounds: int) -> dict[str, float]:

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from dametric.data import ImageSet, load_data
-from dametric.distill import LABELS, Recipe, Setting, Teacher, Training, Work, distill, train, watched
+from dametric.distill import LABELS, Recipe, Setting, Teacher, Training, Work, distill, train, trainer, watched
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.run import carry_out
 from dametric.errors import Interrupted, RunFailed, UsageError
@@ -329,13 +329,13 @@ def test_asking_for_the_same_again_trains_once(small: Order, tmp_path: Path, mon
     splits = data.train, data.test
     options: dict[str, Any] = {"out": tmp_path, "epochs": 1, "batch_size": 8, "quiet": True, "device": "cpu"}
     epochs = []
-    original = Training.run_epoch
+    original = trainer.advance_together
 
-    def counted(self: Training, *args: Any, **kwargs: Any) -> bool:
-        epochs.append(self.epoch)
-        return original(self, *args, **kwargs)
+    def counted(members: Sequence[Training], *args: Any, **kwargs: Any) -> trainer.Stretch:
+        epochs.extend(member.epoch for member in members)
+        return original(members, *args, **kwargs)
 
-    monkeypatch.setattr(Training, "run_epoch", counted)
+    monkeypatch.setattr("dametric.distill.run.advance_together", counted)
     first = distill(small.teacher, "resnet8", splits, "cutmix", **options)
     again = distill(small.teacher, "resnet8", splits, "cutmix", **options)
     assert epochs == [0]

@@ -71,6 +71,11 @@ def id_of(setting: Setting, student: str | nn.Module = "resnet8", recipe: Recipe
     return run_id(setting.work(student, recipe, **options).config)
 
 
+def changed(name: str, value: Any) -> Recipe:
+    """The recipe with another value; steps stand in place of epochs."""
+    return replace(RECIPE, **{name: value}, **({"epochs": None} if name == "steps" else {}))
+
+
 # What changes the id
 
 OTHER: dict[str, Any] = {
@@ -89,13 +94,14 @@ OTHER: dict[str, Any] = {
     "joint_batch": True,
     "dtype": "float64",
     "seed": 1,
+    "steps": 3,
 }
 OTHER_OBJECTIVE = {"ce": 0.2, "raw": 0.8, "aug": 0.7, "temperature": 2.0}
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
 def test_every_field_of_the_recipe_changes_it(setting: Setting, name: str) -> None:
-    assert id_of(setting) != id_of(setting, recipe=replace(RECIPE, **{name: OTHER[name]}))
+    assert id_of(setting) != id_of(setting, recipe=changed(name, OTHER[name]))
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Objective)])
@@ -105,7 +111,7 @@ def test_every_field_of_the_objective_changes_it(setting: Setting, name: str) ->
 
 
 def test_no_two_of_these_changes_give_the_same(setting: Setting) -> None:
-    recipes = [replace(RECIPE, **{name: value}) for name, value in OTHER.items()]
+    recipes = [changed(name, value) for name, value in OTHER.items()]
     recipes += [replace(RECIPE, objective=Objective(**{name: value})) for name, value in OTHER_OBJECTIVE.items()]
     assert len({id_of(setting, recipe=recipe) for recipe in (RECIPE, *recipes)}) == len(recipes) + 1
 
