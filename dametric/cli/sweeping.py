@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dametric.cli.options import Config, Device, Quiet, Records
+from dametric.cli.options import Config, Device, Lockstep, Quiet, Records
 
 
 def sweep(
@@ -33,6 +33,17 @@ def sweep(
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, help="Runs side by side. [default: one a core; 1 on a GPU]")
     ] = None,
+    lockstep: Lockstep = None,
+    eval_every: Annotated[
+        str | None,
+        typer.Option(metavar="N|last", help="Look at test images every N epochs, or at the end. [default: 1]"),
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="last|none", help="What to keep of finished runs' weights. [default: last]")
+    ] = None,
+    whole_runs: Annotated[
+        bool, typer.Option("--whole-runs", help="With --time-budget: begin only what can end in it, by the records.")
+    ] = False,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -60,6 +71,10 @@ def sweep(
         max_runs=max_runs,
         time_budget=time_budget,
         jobs=jobs,
+        lockstep=lockstep,
+        eval_every=eval_every,
+        keep=keep,
+        whole_runs=whole_runs,
         ray=ray,
         cpus_per_run=cpus_per_run,
         gpus_per_run=gpus_per_run,

@@ -16,15 +16,16 @@ from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import chosen_device, network_errors, say, warn_near_chance
 from dametric.commands.sweep_options import Place, read_images
 from dametric.commands.sweep_perform import perform
-from dametric.commands.sweep_plan import print_plan
+from dametric.commands.sweep_plan import print_plan, time_left
 from dametric.commands.sweep_results import WORK_LEFT, deliver_sweep
-from dametric.commands.sweep_study import chosen, study
+from dametric.commands.sweep_study import Study, chosen, study
+from dametric.commands.training import eval_every, keep_weights
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.workers import Workers
 from dametric.errors import Interrupted, UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.sweep.budget import Budget, seconds_of
-from dametric.sweep.grid import read_grid
+from dametric.sweep.grid import Grid, read_grid
 from dametric.sweep.local import Inline
 from dametric.sweep.schedule import Executor, Report, Schedule, Task
 from dametric.sweep.view import View
@@ -47,6 +48,10 @@ class SweepOptions:
     max_runs: int | None = None
     time_budget: str | None = None
     jobs: int | None = None
+    lockstep: int | None = None
+    eval_every: str | None = None
+    keep: str | None = None
+    whole_runs: bool = False
     ray: str | None = None
     cpus_per_run: float = 1.0
     gpus_per_run: float = 0.0
@@ -67,10 +72,14 @@ def run(options: SweepOptions, start: float) -> int:
         When the command began, on the monotonic clock.
     """
     budget = None if options.time_budget is None else Budget(seconds_of(options.time_budget), start)
+    if options.whole_runs and budget is None:
+        raise UsageError("--whole-runs asks what can end within a --time-budget: give one")
     part = None if options.shard is None else shard_of(options.shard)
     grid = read_grid(options.grid, options.overrides)
     rows = grid.only(options.only).rows if options.only else grid.rows
-    place = Place(Path(options.output or Path("runs") / Path(options.grid).stem), options.device)
+    place = Place(
+        Path(options.output or Path("runs") / Path(options.grid).stem), options.device, **_looks(options, grid)
+    )
     check_writable(place.root / "sweep.yaml")
     if options.csv is not None:
         check_writable(Path(options.csv) / "runs.csv")
@@ -91,7 +100,9 @@ def run(options: SweepOptions, start: float) -> int:
         if left:
             _look_at_teachers(left, options.quiet)
             _keep(place.root / "sweep.yaml", yaml.safe_dump(grid.document, sort_keys=False))
-        report = _carry_out(left, options, jobs, budget, place, cluster) if left else Report()
+        fits = _fits(made, place, budget) if options.whole_runs and budget is not None else lambda tasks: True
+        lockstep = _lockstep(options, grid)
+        report = _carry_out(left, options, jobs, budget, place, cluster, lockstep, fits) if left else Report()
     return deliver_sweep(report, made, wanted, place, csv=options.csv, json=options.json, quiet=options.quiet)
 
 
@@ -133,6 +144,31 @@ def _place(cluster: Cluster, place: Place, budget: Budget | None, quiet: bool) -
     elif found.name:
         say(f"runs compute on {found.name}, {cluster.places} at a time", quiet)
     return replace(place, device=None, dtype=found.dtype)  # each node chooses its device
+
+
+def _looks(options: SweepOptions, grid: Grid) -> dict[str, Any]:
+    """How often test images are looked at, and what is kept: as the flags say, or the grid."""
+    every = options.eval_every if options.eval_every is not None else grid.settings.get("eval_every", 1)
+    keep = options.keep if options.keep is not None else grid.settings.get("keep", "last")
+    return {"eval_every": eval_every(str(every)), "keep": keep_weights(str(keep))}
+
+
+def _lockstep(options: SweepOptions, grid: Grid) -> int:
+    """How many students go together: as the flag says, or the grid."""
+    if options.ray is not None:
+        if options.lockstep is not None:
+            raise UsageError("--lockstep is for runs on this machine: on a Ray cluster each run is a task of its own")
+        return 1
+    count = options.lockstep if options.lockstep is not None else grid.settings.get("lockstep", 1)
+    if not isinstance(count, int) or count < 1:
+        raise UsageError(f"{grid.path}: lockstep is a number of students from 1 up, not {count}")
+    return count
+
+
+def _fits(made: Study, place: Place, budget: Budget) -> Callable[[Sequence[Task]], bool]:
+    """Whether tasks can end within the budget, by the steps recorded so far; what nothing is known of may begin."""
+    estimate = time_left(made, place)
+    return lambda tasks: not sum(estimate(task) for task in tasks) > budget.left
 
 
 def _keep(path: Path, text: str) -> None:
@@ -184,7 +220,14 @@ def _look_at_teachers(left: Sequence[Task], quiet: bool) -> None:
 
 
 def _carry_out(
-    left: list[Task], options: SweepOptions, jobs: int, budget: Budget | None, place: Place, cluster: Cluster | None
+    left: list[Task],
+    options: SweepOptions,
+    jobs: int,
+    budget: Budget | None,
+    place: Place,
+    cluster: Cluster | None,
+    lockstep: int,
+    fits: Callable[[Sequence[Task]], bool],
 ) -> Report:
     schedules: list[Schedule] = []
     with (
@@ -196,12 +239,14 @@ def _carry_out(
             return interrupted() or (budget is not None and budget.over)
 
         with _executor(cluster, jobs, place, stop, lambda event: schedules[0].hear(event)) as executor:
-            schedules.append(Schedule(left, executor, view, interrupted, max_runs=options.max_runs, budget=budget))
+            limits: dict[str, Any] = {"max_runs": options.max_runs, "budget": budget, "fits": fits}
+            schedules.append(Schedule(left, executor, view, interrupted, lockstep=lockstep, **limits))
             report = schedules[0].run()
         if interrupted():
             raise Interrupted("stopped; everything is saved, the same command goes on")
-    if budget is not None and budget.over and report.left:
-        say("the time budget is over; everything is saved, the same command goes on", options.quiet)
+    if budget is not None and report.left and (budget.over or options.whole_runs):
+        said = "is over; everything is saved" if budget.over else "is too short for a run that is left"
+        say(f"the time budget {said}, the same command goes on", options.quiet)
     return report
 
 

@@ -10,6 +10,7 @@ from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import DataOptions
 from dametric.commands.training import TrainingOptions
 from dametric.distill import LABELS, Objective
+from dametric.distill.setting import EvalEvery, Keep
 from dametric.errors import UsageError
 from dametric.sweep.grid import Grid, RunSpec
 
@@ -25,11 +26,16 @@ _SCORED = ("arch", "mean", "std")  # of a checkpoint, as score and distill take 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sweep writes and what it computes on; the dtype is that of runs for which the grid names none."""
+    """Where a sweep writes and what it computes on, how often it looks at test images and what it keeps.
+
+    The dtype is that of runs for which the grid names none.
+    """
 
     root: Path
     device: str | None = None
     dtype: str | None = None
+    eval_every: EvalEvery = 1
+    keep: Keep = "last"
 
 
 def data_options(options: dict[str, Any]) -> DataOptions:
@@ -43,6 +49,7 @@ def data_options(options: dict[str, Any]) -> DataOptions:
         options.get("lazy"),
         True,
         options.get("train_images"),
+        options.get("held_out"),
     )
 
 
@@ -71,8 +78,18 @@ def training_options(data: DataOptions, options: dict[str, Any], place: Place, t
     lr, base_aug = own.pop("lr", None), own.pop("aug" if teacher else "base_aug", None)
     dtype, compile = own.pop("dtype", place.dtype), own.pop("compile", False)
     objective = LABELS if teacher else Objective.of(**weights)
-    recipe = {"epochs": 240, **own, "objective": objective}
-    return TrainingOptions(data, recipe, lr, base_aug, place.device, dtype, compile)
+    recipe = {**own, "objective": objective}
+    return TrainingOptions(
+        data,
+        recipe,
+        lr,
+        base_aug,
+        place.device,
+        dtype,
+        compile,
+        eval_every=place.eval_every,
+        keep=place.keep,
+    )
 
 
 def teacher_file(grid: Grid, data: str, teacher: str, place: Place) -> Path:

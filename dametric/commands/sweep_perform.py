@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from dametric.claims import BusyError
 from dametric.commands.inputs import near_chance, network_errors
 from dametric.commands.score import _score as scored
-from dametric.commands.sweep_tasks import AnyTask, ScoreTask, TeacherTask, claimed_file
-from dametric.commands.training import outcome, write_teacher
+from dametric.commands.sweep_tasks import AnyTask, ScoreTask, StudentTask, TeacherTask, claimed_file
+from dametric.commands.training import outcome
 from dametric.distill import Work
-from dametric.distill.run import OnEpoch, carry_out
+from dametric.distill.run import OnEpoch, Result, carry_out, carry_out_together
 from dametric.errors import Interrupted, RunFailed
 from dametric.progress import Advance
 from dametric.sweep.schedule import Outcome
@@ -21,14 +20,40 @@ from dametric.sweep.schedule import Outcome
 Stop = Callable[[], bool]
 
 
-def perform(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch = lambda row: None) -> Outcome:
-    """Do a task, or go on with it, and say in a line what came of it.
+def perform(
+    task: AnyTask | tuple[StudentTask, ...], advance: Advance, stop: Stop, on_epoch: OnEpoch = lambda row: None
+) -> Outcome | list[Outcome]:
+    """Do a task, or go on with it, and say in a line what came of it; of several students in lockstep, of each.
 
     Raises
     ------
     UsageError
         If it cannot be done, whoever does it: a full disk, for example.
     """
+    return _lockstep(task, advance, stop) if isinstance(task, tuple) else _alone(task, advance, stop, on_epoch)
+
+
+def _lockstep(tasks: tuple[StudentTask, ...], advance: Advance, stop: Stop) -> list[Outcome]:
+    with network_errors():
+        works = [task.work() for task in tasks]
+        results = carry_out_together(
+            works,
+            stop=stop,
+            advance=advance,
+            on_taken_over=lambda holder: advance(0, note=f"taken over from {holder}, which died; "),
+        )
+    return [_outcome(result) for result in results]
+
+
+def _outcome(result: Result) -> Outcome:
+    if isinstance(result, BusyError):
+        return Outcome("busy")
+    if isinstance(result, Interrupted):
+        return Outcome("saved")
+    return Outcome("failed", str(result)) if isinstance(result, RunFailed) else Outcome("finished", outcome(result))
+
+
+def _alone(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch) -> Outcome:
     said: list[str] = []
 
     def taken_over(holder: str) -> None:
@@ -44,7 +69,6 @@ def perform(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch = lam
                 record = carry_out(work, stop=stop, advance=advance, on_epoch=on_epoch, on_taken_over=taken_over)
                 text = outcome(record)
                 if isinstance(task, TeacherTask):
-                    _write_once(work, record, Path(task.output))
                     text += _warning(work, record)
     except BusyError:
         return Outcome("busy")
@@ -61,13 +85,6 @@ def _warning(work: Work, record: dict[str, Any]) -> str:
     if not near_chance(record["last"]["test_top1"], classes, images):
         return ""
     return f"; WARNING: that is near chance ({100 / classes:.2f} %), so what it teaches and how it scores mean nothing"
-
-
-def _write_once(work: Work, record: dict[str, Any], target: Path) -> None:
-    """Write a teacher's checkpoint, unless it is there."""
-    if not target.exists():
-        with claimed_file(target):
-            write_teacher(work, record, target)
 
 
 def _make_scores(task: ScoreTask, stop: Stop, taken_over: Callable[[str], None]) -> str:

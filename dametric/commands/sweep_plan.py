@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import pandas as pd
 
 from dametric.commands import sweep_tasks as tasks
 from dametric.commands.console import wide_console
 from dametric.commands.sweep_options import Place
 from dametric.commands.sweep_study import Study
 from dametric.ledger import load_runs
-from dametric.sweep.plan import Item, Rates, plan, table
+from dametric.sweep.plan import Item, Rates, epochs_done, plan, table
 from dametric.sweep.schedule import Task
 
 
 def print_plan(made: Study, wanted: Sequence[Task], place: Place, jobs: int) -> None:
     """The plan on stdout: what is finished, what is left, and how long that takes by the records so far."""
-    begun = any(place.root.rglob("record.json"))
-    records = load_runs(place.root) if begun else None
-    rates = Rates(()) if records is None else Rates.of(records)
-    epochs = {} if records is None else dict(zip(records["folder"], records["epoch"], strict=True))
-    items = [_item(task, made, epochs) for task in wanted]
+    records, rates, done = _recorded(place)
+    items = [_item(task, made, done) for task in wanted]
     lines = plan(items, rates)
     console = wide_console()
     console.print(table(lines, jobs))
@@ -28,6 +27,20 @@ def print_plan(made: Study, wanted: Sequence[Task], place: Place, jobs: int) -> 
         console.print("times show once there are epochs to go by: --max-runs 1 makes some and keeps them")
     else:
         console.print(f"times: {beside}, by the epochs recorded in {place.root}; scores are not counted")
+
+
+def time_left(made: Study, place: Place) -> Callable[[Task], float]:
+    """Seconds that a task will take, by the records so far; NaN where none is like it, and for scores."""
+    _, rates, done = _recorded(place)
+    return lambda task: rates.seconds(_item(task, made, done))
+
+
+def _recorded(place: Place) -> tuple[pd.DataFrame | None, Rates, dict[str, float]]:
+    """The ledger as it is, how fast it went, and epochs done by folder."""
+    if not any(place.root.rglob("record.json")):
+        return None, Rates(()), {}
+    records = load_runs(place.root)
+    return records, Rates.of(records), dict(zip(records["folder"], epochs_done(records), strict=True))
 
 
 def _item(task: Task, made: Study, epochs: dict[str, float]) -> Item:

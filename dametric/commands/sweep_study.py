@@ -14,6 +14,7 @@ from dametric.commands.score import ScoreOptions
 from dametric.commands.sweep_options import Place, data_options, student_task, teacher_file, training_options
 from dametric.commands.training import TrainingOptions, refuse_another
 from dametric.data import ImageSet
+from dametric.distill import Recipe, Work
 from dametric.errors import UsageError, unknown
 from dametric.ledger import Run
 from dametric.models import build
@@ -57,13 +58,16 @@ def study(grid: Grid, place: Place) -> Study:
         exist, a teacher of other classes, an output folder that holds another teacher of that name.
     """
     made = Study()
-    for key, title, task in _teachers(grid, place):
-        run = _checked_teacher(task)
-        made.runs[key] = run
-        if task.finished:
-            made.finished.add(key)
-        made.tasks.append(Task(key, "teacher", title, task, (), float(task.common.recipe["epochs"])))
+    teachers = {key: (title, task) for key, title, task in _teachers(grid, place)}
     for spec in grid.rows:
+        key = f"teacher:{spec.data}-{spec.teacher}"
+        if key in teachers:  # which comes right before the first that needs it
+            title, task = teachers.pop(key)
+            work = _checked_teacher(task)
+            made.runs[key] = work.run
+            if work.finished:
+                made.finished.add(key)
+            made.tasks.append(Task(key, "teacher", title, task, (), work.epochs))
         _add_student(made, grid, spec, place)
     if grid.score is not None:
         for key, about, scores, needs in _scores(grid, place):
@@ -124,45 +128,48 @@ def _teachers(grid: Grid, place: Place) -> Iterator[tuple[str, str, tasks.Teache
         yield f"teacher:{data}-{teacher}", title, tasks.TeacherTask(common, arch, options.get("seed", 0), output)
 
 
-def _checked_teacher(task: tasks.TeacherTask) -> Run:
+def _checked_teacher(task: tasks.TeacherTask) -> Work:
     task.common.check()
     images = tasks.setting(task.common.data, task.common.device).train
     _check_network(task.arch, images)
     _check_batches(task.common, images)
     work = task.work()
     refuse_another(work)
-    return work.run
+    return work
 
 
 def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place) -> None:
     task = student_task(grid, spec, place)
     key, needed = _key(spec), f"teacher:{spec.data}-{spec.teacher}"
     trained = "checkpoint" not in grid.teachers[spec.teacher]
-    _check_student(task)
+    recipe = _check_student(task)
     if not trained or needed in made.finished:
-        run = task.work().run
-        made.runs[key] = run
-        record = run.record
-        if record is not None and record["status"] == "finished":
+        work = task.work()
+        made.runs[key] = work.run
+        if work.finished:
             made.finished.add(key)
     folder = grid.folder(spec.training)
     title = f"{spec.teacher} -> {spec.student}, {spec.aug}, seed {spec.seed}"
     title = (f"{spec.data}, " if len(grid.data) > 1 else "") + title + (f", {folder}" if folder else "")
-    epochs = float(task.common.recipe["epochs"])
+    steps = len(tasks.images(task.common.data).train) // recipe.batch_size
+    like = (spec.data, spec.teacher, recipe.batch_size, recipe.seed, recipe.base_aug, recipe.dtype)
     made.specs[key] = spec
-    made.tasks.append(Task(key, "student", title, task, (needed,) if trained else (), epochs))
+    epochs = recipe.length(steps) / steps
+    needs = (needed,) if trained else ()
+    made.tasks.append(Task(key, "student", title, task, needs, epochs, (*like, recipe.objective.needs_teacher)))
 
 
-def _check_student(task: tasks.StudentTask) -> None:
-    """Refuse what could not be distilled, as far as that shows without the teacher."""
+def _check_student(task: tasks.StudentTask) -> Recipe:
+    """Refuse what could not be distilled, as far as that shows without the teacher; its recipe."""
     images = tasks.images(task.common.data)[0]
     of = Images(images.image_size, images.mean)
     parse(task.aug, of)
-    task.common.resolved(task.student, images, aug=task.aug, seed=task.seed)
+    recipe = task.common.resolved(task.student, images, aug=task.aug, seed=task.seed)
     if task.common.base_aug is not None:
         base_augmentation(task.common.base_aug, of, mixes=not task.common.objective.needs_teacher)
     _check_network(task.student, images)
     _check_batches(task.common, images)
+    return recipe
 
 
 _built: set[tuple[str, int, int]] = set()

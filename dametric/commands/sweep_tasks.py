@@ -12,10 +12,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from dametric.claims import claimed, is_held
-from dametric.commands.inputs import DataOptions, check_classes, chosen_device, read_checkpoint
+from dametric.commands.inputs import DataOptions, Splits, check_classes, chosen_device, read_checkpoint
 from dametric.commands.score import ScoreOptions
 from dametric.commands.training import TrainingOptions
-from dametric.data import ImageSet
 from dametric.distill import Setting, Teacher, Work
 from dametric.files import sha256
 from dametric.ledger import Run
@@ -37,13 +36,8 @@ class TeacherTask:
         """The run."""
         where = setting(self.common.data, self.common.device)
         recipe = self.common.resolved(self.arch, where.train, seed=self.seed)
-        return where.work(self.arch, recipe, folder=Path(self.output).with_suffix(".run"), compile=self.common.compile)
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to do."""
-        record = self.work().run.record
-        return record is not None and record["status"] == "finished" and Path(self.output).exists()
+        target = Path(self.output)
+        return self.common.work(where, self.arch, recipe, folder=target.with_suffix(".run"), target=target)
 
     def inputs(self) -> list[Path]:
         """Files that it reads, or goes on with."""
@@ -81,7 +75,7 @@ class StudentTask:
         """The run; its teacher's checkpoint is read."""
         where = setting(self.common.data, self.common.device, self.teacher, self.arch, self.mean, self.std)
         recipe = self.common.resolved(self.student, where.train, aug=self.aug, seed=self.seed)
-        return where.work(self.student, recipe, self.root, compile=self.common.compile)
+        return self.common.work(where, self.student, recipe, root=self.root)
 
     def inputs(self) -> list[Path]:
         """Files that it reads, or goes on with."""
@@ -178,9 +172,9 @@ def _lock_of(target: Path) -> Path:
 
 
 @lru_cache(maxsize=2)
-def images(data: DataOptions) -> tuple[ImageSet, ImageSet]:
-    """Training and test images, read once in a process."""
-    return data.load("train"), data.load("test")
+def images(data: DataOptions) -> Splits:
+    """Images for training and testing, read once in a process."""
+    return data.splits()
 
 
 @lru_cache(maxsize=4)
@@ -199,12 +193,12 @@ def setting(
     UsageError
         If they cannot be read, or do not fit each other.
     """
-    train_set, test = images(data)
+    train_set, test, held_out = images(data)
     if teacher is None:
-        return Setting(train_set, test, chosen_device(device))
+        return Setting(train_set, test, chosen_device(device), held_out=held_out)
     checkpoint = read_checkpoint(teacher, arch, train_set.image_size, "teacher", quiet=True)
     check_classes(checkpoint, train_set)
-    return Setting(train_set, test, chosen_device(device), Teacher.of(checkpoint, train_set, mean, std))
+    return Setting(train_set, test, chosen_device(device), Teacher.of(checkpoint, train_set, mean, std), held_out)
 
 
 def forget() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dametric.augment import PAPER
 from dametric.errors import UsageError, unknown
 from dametric.sweep.reading import KEYS, as_list, block, crossed, known_keys, typed
 
@@ -23,6 +22,8 @@ def augmentations(value: Any) -> tuple[str, ...]:
                     words = (f"{key}={one}" for key, one in zip(lists, values, strict=True))
                     found.append(":".join([str(name), *words]))
         elif item == "paper":
+            from dametric.augment import PAPER  # torch takes seconds to load, and a grid is read without
+
             found += PAPER
         else:
             found.append(typed(item, str, "augmentations"))

@@ -33,9 +33,14 @@ class Budget:
             del self._last[number]
 
     @property
+    def left(self) -> float:
+        """Seconds until everything must be saved."""
+        return self.end - min(self.reserve, self.most) - time.monotonic()
+
+    @property
     def over(self) -> bool:
         """Whether to save and stop now."""
-        return time.monotonic() > self.end - min(self.reserve, self.most)
+        return self.left < 0
 
 
 def seconds_of(text: str) -> float:

@@ -13,6 +13,7 @@
     augmentations: [paper, "mixup:alpha=0.2", {cutmix: {alpha: [0.5, 2]}}]
     seeds: 0-2
     training: {epochs: [240, 960]}              options of `dametric distill`
+    eval_every: last                            how runs are carried out: also keep, lockstep
     exclude:                                    rows that match all of a line are left out
       - {student: wrn_16_1, aug: [flip, "mixup*"]}
     include:                                    rows that are added; what a line leaves out is as in the grid
@@ -34,7 +35,18 @@ from typing import Any
 from dametric.errors import UsageError
 from dametric.recipes import matches, patterns, word
 from dametric.sweep.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
-from dametric.sweep.reading import BLOCKS, KEYS, as_list, block, crossed, known_keys, read_yaml, typed, whole_numbers
+from dametric.sweep.reading import (
+    BLOCKS,
+    KEYS,
+    SETTINGS,
+    as_list,
+    block,
+    crossed,
+    known_keys,
+    read_yaml,
+    typed,
+    whole_numbers,
+)
 
 _ROW = ("data", "teacher", "student", "aug", "seed")
 Training = tuple[tuple[str, Any], ...]
@@ -83,6 +95,8 @@ class Grid:
         The training options that come first; the runs of others go to folders that name the difference.
     score : dict or None
         Options of scoring, None where nothing is to be scored.
+    settings : dict
+        How runs are carried out, as far as the file says.
     document : dict
         The file with its overrides.
     """
@@ -93,6 +107,7 @@ class Grid:
     rows: tuple[RunSpec, ...]
     training: Training = ()
     score: dict[str, Any] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     document: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def only(self, filters: Sequence[str]) -> Grid:
@@ -164,7 +179,8 @@ def _grid(path: str, document: dict[str, Any]) -> Grid:
     if not rows:
         raise UsageError("no run is left")
     score = None if blocks.get("score") is None else score_options(blocks["score"])
-    return Grid(path, data, teachers, tuple(dict.fromkeys(rows)), trainings[0], score, document)
+    settings = {name: blocks[name] for name in SETTINGS if blocks.get(name) is not None}
+    return Grid(path, data, teachers, tuple(dict.fromkeys(rows)), trainings[0], score, settings, document)
 
 
 def _trainings(options: Mapping[str, Any], where: str) -> list[Training]:
@@ -200,9 +216,18 @@ def _included(
     if "seed" in options:
         grid["seed"] = whole_numbers(options["seed"], f"{where}: seed")
     if own:
-        changed = [{**dict(training), **dict(one)} for training in base["training"] for one in _trainings(own, where)]
+        changed = [
+            _changed(dict(training), dict(one)) for training in base["training"] for one in _trainings(own, where)
+        ]
         grid["training"] = list(dict.fromkeys(tuple(sorted(one.items())) for one in changed))
     return _product(grid)
+
+
+def _changed(training: dict[str, Any], by: dict[str, Any]) -> dict[str, Any]:
+    """Training options as others change them: epochs stand in place of steps, and steps of epochs."""
+    lengths = ("epochs", "steps")
+    kept = {name: value for name, value in training.items() if name not in lengths or not by.keys() & set(lengths)}
+    return {**kept, **by}
 
 
 def _exclusion(line: Any, where: str, rows: Sequence[RunSpec]) -> dict[str, list[str]]:

@@ -83,11 +83,11 @@ class Rates:
     def of(cls, runs: pd.DataFrame) -> Rates:
         """From :func:`dametric.ledger.load_runs`."""
         found = []
-        for row in runs.to_dict("records"):
+        for row, done in zip(runs.to_dict("records"), epochs_done(runs), strict=True):
             kind = "student" if row["kind"] == "distill" else "teacher"
             like = (row["data"], row["student"])
             like += (row["teacher"], row["aug"]) if kind == "student" else ()
-            found.append((kind, like, row["epoch"], row["seconds"]))
+            found.append((kind, like, done, row["seconds"]))
         return cls(found)
 
     def seconds(self, item: Item) -> float:
@@ -97,6 +97,12 @@ class Rates:
             if known is not None:
                 return (item.epochs - item.done) * known[1] / known[0]
         return math.nan
+
+
+def epochs_done(runs: pd.DataFrame) -> list[float]:
+    """Epochs done of every run of a ledger's table, of which the last may be a part."""
+    images, size, steps = (pd.to_numeric(runs[name]) for name in ("train_images", "batch_size", "step"))
+    return [float(value) for value in (steps / (images // size)).fillna(runs["epoch"])]
 
 
 def plan(items: Sequence[Item], rates: Rates) -> list[Line]:

@@ -18,6 +18,7 @@ Kind = type | str
 _MOST_SEEDS = 10_000  # of one command
 _TRAINING: dict[str, Kind] = {
     "epochs": int,
+    "steps": int,
     "batch_size": int,
     "lr": float,
     "schedule": str,
@@ -38,6 +39,7 @@ KEYS: dict[str, dict[str, Kind]] = {
         "image_size": int,
         "lazy": bool,
         "train_images": int,
+        "held_out": int,
     },
     "teacher": {
         "checkpoint": str,
@@ -79,7 +81,21 @@ KEYS: dict[str, dict[str, Kind]] = {
         "seed": int,
     },
 }
-BLOCKS = ("about", "data", "teachers", "pairs", "augmentations", "seeds", "training", "include", "exclude", "score")
+SETTINGS = ("eval_every", "keep", "lockstep")
+"""Blocks of one value: how runs are carried out, which is no part of what they are."""
+BLOCKS = (
+    *SETTINGS,
+    "about",
+    "data",
+    "teachers",
+    "pairs",
+    "augmentations",
+    "seeds",
+    "training",
+    "include",
+    "exclude",
+    "score",
+)
 
 
 def read_yaml(path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class Task:
         Keys of tasks that come first.
     units : float
         How much progress it makes in all; epochs.
+    alike : tuple, optional
+        Tasks for which this is equal can be done in lockstep.
     """
 
     key: str
@@ -45,6 +48,7 @@ class Task:
     payload: Any
     needs: tuple[str, ...] = ()
     units: float = 1.0
+    alike: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,10 @@ class Schedule:
     max_runs : int, optional
         Begin no more students than this.
     budget : Budget, optional
+    lockstep : int
+        Give the executor up to so many alike tasks at once, as a tuple; it answers with a list of outcomes.
+    fits : callable, optional
+        Whether tasks that would be begun together can end in time; those that cannot are left.
     """
 
     def __init__(
@@ -109,7 +117,11 @@ class Schedule:
         *,
         max_runs: int | None = None,
         budget: Budget | None = None,
+        lockstep: int = 1,
+        fits: Callable[[Sequence[Task]], bool] = lambda tasks: True,
     ) -> None:
+        self.lockstep, self.fits = lockstep, fits
+        self.groups: dict[int, list[Task]] = {}  # what was given together, by the number of the first
         self.tasks, self.executor, self.watcher = list(tasks), executor, watcher
         self.stop, self.max_runs, self.budget = stop, max_runs, budget
         self.numbers = {task.key: number for number, task in enumerate(tasks)}
@@ -149,42 +161,66 @@ class Schedule:
         return self.report
 
     def hear(self, event: Event) -> None:
-        """Take in what happened to a task."""
-        task = self.tasks[event.task]
+        """Take in what happened to a task, or to those that were given together."""
+        group = self.groups[event.task]
         if self.budget is not None:
             self.budget.heard(event.task, over=event.kind != "went on")
         if event.kind == "went on":
-            self.watcher.went_on(task, event.steps, event.note)
+            for task in group:
+                self.watcher.went_on(task, event.steps / len(group), event.note)
             return
         self.running.discard(event.task)
-        if event.kind == "raised":
-            self.waiting[task.key] = None
-            self.trouble = self.trouble or event.value
-            self.watcher.ended(task, Outcome("saved" if isinstance(event.value, UsageError) else "failed"))
-        elif event.kind == "lost":
-            self._lost(task)
-        else:
-            self._done(task, event.value or Outcome("saved"))
+        del self.groups[event.task]
+        outcomes = event.value if isinstance(event.value, list) else [event.value] * len(group)
+        for task, outcome in zip(group, outcomes, strict=True):
+            if event.kind == "raised":
+                self.waiting[task.key] = None
+                self.trouble = self.trouble or event.value
+                self.watcher.ended(task, Outcome("saved" if isinstance(event.value, UsageError) else "failed"))
+            elif event.kind == "lost":
+                self._lost(task)
+            else:
+                self._done(task, outcome or Outcome("saved"))
 
     def _stopping(self) -> bool:
         return self.stop() or (self.budget is not None and self.budget.over)
 
     def _give(self) -> None:
-        for key in self._ready():
+        ready = self._ready()
+        for key in ready:
             if not self.executor.free:
                 return
+            if key not in self.waiting:  # it went with one before it
+                continue
             if key in self.held:
                 self.once_more.add(key)
-            task = self.tasks[self.numbers[key]]
-            if not self._open(key):
+            group = self._group(key, ready) if self._open(key) else []
+            if not group:
                 continue
-            self.begun += task.kind == "student"
-            del self.waiting[key]
-            self.running.add(self.numbers[key])
+            number = self.numbers[key]
+            for task in group:
+                self.begun += task.kind == "student"
+                del self.waiting[task.key]
+                self.watcher.began(task)
+            self.running.add(number)
+            self.groups[number] = group
             if self.budget is not None:
-                self.budget.heard(self.numbers[key])
-            self.watcher.began(task)
-            self.executor.give(self.numbers[key], task.payload)
+                self.budget.heard(number)
+            payloads = tuple(task.payload for task in group)
+            self.executor.give(number, payloads if len(group) > 1 else payloads[0])
+
+    def _group(self, key: str, ready: Sequence[str]) -> list[Task]:
+        """A task, and those that can go in lockstep with it; as many as can end in time."""
+        first = self.tasks[self.numbers[key]]
+        room = self.lockstep if self.max_runs is None else min(self.lockstep, self.max_runs - self.begun)
+        group = [first]
+        if first.alike is not None and key not in self.held:
+            others = (self.tasks[self.numbers[other]] for other in ready if other in self.waiting and other != key)
+            alike = (task for task in others if task.alike == first.alike and task.key not in self.held)
+            group += itertools.islice(alike, max(0, room - 1))
+        while group and not self.fits(group):
+            group.pop()
+        return group
 
     def _ready(self) -> list[str]:
         now = time.monotonic()

@@ -74,7 +74,7 @@ def bare(path: Path, root: Path) -> float:
     for row in read.rows:
         work = student_task(read, row, Place(root)).work()
         training = work.training
-        while training.epoch < training.recipe.epochs:
+        while not training.over:
             training.run_epoch()
             logits = held_out_logits(
                 training.model, work.setting.test, training.device, training.exact,
