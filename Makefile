@@ -6,7 +6,11 @@ STAMP := $(VENV)/.installed
 # Settings for every run of ours on a CPU: idle OpenMP threads sleep instead of spinning against their neighbours.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help setup demo notebooks lint test test-slow test-gpu bench clean
+# Where CIFAR-100 is for the study, and what may be left unfinished: a time such as 90m begins nothing that cannot end.
+STUDY_DATA ?= ../shared/data/cifar100
+STUDY_TIME ?=
+
+.PHONY: help setup demo notebooks lint test test-slow test-gpu bench study study-status clean
 
 help:
 	@echo "make demo       teacher, students and scores of the paper's nine augmentations on the bundled digits"
@@ -14,6 +18,8 @@ help:
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the long tests: the published code's values on real images"
 	@echo "make test-gpu   the tests that need a CUDA device"
+	@echo "make study      go on with the study on CIFAR-100, at the lowest priority (STUDY_DATA=DIR, STUDY_TIME=90m)"
+	@echo "make study-status  how far it is, and how long is left"
 	@echo "make bench      speed of scoring, training and statistics against plain references, and what a sweep adds"
 
 setup: $(STAMP)
@@ -50,6 +56,12 @@ bench: $(STAMP)
 	$(BIN)/python -m experiments.benchmarks.train
 	$(BIN)/python -m experiments.benchmarks.sweep
 	$(BIN)/python -m experiments.benchmarks.statistics
+
+study: $(STAMP)
+	nice -n 19 $(BIN)/python -m experiments.study.run --data $(STUDY_DATA) $(if $(STUDY_TIME),--time-budget $(STUDY_TIME))
+
+study-status: $(STAMP)
+	@$(BIN)/python -m experiments.study.status
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info

@@ -1,0 +1,164 @@
+"""What the study consists of, where it lies, and how far it is; read without loading torch, so in a second."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dametric.sweep.grid import RunSpec, read_grid
+
+ROOT = Path(__file__).resolve().parents[2]
+GRIDS = ("ladder", "strengths")
+RECORDS = ROOT / "experiments" / "results" / "study"
+WORKTREE = ROOT / ".study"
+RUNS = WORKTREE / "runs" / "study"
+JOBS = 2
+_TRAIN_IMAGES, _BATCH = 5000, 64
+_KEPT = ("record.json", "history.csv")
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A run of the study.
+
+    Attributes
+    ----------
+    part : str
+        "teachers", "ladder", "strengths", "short" or "seeds".
+    unit : str
+        Teacher, or teacher and student.
+    key : tuple
+        What finds its record: a teacher's name, or teacher, student, augmentation, seed and steps.
+    arch : str
+    steps : int
+    """
+
+    part: str
+    unit: str
+    key: Key
+    arch: str
+    steps: int
+
+
+def expected(grids: Path = ROOT / "experiments") -> list[Expected]:
+    """Every run of the study once, in the order in which they are carried out."""
+    found: dict[Key, Expected] = {}
+    for name in GRIDS:
+        grid = read_grid(str(grids / f"{name}.yaml"))
+        for row in grid.rows:
+            for run in (*_teacher(grid.teachers[row.teacher], row.teacher), _student(name, row)):
+                found.setdefault(run.key, run)
+    return list(found.values())
+
+
+def _teacher(options: dict[str, Any], name: str) -> Iterator[Expected]:
+    if "checkpoint" not in options:
+        steps = options["epochs"] * (_TRAIN_IMAGES // _BATCH)
+        yield Expected("teachers", name, (name,), options["arch"], steps)
+
+
+def _student(grid: str, row: RunSpec) -> Expected:
+    steps = dict(row.training)["steps"]
+    part = grid if grid == "ladder" else "short" if steps < 2000 else "seeds" if row.seed else "strengths"
+    return Expected(
+        part,
+        f"{row.teacher} -> {row.student}",
+        (row.teacher, row.student, row.aug, row.seed, steps),
+        row.student,
+        steps,
+    )
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Records of the study below a folder.
+
+    Attributes
+    ----------
+    folder : Path
+    """
+
+    folder: Path
+
+    @cached_property
+    def teachers(self) -> dict[str, str]:
+        """Names of teachers by the hash of their file."""
+        files = sorted((self.folder / "teachers").glob("*.pth"))
+        return {hashlib.sha256(path.read_bytes()).hexdigest(): path.stem.rpartition("-")[2] for path in files}
+
+    @cached_property
+    def records(self) -> dict[Key, tuple[Path, dict[str, Any]]]:
+        """Records and their folders, by the key of their run."""
+        return {self._key(path, record): (path.parent, record) for path, record in self._read()}
+
+    def _read(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        for path in sorted(self.folder.rglob("record.json")):
+            yield path, json.loads(path.read_text(encoding="utf-8"))
+
+    def _key(self, path: Path, record: dict[str, Any]) -> Key:
+        config = record["config"]
+        if config["kind"] == "train":
+            return (path.parent.stem.rpartition("-")[2],)
+        recipe = config["recipe"]
+        teacher = self.teachers.get(config["teacher"]["sha256"])
+        return (teacher, config["student"], recipe["aug"], recipe["seed"], recipe["steps"])
+
+    def finished(self) -> dict[Key, tuple[Path, dict[str, Any]]]:
+        """Those that are done."""
+        return {key: found for key, found in self.records.items() if found[1]["status"] == "finished"}
+
+
+def files(folder: Path) -> list[Path]:
+    """What is kept of a finished run: its record last, and of a teacher its network first."""
+    network = folder.with_suffix(".pth") if folder.suffix == ".run" else None
+    found = [network] if network is not None and network.exists() else []
+    return [*found, *(folder / name for name in reversed(_KEPT) if (folder / name).exists())]
+
+
+def status(records: Path = RECORDS, runs: Path = RUNS) -> list[str]:
+    """How far the study is, part by part, and how long is left at the pace so far: lines to print."""
+    plan, ledgers = expected(), [Ledger(folder) for folder in (records, runs) if folder.is_dir()]
+    finished = {key: record for ledger in ledgers for key, (_, record) in ledger.finished().items()}
+    begun = {key: record for ledger in ledgers for key, (_, record) in ledger.records.items() if key not in finished}
+    done = dict(_steps_begun(ledgers, begun))
+    lines = []
+    for part in dict.fromkeys(run.part for run in plan):
+        runs_of_part = [run for run in plan if run.part == part]
+        count = sum(run.key in finished for run in runs_of_part)
+        lines.append(f"{part:10s} {count:3d} of {len(runs_of_part):3d} runs finished")
+    seconds = _seconds_left(plan, finished, done)
+    left = "?" if seconds is None else f"{seconds / 3600:.1f} hours of two cores"
+    total = sum(run.key in finished for run in plan)
+    lines.append(f"{'all':10s} {total:3d} of {len(plan):3d} runs finished, {len(begun)} begun; left: {left}")
+    return lines
+
+
+def _steps_begun(ledgers: list[Ledger], begun: dict[Key, Any]) -> Iterator[tuple[Key, int]]:
+    for ledger in ledgers:
+        for key, (folder, _) in ledger.records.items():
+            history = folder / "history.csv"
+            if key in begun and history.exists():
+                yield key, max(0, len(history.read_text().splitlines()) - 1) * (_TRAIN_IMAGES // _BATCH)
+
+
+def _seconds_left(plan: list[Expected], finished: dict[Key, Any], done: dict[Key, int]) -> float | None:
+    """At the median pace of finished runs of the same architecture, of teachers and of students apart."""
+    paces: dict[tuple[bool, str], list[float]] = {}
+    for run in plan:
+        if run.key in finished:
+            pace = finished[run.key]["timing"]["seconds"] / run.steps
+            paces.setdefault((run.part == "teachers", run.arch), []).append(pace)
+    if not paces:
+        return None
+    middle = {key: statistics.median(values) for key, values in paces.items()}
+    usual = statistics.median(middle.values())
+    left = [run for run in plan if run.key not in finished]
+    steps = {run.key: max(0, run.steps - done.get(run.key, 0)) for run in left}
+    return sum(steps[run.key] * middle.get((run.part == "teachers", run.arch), usual) for run in left) / JOBS

@@ -1,0 +1,110 @@
+"""Carry out the study: `make study`, or `python -m experiments.study.run --data DIR`.
+
+The code is that of a tag, in a worktree of its own, so that the package can go on changing while runs last. They go on
+from wherever they stand; finished records, histories and teachers are copied beside the others in
+experiments/results/study as they come, and from there into a worktree that is new.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dametric.files import write_atomic
+from experiments.study.plan import GRIDS, JOBS, RECORDS, ROOT, RUNS, WORKTREE, Ledger, files
+
+TAG = "study-1"
+COMMIT = Path(__file__).with_name("commit.txt")
+"""The commit of the tag, for checkouts that were made without tags."""
+_EVERY = 20.0  # seconds between two looks at what is finished
+_WORK_LEFT = 3
+
+
+def main(
+    data: Annotated[str, typer.Option(help="CIFAR-100: Parquet shards or a folder of images.")],
+    time_budget: Annotated[
+        str | None, typer.Option(help="Begin nothing that cannot end in it, for example 90m.")
+    ] = None,
+) -> None:
+    """Carry out what is left of the study, and keep what is finished."""
+    checkout()
+    copied = collect(RECORDS, RUNS)
+    print(f"study: {copied} files of finished runs were here before", file=sys.stderr)
+    start, codes = time.monotonic(), []
+    for grid in GRIDS:
+        command = [str(Path(sys.executable).with_name("dametric")), "sweep", str(WORKTREE / f"experiments/{grid}.yaml")]
+        command += ["-o", str(RUNS), "--set", f"data.source={data}", "--jobs", str(JOBS)]
+        if time_budget is not None:
+            left = seconds(time_budget) - (time.monotonic() - start)
+            command += ["--time-budget", f"{max(1, int(left))}s", "--whole-runs"]
+        codes.append(carry_out(command))
+        if codes[-1] not in (0, _WORK_LEFT):
+            break
+    raise typer.Exit(max(codes))
+
+
+def checkout() -> None:
+    """Make the worktree, or look that it is that of the tag."""
+    found = _git("rev-parse", "--verify", "--quiet", f"{TAG}^{{commit}}")
+    commit = found or (COMMIT.read_text().strip() if COMMIT.exists() else "")
+    if not commit or not _git("cat-file", "-t", commit):
+        raise typer.BadParameter(f"this clone has neither the tag {TAG} nor the commit that it names: fetch it all")
+    if not (WORKTREE / ".git").exists():
+        _git("worktree", "prune")
+        subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--detach", str(WORKTREE), commit], check=True)
+    there = subprocess.run(["git", "-C", str(WORKTREE), "rev-parse", "HEAD"], capture_output=True, text=True)
+    if there.stdout.strip() != commit:
+        raise typer.BadParameter(
+            f"{WORKTREE} is at {there.stdout.strip()[:12]}, not at {TAG} ({commit[:12]}): remove it"
+        )
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
+
+
+def carry_out(command: list[str]) -> int:
+    """Run a sweep with the worktree's code, and copy what is finished as it comes; its exit code."""
+    environment = {**os.environ, "PYTHONPATH": str(WORKTREE), "OMP_WAIT_POLICY": "PASSIVE"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
+        signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+        while True:
+            try:
+                code = process.wait(_EVERY)
+            except subprocess.TimeoutExpired:
+                collect(RUNS, RECORDS)
+                continue
+            except KeyboardInterrupt:  # the sweep got it too, and saves
+                continue
+            collect(RUNS, RECORDS)
+            return code
+
+
+def collect(source: Path, target: Path) -> int:
+    """Copy finished runs that are not in another folder yet; how many files."""
+    copied = 0
+    for folder, _ in Ledger(source).finished().values():
+        for path in files(folder):
+            place = target / path.relative_to(source)
+            if not place.exists():
+                write_atomic(place, path.read_bytes())
+                copied += 1
+    return copied
+
+
+def seconds(text: str) -> float:
+    """A time as `dametric sweep` reads it."""
+    from dametric.sweep.budget import seconds_of
+
+    return seconds_of(text)
+
+
+if __name__ == "__main__":
+    typer.run(main)
