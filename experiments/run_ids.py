@@ -1,0 +1,55 @@
+"""The ids of all runs that the grids name, as a table: `python -m experiments.run_ids` prints it.
+
+Ids last: a test holds them to `tests/run_ids.csv`, to which lines are only ever added. Images and teachers are stood in
+for by fixed names, so that the table needs neither.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dametric.commands.sweep_options import Place, student_task
+from dametric.data import ImageSet
+from dametric.distill import Setting, Teacher
+from dametric.identity import run_id
+from dametric.sweep.grid import Grid, RunSpec, read_grid
+
+ROOT = Path(__file__).resolve().parents[1]
+MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)
+
+
+def ids() -> Iterator[tuple[str, str, str]]:
+    """Grid, row, id."""
+    for path in sorted((ROOT / "experiments").glob("*.yaml")):
+        grid = read_grid(str(path))
+        for row in grid.rows:
+            options = ", ".join(f"{name}={value}" for name, value in row.training)
+            name = f"{row.data}, {row.teacher} -> {row.student}, {row.aug}, seed {row.seed}, {options}"
+            yield path.name, name, row_id(grid, row)
+
+
+def row_id(grid: Grid, row: RunSpec) -> str:
+    """Id of a row of a grid, for images and a teacher that stand in for those that it names."""
+    options, teacher = grid.data[row.data], torch.nn.Identity()
+    size = options.get("image_size") or (64 if options["source"] == "tinyimagenet" else 32)
+    images = ImageSet.from_tensors(
+        torch.zeros(2, 3, size, size, dtype=torch.uint8), [0, 1], mean=MEAN, std=STD, name=row.data
+    )
+    train, test = (replace(images, fingerprint=f"{row.data}, {split}") for split in ("train", "test"))
+    held_out = replace(images, fingerprint=f"{row.data}, held out") if "held_out" in options else None
+    setting = Setting(
+        train, test, torch.device("cpu"), Teacher(teacher, MEAN, STD, row.teacher, row.teacher), held_out=held_out
+    )
+    common = student_task(grid, row, Place(Path(), device="cpu", dtype="float32")).common
+    recipe = common.resolved(row.student, train, aug=row.aug, seed=row.seed)
+    return run_id(setting.work(row.student, recipe).config)
+
+
+if __name__ == "__main__":
+    csv.writer(sys.stdout, lineterminator="\n").writerows([("grid", "run", "id"), *ids()])
