@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -75,10 +76,14 @@ def check_writable(path: Path) -> None:
         first = path.absolute().parents[list(path.absolute().parents).index(parent) - 1]
         try:
             first.mkdir()
-            first.rmdir()  # a command that is refused later leaves nothing
+        except FileExistsError:  # another process was faster
+            check_writable(path)
+            return
         except OSError as error:
             raise UsageError(f"cannot write {path}: {error.strerror or error}") from error
-    if not writable:
+        with contextlib.suppress(OSError):  # another process may have begun to use it
+            first.rmdir()  # a command that is refused later leaves nothing
+    if not writable and parent.exists():
         raise UsageError(f"cannot write into {parent}: choose another folder, or change its permissions")
 
 

@@ -469,7 +469,7 @@ def test_the_table_has_the_columns_that_are_documented_and_their_types(tmp_path:
     documented = " ".join((load_runs.__doc__ or "").replace(",", " ").replace("`", " ").split())
     assert all(f" {name} " in documented for name in COLUMNS if not name.startswith("best_"))
     whole = {"seed", "epochs", "epoch", "best_epoch"}
-    real = {*MEASURED, "seconds", *(f"best_{name}" for name in MEASURED)}
+    real = {*MEASURED, *HELD_OUT, "step", "seconds", *(f"best_{name}" for name in MEASURED)}
     for name in COLUMNS[: COLUMNS.index("folder")]:
         kind = table[name].dtype
         assert pd.api.types.is_integer_dtype(kind) == (name in whole), name

@@ -80,6 +80,7 @@ def run(options: SweepOptions, start: float) -> int:
     place = Place(
         Path(options.output or Path("runs") / Path(options.grid).stem), options.device, **_looks(options, grid)
     )
+    lockstep = _lockstep(options, grid)
     check_writable(place.root / "sweep.yaml")
     if options.csv is not None:
         check_writable(Path(options.csv) / "runs.csv")
@@ -101,7 +102,6 @@ def run(options: SweepOptions, start: float) -> int:
             _look_at_teachers(left, options.quiet)
             _keep(place.root / "sweep.yaml", yaml.safe_dump(grid.document, sort_keys=False))
         fits = _fits(made, place, budget) if options.whole_runs and budget is not None else lambda tasks: True
-        lockstep = _lockstep(options, grid)
         report = _carry_out(left, options, jobs, budget, place, cluster, lockstep, fits) if left else Report()
     return deliver_sweep(report, made, wanted, place, csv=options.csv, json=options.json, quiet=options.quiet)
 

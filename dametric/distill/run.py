@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -229,6 +230,9 @@ class _Attempt:
             before = self._claim.enter_context(run.claimed())
             if before is not None:
                 on_taken_over(before)
+            if work.target is not None:
+                for left in work.target.parent.glob(f".{glob.escape(work.target.name)}.*"):
+                    left.unlink(missing_ok=True)  # by a process that was killed while it wrote
         if work.finished:  # another process may have been at it meanwhile
             if work.keep == "none" and (run.record or {}).get("kept") == "none":
                 run.checkpoint.unlink(missing_ok=True)  # left by a process that was killed between two files

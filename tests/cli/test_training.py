@@ -27,7 +27,7 @@ import typer
 from dametric import cli
 from dametric.augment import PAPER
 from dametric.commands import training
-from dametric.distill import Training, distill
+from dametric.distill import Work, distill
 from dametric.errors import UsageError
 from dametric.files import sha256
 from dametric.ledger import Run, load_runs, read_record
@@ -154,7 +154,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained again")
 
-    return lambda: monkeypatch.setattr(Training, "run_epoch", never)
+    return lambda: monkeypatch.setattr("dametric.distill.run.advance_together", never)
 
 
 # From nothing to a table
@@ -306,6 +306,8 @@ TRAIN: dict[str, tuple[str, Any]] = {  # option: what is typed, and what the rec
     "--dtype": ("float64", ("dtype", "float64")),
 }
 ELSEWHERE = {
+    "--steps",
+    "--held-out",
     "--train-images",
     "--data",
     "--data-root",
@@ -316,7 +318,18 @@ ELSEWHERE = {
     "--config",
     "--arch",
 }
-NOWHERE = {"--output", "--device", "--compile", "--tensorboard", "--json", "--quiet", "--help"}
+NOWHERE = {
+    "--eval-every",
+    "--keep",
+    "--lockstep",
+    "--output",
+    "--device",
+    "--compile",
+    "--tensorboard",
+    "--json",
+    "--quiet",
+    "--help",
+}
 
 
 def typed(options: dict[str, tuple[str, Any]]) -> list[str]:
@@ -823,11 +836,11 @@ def test_a_teacher_of_another_process_is_left_alone(run: Command, tiny: Path, he
 def test_control_c_stops_all_runs_of_the_command(learn: Command, monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """Even where it comes as the last step of a run is done: the next must not begin."""
 
-    def pressed(row: dict[str, float]) -> None:
+    def pressed(work: Work, row: dict[str, float]) -> None:
         if row["epoch"] == epoch:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(training, "_on_epoch", lambda work, options: pressed)
+    monkeypatch.setattr(training, "_on_epoch", lambda works, options: pressed)
     said = learn("--seeds", "0-1", "--epochs", 2)
     assert said.code == 130
     assert said.err.splitlines()[-1].startswith("dametric: ")
@@ -842,7 +855,9 @@ def test_control_c_while_a_teacher_learns(
     command = ["train", "--arch", "resnet8", "--data", tiny, *SMALL, "--epochs", 3, "-q"]
     assert run(*command, "-o", "smooth.pth").code == 0
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_on_epoch", lambda work, options: lambda row: signal.raise_signal(signal.SIGINT))
+        patch.setattr(
+            training, "_on_epoch", lambda works, options: lambda work, row: signal.raise_signal(signal.SIGINT)
+        )
         said = run(*command, "-o", "x.pth")
     assert said.code == 130
     assert said.err == "dametric: stopped in epoch 2 of 3; everything is saved, the same command goes on\n"

@@ -302,7 +302,7 @@ GRIDS = sorted((ROOT / "experiments").glob("*.yaml"))
 def test_the_grids_of_the_repository_can_be_read(path: Path) -> None:
     grid = read_grid(str(path))
     assert grid.rows
-    assert grid.score is not None
+    assert (grid.score is None) == (path.stem in ("ladder", "strengths"))  # whose scores a command of their own makes
 
 
 def test_the_published_study_is_nine_pairs_nine_augmentations_three_seeds() -> None:

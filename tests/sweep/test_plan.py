@@ -76,10 +76,13 @@ def test_rates_of_a_ledger() -> None:
         {"kind": "distill", "data": "digits", "student": "resnet8", "teacher": "resnet20", "aug": "cutmix"},
         {"kind": "train", "data": "digits", "student": "resnet20", "teacher": None, "aug": "crop+flip"},
     ]
-    runs = pd.DataFrame([{**row, "epoch": 2, "seconds": 6.0} for row in rows])
+    whole = {"epoch": 2, "step": math.nan, "train_images": 100, "batch_size": 30, "seconds": 6.0}
+    runs = pd.DataFrame([{**row, **whole} for row in rows])
     rates = Rates.of(runs)
     assert rates.seconds(student(*LIKE)) == 30.0
     assert rates.seconds(Item("teacher", "teachers", ("digits", "resnet20"), 5)) == 15.0
+    part = Rates.of(runs.assign(step=4))  # of epochs of three steps each
+    assert part.seconds(student(*LIKE)) == 10 * 6.0 / (4 / 3)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from dametric import files
-from dametric.distill import Training
+from dametric.distill import trainer
 from dametric.ledger import Run, load_runs, read_record
 from dametric.results import Scores
 from tests.sweep.conftest import Said, outcomes, same
@@ -37,7 +37,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained again")
 
-    return lambda: monkeypatch.setattr(Training, "run_epoch", never)
+    return lambda: monkeypatch.setattr("dametric.distill.run.advance_together", never)
 
 
 def students(folder: str | Path = "runs/grid") -> list[tuple[str, int]]:
@@ -330,16 +330,16 @@ def test_a_time_budget_saves_everything_before_it_is_over(
 ) -> None:
     """The clock is ours: every step of training takes a second of it."""
     clock = [0.0]
-    step = Training._one_step
+    step = trainer._one_step
 
-    def slow(self: Training, *args: Any) -> None:
+    def slow(*args: Any) -> None:
         clock[0] += 1
-        step(self, *args)
+        step(*args)
 
     path, ends = grid(), []
     with monkeypatch.context() as patch:
         patch.setattr("dametric.sweep.budget.time.monotonic", lambda: clock[0])
-        patch.setattr(Training, "_one_step", slow)
+        patch.setattr(trainer, "_one_step", slow)
         code = 3
         while code == 3 and len(ends) < 10:
             clock[0] = 0.0
