@@ -5,6 +5,8 @@ as it is, teacher and student each shown the raw and the mixed batch of 64 in fo
 cutmixpick the teacher shown the pool and then the picked images again. The plain step is handed its raw batches ready
 made; ours makes its own. Both are measured in this process, medians over interleaved rounds. The share of our step
 that is neither teacher nor student arithmetic is measured against bare forwards and backwards of the same rows.
+
+`--lockstep N` measures N students of one teacher together against the same students one after the other instead.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from torch import Tensor, nn
 
 from dametric.data import ImageSet
 from dametric.distill import Recipe, Setting, Teacher, Training
+from dametric.distill.trainer import advance_together
 from dametric.files import write_atomic
 from dametric.machine import machine
 from dametric.models import build, inference_copy, preferred_dtype
@@ -32,6 +35,8 @@ from experiments.benchmarks.score import timed
 
 PAIRS = (("resnet56", "resnet20"), ("wrn_40_2", "wrn_16_2"))
 AIMS = {"cpu": {"cutmix": 1.8, "cutmixpick": 2.3}, "cuda": {"cutmix": 8.0, "cutmixpick": 8.0}}
+LOCKSTEP_PAIRS = (("resnet20", "resnet8"), ("resnet56", "resnet8"), ("resnet20", "wrn_16_1"))
+LOCKSTEP_AUGS = ("identity", "cutmix", "randaugment", "mixup", "cutout", "crop+flip", "autoaugment", "cutmixpick")
 BATCH, CLASSES, T = 64, 100, 4.0
 
 
@@ -76,25 +81,54 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
 class Bench:
     """A pair of untrained networks on random pixels: speed does not depend on what they know."""
 
-    def __init__(self, teacher: str, student: str, device: torch.device, steps: int, compile: bool) -> None:
+    def __init__(
+        self,
+        teacher: str,
+        student: str,
+        device: torch.device,
+        steps: int,
+        compile: bool,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         self.device, self.steps, self.compile = device, steps, compile
         self.teacher, self.student = build(teacher, CLASSES), build(student, CLASSES)
         draw = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (BATCH * steps, 3, 32, 32), dtype=torch.uint8, generator=draw)
         self.data = ImageSet.from_tensors(images, torch.arange(len(images)) % CLASSES, name="random pixels")
-        self.dtype = preferred_dtype(device)
+        self.dtype = dtype or preferred_dtype(device)
         self.plain = PlainStep(copy.deepcopy(self.teacher), copy.deepcopy(self.student), device)
         self.raw = torch.randn(steps, BATCH, 3, 32, 32, device=device)
         self.labels = torch.arange(BATCH, device=device)
+        self.shown = Setting(
+            self.data, self.data, self.device, Teacher(self.teacher, self.data.mean, self.data.std, "teacher", "")
+        )
 
     def training(self, aug: str) -> Training:
         recipe = Recipe(aug=aug, dtype=str(self.dtype).removeprefix("torch."), epochs=10**6)
-        shown = Setting(
-            self.data, self.data, self.device, Teacher(self.teacher, self.data.mean, self.data.std, "teacher", "")
-        )
         student = copy.deepcopy(self.student)
-        teacher = shown.network(recipe.dtype, recipe.batch_size)
-        return Training(student, shown.on_device, recipe, self.device, teacher=teacher, compile=self.compile)
+        teacher = self.shown.network(recipe.dtype, recipe.batch_size)
+        return Training(student, self.shown.on_device, recipe, self.device, teacher=teacher, compile=self.compile)
+
+    def lockstep(self, count: int, rounds: int) -> dict[str, Any]:
+        """Milliseconds of a step of all students together and one after the other, and the ratio."""
+        augs = [LOCKSTEP_AUGS[number % len(LOCKSTEP_AUGS)] for number in range(count)]
+        together, alone = ([self.training(aug) for aug in augs] for _ in range(2))
+        work: dict[str, Callable[[], object]] = {
+            "alone": lambda: [one.run_epoch() for one in alone],
+            "lockstep": lambda: advance_together(together, together[0].epoch_end),
+        }
+        for run in work.values():
+            timed(self.device, run)  # warms up
+        seconds: dict[str, list[float]] = {name: [] for name in work}
+        for _ in range(rounds):
+            for name, run in work.items():
+                seconds[name].append(timed(self.device, run) / self.steps)
+        median = {name: statistics.median(values) for name, values in seconds.items()}
+        return {
+            "augmentations": augs,
+            **{f"{name}_ms": 1000 * value for name, value in median.items()},
+            "ratio": statistics.median(a / b for a, b in zip(seconds["alone"], seconds["lockstep"], strict=True)),
+        }
 
     def ratio(self, aug: str, rounds: int) -> dict[str, float]:
         """Milliseconds of the plain step and of ours, their ratio, and the share that is not arithmetic."""
@@ -147,16 +181,28 @@ def main(
     steps: Annotated[int | None, typer.Option(help="Steps of a round; 100 on a GPU, 6 on a CPU.")] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Interleaved rounds.")] = 5,
     compile: Annotated[bool, typer.Option("--compile", help="Compile our step.")] = False,
+    lockstep: Annotated[int | None, typer.Option(min=2, help="Measure so many students in lockstep.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="Of the forward passes; the fastest by default.")] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="Write the numbers as JSON.")] = None,
 ) -> None:
     """Measure and print steps a second, ratios and overheads."""
     torch.manual_seed(0)
     place = torch.device(device)
     count = steps or (100 if place.type == "cuda" else 6)
-    print(f"batch {BATCH}, {str(preferred_dtype(place)).removeprefix('torch.')}, {machine(place)}")
+    kind = preferred_dtype(place) if dtype is None else getattr(torch, dtype)
+    print(f"batch {BATCH}, {str(kind).removeprefix('torch.')}, {machine(place)}")
     found: dict[str, Any] = {}
-    for teacher, student in PAIRS:
-        bench = Bench(teacher, student, place, count, compile)
+    for teacher, student in LOCKSTEP_PAIRS if lockstep is not None else ():
+        row = Bench(teacher, student, place, count, compile, kind).lockstep(lockstep or 1, rounds)
+        found[f"{teacher} -> {student}"] = row
+        students = 1000 * (lockstep or 1)
+        print(
+            f"{teacher} -> {student}: {students / row['alone_ms']:.2f} student steps/s one after the other, "
+            f"{students / row['lockstep_ms']:.2f} {lockstep} in lockstep: {row['ratio']:.2f}x",
+            flush=True,
+        )
+    for teacher, student in PAIRS if lockstep is None else ():
+        bench = Bench(teacher, student, place, count, compile, kind)
         for aug, aim in AIMS[place.type].items():
             row = bench.ratio(aug, rounds)
             found[f"{teacher} -> {student}, {aug}"] = {**row, "aim": aim}
@@ -168,7 +214,7 @@ def main(
             )
     if output is not None:
         setting = {"rounds": rounds, "steps": count, "compile": compile, "versions": machine(place)}
-        setting |= {"dtype": str(preferred_dtype(place)), "batch": BATCH}
+        setting |= {"dtype": str(kind), "batch": BATCH}
         command = " ".join(["python -m experiments.benchmarks.train", *sys.argv[1:]])
         write_atomic(output, json.dumps({"command": command, **setting, "pairs": found}, indent=1) + "\n")
 

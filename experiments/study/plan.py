@@ -11,13 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dametric.files import default_cache_dir
 from dametric.sweep.grid import RunSpec, read_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 GRIDS = ("ladder", "strengths")
 RECORDS = ROOT / "experiments" / "results" / "study"
 WORKTREE = ROOT / ".study"
-RUNS = WORKTREE / "runs" / "study"
+RUNS = default_cache_dir() / "study-1"
+"""Where runs are while they last; outside of the checkout, so that a new one goes on with them."""
 JOBS = 2
 _TRAIN_IMAGES, _BATCH = 5000, 64
 _KEPT = ("record.json", "history.csv")
