@@ -84,7 +84,6 @@ KEYS: dict[str, dict[str, Kind]] = {
 SETTINGS = ("eval_every", "keep", "lockstep")
 """Blocks of one value: how runs are carried out, which is no part of what they are."""
 BLOCKS = (
-    *SETTINGS,
     "about",
     "data",
     "teachers",
@@ -95,6 +94,7 @@ BLOCKS = (
     "include",
     "exclude",
     "score",
+    *SETTINGS,
 )
 
 

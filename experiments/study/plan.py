@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import statistics
@@ -85,14 +86,17 @@ class Ledger:
     Attributes
     ----------
     folder : Path
+    others : Path
+        Where else teachers' files are: those that were given are beside the committed records.
     """
 
     folder: Path
+    others: Path = RECORDS
 
     @cached_property
     def teachers(self) -> dict[str, str]:
         """Names of teachers by the hash of their file."""
-        files = sorted((self.folder / "teachers").glob("*.pth"))
+        files = sorted(path for root in (self.others, self.folder) for path in (root / "teachers").glob("*.pth"))
         return {hashlib.sha256(path.read_bytes()).hexdigest(): path.stem.rpartition("-")[2] for path in files}
 
     @cached_property
@@ -126,10 +130,10 @@ def files(folder: Path) -> list[Path]:
 
 def status(records: Path = RECORDS, runs: Path = RUNS) -> list[str]:
     """How far the study is, part by part, and how long is left at the pace so far: lines to print."""
-    plan, ledgers = expected(), [Ledger(folder) for folder in (records, runs) if folder.is_dir()]
+    plan, ledgers = expected(), [Ledger(folder, records) for folder in (records, runs) if folder.is_dir()]
     finished = {key: record for ledger in ledgers for key, (_, record) in ledger.finished().items()}
     begun = {key: record for ledger in ledgers for key, (_, record) in ledger.records.items() if key not in finished}
-    done = dict(_steps_begun(ledgers, begun))
+    done = {key: reached for ledger in ledgers for key, reached in _reached(ledger, begun)}
     lines = []
     for part in dict.fromkeys(run.part for run in plan):
         runs_of_part = [run for run in plan if run.part == part]
@@ -142,25 +146,30 @@ def status(records: Path = RECORDS, runs: Path = RUNS) -> list[str]:
     return lines
 
 
-def _steps_begun(ledgers: list[Ledger], begun: dict[Key, Any]) -> Iterator[tuple[Key, int]]:
-    for ledger in ledgers:
-        for key, (folder, _) in ledger.records.items():
-            history = folder / "history.csv"
-            if key in begun and history.exists():
-                yield key, max(0, len(history.read_text().splitlines()) - 1) * (_TRAIN_IMAGES // _BATCH)
+def _reached(ledger: Ledger, begun: dict[Key, Any]) -> Iterator[tuple[Key, tuple[int, float]]]:
+    """Steps that runs which have begun have done, and the seconds of these."""
+    for key, (folder, _) in ledger.records.items():
+        history = folder / "history.csv"
+        if key in begun and history.exists():
+            with open(history, encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file))
+            yield key, (int(rows[-1]["step"]), sum(float(row["seconds"]) for row in rows))
 
 
-def _seconds_left(plan: list[Expected], finished: dict[Key, Any], done: dict[Key, int]) -> float | None:
-    """At the median pace of finished runs of the same architecture, of teachers and of students apart."""
+def _seconds_left(
+    plan: list[Expected], finished: dict[Key, Any], reached: dict[Key, tuple[int, float]]
+) -> float | None:
+    """At the median pace of runs of the same architecture, of teachers and of students apart."""
+    done = {run.key: (run.steps, finished[run.key]["timing"]["seconds"]) for run in plan if run.key in finished}
+    done |= reached
     paces: dict[tuple[bool, str], list[float]] = {}
     for run in plan:
-        if run.key in finished:
-            pace = finished[run.key]["timing"]["seconds"] / run.steps
-            paces.setdefault((run.part == "teachers", run.arch), []).append(pace)
+        if run.key in done:
+            steps, seconds = done[run.key]
+            paces.setdefault((run.part == "teachers", run.arch), []).append(seconds / steps)
     if not paces:
         return None
     middle = {key: statistics.median(values) for key, values in paces.items()}
     usual = statistics.median(middle.values())
-    left = [run for run in plan if run.key not in finished]
-    steps = {run.key: max(0, run.steps - done.get(run.key, 0)) for run in left}
-    return sum(steps[run.key] * middle.get((run.part == "teachers", run.arch), usual) for run in left) / JOBS
+    left = {run: max(0, run.steps - done.get(run.key, (0, 0.0))[0]) for run in plan if run.key not in finished}
+    return sum(steps * middle.get((run.part == "teachers", run.arch), usual) for run, steps in left.items()) / JOBS
