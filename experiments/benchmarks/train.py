@@ -117,12 +117,7 @@ class Bench:
             "alone": lambda: [one.run_epoch() for one in alone],
             "lockstep": lambda: advance_together(together, together[0].epoch_end),
         }
-        for run in work.values():
-            timed(self.device, run)  # warms up
-        seconds: dict[str, list[float]] = {name: [] for name in work}
-        for _ in range(rounds):
-            for name, run in work.items():
-                seconds[name].append(timed(self.device, run) / self.steps)
+        seconds, _ = self.interleaved(work, rounds)
         median = {name: statistics.median(values) for name, values in seconds.items()}
         return {
             "augmentations": augs,
@@ -139,14 +134,7 @@ class Bench:
             "ours": training.run_epoch,
             "arithmetic": lambda: [bare() for _ in range(self.steps)],
         }
-        start = time.perf_counter()
-        for run in work.values():
-            timed(self.device, run)  # warms up; compiles if asked to
-        warm = time.perf_counter() - start
-        seconds: dict[str, list[float]] = {name: [] for name in work}
-        for _ in range(rounds):
-            for name, run in work.items():
-                seconds[name].append(timed(self.device, run) / self.steps)
+        seconds, warm = self.interleaved(work, rounds)
         median = {name: statistics.median(values) for name, values in seconds.items()}
         return {
             **{f"{name}_ms": 1000 * value for name, value in median.items()},
@@ -154,6 +142,18 @@ class Bench:
             "overhead": 1 - median["arithmetic"] / median["ours"],
             "warm_up_s": warm,
         }
+
+    def interleaved(self, work: dict[str, Callable[[], object]], rounds: int) -> tuple[dict[str, list[float]], float]:
+        """Seconds of a step in every round, by name, and those of warming up."""
+        start = time.perf_counter()
+        for run in work.values():
+            timed(self.device, run)  # compiles if asked to
+        warm = time.perf_counter() - start
+        seconds: dict[str, list[float]] = {name: [] for name in work}
+        for _ in range(rounds):
+            for name, run in work.items():
+                seconds[name].append(timed(self.device, run) / self.steps)
+        return seconds, warm
 
     def arithmetic(self, aug: str) -> Callable[[], Tensor]:
         """What no trainer can avoid: the teacher's forward, the student's forwards and backward, of the same rows."""
