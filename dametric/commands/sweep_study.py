@@ -193,6 +193,8 @@ def _scores(grid: Grid, place: Place) -> Iterator[tuple[str, tuple[str, str, str
     """A score file for every teacher, or for every pair where a student is shown too."""
     assert grid.score is not None
     shown = grid.score.get("student")
+    if shown and place.keep == "none":
+        raise UsageError(f"{grid.path}: score: student: its weights are needed, and keep: none takes them away")
     pairs = dict.fromkeys((spec.data, spec.teacher, spec.student if shown else None) for spec in grid.rows)
     for data, teacher, student in pairs:
         rows = [spec for spec in grid.rows if (spec.data, spec.teacher) == (data, teacher)]

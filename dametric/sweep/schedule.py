@@ -172,13 +172,15 @@ class Schedule:
         self.running.discard(event.task)
         del self.groups[event.task]
         outcomes = event.value if isinstance(event.value, list) else [event.value] * len(group)
+        if event.kind == "lost":
+            for task in reversed(group):  # each goes before all others
+                self._lost(task)
+            return
         for task, outcome in zip(group, outcomes, strict=True):
             if event.kind == "raised":
                 self.waiting[task.key] = None
                 self.trouble = self.trouble or event.value
                 self.watcher.ended(task, Outcome("saved" if isinstance(event.value, UsageError) else "failed"))
-            elif event.kind == "lost":
-                self._lost(task)
             else:
                 self._done(task, outcome or Outcome("saved"))
 

@@ -166,3 +166,77 @@ def test_stopping_leaves_the_rest() -> None:
 def test_what_cannot_be_is_raised_once_the_others_have_saved() -> None:
     with pytest.raises(UsageError, match="cannot write"):
         carry_out(3, answers={"s0": [UsageError("cannot write x: full")]})
+
+
+class Groups(Answers):
+    """Takes alike tasks together, and answers for each."""
+
+    def __init__(self, todo: list[Task], jobs: int, answers: dict[str, list[Any]], seed: int = 0) -> None:
+        super().__init__(todo, jobs, answers, seed)
+        self.groups: list[tuple[str, ...]] = []
+        self.together: dict[int, tuple[str, ...]] = {}
+
+    def give(self, number: int, task: Any) -> None:
+        super().give(number, task)
+        self.together[number] = task if isinstance(task, tuple) else (task,)
+        self.groups.append(self.together[number])
+
+    def events(self, timeout: float) -> list[Event]:
+        if not self.running:
+            return []
+        number = self.running.pop(self.draw.randrange(len(self.running)))
+        found = [given.pop(0) if (given := self.answers.get(key)) else FINISHED for key in self.together[number]]
+        return [Event(number, "lost" if "lost" in found else "done", value=found if len(found) > 1 else found[0])]
+
+
+def in_groups(lockstep: int, answers: dict[str, list[Any]] | None = None, **more: Any) -> tuple[Report, Groups]:
+    """Six students of two teachers that can go in lockstep by teacher, with their key for what is given."""
+    todo = [Task("t", "teacher", "t", "t"), Task("u", "teacher", "u", "u")]
+    alike = {"t": ("t", 64), "u": ("u", 64)}
+    for number, need in enumerate("ttuttu"):
+        todo.append(Task(f"s{number}", "student", "", f"s{number}", (need,), 1.0, alike[need]))
+    executor = Groups(todo, 1, answers or {})
+    return Schedule(todo, executor, Silent(), lambda: False, lockstep=lockstep, **more).run(), executor
+
+
+def test_alike_students_are_given_together() -> None:
+    for lockstep, expected in (
+        (1, [("s0",), ("s1",), ("s2",), ("s3",), ("s4",), ("s5",)]),
+        (2, [("s0", "s1"), ("s2", "s5"), ("s3", "s4")]),
+        (3, [("s0", "s1", "s3"), ("s2", "s5"), ("s4",)]),
+        (9, [("s0", "s1", "s3", "s4"), ("s2", "s5")]),
+    ):
+        report, executor = in_groups(lockstep)
+        assert executor.groups[2:] == expected, "teachers first: nothing goes with them"
+        assert len(report.finished) == 8
+        assert (report.failed, report.held, report.left) == ({}, [], [])
+
+
+def test_what_comes_of_one_is_not_what_comes_of_its_group() -> None:
+    answers = {"s0": [Outcome("failed", "why")], "s1": [Outcome("busy")], "s3": [Outcome("saved")]}
+    report, executor = in_groups(4, answers)
+    assert report.failed == {"s0": "why"}
+    assert sorted(report.finished) == ["s1", "s2", "s3", "s4", "s5", "t", "u"]
+    assert executor.groups.count(("s1",)) == 1, "what another process held is tried again by itself"
+    report, executor = in_groups(4, {"s1": ["lost"]})
+    assert len(report.finished) == 8
+    assert executor.groups[2] == executor.groups[3] == ("s0", "s1", "s3", "s4"), "the whole group goes on"
+
+
+def test_a_group_is_no_larger_than_the_students_that_may_be_begun() -> None:
+    report, executor = in_groups(4, max_runs=3)
+    assert executor.groups[2:] == [("s0", "s1", "s3")]
+    assert sorted(report.left) == ["s2", "s4", "s5"]
+
+
+def test_nothing_is_begun_that_cannot_end_in_time() -> None:
+    """Of a group as many as can; the others are left."""
+    report, executor = in_groups(4, fits=lambda group: len(group) <= 2)
+    assert executor.groups[2:] == [("s0", "s1"), ("s2", "s5"), ("s3", "s4")]
+    assert not report.left
+    report, executor = in_groups(4, fits=lambda group: all(task.key != "s2" for task in group))
+    assert report.left == ["s2"]
+    assert ("s5",) in executor.groups
+    report, executor = in_groups(4, fits=lambda group: False)
+    assert executor.groups == []
+    assert len(report.left) == 8
