@@ -82,11 +82,14 @@ class Run:
     def of(cls, root: str | os.PathLike[str], config: Mapping[str, Any], name: str) -> Run:
         """The folder of a run below ``root``: named for humans, and by its id.
 
-        One that is there under an id of former times, and whose record says that it is this run, is this run's.
+        One that is there under another name, since an augmentation can be spelt in several ways, is this run's; so is
+        one under an id of former times, if its record says that it is this run.
         """
         word, own = re.sub(r"[^A-Za-z0-9.+=-]+", "_", name).strip("_")[:80], run_id(config)
         folder = Path(root) / f"{word}-{own}"
         if not folder.exists():
+            for same in sorted(Path(root).glob(f"*-{own}")):
+                return cls(same)
             for path in sorted(Path(root).glob(f"{glob.escape(word)}-{'?' * len(own)}/record.json")):
                 if run_id(read_record(path)["config"]) == own:
                     return cls(path.parent)

@@ -45,7 +45,8 @@ def _recorded(place: Place) -> tuple[pd.DataFrame | None, Rates, dict[str, float
 
 def _item(task: Task, made: Study, epochs: dict[str, float]) -> Item:
     run = made.runs.get(task.key)
-    done = float(epochs.get(str(run.folder), 0)) if run is not None else 0.0
+    begun = run is not None and run.checkpoint.exists()  # without it training starts over
+    done = float(epochs.get(str(run.folder), 0)) if begun and run is not None else 0.0
     over = task.key in made.finished
     if task.kind == "score":
         return Item("score", "scores", (), 1.0, 0.0, over)

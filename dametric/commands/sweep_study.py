@@ -39,6 +39,10 @@ class Study:
         Keys of tasks that were done before.
     about : dict of str to (data, teacher, student or None)
         What score files speak of.
+    spelt : dict of RunSpec to str
+        Augmentations as the grid spells them, by the row with the one way of writing them.
+    notes : list of str
+        What was said of the grid.
     """
 
     tasks: list[Task] = field(default_factory=list)
@@ -46,6 +50,8 @@ class Study:
     runs: dict[str, Run] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
     about: dict[str, tuple[str, str, str | None]] = field(default_factory=dict)
+    spelt: dict[RunSpec, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def study(grid: Grid, place: Place) -> Study:
@@ -143,6 +149,14 @@ def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place) -> None:
     key, needed = _key(spec), f"teacher:{spec.data}-{spec.teacher}"
     trained = "checkpoint" not in grid.teachers[spec.teacher]
     recipe = _check_student(task)
+    images = tasks.images(task.common.data).train
+    once = replace(spec, aug=parse(spec.aug, Images(images.image_size, images.mean)).canonical)
+    if made.spelt.setdefault(once, spec.aug) != spec.aug:
+        said = f"{grid.path}: {spec.aug} is {made.spelt[once]}: the same runs"
+        if said not in made.notes:
+            made.notes.append(said)
+            say(said)
+        return
     if not trained or needed in made.finished:
         work = task.work()
         made.runs[key] = work.run
@@ -151,7 +165,7 @@ def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place) -> None:
     folder = grid.folder(spec.training)
     title = f"{spec.teacher} -> {spec.student}, {spec.aug}, seed {spec.seed}"
     title = (f"{spec.data}, " if len(grid.data) > 1 else "") + title + (f", {folder}" if folder else "")
-    steps = len(tasks.images(task.common.data).train) // recipe.batch_size
+    steps = len(images) // recipe.batch_size
     like = (spec.data, spec.teacher, recipe.batch_size, recipe.seed, recipe.base_aug, recipe.dtype)
     made.specs[key] = spec
     epochs = recipe.length(steps) / steps

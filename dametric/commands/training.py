@@ -167,9 +167,11 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
     if not common.objective.needs_teacher:
         say("the loss asks no teacher: this is training by labels, and the augmentation plays no part", common.quiet)
     check_writable(Path(options.output) / "record.json")
-    groups = options.groups()
     with network_errors():
         setting = options.setting()
+        of = Images(setting.train.image_size, setting.train.mean)
+        options = replace(options, augs=spelt_once(options.augs, of, common.quiet))
+        groups = options.groups()
         warn_near_chance(setting.clean["top1"], setting.train.num_classes, len(setting.test), "students")
         say(f"teacher: {100 * setting.clean['top1']:.2f} % top-1 on {len(setting.test)} test images", common.quiet)
         found = [options.work(setting, aug, seed).run for aug in options.augs for seed in options.seeds]
@@ -222,6 +224,16 @@ def keep_weights(text: str) -> Keep:
 def augmentations(asked: Sequence[str]) -> tuple[str, ...]:
     """What ``--aug`` named, once each; ``paper`` stands for the paper's nine."""
     return tuple(dict.fromkeys(name for spec in asked for name in (PAPER if spec == "paper" else (spec,))))
+
+
+def spelt_once(augs: Sequence[str], of: Images, quiet: bool) -> tuple[str, ...]:
+    """Augmentations without those that are others spelt otherwise, which is said: they would be the same runs."""
+    first: dict[str, str] = {}
+    for aug in augs:
+        same = first.setdefault(parse(aug, of).canonical, aug)
+        if same != aug:
+            say(f"{aug} is {same}: the same runs", quiet)
+    return tuple(first.values())
 
 
 def _one_by_one(options: DistillOptions, setting: Setting, groups: Sequence[Group]) -> list[str]:
