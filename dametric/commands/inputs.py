@@ -62,7 +62,12 @@ class DataOptions:
 
     def _training(self, images: ImageSet) -> tuple[ImageSet, ImageSet | None]:
         if self.held_out is not None:
-            return hold_out(images, self.held_out, self.train_images)
+            training, held_out = hold_out(images, self.held_out, self.train_images)
+            counts = held_out.labels.bincount(minlength=held_out.num_classes)
+            if int(counts.max()) > int(counts.min()) + 1:
+                said = f"from {counts.min()} to {counts.max()} of a class: some classes have no more to spare"
+                say(f"data: of the held-out images there are {said}", self.quiet)
+            return training, held_out
         return images if self.train_images is None else few(images, self.train_images), None
 
     def _whole(self, split: str) -> ImageSet:

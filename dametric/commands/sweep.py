@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,6 +35,7 @@ from dametric.sweep.view import View
 if TYPE_CHECKING:
     from dametric.sweep.cluster import Cluster
 
+_RECORDS_LAST = 10.0  # seconds for which what records say of the pace is taken for true
 _MANY = 8  # processes by default, at most
 
 
@@ -160,15 +163,23 @@ def _lockstep(options: SweepOptions, grid: Grid) -> int:
             raise UsageError("--lockstep is for runs on this machine: on a Ray cluster each run is a task of its own")
         return 1
     count = options.lockstep if options.lockstep is not None else grid.settings.get("lockstep", 1)
-    if not isinstance(count, int) or count < 1:
+    if type(count) is not int or count < 1:
         raise UsageError(f"{grid.path}: lockstep is a number of students from 1 up, not {count}")
     return count
 
 
 def _fits(made: Study, place: Place, budget: Budget) -> Callable[[Sequence[Task]], bool]:
     """Whether tasks can end within the budget, by the steps recorded so far; what nothing is known of may begin."""
-    estimate = time_left(made, place)
-    return lambda tasks: not sum(estimate(task) for task in tasks) > budget.left
+    looked, estimate = -_RECORDS_LAST, time_left(made, place)
+
+    def fits(tasks: Sequence[Task]) -> bool:
+        nonlocal looked, estimate
+        if time.monotonic() - looked > _RECORDS_LAST:
+            looked, estimate = time.monotonic(), time_left(made, place)
+        known = [seconds for task in tasks if math.isfinite(seconds := estimate(task))]
+        return sum(known) <= budget.left
+
+    return fits
 
 
 def _keep(path: Path, text: str) -> None:

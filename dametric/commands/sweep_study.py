@@ -15,6 +15,7 @@ from dametric.commands.sweep_options import Place, data_options, student_task, t
 from dametric.commands.training import TrainingOptions, refuse_another
 from dametric.data import ImageSet
 from dametric.distill import Recipe, Work
+from dametric.distill.attempt import tidy
 from dametric.errors import UsageError, unknown
 from dametric.ledger import Run
 from dametric.models import build
@@ -161,6 +162,7 @@ def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place) -> None:
         work = task.work()
         made.runs[key] = work.run
         if work.finished:
+            tidy(work)
             made.finished.add(key)
     folder = grid.folder(spec.training)
     title = f"{spec.teacher} -> {spec.student}, {spec.aug}, seed {spec.seed}"

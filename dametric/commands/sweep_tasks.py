@@ -16,6 +16,7 @@ from dametric.commands.inputs import DataOptions, Splits, check_classes, chosen_
 from dametric.commands.score import ScoreOptions
 from dametric.commands.training import TrainingOptions
 from dametric.distill import Setting, Teacher, Work
+from dametric.errors import UsageError
 from dametric.files import sha256
 from dametric.ledger import Run
 from dametric.results import Scores
@@ -112,7 +113,10 @@ class ScoreTask:
         """With the student's checkpoint, which is named by what it was distilled from."""
         if self.student is None:
             return self.options
-        return replace(self.options, student=str(self.student.work().run.checkpoint))
+        run = self.student.work().run
+        if run.record is not None and run.record.get("kept") == "none":
+            raise UsageError(f"the weights of {run.folder} were not kept: remove the folder to train them again")
+        return replace(self.options, student=str(run.checkpoint))
 
     def asked(self) -> str:
         """A hash of all that the file depends on besides the code."""

@@ -340,8 +340,10 @@ def refuse_another(work: Work) -> None:
     if record is None or run_id(record["config"]) == run_id(work.config):
         return
     theirs, ours = (_flat(config) for config in (record["config"], work.config))
-    names = [name for name in ours if theirs.get(name) != ours[name]] or ["its configuration"]
+    names = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)] or ["its configuration"]
     first = f"{names[0]} was {theirs.get(names[0])}, now {ours.get(names[0])}"
+    if names[0].startswith("data."):  # hashes say nothing to a reader
+        first = f"the {names[0].removeprefix('data.').replace('_', '-')} images were others"
     raise UsageError(f"{work.run.folder} holds another run ({first}): choose another -o, or remove that folder")
 
 

@@ -14,7 +14,7 @@ _FEW_SEED, _HELD_OUT_SEED = 0, 1
 
 
 def few(images: ImageSet, count: int) -> ImageSet:
-    """So many images of a set, of every class as many as of any other, or one more.
+    """So many images of a set, of every class as many as of any other, or one more, as far as it has them.
 
     Parameters
     ----------
@@ -40,8 +40,9 @@ def few(images: ImageSet, count: int) -> ImageSet:
 def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> tuple[ImageSet, ImageSet]:
     """Set images aside that nothing is trained on, of every class as many as of any other, or one more.
 
-    They come from that half of every class which :func:`few` takes last. So they are the same however many images are
-    trained on, and up to half of a set the images to train on are the same with them set aside as without.
+    Of a class that is too small it is half of it. They come from that half of every class which :func:`few` takes last.
+    So they are the same however many images are trained on, and as long as no more than half of any class is trained
+    on, the images to train on are the same with them set aside as without.
 
     Parameters
     ----------

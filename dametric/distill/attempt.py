@@ -6,7 +6,7 @@ import glob
 import math
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dametric.distill.recipe import learning_rate
 from dametric.distill.setting import Work
 from dametric.distill.trainer import DivergedError, Training
 from dametric.errors import Interrupted, RunFailed, UsageError
-from dametric.ledger import Row, code_version, run_id, summary
+from dametric.ledger import BusyError, Row, code_version, run_id, summary
 from dametric.machine import machine
 from dametric.models import load_state, save_checkpoint
 
@@ -75,11 +75,11 @@ class Attempt:
                 for left in work.target.parent.glob(f".{glob.escape(work.target.name)}.*"):
                     left.unlink(missing_ok=True)  # by a process that was killed while it wrote
         if work.finished:  # another process may have been at it meanwhile
-            if work.keep == "none" and (run.record or {}).get("kept") == "none":
-                run.checkpoint.unlink(missing_ok=True)  # left by a process that was killed between two files
             self.release()
+            tidy(work)
             return run.record
         self.rows, self.spent = _restore(work)
+        run.write_history(self.rows)  # before the record says that it goes on: it is read to tell how far
         record = run.record or {}
         self.timing = {"started": _now(), "sessions": 0, **(record.get("timing") or {})}
         self.timing["sessions"] += 1
@@ -126,7 +126,7 @@ class Attempt:
         self.timing["finished"] = _now()
         record = self._write("finished", kept=work.keep)
         if work.keep == "none":
-            work.run.checkpoint.unlink()
+            work.run.checkpoint.unlink(missing_ok=True)
         return record
 
     def _write(self, status: str, error: str | None = None, kept: str = "last") -> dict[str, Any]:
@@ -146,6 +146,14 @@ class Attempt:
         }
         work.run.write_record(record)
         return record
+
+
+def tidy(work: Work) -> None:
+    """Take away the weights of a finished run that keeps none, if a process was killed before it had done so."""
+    run = work.run
+    if work.keep == "none" and run.checkpoint.exists() and (run.record or {}).get("kept") == "none":
+        with suppress(BusyError), run.claimed():  # by whom it is held, it is tidied
+            run.checkpoint.unlink(missing_ok=True)
 
 
 def _restore(work: Work) -> tuple[list[Row], float]:

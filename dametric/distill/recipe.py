@@ -177,6 +177,9 @@ class Recipe:
         for name, number in {**lengths, "batch size": self.batch_size, "seed": self.seed}.items():
             if not isinstance(number, int):
                 raise UsageError(f"{name} is a whole number, not {number}")
+        for name in ("nesterov", "joint_batch"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} is true or false, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**31:
             raise UsageError(f"the seed is a whole number from 0 to 2147483647, not {self.seed}")
         for name, number in lengths.items():

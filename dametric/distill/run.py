@@ -154,8 +154,9 @@ def _go_on(
         start = time.monotonic()
         stretch = advance_together(members, min([*ahead, *ends.values()]), stop, advance)
         for attempt in group.values():
-            attempt.spent += (time.monotonic() - start) / len(group)  # a member's share of it
-            attempt.beside = max(attempt.beside, len(members))
+            if attempt.training in ends:
+                attempt.spent += (time.monotonic() - start) / len(members)  # a member's share of it
+                attempt.beside = max(attempt.beside, len(members))
     for number, attempt in group.items():
         training = attempt.training
         try:

@@ -175,7 +175,7 @@ class Setting:
         if not (eval_every == "last" or (type(eval_every) is int and eval_every >= 1)):
             raise UsageError(f"eval-every is a number of epochs from 1 up, or last, not {eval_every}")
         if keep not in get_args(Keep):
-            raise unknown("value of keep", keep, get_args(Keep))
+            raise unknown("value of keep", str(keep), get_args(Keep))
         arch = student if isinstance(student, str) else type(student).__name__
         config = {
             "kind": "train" if self.teacher is None else "distill",

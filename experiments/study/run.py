@@ -47,7 +47,8 @@ def main(
         codes.append(carry_out(command))
         if codes[-1] not in (0, _WORK_LEFT):
             break
-    raise typer.Exit(max(codes))
+    failed = [abs(code) for code in codes if code not in (0, _WORK_LEFT)]
+    raise typer.Exit(max(failed or codes))
 
 
 def checkout() -> None:
@@ -78,13 +79,12 @@ def carry_out(command: list[str]) -> int:
         while True:
             try:
                 code = process.wait(_EVERY)
+                collect(RUNS, RECORDS)
+                return code
             except subprocess.TimeoutExpired:
                 collect(RUNS, RECORDS)
-                continue
             except KeyboardInterrupt:  # the sweep got it too, and saves
                 continue
-            collect(RUNS, RECORDS)
-            return code
 
 
 def collect(source: Path, target: Path) -> int:

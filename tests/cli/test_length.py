@@ -443,3 +443,11 @@ def test_one_augmentation_spelt_twice_is_one_run(learn: Command, untrained: Call
     untrained()
     assert learn("-a", "cutmix").code == 0, "found under the name that it was given first"
     assert len(folders()) == 2
+
+
+def test_a_folder_of_another_run_is_refused_in_words(teach: Command) -> None:
+    assert teach("--steps", 2, "--train-images", 24, "--held-out", 8).code == 0
+    said = teach("--steps", 2, "--train-images", 24)
+    assert said.code == 2
+    assert "(the held-out images were others)" in said.err
+    assert "steps was 2, now 3" in teach("--steps", 3, "--train-images", 24, "--held-out", 8).err

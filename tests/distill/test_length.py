@@ -22,7 +22,7 @@ from dametric.distill import LABELS, Recipe, Setting, Teacher, Training, Work
 from dametric.distill.recipe import learning_rate
 from dametric.distill.run import carry_out
 from dametric.errors import Interrupted, UsageError
-from dametric.ledger import MEASURED, load_runs, read_record, run_id
+from dametric.ledger import MEASURED, Run, load_runs, read_record, run_id
 from dametric.models.network import Network
 from tests.distill.conftest import CLASSES
 from tests.oracles import training as oracle
@@ -345,6 +345,36 @@ def test_a_run_whose_kept_weights_are_gone_is_trained_again(setting: Setting, tm
     assert_same_rows(rows_of(again), rows)
     assert dict(plain_record(again), timing=None) == record
     assert setting.work("resnet8", RECIPE, tmp_path).finished
+
+
+def test_a_run_that_starts_over_does_not_show_what_it_had_come_to(setting: Setting, tmp_path: Path) -> None:
+    work = setting.work("resnet8", RECIPE, tmp_path)
+    carry_out(work)
+    work.run.checkpoint.unlink()
+    seen = []
+
+    def advance(steps: float = 1, note: str = "") -> None:
+        now = Run(work.run.folder).now
+        seen.append(None if now is None else (now["status"], now["last"]))
+
+    with pytest.raises(Interrupted):
+        carry_out(setting.work("resnet8", RECIPE, tmp_path), stop=after(2), advance=advance)
+    assert set(map(str, seen)) == {"('running', None)"}
+    table = load_runs(tmp_path)
+    assert (table["epoch"][0], table["status"][0]) == (0, "interrupted")
+    assert math.isnan(table["test_loss"][0])
+
+
+def test_weights_that_a_kill_left_go_when_nobody_holds_them(setting: Setting, tmp_path: Path) -> None:
+    """A process can be killed after the record that says there are none, and before it takes them away."""
+    work = setting.work("resnet8", RECIPE, tmp_path, keep="none")
+    carry_out(work)
+    work.run.checkpoint.write_bytes(b"weights")
+    with work.run.claimed():  # another process is about to
+        carry_out(setting.work("resnet8", RECIPE, tmp_path, keep="none"))
+        assert work.run.checkpoint.exists()
+    carry_out(setting.work("resnet8", RECIPE, tmp_path, keep="none"))
+    assert not work.run.checkpoint.exists()
 
 
 # Held-out images

@@ -293,6 +293,31 @@ def test_a_time_budget_holds_for_groups(run: Command, grid: Write, monkeypatch: 
     same(Path("runs/grid"), Path("smooth"))
 
 
+def test_nothing_is_begun_that_cannot_end_by_the_pace_of_this_very_sweep(
+    run: Command, grid: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step of an optimizer takes a second: the first student shows that a second one has no time."""
+    clock = [0.0]
+    step = torch.optim.SGD.step
+
+    def slow(self: torch.optim.SGD, *args: Any, **kwargs: Any) -> Any:
+        clock[0] += 1
+        return step(self, *args, **kwargs)
+
+    path = grid(augmentations=AUGS[:4], seeds=0, training={**TRAINING, "epochs": 8})
+    steps = 8 * 6
+    with monkeypatch.context() as patch:
+        patch.setattr("time.monotonic", lambda: clock[0])
+        patch.setattr(torch.optim.SGD, "step", slow)
+        for finished in (1, 2, 3, 4):
+            clock[0] = 0.0
+            said = run("sweep", path, "--time-budget", f"{steps + 20}s", "--whole-runs", "-j", 1)
+            assert said.code == (0 if finished == 4 else 3), said.err
+            assert set(load_runs("runs/grid")["status"]) == {"finished"}, "none is cut"
+            students = load_runs("runs/grid").query("kind == 'distill'")
+            assert len(students) == finished
+
+
 @pytest.mark.slow
 def test_a_few_runs_at_a_time_come_to_the_same(run: Command, grid: Write) -> None:
     path = grid(augmentations=AUGS[1:3], lockstep=3)
