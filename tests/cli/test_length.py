@@ -446,8 +446,8 @@ def test_one_augmentation_spelt_twice_is_one_run(learn: Command, untrained: Call
 
 
 def test_a_folder_of_another_run_is_refused_in_words(teach: Command) -> None:
-    assert teach("--steps", 2, "--train-images", 24, "--held-out", 8).code == 0
-    said = teach("--steps", 2, "--train-images", 24)
+    assert teach("--steps", 2, "--train-images", 16, "--held-out", 8).code == 0
+    said = teach("--steps", 2, "--train-images", 16)
     assert said.code == 2
     assert "(the held-out images were others)" in said.err
-    assert "steps was 2, now 3" in teach("--steps", 3, "--train-images", 24, "--held-out", 8).err
+    assert "steps was 2, now 3" in teach("--steps", 3, "--train-images", 16, "--held-out", 8).err
