@@ -8,6 +8,7 @@ experiments/results/study as they come, and from there into a worktree that is n
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,23 +53,27 @@ def main(
 
 
 def checkout() -> None:
-    """Make the worktree, or look that it is that of the tag."""
+    """Bring the worktree to the tag's commit; it holds nothing but code, so one that is broken is made anew."""
     found = _git("rev-parse", "--verify", "--quiet", f"{TAG}^{{commit}}")
     commit = found or (COMMIT.read_text().strip() if COMMIT.exists() else "")
-    if not commit or not _git("cat-file", "-t", commit):
+    if not commit or _git("cat-file", "-t", commit) != "commit":
         raise typer.BadParameter(f"this clone has neither the tag {TAG} nor the commit that it names: fetch it all")
-    if not (WORKTREE / ".git").exists():
+    if _git("rev-parse", "--show-toplevel", at=WORKTREE) != str(WORKTREE):
+        shutil.rmtree(WORKTREE, ignore_errors=True)
         _git("worktree", "prune")
-        subprocess.run(["git", "-C", str(ROOT), "worktree", "add", "--detach", str(WORKTREE), commit], check=True)
-    there = subprocess.run(["git", "-C", str(WORKTREE), "rev-parse", "HEAD"], capture_output=True, text=True)
-    if there.stdout.strip() != commit:
-        raise typer.BadParameter(
-            f"{WORKTREE} is at {there.stdout.strip()[:12]}, not at {TAG} ({commit[:12]}): remove it"
-        )
+        _git("worktree", "add", "--detach", str(WORKTREE), commit)
+    if _git("rev-parse", "HEAD", at=WORKTREE) != commit:
+        _git("checkout", "--quiet", "--detach", commit, at=WORKTREE)
+    if _git("rev-parse", "HEAD", at=WORKTREE) != commit or _git("status", "--porcelain", at=WORKTREE):
+        raise typer.BadParameter(f"{WORKTREE} is not {TAG} as it was committed: remove that folder")
 
 
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
+def _git(*arguments: str, at: Path | None = None) -> str:
+    """What git says in a folder, the checkout's by default; nothing where it fails or there is no such folder."""
+    at = at or ROOT
+    if not at.is_dir():
+        return ""
+    return subprocess.run(["git", "-C", str(at), *arguments], capture_output=True, text=True).stdout.strip()
 
 
 def carry_out(command: list[str]) -> int:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from dametric import cli
 from dametric.files import sha256
-from experiments.study import plan
+from experiments.study import plan, run
 from experiments.study.plan import RECORDS, ROOT, Ledger, expected, files, status
 from experiments.study.run import TAG, collect
 
@@ -139,3 +140,45 @@ def _in(key: tuple[Any, ...], grid: str) -> bool:
     if len(key) == 1:
         return any(row.teacher == key[0] for row in rows)
     return any((row.teacher, row.student, row.aug, row.seed, dict(row.training)["steps"]) == key for row in rows)
+
+
+def test_the_worktree_is_brought_to_the_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made anew where it is missing or broken, moved where it is elsewhere, refused where somebody changed it."""
+    root, worktree = tmp_path / "clone", tmp_path / "clone" / ".study"
+
+    def git(*arguments: str, at: Path = root) -> str:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        return subprocess.run(["git", "-C", str(at), *who, *arguments], capture_output=True, text=True).stdout.strip()
+
+    root.mkdir()
+    git("init", "-q")
+    for name in ("first", "second"):
+        (root / name).write_text(name)
+        git("add", name)
+        git("commit", "-q", "-m", name)
+    commit = git("rev-parse", "HEAD~1")
+    (root / "commit.txt").write_text(commit + "\n")  # of a clone without tags
+    for name, value in (("ROOT", root), ("WORKTREE", worktree), ("COMMIT", root / "commit.txt")):
+        monkeypatch.setattr(run, name, value)
+    for spoil in (
+        lambda: None,
+        lambda: git("checkout", "-q", "--detach", git("rev-parse", "HEAD"), at=worktree),
+        lambda: (worktree / ".git").write_text("gitdir: /nowhere\n"),
+        lambda: shutil.rmtree(worktree),
+    ):
+        spoil()
+        run.checkout()
+        assert git("rev-parse", "HEAD", at=worktree) == commit
+        assert (worktree / "first").exists()
+        assert not (worktree / "second").exists()
+    (worktree / "first").write_text("changed")
+    with pytest.raises(typer.BadParameter, match="as it was committed"):
+        run.checkout()
+    git("tag", run.TAG)
+    git("checkout", "-q", "--", "first", at=worktree)
+    run.checkout()
+    assert (worktree / "second").exists(), "a tag that was moved"
+    (root / "commit.txt").write_text("0" * 40)
+    git("tag", "-d", run.TAG)
+    with pytest.raises(typer.BadParameter, match="neither the tag"):
+        run.checkout()
