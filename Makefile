@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 # Settings for every run of ours on a CPU: idle OpenMP threads sleep instead of spinning against their neighbours.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-# Where CIFAR-100 is for the study, and what may be left unfinished: a time such as 90m begins nothing that cannot end.
+# Where CIFAR-100 is for the study, and a time such as 90m, in which no run is begun
+# that cannot end (the longest teacher takes two hours of a core).
 STUDY_DATA ?= ../shared/data/cifar100
 STUDY_TIME ?=
 

@@ -7,6 +7,7 @@ for by fixed names, so that the table needs neither.
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from dametric.commands.sweep_options import Place, student_task
+from dametric.commands.sweep_options import Place, data_options, student_task, training_options
 from dametric.data import ImageSet
 from dametric.distill import Setting, Teacher
 from dametric.identity import run_id
@@ -22,12 +23,16 @@ from dametric.sweep.grid import Grid, RunSpec, read_grid
 
 ROOT = Path(__file__).resolve().parents[1]
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)
+PLACE = Place(Path(), device="cpu", dtype="float32")
 
 
 def ids() -> Iterator[tuple[str, str, str]]:
     """Grid, row, id."""
     for path in sorted((ROOT / "experiments").glob("*.yaml")):
         grid = read_grid(str(path))
+        for data, name in itertools.product(grid.data, grid.teachers):
+            if "checkpoint" not in grid.teachers[name]:
+                yield path.name, f"{data}, teacher {name}", teacher_id(grid, data, name)
         for row in grid.rows:
             options = ", ".join(f"{name}={value}" for name, value in row.training)
             name = f"{row.data}, {row.teacher} -> {row.student}, {row.aug}, seed {row.seed}, {options}"
@@ -36,19 +41,34 @@ def ids() -> Iterator[tuple[str, str, str]]:
 
 def row_id(grid: Grid, row: RunSpec) -> str:
     """Id of a row of a grid, for images and a teacher that stand in for those that it names."""
-    options, teacher = grid.data[row.data], torch.nn.Identity()
+    setting = stand_in(grid, row.data, Teacher(torch.nn.Identity(), MEAN, STD, row.teacher, row.teacher))
+    common = student_task(grid, row, PLACE).common
+    recipe = common.resolved(row.student, setting.train, aug=row.aug, seed=row.seed)
+    return run_id(setting.work(row.student, recipe).config)
+
+
+def teacher_id(grid: Grid, data: str, name: str) -> str:
+    """Id of a teacher's training."""
+    options = dict(grid.teachers[name])
+    arch, seed = options.pop("arch"), options.pop("seed", 0)
+    own = {key: value for key, value in options.items() if key not in ("family", "data")}
+    setting = stand_in(grid, data, None)
+    recipe = training_options(data_options(grid.data[data]), own, PLACE, teacher=True).resolved(
+        arch, setting.train, seed=seed
+    )
+    return run_id(setting.work(arch, recipe).config)
+
+
+def stand_in(grid: Grid, data: str, teacher: Teacher | None) -> Setting:
+    """Images and a teacher with names for fingerprints."""
+    options = grid.data[data]
     size = options.get("image_size") or (64 if options["source"] == "tinyimagenet" else 32)
     images = ImageSet.from_tensors(
-        torch.zeros(2, 3, size, size, dtype=torch.uint8), [0, 1], mean=MEAN, std=STD, name=row.data
+        torch.zeros(2, 3, size, size, dtype=torch.uint8), [0, 1], mean=MEAN, std=STD, name=data
     )
-    train, test = (replace(images, fingerprint=f"{row.data}, {split}") for split in ("train", "test"))
-    held_out = replace(images, fingerprint=f"{row.data}, held out") if "held_out" in options else None
-    setting = Setting(
-        train, test, torch.device("cpu"), Teacher(teacher, MEAN, STD, row.teacher, row.teacher), held_out=held_out
-    )
-    common = student_task(grid, row, Place(Path(), device="cpu", dtype="float32")).common
-    recipe = common.resolved(row.student, train, aug=row.aug, seed=row.seed)
-    return run_id(setting.work(row.student, recipe).config)
+    train, test = (replace(images, fingerprint=f"{data}, {split}") for split in ("train", "test"))
+    held_out = replace(images, fingerprint=f"{data}, held out") if "held_out" in options else None
+    return Setting(train, test, torch.device("cpu"), teacher, held_out)
 
 
 if __name__ == "__main__":

@@ -118,6 +118,19 @@ AUGS: dict[str, Callable[..., Operation | None]] = {
     "cutmix": _cutmix,
     "cutmixpick": _cutmixpick,
 }
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "flip": {"p": 0.5},
+    "crop": {"padding": lambda size: round(size / 8)},
+    "rrc": {"scale": 0.08, "ratio": 4 / 3},
+    "cutout": {"length": lambda size: size // 4},
+    "autoaugment": {"policy": lambda size: "cifar10" if size == 32 else "imagenet"},
+    "randaugment": {"n": 2, "m": 9},
+    "mixup": {"alpha": 1.0, "partner": "roll"},
+    "cutmix": {"alpha": 1.0, "partner": "roll"},
+    "cutmixpick": {"by": "teacher_entropy", "runs": 2, "alpha": 1.0, "partner": "roll"},
+}
+"""Parameters that the one way of writing an operation leaves out, some by the images' size. They name runs: they never
+change, whatever defaults become, and a new parameter comes with what is done without it."""
 VERSIONS: dict[str, int] = {}
 """Of the arithmetic of operations, where it is not the first: raised when the same specification comes to other
 images, which gives the runs that use it, and no others, new ids."""
@@ -178,7 +191,8 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
 
 def versions(aug: Augmentation) -> dict[str, int]:
     """Versions of the arithmetic of an augmentation's operations, where they are not the first."""
-    names = (part.partition(":")[0] for part in split_spec(aug.canonical))
+    names = [part.partition(":")[0] for part in split_spec(aug.canonical)]
+    names += ["cutmix"] if "cutmixpick" in names else []
     return {name: VERSIONS[name] for name in names if VERSIONS.get(name, 1) > 1}
 
 
@@ -210,7 +224,7 @@ def _operation(part: str, of: Images) -> tuple[Operation | None, str]:
         builder = AUGS[name]
         parameters = _parameters(name, builder, [word for chunk in words for word in chunk.split(",")])
         operation = builder(of, **parameters)
-        return operation, ":".join([name, *_spelt(builder, operation, parameters, of)])
+        return operation, ":".join([name, *_spelt(name, operation, of)])
     if words and ("." in name or "/" in name or "=" not in part):
         return External(part, _made(part, load_object(part, "augmentation"))), part
     if name == "paper":
@@ -218,16 +232,14 @@ def _operation(part: str, of: Images) -> tuple[Operation | None, str]:
     raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
 
 
-def _spelt(
-    builder: Callable[..., Operation | None], operation: Operation | None, parameters: dict[str, Any], of: Images
-) -> list[str]:
-    """Parameters in the order of the builder's, without those that change nothing."""
+def _spelt(name: str, operation: Operation | None, of: Images) -> list[str]:
+    """Parameters as the operation has them, in the order of its builder's, without those at their neutral value."""
+    neutral = NEUTRAL.get(name, {})
     words = []
-    for key in inspect.signature(builder).parameters:
-        if key in parameters:
-            others = {name: value for name, value in parameters.items() if name != key}
-            if builder(of, **others) != operation:
-                words.append(f"{key}={parameters[key]}")
+    for key in list(inspect.signature(AUGS[name]).parameters)[1:]:
+        value, usual = getattr(operation, key), neutral.get(key)
+        if value != (usual(of.size) if callable(usual) else usual):
+            words.append(f"{key}={value}")
     return words
 
 

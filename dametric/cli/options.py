@@ -88,11 +88,10 @@ Epochs = Annotated[
     int | None,
     typer.Option(min=1, help="Passes over the training images; milestones scale with them. [default: 240]"),
 ]
-Steps = Annotated[
-    int | None, typer.Option(min=1, help="Steps in place of epochs: as long, however many images there are.")
-]
+Steps = Annotated[int | None, typer.Option(min=1, help="Number of training steps, in place of --epochs.")]
 EvalEvery = Annotated[
-    str, typer.Option(metavar="N|last", help="Look at the test images every N epochs and at the end, or then alone.")
+    str,
+    typer.Option(metavar="N|last", help="Look at test images every N epochs and at the end, or only at the end."),
 ]
 KeepWeights = Annotated[
     str, typer.Option("--keep", metavar="last|none", help="What to keep of a finished run's weights in its folder.")

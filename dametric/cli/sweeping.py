@@ -36,13 +36,15 @@ def sweep(
     lockstep: Lockstep = None,
     eval_every: Annotated[
         str | None,
-        typer.Option(metavar="N|last", help="Look at test images every N epochs, or at the end. [default: 1]"),
+        typer.Option(metavar="N|last", help="As of dametric distill, in place of the grid's. [default: 1]"),
     ] = None,
     keep: Annotated[
-        str | None, typer.Option(metavar="last|none", help="What to keep of finished runs' weights. [default: last]")
+        str | None,
+        typer.Option(metavar="last|none", help="As of dametric distill, in place of the grid's. [default: last]"),
     ] = None,
     whole_runs: Annotated[
-        bool, typer.Option("--whole-runs", help="With --time-budget: begin only what can end in it, by the records.")
+        bool,
+        typer.Option("--whole-runs", help="With --time-budget: begin no run that cannot end in it, by runs like it."),
     ] = False,
     ray: Annotated[
         str | None,

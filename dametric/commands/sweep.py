@@ -22,6 +22,7 @@ from dametric.commands.sweep_plan import print_plan, time_left
 from dametric.commands.sweep_results import WORK_LEFT, deliver_sweep
 from dametric.commands.sweep_study import Study, chosen, study
 from dametric.commands.training import eval_every, keep_weights
+from dametric.distill.attempt import tidy
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.workers import Workers
 from dametric.errors import Interrupted, UsageError
@@ -101,6 +102,8 @@ def run(options: SweepOptions, start: float) -> int:
         if options.dry_run:
             print_plan(made, wanted, found, jobs)
             return 0
+        for work in made.done:
+            tidy(work)
         if left:
             _look_at_teachers(left, options.quiet)
             _keep(place.root / "sweep.yaml", yaml.safe_dump(grid.document, sort_keys=False))
@@ -170,7 +173,7 @@ def _lockstep(options: SweepOptions, grid: Grid) -> int:
 
 def _fits(made: Study, place: Place, budget: Budget) -> Callable[[Sequence[Task]], bool]:
     """Whether tasks can end within the budget, by the steps recorded so far; what nothing is known of may begin."""
-    looked, estimate = -_RECORDS_LAST, time_left(made, place)
+    looked, estimate = time.monotonic(), time_left(made, place)
 
     def fits(tasks: Sequence[Task]) -> bool:
         nonlocal looked, estimate

@@ -15,7 +15,6 @@ from dametric.commands.sweep_options import Place, data_options, student_task, t
 from dametric.commands.training import TrainingOptions, refuse_another
 from dametric.data import ImageSet
 from dametric.distill import Recipe, Work
-from dametric.distill.attempt import tidy
 from dametric.errors import UsageError, unknown
 from dametric.ledger import Run
 from dametric.models import build
@@ -44,6 +43,8 @@ class Study:
         Augmentations as the grid spells them, by the row with the one way of writing them.
     notes : list of str
         What was said of the grid.
+    done : list of Work
+        Students that were finished before.
     """
 
     tasks: list[Task] = field(default_factory=list)
@@ -53,6 +54,7 @@ class Study:
     about: dict[str, tuple[str, str, str | None]] = field(default_factory=dict)
     spelt: dict[RunSpec, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    done: list[Work] = field(default_factory=list)
 
 
 def study(grid: Grid, place: Place) -> Study:
@@ -91,7 +93,8 @@ def chosen(made: Study, rows: Sequence[RunSpec], shard: tuple[int, int] | None) 
     Score files speak of the whole grid, so that one is made where any row of its teacher is chosen; a file that shows
     a student waits for that one where it is chosen too, and is left to others where it is not.
     """
-    students = [key for key, spec in made.specs.items() if spec in set(rows)]
+    named = set(rows)
+    students = [key for key, spec in made.specs.items() if spec in named]
     pairs = {(row.data, row.teacher, name) for row in rows for name in (row.student, None)}
     scores = [key for key, about in made.about.items() if about in pairs]
     if shard is not None:
@@ -162,17 +165,16 @@ def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place) -> None:
         work = task.work()
         made.runs[key] = work.run
         if work.finished:
-            tidy(work)
             made.finished.add(key)
+            made.done.append(work)
     folder = grid.folder(spec.training)
     title = f"{spec.teacher} -> {spec.student}, {spec.aug}, seed {spec.seed}"
     title = (f"{spec.data}, " if len(grid.data) > 1 else "") + title + (f", {folder}" if folder else "")
     steps = len(images) // recipe.batch_size
-    like = (spec.data, spec.teacher, recipe.batch_size, recipe.seed, recipe.base_aug, recipe.dtype)
     made.specs[key] = spec
     epochs = recipe.length(steps) / steps
     needs = (needed,) if trained else ()
-    made.tasks.append(Task(key, "student", title, task, needs, epochs, (*like, recipe.objective.needs_teacher)))
+    made.tasks.append(Task(key, "student", title, task, needs, epochs, (spec.data, spec.teacher, *recipe.lockstep)))
 
 
 def _check_student(task: tasks.StudentTask) -> Recipe:

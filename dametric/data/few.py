@@ -61,7 +61,7 @@ def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> t
     Raises
     ------
     UsageError
-        If half of the images are not so many, or fewer than classes are asked for.
+        If more than half of the images are asked for, or fewer than there are classes.
 
     Examples
     --------

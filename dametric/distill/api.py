@@ -231,7 +231,7 @@ def watched_together(
     Returns
     -------
     list
-        As :func:`~dametric.distill.run.carry_out_together`, but nothing is interrupted.
+        As :func:`~dametric.distill.run.carry_out_together`, without Interrupted, which is raised.
 
     Raises
     ------

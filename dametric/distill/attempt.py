@@ -152,7 +152,7 @@ def tidy(work: Work) -> None:
     """Take away the weights of a finished run that keeps none, if a process was killed before it had done so."""
     run = work.run
     if work.keep == "none" and run.checkpoint.exists() and (run.record or {}).get("kept") == "none":
-        with suppress(BusyError), run.claimed():  # by whom it is held, it is tidied
+        with suppress(BusyError), run.claimed():  # whoever holds it tidies it
             run.checkpoint.unlink(missing_ok=True)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from dametric.augment.keys import Per
 from dametric.errors import UsageError, unknown
@@ -14,9 +14,10 @@ Views = Literal["both", "augmented", "raw"]
 
 EPOCHS = 240
 MILESTONES = (150, 180, 210)  # of EPOCHS: the learning rate is divided by ten
-VERSIONS = {"ce": 1, "kd": 1, "sgd": 1, "step": 1, "cosine": 1, "onecycle": 1}
-"""Of the arithmetic of every term, the optimizer and the schedules: raised when the same recipe comes to another
-result, which gives the runs that use it, and no others, new ids."""
+VERSIONS = {"ce": 1, "kd": 1, "sgd": 1, "order": 1, "initial weights": 1, "step": 1, "cosine": 1, "onecycle": 1}
+"""Of the arithmetic of every term, the optimizer, the order of images, initial weights and the schedules, and of
+architectures by their names (1 where there is no entry): raised when the same recipe comes to another result, which
+gives the runs that use it, and no others, new ids. All runs use "sgd", "order" and "initial weights"."""
 _SMALL_RATE = ("MobileNet", "ShuffleV")
 _WARM_UP, _START, _END = 0.3, 25.0, 1e4  # of the one-cycle schedule, as torch's OneCycleLR has them
 
@@ -209,16 +210,21 @@ class Recipe:
         return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
 
     @property
+    def lockstep(self) -> tuple[Any, ...]:
+        """What students of one teacher must have in common to be trained in lockstep."""
+        return self.batch_size, self.seed, self.base_aug, self.dtype, self.objective.needs_teacher
+
+    @property
     def asked_length(self) -> str:
         """How long training was asked to last, for humans: "240 epochs", "2000 steps"."""
         return f"{self.epochs} epochs" if self.steps is None else f"{self.steps} steps"
 
 
-def term_versions(recipe: Recipe) -> dict[str, int]:
-    """Versions of what a recipe uses, where they are not the first."""
-    objective = recipe.objective
-    used = {"ce": objective.ce > 0, "kd": objective.needs_teacher, "sgd": True, recipe.schedule: True}
-    return {name: VERSIONS[name] for name, uses in used.items() if uses and VERSIONS[name] > 1}
+def term_versions(recipe: Recipe, arch: str) -> dict[str, int]:
+    """Versions of what a recipe for an architecture uses, where they are not the first."""
+    used = ["sgd", "order", "initial weights", recipe.schedule, arch]
+    used += [name for name, uses in (("ce", recipe.objective.ce > 0), ("kd", recipe.objective.needs_teacher)) if uses]
+    return {name: VERSIONS[name] for name in used if VERSIONS.get(name, 1) > 1}
 
 
 def default_rate(arch: str) -> float:

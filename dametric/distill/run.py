@@ -90,7 +90,6 @@ def carry_out_together(
     -------
     list
         For every run the record, or what kept it from being finished: BusyError, RunFailed or Interrupted.
-        BusyError and RunFailed are as :func:`carry_out` raises them.
 
     Raises
     ------
@@ -126,7 +125,7 @@ def _check_alike(works: Sequence[Work]) -> None:
     if len({work.run.folder for work in works}) < len(works):
         raise UsageError("a run cannot be carried out twice at once")
     for work in works[1:]:
-        if work.setting is not works[0].setting or work.lockstep != works[0].lockstep:
+        if work.setting is not works[0].setting or work.recipe.lockstep != works[0].recipe.lockstep:
             raise UsageError(
                 f"'{works[0].title}' and '{work.title}' cannot go in lockstep: that takes one teacher, data set, "
                 "batch size, seed, base augmentation and dtype"
@@ -140,9 +139,9 @@ def _go_on(
     advance: Advance,
     on_epoch: Callable[[Work, Row], None],
 ) -> bool:
-    """Take those that are furthest behind to where one of them ends an epoch or they meet others; if stopped there.
+    """Take those that are furthest behind to where one of them ends an epoch or they meet others.
 
-    Those that are done, or cannot go on, leave.
+    Those that are done, or cannot go on, leave. Returns whether it was stopped.
     """
     front = min(attempt.training.number for attempt in active.values())
     group = {number: attempt for number, attempt in active.items() if attempt.training.number == front}

@@ -176,7 +176,7 @@ class Setting:
             raise UsageError(f"eval-every is a number of epochs from 1 up, or last, not {eval_every}")
         if keep not in get_args(Keep):
             raise unknown("value of keep", str(keep), get_args(Keep))
-        arch = student if isinstance(student, str) else type(student).__name__
+        arch = _arch(student)
         config = {
             "kind": "train" if self.teacher is None else "distill",
             "student": arch,
@@ -215,7 +215,7 @@ class Setting:
         base, aug = base_augmentation(recipe.base_aug, of, mixes=True), aug or parse(recipe.aug, of)
         return {
             "operations": {"base_aug": base.canonical, "aug": aug.canonical},
-            "versions": {**versions(base), **versions(aug), **term_versions(recipe)},
+            "versions": {**versions(base), **versions(aug), **term_versions(recipe, _arch(student))},
             "user_code": self._user_code(student, base, aug),
         }
 
@@ -276,13 +276,6 @@ class Work:
         if self.target is not None:
             return self.target.exists()
         return self.run.checkpoint.exists() or record.get("kept") == "none"
-
-    @property
-    def lockstep(self) -> tuple[Any, ...]:
-        """What runs of a setting must have in common to be carried out in lockstep."""
-        recipe = self.recipe
-        asks = recipe.objective.needs_teacher
-        return recipe.batch_size, recipe.seed, self.config["operations"]["base_aug"], recipe.dtype, asks
 
     @property
     def epochs(self) -> float:
@@ -355,6 +348,10 @@ def weights_digest(model: nn.Module) -> str:
         if not kind.__module__.startswith("torch."):
             digest.update(source_digest(kind).encode())
     return digest.hexdigest()
+
+
+def _arch(student: str | nn.Module) -> str:
+    return student if isinstance(student, str) else type(student).__name__
 
 
 def _name(arch: str, recipe: Recipe, teacher: Teacher | None) -> str:

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 GRIDS = ("ladder", "strengths")
 RECORDS = ROOT / "experiments" / "results" / "study"
 WORKTREE = ROOT / ".study"
-RUNS = default_cache_dir() / "study-1"
+TAG = "study-1"
+RUNS = default_cache_dir() / TAG
 """Where runs are while they last; outside of the checkout, so that a new one goes on with them."""
 JOBS = 2
 _TRAIN_IMAGES, _BATCH = 5000, 64
@@ -114,11 +115,24 @@ class Ledger:
             return (path.parent.stem.rpartition("-")[2],)
         recipe = config["recipe"]
         teacher = self.teachers.get(config["teacher"]["sha256"])
-        return (teacher, config["student"], recipe["aug"], recipe["seed"], recipe["steps"])
+        per = () if recipe.get("per", "sample") == "sample" else (recipe["per"],)
+        return (teacher, config["student"], recipe["aug"], recipe["seed"], recipe["steps"], *per)
+
+    def finished_folders(self) -> list[Path]:
+        """Folders of all runs that are done."""
+        return [path.parent for path, record in self._read() if record["status"] == "finished"]
 
     def finished(self) -> dict[Key, tuple[Path, dict[str, Any]]]:
         """Those that are done."""
         return {key: found for key, found in self.records.items() if found[1]["status"] == "finished"}
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether there is a record that says so, and of a teacher its network too."""
+    record = folder / "record.json"
+    if not record.exists() or json.loads(record.read_text(encoding="utf-8"))["status"] != "finished":
+        return False
+    return folder.suffix != ".run" or folder.with_suffix(".pth").exists()
 
 
 def files(folder: Path) -> list[Path]:

@@ -19,13 +19,13 @@ from typing import Annotated
 import typer
 
 from dametric.files import write_atomic
-from experiments.study.plan import GRIDS, JOBS, RECORDS, ROOT, RUNS, WORKTREE, Ledger, files
+from dametric.ledger import Run
+from experiments.study.plan import GRIDS, JOBS, RECORDS, ROOT, RUNS, TAG, WORKTREE, Ledger, files, is_finished
 
-TAG = "study-1"
 COMMIT = Path(__file__).with_name("commit.txt")
 """The commit of the tag, for checkouts that were made without tags."""
 _EVERY = 20.0  # seconds between two looks at what is finished
-_WORK_LEFT = 3
+_RUN_FAILED, _WORK_LEFT = 1, 3  # exit codes of a sweep after which the next one can go on
 
 
 def main(
@@ -46,7 +46,7 @@ def main(
             left = seconds(time_budget) - (time.monotonic() - start)
             command += ["--time-budget", f"{max(1, int(left))}s", "--whole-runs"]
         codes.append(carry_out(command))
-        if codes[-1] not in (0, _WORK_LEFT):
+        if codes[-1] not in (0, _RUN_FAILED, _WORK_LEFT):
             break
     failed = [abs(code) for code in codes if code not in (0, _WORK_LEFT)]
     raise typer.Exit(max(failed or codes))
@@ -95,11 +95,11 @@ def carry_out(command: list[str]) -> int:
 def collect(source: Path, target: Path) -> int:
     """Copy finished runs that are not in another folder yet; how many files."""
     copied = 0
-    for folder, _ in Ledger(source).finished().values():
-        for path in files(folder):
-            place = target / path.relative_to(source)
-            if not place.exists():
-                write_atomic(place, path.read_bytes())
+    for folder in Ledger(source).finished_folders():
+        other = target / folder.relative_to(source)
+        if not is_finished(other) and not Run(other).held:  # one that was begun there gives way to what is finished
+            for path in files(folder):
+                write_atomic(target / path.relative_to(source), path.read_bytes())
                 copied += 1
     return copied
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from dametric.augment import parse, spec
+from dametric.augment import AUGS, Images, parse, spec
+from dametric.augment.mix import Mixup
 from dametric.data import ImageSet
 from dametric.distill import Recipe, Setting, Teacher, recipe
 from dametric.identity import NEUTRAL, frozen, run_id
@@ -26,9 +27,10 @@ def test_rows_of_grids_have_the_ids_they_always_had() -> None:
     with open(ROOT / "tests" / "run_ids.csv", encoding="utf-8", newline="") as file:
         held = {(row["grid"], row["run"]): row["id"] for row in csv.DictReader(file)}
     now = {(grid, run): id_ for grid, run, id_ in ids()}
-    changed = {run: (held.get(run), now[run]) for run in now if now[run] != held.get(run)}
-    assert not changed, "an id changed, or a row is new: python -m experiments.run_ids > tests/run_ids.csv adds rows"
-    assert held.keys() <= now.keys(), "a row is gone, whose runs somebody may have"
+    changed = {run: (held[run], now.get(run)) for run in held if now.get(run) != held[run]}
+    assert not changed, "runs that somebody has would be trained again: whatever changed their id, mend that"
+    new = sorted(now.keys() - held.keys())
+    assert not new, "append these rows, and no others, from what python -m experiments.run_ids prints"
     by_grid: dict[str, set[str]] = {}
     for (grid, _), id_ in held.items():
         by_grid.setdefault(grid, set()).add(id_)
@@ -79,9 +81,20 @@ def test_one_augmentation_is_one_however_it_is_typed(setting: Setting) -> None:
     ):
         assert len({run_id(config(setting, aug=aug)) for aug in same}) == 1, same
         assert len({parse(aug).canonical for aug in same}) == 1
+    assert parse("cutout:length=8", Images(64)).canonical == "cutout:length=8"
+    assert parse("crop:padding=4+autoaugment:policy=cifar10", Images(64)).canonical == (
+        "crop:padding=4+autoaugment:policy=cifar10"
+    )
     others = ("cutmix", "cutmix:alpha=0.2", "cutmixpick", "cutmixpick:runs=3", "flip+cutmix", "cutmix+flip", "identity")
     assert len({run_id(config(setting, aug=aug)) for aug in others}) == len(others)
     assert run_id(config(setting, base_aug="none")) == run_id(config(setting, base_aug="identity"))
+
+
+def test_parameters_are_neutral_as_long_as_defaults_are_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operation with a new default is another one: its way of writing says so."""
+    assert all(parse(name).canonical == name for name in AUGS)
+    monkeypatch.setitem(AUGS, "mixup", lambda of, alpha=0.4, partner=None: Mixup(alpha))
+    assert parse("mixup").canonical == "mixup:alpha=0.4"
 
 
 def test_a_version_changes_what_uses_it_and_nothing_else(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +112,13 @@ def test_a_version_changes_what_uses_it_and_nothing_else(setting: Setting, monke
     with monkeypatch.context() as patch:
         patch.setitem(spec.VERSIONS, "mixup", 2)
         assert changed() == {"mixup"}
+    with monkeypatch.context() as patch:
+        patch.setitem(spec.VERSIONS, "cutmix", 2)
+        assert changed() == {"cutmix", "pick"}
+    for name in ("order", "initial weights", "sgd", "resnet8"):
+        with monkeypatch.context() as patch:
+            patch.setitem(recipe.VERSIONS, name, 2)
+            assert changed() == set(recipes)
     with monkeypatch.context() as patch:
         patch.setitem(recipe.VERSIONS, "onecycle", 2)
         assert changed() == {"crop"}
