@@ -158,13 +158,7 @@ class Run:
             raise UsageError(f"cannot read {path}: remove its folder to start over") from error
 
     def write_history(self, rows: Sequence[Row]) -> None:
-        """Write all rows; floats in the shortest form that reads back as the same number, nothing for NaN.
-
-        Without rows there is no file.
-        """
-        if not rows:
-            (self.folder / "history.csv").unlink(missing_ok=True)
-            return
+        """Write all rows; floats in the shortest form that reads back as the same number, nothing for NaN."""
         text = io.StringIO(newline="")
         names = dict.fromkeys(key for row in reversed(rows) for key in row)  # an older version's rows have fewer
         writer = csv.DictWriter(text, list(names), lineterminator="\n")

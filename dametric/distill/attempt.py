@@ -79,7 +79,8 @@ class Attempt:
             tidy(work)
             return run.record
         self.rows, self.spent = _restore(work)
-        run.write_history(self.rows)  # before the record says that it goes on: it is read to tell how far
+        if not self.rows:  # training starts over: what a history would say of it is not true any more
+            (run.folder / "history.csv").unlink(missing_ok=True)
         record = run.record or {}
         self.timing = {"started": _now(), "sessions": 0, **(record.get("timing") or {})}
         self.timing["sessions"] += 1
