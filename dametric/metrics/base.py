@@ -91,6 +91,9 @@ class Metric:
     centre : callable, optional
         ``centre(contribution, design)`` turns the sum over one epoch into what adds over epochs. Within an epoch
         images are drawn without replacement and the finite-population terms cancel; over epochs they do not.
+    class_variance : callable, optional
+        ``class_variance(contribution, design)`` returns a variance for every class, shape (..., classes); the value
+        is the mean over classes of their square roots, which takes an estimator of its own.
     summary : str
         One line for listings.
     reference : str
@@ -106,6 +109,7 @@ class Metric:
     needs: frozenset[str] = frozenset()
     positive: bool = False
     centre: Callable[[Contribution, Design], Contribution] | None = None
+    class_variance: Callable[[Contribution, Design], Tensor] | None = None
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ def variance(total: Contribution, design: Design) -> Tensor:
 
 
 def reduce(total: Contribution, design: Design) -> Tensor:
-    """Mean of ``T_c`` over classes, as published."""
+    """Mean of ``T_c`` over classes, as published: from few images a class far too low (see :mod:`scoring.strata`)."""
     return variance(total, design).clamp(min=0).sqrt().mean(-1)
 
 
@@ -116,6 +116,7 @@ T_STDDEV = Metric(
     needs=frozenset({"raw"}),
     positive=True,
     centre=centre,
+    class_variance=variance,
 )
 T_STDDEV_RMS = Metric(
     "t_stddev_rms",
@@ -137,4 +138,5 @@ T_STDDEV_AUG = Metric(
     "Wang et al. 2022, arXiv 2012.02909",
     positive=True,
     centre=centre,
+    class_variance=variance,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,8 +11,11 @@ from scipy import stats
 from torch import Tensor
 
 from dametric.metrics import Contribution, Design, Metric
+from dametric.scoring.strata import Half, Influence, mean_root
 
 MAX_BLOCKS = 512
+_CLASSES = 32  # from which on classes are pooled in strata: fewer are known one by one, or have too few neighbours
+_HALF, _EPOCHS = 8, 4  # blocks that a half has at least; epochs from which on halves have epochs of their own
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Blocks:
         contribution = {name: values[start:stop] for name, values in self.contribution.items()}
         return Blocks(contribution, self.units[start:stop], self.epoch[start:stop])
 
+    def chosen(self, which: Tensor) -> Blocks:
+        """Some of the blocks, by a mask of shape (blocks,)."""
+        contribution = {name: values[which] for name, values in self.contribution.items()}
+        return Blocks(contribution, self.units[which], self.epoch[which])
+
     def merged(self) -> Blocks:
         """Neighbouring blocks of an epoch added up in pairs, so that memory stays bounded however long the pass."""
         start = torch.cat([torch.ones(1, dtype=torch.bool), self.epoch[1:] != self.epoch[:-1]])
@@ -76,7 +85,7 @@ class Estimate:
     se : float
         Standard error, in units of the value.
     low, high : float
-        95 % confidence interval (Student's t with blocks - 1 degrees of freedom).
+        95 % confidence interval (Student's t with ``dof`` degrees of freedom).
     plugin : float
         The uncorrected value.
     blocks : int
@@ -96,15 +105,17 @@ class Estimate:
         return self.se / abs(self.value) if self.value else math.nan
 
 
-def leave_one_out(blocks: Blocks, metric: Metric, design: Design) -> tuple[Tensor, Tensor]:
-    """The metric on all blocks, and on all but each one.
+def leave_one_out(
+    blocks: Blocks, metric: Metric, design: Design, reduce: Callable[[Contribution, Design], Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """The metric, or something else that can be made of its contributions, on all blocks and on all but each one.
 
     Returns
     -------
     tuple of Tensor
-        Scalar, and shape (blocks,).
+        Scalar and shape (blocks,), or whatever ``reduce`` makes and that with a leading dimension of blocks.
     """
-    contribution = blocks.contribution
+    contribution, reduce = blocks.contribution, reduce or metric.reduce
     if metric.centre is None:
         total = {name: values.sum(0) for name, values in contribution.items()}
         deleted = {name: total[name] - values for name, values in contribution.items()}
@@ -119,7 +130,7 @@ def leave_one_out(blocks: Blocks, metric: Metric, design: Design) -> tuple[Tenso
         total = {name: values.sum(0) for name, values in parts.items()}
         rest = metric.centre({name: sums[name][epoch] - values for name, values in contribution.items()}, design)
         deleted = {name: total[name] - parts[name][epoch] + rest[name] for name in parts}
-    return metric.reduce(total, design), metric.reduce(deleted, design)
+    return reduce(total, design), reduce(deleted, design)
 
 
 def _jackknife(theta: Tensor, deleted: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,8 +145,42 @@ def _jackknife(theta: Tensor, deleted: Tensor, units: Tensor) -> tuple[Tensor, T
     return value, (pseudo - value) / (count * (h - 1)).sqrt()
 
 
-def estimate(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = False) -> Estimate:
-    """A metric's value with its jackknife standard error and 95 % interval.
+def _of_roots(blocks: Blocks, metric: Metric, design: Design) -> tuple[float, Influence] | None:
+    """Value and influences of a mean of roots over classes.
+
+    None where the metric is none, where the published plain value is wanted, and where classes or blocks are few.
+    """
+    if metric.class_variance is None or design.pooled or len(blocks.units) < 2 * _HALF:
+        return None
+    halves = _halves(blocks, design)
+    parts = [blocks.chosen(half) for half in halves]
+    found = [leave_one_out(part, metric, design, metric.class_variance) for part in parts]
+    if len(found[0][0]) < _CLASSES:
+        return None
+    if not all(bool(deleted.isfinite().all()) and bool(theta.any()) for theta, deleted in found):
+        return None
+    first, second = (Half(*pair, part.units) for pair, part in zip(found, parts, strict=True))
+    value, *influences = mean_root((first, second))
+    if not value > 0:
+        return None
+    total, pairs = (torch.empty(len(blocks.units), dtype=torch.float64) for _ in range(2))
+    for half, influence in zip(halves, influences, strict=True):
+        total[half], pairs[half] = influence.total, influence.pairs
+    return value, Influence(total, pairs, len(total) - 2)
+
+
+def _halves(blocks: Blocks, design: Design) -> tuple[Tensor, Tensor]:
+    """Alternate blocks; alternate epochs where unit means are compared within many epochs, each of which costs one."""
+    _, epoch = torch.unique(blocks.epoch, return_inverse=True)
+    by_epoch = design.estimator == "units" and int(epoch.max()) + 1 >= _EPOCHS
+    odd = (epoch if by_epoch else torch.arange(len(epoch))) % 2 == 1
+    return ~odd, odd
+
+
+def measured(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = False) -> tuple[Estimate, Influence]:
+    """A metric's value with its standard error and 95 % interval, and each block's influence on it.
+
+    The value is the jackknife's, or, for a mean of roots over classes, that of :mod:`dametric.scoring.strata`.
 
     Parameters
     ----------
@@ -148,27 +193,42 @@ def estimate(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = F
 
     Returns
     -------
-    Estimate
+    estimate : Estimate
         With NaN for what cannot be known: errors from fewer than two blocks.
+    influence : Influence
+        In units of the metric.
     """
     theta, deleted = leave_one_out(blocks, metric, design)
     raw, count = float(theta), len(deleted)
+    of_roots = _of_roots(blocks, metric, design)
+    if of_roots is not None and not plugin:
+        value, influence = of_roots
+        return _on_logarithm(value, influence.se / value, influence.dof, raw, count), influence
+    corrected, shares = _jackknife(theta, deleted, blocks.units)
+    influence = Influence(shares, torch.zeros_like(shares), count - 1)
     if count < 2:
-        return Estimate(raw, math.nan, math.nan, math.nan, raw, count)
-    t = float(stats.t.ppf(0.975, count - 1))
+        return Estimate(raw, math.nan, math.nan, math.nan, raw, count), influence
     if metric.positive and raw > 0 and bool((deleted > 0).all()):
-        corrected, influence = _jackknife(theta.log(), deleted.log(), blocks.units)
-        log_se = float(influence.norm())
-        centre = math.log(raw) if plugin else float(corrected)
-        value, width = math.exp(centre), math.exp(min(t * log_se, 700))
-        return Estimate(value, value * log_se, value / width, value * width, raw, count)
-    corrected, influence = _jackknife(theta, deleted, blocks.units)
-    value, se = raw if plugin else float(corrected), float(influence.norm())
-    return Estimate(value, se, value - t * se, value + t * se, raw, count)
+        of_log, log_shares = _jackknife(theta.log(), deleted.log(), blocks.units)
+        value = math.exp(math.log(raw) if plugin else float(of_log))
+        return _on_logarithm(value, float(log_shares.norm()), count - 1, raw, count), influence
+    value, se = raw if plugin else float(corrected), influence.se
+    half = float(stats.t.ppf(0.975, count - 1)) * se
+    return Estimate(value, se, value - half, value + half, raw, count), influence
+
+
+def estimate(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = False) -> Estimate:
+    """A metric's value with its standard error and 95 % interval; see :func:`measured`."""
+    return measured(blocks, metric, design, plugin=plugin)[0]
+
+
+def _on_logarithm(value: float, log_se: float, dof: int, raw: float, count: int) -> Estimate:
+    width = math.exp(min(float(stats.t.ppf(0.975, dof)) * log_se, 700))
+    return Estimate(value, value * log_se, value / width, value * width, raw, count)
 
 
 def difference(
-    ours: tuple[Blocks, Design, Estimate], theirs: tuple[Blocks, Design, Estimate], metric: Metric
+    ours: tuple[Estimate, Influence], theirs: tuple[Estimate, Influence]
 ) -> tuple[float, float, float, float]:
     """Difference of a metric between two augmentations scored on the same images.
 
@@ -177,24 +237,24 @@ def difference(
 
     Parameters
     ----------
-    ours, theirs : tuple of Blocks, Design and Estimate
-        Blocks of equal number hold the same images.
-    metric : Metric
+    ours, theirs : tuple of Estimate and Influence
+        From :func:`measured`, of blocks of which those of equal number hold the same images.
 
     Returns
     -------
     tuple of float
         Difference ours - theirs, its standard error, and the 95 % interval, in units of the metric.
     """
-    value = ours[2].value - theirs[2].value
-    influences = []
-    for blocks, design, _ in (ours, theirs):
-        theta, deleted = leave_one_out(blocks, metric, design)
-        influences.append(_jackknife(theta, deleted, blocks.units)[1])
-    longest, shortest = (pick(len(influence) for influence in influences) for pick in (max, min))
-    if shortest < 2:
+    value = ours[0].value - theirs[0].value
+    first, second = ours[1], theirs[1]
+    longest, dof = max(len(first.total), len(second.total)), min(first.dof, second.dof)
+    if dof < 1:
         return value, math.nan, math.nan, math.nan
-    a, b = (torch.nn.functional.pad(influence, (0, longest - len(influence))) for influence in influences)
-    se = float((a - b).norm())
-    half = float(stats.t.ppf(0.975, shortest - 1)) * se
+
+    def gap(one: Tensor, other: Tensor) -> Tensor:
+        a, b = (torch.nn.functional.pad(shares, (0, longest - len(shares))) for shares in (one, other))
+        return a - b
+
+    se = Influence(gap(first.total, second.total), gap(first.pairs, second.pairs), dof).se
+    half = float(stats.t.ppf(0.975, dof)) * se
     return value, se, value - half, value + half

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from dametric.augment import Augmentation
 from dametric.metrics import Design, Metric
 from dametric.scoring.engine import Engine
-from dametric.scoring.jackknife import Blocks, Estimate, difference, estimate
+from dametric.scoring.jackknife import Blocks, Estimate, difference, measured
+from dametric.scoring.strata import Influence
 
 
 class Found(NamedTuple):
@@ -20,12 +21,13 @@ class Found(NamedTuple):
     blocks: Blocks
     design: Design
     estimate: Estimate
+    influence: Influence
 
 
 def found(engine: Engine, aug: Augmentation, metric: Metric) -> Found:
     """Estimate a metric from what has been accumulated so far."""
     blocks, design = engine.blocks[aug.name, metric.observe].cpu(), engine.protocol.design(aug)
-    return Found(blocks, design, estimate(blocks, metric, design, plugin=engine.protocol.reference))
+    return Found(blocks, design, *measured(blocks, metric, design, plugin=engine.protocol.reference))
 
 
 def ranked(engine: Engine) -> list[dict[str, Any]]:
@@ -50,13 +52,13 @@ def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Found]
             "direction": metric.direction,
             "estimator": that.design.estimator,
         }
-    gap = difference(ours, by_name[best], engine.metrics[0])  # exactly zero for the best itself
+    gap = difference(ours[2:], by_name[best][2:])  # exactly zero for the best itself
     return {
         "aug": aug.name,
         "metrics": values,
         "difference": {"to": best, **_gap(gap)},
         "tied_with_best": gap[2] <= 0 <= gap[3],  # not where the error is not known
-        "differences": {other: _gap(difference(ours, that, engine.metrics[0])) for other, that in by_name.items()},
+        "differences": {other: _gap(difference(ours[2:], that[2:])) for other, that in by_name.items()},
         "parameters": [parameters(operation) for operation in aug.operations],
         "batches": int(ours.blocks.units.sum()) * (engine.protocol.draw if engine.protocol.reference else 1),
         "rows": engine.rows[aug.name],

@@ -166,6 +166,10 @@ METRICS: dict[str, Callable[[Sequence[Unit], Plan], float]] = {
     "ce_std": lambda given, plan: float(_ce(given).std(ddof=1)),
     "ce_cov": ce_cov,
 }
+MEAN_OF_ROOTS: dict[str, Callable[[Sequence[Unit], Plan], np.ndarray]] = {
+    "t_stddev": lambda given, plan: t_squared(given, plan),
+    "t_stddev_aug": lambda given, plan: t_squared(given, plan, augmented_only=True),
+}
 ON_LOGARITHM = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "ce_std")
 
 
@@ -204,6 +208,105 @@ def interval(theta: float, deleted: Sequence[float], sizes: Sequence[int], log: 
         return value, se, value - t * se, value + t * se
     value, se = busing(math.log(theta), [math.log(d) for d in deleted], sizes)
     return math.exp(value), math.exp(value) * se, math.exp(value - t * se), math.exp(value + t * se)
+
+
+def strata(mean: Sequence[float], noise: Sequence[float]) -> list[list[int]]:
+    """Neighbours, in order of their means, until a stratum's squared relative error is 0.02 or the next one differs."""
+
+    def known(classes: list[int]) -> bool:
+        total = sum(mean[k] for k in classes)
+        return total > 0 and sum(noise[k] for k in classes) <= 0.02 * total**2
+
+    def apart(one: list[int], other: list[int]) -> bool:
+        (a, a_noise), (b, b_noise) = (
+            (np.mean([mean[k] for k in part]), sum(noise[k] for k in part) / len(part) ** 2) for part in (one, other)
+        )
+        return abs(a - b) > 3 * math.sqrt(a_noise + b_noise)
+
+    made: list[list[int]] = []
+    for c in sorted(range(len(mean)), key=lambda c: mean[c]):
+        if made and not known(made[-1]) and not apart(made[-1], [c]):
+            made[-1].append(c)
+        else:
+            made.append([c])
+    if len(made) > 1 and not known(made[-1]) and not apart(made[-2], made[-1]):
+        made[-2:] = [made[-2] + made[-1]]
+    return made
+
+
+def root_in_strata(mean: Sequence[float], noise: Sequence[float], cut: Sequence[Sequence[int]]) -> float:
+    """Mean of the square roots of the classes' variances, stratum by stratum."""
+    total = 0.0
+    for stratum in cut:
+        m = max(sum(mean[c] for c in stratum) / len(stratum), 0.0)
+        if m == 0:
+            continue
+        spreads = [((mean[c] - m) ** 2 - noise[c]) / m**2 for c in stratum]
+        x = float(np.mean(spreads))
+        square = x**2 - float(np.var(spreads, ddof=1)) / len(stratum) if len(stratum) >= 8 else 0.0
+        total += len(stratum) * math.sqrt(m) * (1 - x / 8 + 5 / 128 * square)
+    return total / len(mean)
+
+
+def mean_of_roots(
+    blocks: Sequence[Sequence[Unit]], squared: Callable[[list[Unit]], np.ndarray], units_are_compared: bool
+) -> tuple[float, list[float], list[float]]:
+    """Value, each block's influence on it, and the part of that which is linear in the classes' variances.
+
+    The blocks are dealt into two halves, alternate ones, or alternate epochs where units are compared within them;
+    each half's classes are cut into strata by the other half.
+    """
+    halves, epochs = [], sorted({block[0].epoch for block in blocks})
+    by_epoch = units_are_compared and len(epochs) >= 4
+    places: list[list[int]] = [[], []]
+    for j, block in enumerate(blocks):
+        places[(epochs.index(block[0].epoch) if by_epoch else j) % 2].append(j)
+    for place in places:
+        half = [blocks[j] for j in place]
+        theta, deleted = delete_one(half, squared)
+        sizes = [len(block) for block in half]
+        shares = [size / sum(sizes) for size in sizes]
+        pseudo = [(theta - (1 - p) * d) / p for p, d in zip(shares, deleted, strict=True)]
+        halves.append((shares, pseudo))
+    value, influence, straight = 0.0, [0.0] * len(blocks), [0.0] * len(blocks)
+    for place, (shares, pseudo) in enumerate(halves):
+        cut = strata(*_mean_and_noise(*halves[1 - place]))
+        mean, noise = _mean_and_noise(shares, pseudo)
+        theta, g = root_in_strata(mean, noise, cut), len(shares)
+        value += theta / 2
+        pseudos = []
+        for j in range(g):
+            left = root_in_strata(*_mean_and_noise(shares, pseudo, without=j), cut)
+            pseudos.append((theta - (1 - shares[j]) * left) / shares[j])
+        middle = sum(p * x for p, x in zip(shares, pseudos, strict=True))
+        if any(sum(mean[k] for k in s) < 0 for s in cut):
+            return math.nan, [], []
+        slopes = {c: 1 / (2 * math.sqrt(np.mean([mean[k] for k in s]))) for s in cut for c in s}
+        for j in range(g):
+            scale = math.sqrt(shares[j] / (1 - shares[j]) / g) / 2
+            influence[places[place][j]] = (pseudos[j] - middle) * scale
+            linear = np.mean([slopes[c] * (pseudo[j][c] - mean[c]) for c in slopes])
+            straight[places[place][j]] = float(linear) * scale
+    return value, influence, straight
+
+
+def _mean_and_noise(
+    shares: Sequence[float], pseudo: Sequence[np.ndarray], without: int | None = None
+) -> tuple[list[float], list[float]]:
+    kept = [j for j in range(len(shares)) if j != without]
+    g, total = len(shares), sum(shares[j] for j in kept)
+    mean = sum(shares[j] * pseudo[j] for j in kept) / total
+    noise = sum(shares[j] / (1 - shares[j]) / g * (pseudo[j] - mean) ** 2 for j in kept)
+    return mean.tolist(), (noise * (1 if without is None else g / (g - 2))).tolist()
+
+
+def roots_interval(influence: Sequence[float], straight: Sequence[float], value: float) -> tuple[float, ...]:
+    """Value, standard error and ends of the 95 % interval: what only pairs of blocks make is counted half."""
+    total = sum(x**2 for x in influence)
+    pairs = sum((x - y) ** 2 for x, y in zip(influence, straight, strict=True))
+    se = math.sqrt(max(total - pairs / 2, total / 2))
+    width = math.exp(float(stats.t.ppf(0.975, len(influence) - 2)) * se / value)
+    return value, se, value / width, value * width
 
 
 def finite_population(per_draw: float, draws: int, draws_per_epoch: float) -> float:
