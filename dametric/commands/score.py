@@ -28,12 +28,15 @@ from dametric.commands.inputs import (
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
+from dametric.metrics import DESTROYED
+from dametric.metrics.information import INFORMATION_KEPT
 from dametric.models.network import normalisation
 from dametric.results import Scores
 from dametric.scoring import check_request, score
 from dametric.scoring.ranks import own_device, under_torchrun
 
 PICTURES = ("png", "svg", "pdf")
+_FEW = 10  # batches below which a standard error alone says too little
 
 
 @dataclass(frozen=True)
@@ -156,9 +159,9 @@ def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
     Of those that nobody asked for, what does not fit into the terminal is left out.
     """
     _, *others = result.metrics
-    shown = [name for name in others if asked or name in ("t_entropy", "ce_mean", "ce_cov")]
+    shown = [name for name in others if asked or name in (INFORMATION_KEPT.name, "t_entropy", "ce_mean", "ce_cov")]
     console, table = wide_console(), _table(result, shown)
-    while shown and not asked and sys.stdout.isatty() and console.measure(table).maximum > _terminal():
+    while len(shown) > 1 and not asked and sys.stdout.isatty() and console.measure(table).maximum > _terminal():
         shown.pop()
         table = _table(result, shown)
     console.print(table, soft_wrap=False)
@@ -180,32 +183,52 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
     table.add_column("", no_wrap=True)
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
-    columns = {name: aligned([row["metrics"][name] for row in rows]) for name in (first, *shown)}
+    columns = {name: aligned([_stated(row["metrics"][name]) for row in rows]) for name in (first, *shown)}
     direction = rows[0]["metrics"][first]["direction"]
     sign = -1 if direction == "higher" else 1
-    behind = [{**row["difference"], "value": sign * row["difference"]["value"]} for row in rows[1:]]
+    gaps_of = [_stated(row["difference"], row["metrics"][first]["blocks"]) for row in rows[1:]]
+    behind = [{**gap, "value": sign * gap["value"]} for gap in gaps_of]
     gaps = ["", *aligned(behind)]
     for place, row in enumerate(rows):
         mark = "best" if place == 0 else "= best" if row["tied_with_best"] else ""
         mark = "" if direction == "open" else mark  # nobody has said which values are good
+        mark = "destroyed" if row.get("destroyed") else mark
         table.add_row(row["aug"], columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
     return table
 
 
+def _stated(number: dict[str, Any], blocks: int | None = None) -> dict[str, float]:
+    """A number with the error that is printed: of few batches that of the interval, which knows how few they are."""
+    if (number["blocks"] if blocks is None else blocks) >= _FEW:
+        return {"value": number["value"], "se": number["se"]}
+    return {"value": number["value"], "se": (number["high"] - number["low"]) / 2}
+
+
 def _footer(result: Scores) -> list[str]:
-    config = result.config
+    config, first = result.config, result.metrics[0]
     compiled = config["compile_seconds"]
     lines = [
         f"{result.batches} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters "
         f"per {config['per']}, stated for n = {config['n']} images; {config['dtype']}, seed {config['seed']}, "
         f"{config['seconds']:.1f} s",
         *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
-        "value ± standard error; '= best': not told apart from the best at 95 %",
+        "value ± standard error; '= best': not distinguishable from the best (95 %)",
     ]
+    if any(row["metrics"][first]["blocks"] < _FEW for row in result.scores):
+        lines[-1] = (
+            f"value ± half the width of the 95 % interval, since fewer than {_FEW} batches hardly tell the error; "
+            "'= best': not distinguishable from the best (95 %)"
+        )
+    lost = [row["aug"] for row in result.scores if row.get("destroyed")]
+    if lost:
+        lines.append(
+            f"destroyed: less than {DESTROYED:g} of the information between raw images is left to the teacher under "
+            f"{', '.join(lost)}: a low score does not speak for it"
+        )
     if not config["rel_se_reached"]:
         lines.append(f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: raise --max-batches.")
     if any(math.isnan(row["metrics"][name]["se"]) for row in result.scores for name in result.metrics):
-        lines.append("nan: so few batches do not tell; raise --batches.")
+        lines.append("nan: too few batches for a standard error: use at least 4.")
     return lines
 
 

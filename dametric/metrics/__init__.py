@@ -3,6 +3,7 @@
 from dametric.metrics.base import Contribution, Design, Metric, Observation
 from dametric.metrics.confidence import T_CONF, T_ENTROPY, T_GINI
 from dametric.metrics.cross_entropy import CE_COV, CE_MEAN, CE_STD
+from dametric.metrics.information import DESTROYED, INFORMATION_KEPT
 from dametric.metrics.t_stddev import T_STDDEV, T_STDDEV_AUG, T_STDDEV_RMS
 
 METRICS: dict[str, Metric] = {
@@ -14,10 +15,11 @@ METRICS: dict[str, Metric] = {
         T_ENTROPY,
         T_GINI,
         T_CONF,
+        INFORMATION_KEPT,
         CE_MEAN,
         CE_STD,
         CE_COV,
     )
 }
 
-__all__ = ["METRICS", "Contribution", "Design", "Metric", "Observation"]
+__all__ = ["DESTROYED", "METRICS", "Contribution", "Design", "Metric", "Observation"]

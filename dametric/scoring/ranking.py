@@ -9,7 +9,8 @@ from dataclasses import asdict, fields
 from typing import Any, NamedTuple
 
 from dametric.augment import Augmentation
-from dametric.metrics import Design, Metric
+from dametric.metrics import DESTROYED, Design, Metric
+from dametric.metrics.information import INFORMATION_KEPT
 from dametric.scoring.engine import Engine
 from dametric.scoring.jackknife import Blocks, Estimate, difference, measured
 from dametric.scoring.strata import Influence
@@ -31,12 +32,20 @@ def found(engine: Engine, aug: Augmentation, metric: Metric) -> Found:
 
 
 def ranked(engine: Engine) -> list[dict[str, Any]]:
-    """The augmentations best to worst by the first metric, as rows of a score file."""
+    """The augmentations best to worst by the first metric, as rows of a score file; destroyed images come last."""
     first = engine.metrics[0]
     sign = -1 if first.direction == "higher" else 1
     by_name = {aug.name: found(engine, aug, first) for aug in engine.augs}
-    order = sorted(engine.augs, key=lambda aug: _sortable(sign * by_name[aug.name].estimate.value))
-    return [_row(engine, aug, order[0].name, by_name) for aug in order]
+    lost = {aug.name for aug in engine.augs if _destroyed(engine, aug)}
+    order = sorted(engine.augs, key=lambda aug: (aug.name in lost, _sortable(sign * by_name[aug.name].estimate.value)))
+    return [_row(engine, aug, order[0].name, by_name) | {"destroyed": aug.name in lost} for aug in order]
+
+
+def _destroyed(engine: Engine, aug: Augmentation) -> bool:
+    """Whether so little of the information between images is left that no score speaks for this augmentation."""
+    if INFORMATION_KEPT not in engine.metrics:
+        return False
+    return found(engine, aug, INFORMATION_KEPT).estimate.value < DESTROYED
 
 
 def _sortable(value: float) -> float:

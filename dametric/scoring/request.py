@@ -9,11 +9,12 @@ from typing import Any
 from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
 from dametric.errors import UsageError, unknown
 from dametric.metrics import METRICS, Metric
+from dametric.metrics.information import INFORMATION_KEPT
 from dametric.scoring.protocol import Protocol
 
 AugSpec = str | Augmentation | Callable[..., Any]
 
-TEACHER_METRICS = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf")
+TEACHER_METRICS = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf", "information_kept")
 STUDENT_METRICS = ("ce_mean", "ce_std", "ce_cov")
 
 
@@ -91,11 +92,16 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
 
 
 def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
-    """The metrics of these names, or all that can be computed."""
+    """The metrics of these names, or all that can be computed.
+
+    The guard against destroyed images is among them wherever the raw images are forwarded anyway.
+    """
     names = [names] if isinstance(names, str) else names or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
     for name in names:
         if name not in METRICS:
             raise unknown("metric", name, METRICS)
         if "student" in METRICS[name].needs and not student:
             raise UsageError(f"metric {name} needs a student's output: give one with --student")
+    if any("raw" in METRICS[name].needs for name in names):
+        names = [*names, INFORMATION_KEPT.name]
     return [METRICS[name] for name in dict.fromkeys(names)]

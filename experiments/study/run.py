@@ -55,7 +55,7 @@ def main(
 
 
 def give_way() -> None:
-    """Make the lowest priority one towards other terminals too: Linux shares time by session before it looks at nice."""
+    """Lowest priority towards other terminals too: Linux shares time by session before it looks at nice."""
     with contextlib.suppress(OSError):  # another system, or no such groups
         Path("/proc/self/autogroup").write_text("19")
 

@@ -16,7 +16,7 @@ from dametric.augment import PAPER
 from dametric.results import Scores
 
 Run = Callable[..., Any]
-TEACHER_METRICS = ["t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf"]
+TEACHER_METRICS = ["t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf", "information_kept"]
 
 
 def values(document: dict[str, Any], metric: str = "t_stddev") -> dict[str, float]:
@@ -117,7 +117,9 @@ def test_the_table_goes_from_best_to_worst_with_errors_and_marks_of_ties(score: 
         name, value, sign, error, *rest = line.split()
         assert sign == "±"
         assert float(value) == pytest.approx(row["metrics"]["t_stddev"]["value"], abs=float(error))
-        assert float(error) == pytest.approx(row["metrics"]["t_stddev"]["se"], rel=0.06)
+        found = row["metrics"]["t_stddev"]
+        assert float(error) == pytest.approx((found["high"] - found["low"]) / 2, rel=0.06)
+        assert float(error) > 2.4 * found["se"], "six batches: Student's t with five degrees of freedom"
         if place == 0:
             assert rest[0] == "best"
             continue
@@ -125,7 +127,8 @@ def test_the_table_goes_from_best_to_worst_with_errors_and_marks_of_ties(score: 
         assert ("= best" in line) == row["tied_with_best"], name
         ties += row["tied_with_best"]
     assert ties, "two flips of nearly one rate cannot be told apart with six batches"
-    assert "not told apart from the best at 95 %" in said.out
+    assert "not distinguishable from the best (95 %)" in said.out
+    assert "half the width of the 95 % interval, since fewer than 10 batches" in said.out
 
 
 def test_the_table_says_what_it_was_computed_from(score: Run) -> None:
@@ -381,7 +384,7 @@ def test_numbers_that_two_batches_cannot_give_are_refused_or_explained(score: Ru
 def test_the_first_metric_orders_the_table_by_its_own_direction(score: Run) -> None:
     augs = [word for aug in ("identity", "mixup", "cutout", "autoaugment") for word in ("-a", aug)]
     entropy = score("--json", *augs, "-m", "t_entropy", "-m", "t_stddev").document
-    check(entropy, ["t_entropy", "t_stddev"])
+    check(entropy, ["t_entropy", "t_stddev", "information_kept"])
     found = list(values(entropy, "t_entropy").values())
     assert found == sorted(found, reverse=True), "higher is better"
     confidence = score("--json", *augs, "-m", "t_conf").document

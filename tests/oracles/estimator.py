@@ -57,6 +57,13 @@ def entropy(row: np.ndarray) -> float:
     return -sum(p * math.log(p) for p in row.tolist() if p > 0)
 
 
+def information(batches: Sequence[np.ndarray]) -> float:
+    """Mutual information of image and answer: the mean divergence of an answer from the mean answer."""
+    rows = np.concatenate(batches)
+    mean = rows.mean(0)
+    return float(np.mean([sum(p * math.log(p / q) for p, q in zip(row, mean, strict=True) if p > 0) for row in rows]))
+
+
 def component(rows: np.ndarray, lag: int) -> np.ndarray:
     """``A_c``: squares about the unit's mean, and twice the products with the row whose image is shared."""
     deviation = rows - rows.mean(0)
@@ -162,6 +169,9 @@ METRICS: dict[str, Callable[[Sequence[Unit], Plan], float]] = {
     "t_entropy": lambda given, plan: float(stats.entropy(_rows(given, plan), axis=1).mean()),
     "t_gini": lambda given, plan: float(np.mean(1 - (_rows(given, plan) ** 2).sum(1))),
     "t_conf": lambda given, plan: float(_rows(given, plan).max(1).mean()),
+    "information_kept": lambda given, plan: (
+        information([unit.aug for unit in given]) / information([unit.raw for unit in given])
+    ),
     "ce_mean": lambda given, plan: float(_ce(given).mean()),
     "ce_std": lambda given, plan: float(_ce(given).std(ddof=1)),
     "ce_cov": ce_cov,

@@ -57,7 +57,7 @@ def test_an_augmentation_asked_for_twice_is_scored_once(teacher, data) -> None:
 
 
 def test_all_metrics_that_can_be_computed_by_default(teacher, student, data) -> None:
-    of_teacher = ["t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf"]
+    of_teacher = ["t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf", "information_kept"]
     assert quick(teacher, data, "flip").metrics == of_teacher
     assert quick(teacher, data, "flip", student=student).metrics == [*of_teacher, "ce_mean", "ce_std", "ce_cov"]
 

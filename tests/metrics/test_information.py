@@ -1,0 +1,56 @@
+"""How much is left of what tells images apart: closed forms, and that destroyed images win nothing."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import dametric
+from dametric.metrics import METRICS, Design, Observation
+
+METRIC = METRICS["information_kept"]
+
+
+def kept(aug: Tensor, raw: Tensor) -> float:
+    total = METRIC.observe(Observation(aug.double()[None], raw.double()[None], Design()))
+    return float(METRIC.reduce(total, Design()))
+
+
+def test_closed_forms() -> None:
+    sure = torch.eye(8).repeat(4, 1)
+    assert kept(sure, sure) == pytest.approx(1)
+    assert kept(sure[:1].expand(32, 8), sure) == pytest.approx(0, abs=1e-12)  # sure, and the same of every image
+    assert kept(torch.full((32, 8), 1 / 8), sure) == pytest.approx(0, abs=1e-12)  # ignorant
+    mixed = (sure + sure.roll(1, 0)) / 2  # an ideal teacher of half-and-half mixes: log 8 - log 2 of log 8
+    assert kept(mixed, sure) == pytest.approx(1 - math.log(2) / math.log(8))
+
+
+def black(images: Tensor) -> Tensor:
+    return torch.zeros_like(images)
+
+
+def static(images: Tensor) -> Tensor:
+    return torch.randint(0, 256, images.shape, dtype=torch.uint8)
+
+
+def test_black_and_static_images_are_marked_and_come_last_although_their_spread_is_the_least() -> None:
+    generator = torch.Generator().manual_seed(0)
+    label = torch.arange(600) % 6
+    images = torch.randint(0, 120, (600, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    images[torch.arange(600), label % 3] += 120  # the brightest channel, and in which half
+    teacher = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3, 6))
+    with torch.no_grad():
+        teacher[2].weight.copy_(torch.eye(3).repeat(2, 1) * 4)
+        teacher[2].bias.copy_(torch.tensor([0.5, 0.5, 0.5, 0, 0, 0]))
+    augs = ["identity", black, static, "flip"]
+    scores = dametric.score(teacher, (images, label), augs, batches=20, base_aug="identity", quiet=True)
+    rows = {row["aug"]: row for row in scores.scores}
+    order = [row["aug"] for row in scores.scores]
+    assert rows["black"]["metrics"]["t_stddev"]["value"] < rows["identity"]["metrics"]["t_stddev"]["value"]
+    assert {aug for aug in order if rows[aug]["destroyed"]} == set(order[2:]) == {"black", "static"}
+    assert rows["identity"]["metrics"]["information_kept"]["value"] == pytest.approx(1, abs=1e-9)
+    assert rows["black"]["metrics"]["information_kept"]["value"] == pytest.approx(0, abs=1e-9)
+    assert rows["black"]["difference"]["to"] == order[0]
