@@ -159,12 +159,6 @@ def read_checkpoint(file: WeightFile, arch: str | None, data: ImageSet, asked_si
     return load_checkpoint(file, arch=arch, image_size=size_for(file, data, asked_size is not None))
 
 
-def introduce(checkpoint: Checkpoint, network: LoadedNetwork, role: str, quiet: bool) -> None:
-    """Say what was read, and how it is shown images."""
-    for line in (*(f"{role}: {note}" for note in checkpoint.notes), network.line(role)):
-        say(line, quiet and "WARNING" not in line)
-
-
 def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:
     """What a score file records of a checkpoint."""
     return {"arch": checkpoint.arch, "file": Path(path).name, "sha256": checkpoint.sha256}

@@ -20,7 +20,6 @@ from dametric.commands.inputs import (
     chosen_device,
     chosen_dtype,
     describe,
-    introduce,
     network_errors,
     read_checkpoint,
     report_accuracy,
@@ -92,7 +91,7 @@ def _score(options: ScoreOptions) -> Scores:
         say(f"data: {note}", quiet)
     checkpoint = read_checkpoint(file, options.arch, data, options.data.image_size)
     teacher = LoadedNetwork.of(checkpoint, data, options.mean, options.std)
-    introduce(checkpoint, teacher, "teacher", quiet)
+    teacher.introduce("teacher", quiet)
     provenance: dict[str, Any] = {"teacher": describe(checkpoint, options.teacher)}
     if options.accuracy:
         check_classes(checkpoint, data, OTHER_CLASSES)
@@ -106,7 +105,7 @@ def _score(options: ScoreOptions) -> Scores:
         check_order("teacher", checkpoint.classes, "the student", learnt.classes)
         # --mean is the teacher's: a student may know better
         student = LoadedNetwork.of(learnt, data, role="student", otherwise=teacher.normalisation)
-        introduce(learnt, student, "student", quiet)
+        student.introduce("student", quiet)
         provenance["student"] = describe(learnt, options.student)
     elif "paper" in options.augs:
         say("cutmixpick:by=student_entropy is left out: it asks a student, give one with --student", quiet)

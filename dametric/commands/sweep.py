@@ -227,7 +227,7 @@ def _look_at_teachers(left: Sequence[Task], quiet: bool) -> None:
         seen.add(about)
         where = payload.setting()
         assert where.teacher is not None
-        say(where.teacher.line(f"teacher {payload.teacher}"), quiet)
+        where.teacher.introduce(f"teacher {payload.teacher}", quiet)
         top1 = where.clean["top1"]
         warn_of_teacher(where.teacher, top1, where.train.num_classes, len(where.test), "students")
         shown = f"{len(where.test)} test images of {where.test.image_size} pixels"

@@ -15,7 +15,6 @@ from dametric.commands.inputs import (
     check_classes,
     chosen_device,
     chosen_dtype,
-    introduce,
     network_errors,
     read_checkpoint,
     say,
@@ -125,7 +124,7 @@ class DistillOptions:
         checkpoint = read_checkpoint(file, self.arch, images, common.data.image_size)
         check_classes(checkpoint, images)
         teacher = Teacher.of(checkpoint, images, self.mean, self.std)
-        introduce(checkpoint, teacher, "teacher", common.quiet)
+        teacher.introduce("teacher", common.quiet)
         return Setting(images, test, chosen_device(common.device), teacher, held_out)
 
     def work(self, setting: Setting, aug: str, seed: int) -> Work:

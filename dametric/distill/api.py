@@ -141,7 +141,10 @@ def distill(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     train_set, test = data
     own = Teacher.of(teacher, train_set, mean, std)
-    say(own.line("teacher"), quiet)
+    if isinstance(teacher, (nn.Module, Checkpoint)):
+        say(own.line("teacher"), quiet)
+    else:
+        own.introduce("teacher", quiet)
     setting = Setting(train_set, test, place, own, held_out)
     asked = parse(aug, Images(train_set.image_size, setting.teacher.mean if setting.teacher else train_set.mean))
     objective = Objective.of(views, ce=ce_weight, raw=raw_weight, aug=aug_weight, temperature=temperature)  # type: ignore[arg-type]

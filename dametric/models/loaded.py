@@ -17,6 +17,7 @@ from dametric.models.network import normalisation
 from dametric.models.normalisation import NOTHING, Given, Normalisation, described, in_use
 from dametric.models.reading import WeightFile, read_weights
 from dametric.models.weight_sets import Role
+from dametric.progress import say
 
 _WORSE = 0.01  # of all images: so much less than recorded is no other rounding
 _ACCURACIES = (
@@ -43,6 +44,8 @@ class LoadedNetwork:
         Where mean and std come from, in words.
     accuracy : float or None
         Top-1 (fraction) that its file records.
+    notes : tuple of str
+        What was read, stripped and recognised, for a human.
     """
 
     model: nn.Module
@@ -52,6 +55,7 @@ class LoadedNetwork:
     sha256: str
     normalised_by: str = ""
     accuracy: float | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -98,7 +102,7 @@ class LoadedNetwork:
         own = Normalisation(read.mean, read.std, read.normalised_by)
         first, second, source = in_use(mean, std, own, otherwise, data.channels)
         checked = normalisation(first, second, data.channels)
-        return cls(read.model, *checked, read.arch, read.sha256, source, recorded_accuracy(read.extra))
+        return cls(read.model, *checked, read.arch, read.sha256, source, recorded_accuracy(read.extra), read.notes)
 
     @property
     def normalisation(self) -> Normalisation:
@@ -108,6 +112,11 @@ class LoadedNetwork:
     def line(self, role: str) -> str:
         """How it is shown images, in one line."""
         return f"{role}: {described(self.mean, self.std, self.normalised_by)}"
+
+    def introduce(self, role: str, quiet: bool = False) -> None:
+        """Say what was read, and how it is shown images; warnings in any case."""
+        for line in (*(f"{role}: {note}" for note in self.notes), self.line(role)):
+            say(line, quiet and "WARNING" not in line)
 
     def shortfall(self, top1: float, images: int) -> str | None:
         """A warning where it knows clearly less than its own record says; None where all is well.
