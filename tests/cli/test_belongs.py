@@ -169,6 +169,10 @@ def test_weights_can_be_chosen_by_key(run: Callable[..., Any], images: Path) -> 
     assert "teacher: not taken: 'model_ema' (a moving average, 56 tensors); --weights model_ema" in plain.err
     hashes = {said.document["config"]["teacher"]["sha256"] for said in (plain, average)}
     assert len(hashes) == 2
+    learn = ("distill", "--teacher", "both.pth", "--weights", "model_ema", "--data", images, "--student", "resnet8")
+    run(*learn, "--aug", "flip", "-o", "runs", "--steps", 1, "--batch-size", 20, "--device", "cpu")
+    (record,) = (read_record(path) for path in Path("runs").rglob("record.json"))
+    assert record["config"]["teacher"]["sha256"] == average.document["config"]["teacher"]["sha256"]
     wrong = run(*asked, "both.pth", "--weights", "modle")
     assert (wrong.code, wrong.out) == (2, "")
     assert "only 'model' (56 tensors), 'model_ema' (a moving average, 56 tensors)" in wrong.err
