@@ -104,7 +104,7 @@ def shown_data(grid: Grid, data: str, teacher: str) -> DataOptions:
     if options.image_size is not None or "checkpoint" not in given:
         return options
     size = tasks.trained_size(given["checkpoint"], given.get("weights"))
-    if size in (None, tasks.own_size(options)):
+    if size is None or size == tasks.own_size(options):
         return options
     return replace(options, image_size=size)
 
