@@ -11,7 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from dametric import UsageError, join
-from dametric.joining import study
+from dametric.joining import STUDENT_METRICS, study
+from dametric.metrics import METRICS
 from dametric.recipes import chosen, differences
 from dametric.report.figures import render, students_chart, students_figure
 from dametric.results import Scores
@@ -194,3 +195,44 @@ def test_runs_are_chosen_by_their_options(runs: pd.DataFrame) -> None:
     ):
         with pytest.raises(UsageError, match=words):
             chosen(both, [wrong])
+
+
+def test_students_of_other_images_are_not_joined(scores: Scores, runs: pd.DataFrame) -> None:
+    """The same teacher at another size, or on other data, makes other students."""
+    config = {**scores.config, "data": {"name": "/here/digits"}, "image_size": 16}
+    about = Scores(scores.scores, config, {})
+    same = runs.assign(data="/there/digits", image_size=16)
+    larger = same.assign(image_size=32, test_loss=same["test_loss"] + 7)
+    others = same.assign(data="svhn", test_loss=same["test_loss"] + 7)
+    expected = join(scores, runs)
+    for more in ([same], [same, larger], [others, same], [larger, same, others]):
+        pd.testing.assert_frame_equal(join(about, pd.concat(more, ignore_index=True)), expected)
+    for kept in (runs, runs.assign(data="digits"), runs.assign(data=None, image_size=None)):
+        pd.testing.assert_frame_equal(join(about, kept), expected)  # what is not known is no difference
+    line = "digits of 16 pixels was scored, /there/digits of 32 pixels was distilled with"
+    for joined in (lambda: join(about, larger), lambda: study([about], larger)):
+        with pytest.raises(UsageError, match=f"on the same images: {line}"):
+            joined()
+    assert set(study([about], pd.concat([same, larger]))["student"]) == {"resnet8"}
+
+
+def test_what_asks_a_student_is_said_of_that_student(scores: Scores, runs: pd.DataFrame) -> None:
+    assert {name for name, metric in METRICS.items() if "student" in metric.needs} == {
+        name for name in METRICS if name.startswith(STUDENT_METRICS)
+    }
+    pick = "cutmixpick:by=student_entropy"
+    rows = [
+        {**row, "aug": pick if row["aug"] == "flip" else row["aug"]}
+        | {"metrics": row["metrics"] | {"ce_mean": row["metrics"]["t_stddev"]}}
+        for row in scores.scores
+    ]
+    config = {"metrics": ["t_stddev", "ce_mean"], "teacher": {"sha256": "abc"}, "data": {"name": "digits"}}
+    file = Scores(rows, {**config, "student": {"arch": "resnet8"}}, {})
+    own = runs.assign(aug=runs["aug"].replace("flip", pick))
+    both = pd.concat([own, own.assign(student="wrn_16_1")])
+    for metric, theirs in (("t_stddev", {"cutmix", "mixup"}), ("ce_mean", set())):
+        joined = join(file, both, metric)
+        assert set(joined[joined["student"] == "resnet8"]["aug"]) == {"cutmix", "mixup", pick}
+        assert set(joined[joined["student"] == "wrn_16_1"]["aug"]) == theirs
+    unshown = Scores(rows, config, {})
+    assert len(join(unshown, both, "ce_mean")) == 6, "a file that does not say which student it showed"

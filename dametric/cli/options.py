@@ -82,7 +82,14 @@ TeacherArch = Annotated[str | None, typer.Option(help="The teacher's architectur
 BaseAug = Annotated[
     str | None, typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]")
 ]
-Normalisation = Annotated[str | None, typer.Option(metavar="R,G,B", help="Normalisation of the teacher, in 0..1.")]
+Normalisation = Annotated[
+    str | None,
+    typer.Option(metavar="R,G,B|NAME", help="Of the teacher, in 0..1, or by name: imagenet, cifar10, cifar100, ..."),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option("--weights", metavar="KEY", help="Which weights of a file with several: state_dict_ema, teacher, ..."),
+]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")]
 Epochs = Annotated[
     int | None,
@@ -130,11 +137,21 @@ OnlyRuns = Annotated[
 Records = Annotated[bool, typer.Option("--json", help="Records as JSON on stdout instead of the table.")]
 
 
-def numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
-    """The numbers of an option, with commas between."""
+def normalisation(mean: str | None, std: str | None) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """What ``--mean`` and ``--std`` say, in numbers; the name of a mean brings its standard deviation along."""
+    from dametric.models.normalisation import by_name
+
+    return by_name(_numbers("--mean", mean), _numbers("--std", std))
+
+
+def _numbers(flag: str, text: str | None) -> tuple[float, ...] | str | None:
+    """The numbers of an option, with commas between; or a name."""
     if text is None:
         return None
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{flag} is numbers with commas between, for example 0.5,0.5,0.5, not '{text}'") from None
+        if text.isidentifier():
+            return text
+        said = f"{flag} is numbers with commas between, for example 0.5,0.5,0.5, or a name such as imagenet"
+        raise UsageError(f"{said}, not '{text}'") from None

@@ -22,7 +22,8 @@ from dametric.cli.options import (
     Seed,
     TeacherArch,
     TrainImages,
-    numbers,
+    Weights,
+    normalisation,
 )
 from dametric.errors import unknown
 
@@ -37,10 +38,12 @@ def score(
     teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],
     data: Data = None,
     arch: TeacherArch = None,
+    weights: Weights = None,
     student: Annotated[
         str | None, typer.Option(metavar="FILE", help="Checkpoint of a student, for ce_* and student picks.")
     ] = None,
     student_arch: Annotated[str | None, typer.Option(help="The student's architecture.")] = None,
+    student_weights: Annotated[str | None, typer.Option(metavar="KEY", help="The same of the student's file.")] = None,
     metric: Annotated[
         list[str] | None, typer.Option("--metric", "-m", help="Metric; repeat for several, the first orders the table.")
     ] = None,
@@ -95,6 +98,7 @@ def score(
 
     if protocol not in ("default", "reference"):
         raise unknown("protocol", protocol, ("default", "reference"))
+    teachers_mean, teachers_std = normalisation(mean, std)
     passed_on: dict[str, Any] = {
         "metrics": metric or None,
         "protocol": protocol,
@@ -120,8 +124,8 @@ def score(
             student=student,
             student_arch=student_arch,
             split=split,
-            mean=numbers("--mean", mean),
-            std=numbers("--std", std),
+            mean=teachers_mean,
+            std=teachers_std,
             accuracy=accuracy,
             device=device,
             dtype=dtype,
@@ -129,6 +133,8 @@ def score(
             picture=picture,
             json=json,
             passed_on=passed_on,
+            weights=weights,
+            student_weights=student_weights,
         )
     )
 

@@ -37,7 +37,8 @@ from dametric.cli.options import (
     TrainDtype,
     TrainImages,
     WeightDecay,
-    numbers,
+    Weights,
+    normalisation,
 )
 from dametric.errors import RunFailed
 
@@ -113,6 +114,7 @@ def distill(
     output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="The ledger: a folder for runs.")],
     data: Data = None,
     arch: TeacherArch = None,
+    weights: Weights = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="One run for each: 0-2, or 0,3,7.")] = "0",
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, sharing the cores.")] = 1,
     lockstep: Lockstep = None,
@@ -201,10 +203,10 @@ def distill(
         training.seeds(seeds),
         output,
         arch,
-        numbers("--mean", mean),
-        numbers("--std", std),
+        *normalisation(mean, std),
         jobs,
         lockstep or 1,
+        weights,
     )
     found, troubles = training.distill(asked)
     deliver(found, json)

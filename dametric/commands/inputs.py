@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,9 +16,12 @@ from dametric.data import ImageSet, NoSplit, few, hold_out, is_there, load_data
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.importing import one_line
-from dametric.models import Checkpoint, inference_copy, load_checkpoint, preferred_dtype
+from dametric.models import Checkpoint, LoadedNetwork, inference_copy, load_checkpoint, preferred_dtype
+from dametric.models.loaded import size_for
 from dametric.models.network import Network
-from dametric.progress import progress, speaks
+from dametric.models.reading import WeightFile
+from dametric.progress import progress
+from dametric.progress import say as say
 from dametric.scoring.ranks import Ranks
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -88,12 +90,26 @@ class DataOptions:
         """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""
         return Ranks.current().in_turn(partial(self.load, split))
 
-    def of(self, checkpoint: Checkpoint) -> DataOptions:
-        """With what the checkpoint says about its data, where the user said nothing."""
+    def of(self, checkpoint: Checkpoint | WeightFile) -> DataOptions:
+        """With what the checkpoint says about its data and their size, where the user said nothing."""
         if self.source is None and checkpoint.data is not None and not is_there(checkpoint.data):
             raise UsageError(f"the checkpoint was trained on '{checkpoint.data}', which is not here: give --data")
-        size = self.image_size if self.source else self.image_size or checkpoint.image_size
-        return replace(self, source=self.source or checkpoint.data, image_size=size)
+        if self.source is None:
+            return replace(self, source=checkpoint.data, image_size=self.image_size or checkpoint.image_size)
+        if checkpoint.data not in (None, self.source):
+            say(f"data: the checkpoint was trained on {checkpoint.data}, these are {self.source}", self.quiet)
+        if self.image_size or checkpoint.image_size in (None, self._own_size()):
+            return self
+        size = checkpoint.image_size
+        say(f"data: images are brought to {size} pixels, those of the checkpoint's training", self.quiet)
+        return replace(self, image_size=size)
+
+    def _own_size(self) -> int | None:
+        """The size that the images have as they are; None where they differ, or that is not seen without effort."""
+        try:
+            return replace(self, lazy=True)._whole("train").image_size
+        except UsageError:
+            return None
 
 
 def chosen_device(name: str | None) -> torch.device:
@@ -138,18 +154,9 @@ def network_errors() -> Iterator[None]:
         ) from error
 
 
-def say(line: str, quiet: bool = False) -> None:
-    """One line for the user, on stderr."""
-    if not quiet and speaks():
-        print(line, file=sys.stderr)
-
-
-def read_checkpoint(path: str, arch: str | None, image_size: int | None, role: str, quiet: bool) -> Checkpoint:
-    """Load a checkpoint and say what was read."""
-    checkpoint = load_checkpoint(path, arch=arch, image_size=image_size)
-    for note in checkpoint.notes:
-        say(f"{role}: {note}", quiet)
-    return checkpoint
+def read_checkpoint(file: WeightFile, arch: str | None, data: ImageSet, asked_size: int | None) -> Checkpoint:
+    """The network of a file, for images of a set; a size that the user asked for is the network's too."""
+    return load_checkpoint(file, arch=arch, image_size=size_for(file, data, asked_size is not None))
 
 
 def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:
@@ -187,9 +194,8 @@ def clean_accuracy(network: Network, data: ImageSet, device: torch.device, quiet
 
 def report_accuracy(
     checkpoint: Checkpoint,
+    teacher: LoadedNetwork,
     options: DataOptions,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
     device: torch.device,
     dtype: torch.dtype,
     training: ImageSet,
@@ -202,14 +208,15 @@ def report_accuracy(
         held_out = training
     check_classes(checkpoint, held_out, OTHER_CLASSES)
     copy = inference_copy(checkpoint.model, dtype=dtype, device=device)
-    network = Network(copy, mean=mean, std=std, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
+    of = {"mean": teacher.mean, "std": teacher.std}
+    network = Network(copy, **of, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
     top1, loss, count = clean_accuracy(network, held_out.to(device), device, options.quiet)
     say(f"teacher: {100 * top1:.2f} % top-1, loss {loss:.4f} on {count} {held_out.split} images", options.quiet)
     if not math.isfinite(loss):
         raise UsageError(
             "the teacher's output on clean images is not finite: the weights or the normalisation are broken"
         )
-    warn_near_chance(top1, checkpoint.num_classes, count, "scores")
+    warn_of_teacher(teacher, top1, checkpoint.num_classes, count, "scores")
     return {"top1": top1, "loss": loss, "images": count, "split": held_out.split}
 
 
@@ -217,6 +224,14 @@ def near_chance(top1: float, classes: int, images: int) -> bool:
     """Whether an accuracy on so many images is hardly more than guessing."""
     chance = 1 / classes
     return top1 < chance + 0.05 * (1 - chance) + 2 * math.sqrt(chance / images)
+
+
+def warn_of_teacher(teacher: LoadedNetwork | None, top1: float, classes: int, images: int, results: str) -> None:
+    """Warn loudly of a teacher that knows next to nothing, or less than its own record says."""
+    if near_chance(top1, classes, images):
+        warn_near_chance(top1, classes, images, results)
+    elif teacher is not None and (warning := teacher.shortfall(top1, images)):
+        say(warning)
 
 
 def warn_near_chance(top1: float, classes: int, images: int, results: str) -> None:

@@ -30,7 +30,8 @@ from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.metrics import DESTROYED
 from dametric.metrics.information import INFORMATION_KEPT
-from dametric.models.network import normalisation
+from dametric.models import LoadedNetwork
+from dametric.models.reading import read_weights
 from dametric.results import Scores
 from dametric.scoring import check_request, score
 from dametric.scoring.ranks import own_device, under_torchrun
@@ -59,6 +60,8 @@ class ScoreOptions:
     picture: str | None = None
     json: bool = False
     passed_on: dict[str, Any] | None = None  # arguments of dametric.score as they are
+    weights: str | None = None
+    student_weights: str | None = None
 
 
 def run(options: ScoreOptions) -> Scores:
@@ -82,40 +85,38 @@ def _score(options: ScoreOptions) -> Scores:
     device = chosen_device(options.device)
     dtype = chosen_dtype(options.dtype, device)
     quiet = options.data.quiet
-    # some networks are built by image size, which the data know and many checkpoints do not
-    data = options.data.load_in_turn(options.split) if options.data.source else None
-    size = options.data.image_size if data is None else data.image_size
-    teacher = read_checkpoint(options.teacher, options.arch, size, "teacher", quiet)
-    data_options = options.data.of(teacher)
-    data = data_options.load_in_turn(options.split) if data is None else data
+    # read before the data are, whose size it may know; built after them, since some networks are built by it
+    file = read_weights(options.teacher, options.weights, "teacher")
+    student_file = read_weights(options.student, options.student_weights, "student") if options.student else None
+    data_options = options.data.of(file)
+    data = data_options.load_in_turn(options.split)
     for note in data.notes:
         say(f"data: {note}", quiet)
-    mean, std = normalisation(
-        options.mean or teacher.mean or data.mean, options.std or teacher.std or data.std, data.channels
-    )
-    provenance: dict[str, Any] = {"teacher": describe(teacher, options.teacher)}
+    checkpoint = read_checkpoint(file, options.arch, data, options.data.image_size)
+    teacher = LoadedNetwork.of(checkpoint, data, options.mean, options.std)
+    teacher.introduce("teacher", quiet)
+    provenance: dict[str, Any] = {"teacher": describe(checkpoint, options.teacher)}
     if options.accuracy:
-        check_classes(teacher, data, OTHER_CLASSES)
-        accuracy = report_accuracy(teacher, data_options, mean, std, device, dtype, data)
+        check_classes(checkpoint, data, OTHER_CLASSES)
+        accuracy = report_accuracy(checkpoint, teacher, data_options, device, dtype, data)
         provenance["teacher"]["clean"] = accuracy
     student = None
-    if options.student:
-        student = read_checkpoint(options.student, options.student_arch, data.image_size, "student", quiet)
-        if student.num_classes != teacher.num_classes:
-            raise UsageError(f"the student has {student.num_classes} classes and the teacher {teacher.num_classes}")
-        check_order("teacher", teacher.classes, "the student", student.classes)
-        provenance["student"] = describe(student, options.student)
+    if student_file is not None and options.student is not None:
+        learnt = read_checkpoint(student_file, options.student_arch, data, options.data.image_size)
+        if learnt.num_classes != checkpoint.num_classes:
+            raise UsageError(f"the student has {learnt.num_classes} classes and the teacher {checkpoint.num_classes}")
+        check_order("teacher", checkpoint.classes, "the student", learnt.classes)
+        # --mean is the teacher's: a student may know better
+        student = LoadedNetwork.of(learnt, data, role="student", otherwise=teacher.normalisation)
+        student.introduce("student", quiet)
+        provenance["student"] = describe(learnt, options.student)
     elif "paper" in options.augs:
         say("cutmixpick:by=student_entropy is left out: it asks a student, give one with --student", quiet)
     return score(
-        teacher.model,
+        teacher,
         data,
         list(options.augs),
-        student=None if student is None else student.model,
-        mean=mean,
-        std=std,
-        student_mean=None if student is None else student.mean,  # --mean is the teacher's: a student may know better
-        student_std=None if student is None else student.std,
+        student=student,
         device=device,
         dtype=dtype,
         quiet=quiet,

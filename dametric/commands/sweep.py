@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from dametric.commands import sweep_tasks as tasks
-from dametric.commands.inputs import chosen_device, network_errors, say, warn_near_chance
+from dametric.commands.inputs import chosen_device, network_errors, say, warn_of_teacher
 from dametric.commands.sweep_options import Place, read_images
 from dametric.commands.sweep_perform import perform
 from dametric.commands.sweep_plan import print_plan, time_left
@@ -225,12 +225,13 @@ def _look_at_teachers(left: Sequence[Task], quiet: bool) -> None:
         if about in seen or not Path(payload.teacher).exists():
             continue
         seen.add(about)
-        where = tasks.setting(
-            payload.common.data, payload.common.device, payload.teacher, payload.arch, payload.mean, payload.std
-        )
+        where = payload.setting()
+        assert where.teacher is not None
+        where.teacher.introduce(f"teacher {payload.teacher}", quiet)
         top1 = where.clean["top1"]
-        warn_near_chance(top1, where.train.num_classes, len(where.test), "students")
-        say(f"teacher {payload.teacher}: {100 * top1:.2f} % top-1 on {len(where.test)} test images", quiet)
+        warn_of_teacher(where.teacher, top1, where.train.num_classes, len(where.test), "students")
+        shown = f"{len(where.test)} test images of {where.test.image_size} pixels"
+        say(f"teacher {payload.teacher}: {100 * top1:.2f} % top-1 on {shown}", quiet)
 
 
 def _carry_out(

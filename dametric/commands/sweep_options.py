@@ -21,7 +21,7 @@ _FLAGS = {
     "--image-size ": "--set data.image_size=",
     "instead of the name": "with --set data.source=DIR",
 }
-_SCORED = ("arch", "mean", "std")  # of a checkpoint, as score and distill take them
+_SCORED = ("arch", "mean", "std", "weights")  # of a checkpoint, as score and distill take them
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,21 @@ def teacher_file(grid: Grid, data: str, teacher: str, place: Place) -> Path:
     return Path(given) if given else place.root / "teachers" / f"{data}-{teacher}.pth"
 
 
+def shown_data(grid: Grid, data: str, teacher: str) -> DataOptions:
+    """Images as a grid names them, brought to the size of a given teacher's training where the grid asks for none."""
+    options, given = data_options(grid.data[data]), grid.teachers[teacher]
+    if options.image_size is not None or "checkpoint" not in given:
+        return options
+    size = tasks.trained_size(given["checkpoint"], given.get("weights"))
+    if size is None or size == tasks.own_size(options):
+        return options
+    return replace(options, image_size=size)
+
+
 def student_task(grid: Grid, spec: RunSpec, place: Place) -> tasks.StudentTask:
     """A row as something to be done."""
-    data, teacher = data_options(grid.data[spec.data]), grid.teachers[spec.teacher]
+    teacher = grid.teachers[spec.teacher]
+    data = shown_data(grid, spec.data, spec.teacher)
     common = training_options(data, dict(spec.training), place, teacher=False)
     about = {name: teacher[name] for name in _SCORED if name in teacher and "checkpoint" in teacher}
     path = str(teacher_file(grid, spec.data, spec.teacher, place))

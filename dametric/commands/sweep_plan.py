@@ -66,7 +66,5 @@ def _arch(made: Study, task: Task, payload: tasks.StudentTask) -> str:
     for other in made.tasks:
         if other.key in task.needs:
             return str(other.payload.arch)
-    setting = tasks.setting(
-        payload.common.data, payload.common.device, payload.teacher, payload.arch, payload.mean, payload.std
-    )
+    setting = payload.setting()
     return setting.teacher.arch if setting.teacher is not None else ""

@@ -19,6 +19,7 @@ from dametric.distill import Setting, Teacher, Work
 from dametric.errors import UsageError
 from dametric.files import sha256
 from dametric.ledger import Run
+from dametric.models.reading import read_weights
 from dametric.results import Scores
 
 Stop = Callable[[], bool]
@@ -71,10 +72,16 @@ class StudentTask:
     arch: str | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    weights: str | None = None
+
+    def setting(self) -> Setting:
+        """Data and teacher."""
+        own = (self.arch, self.mean, self.std, self.weights)
+        return setting(self.common.data, self.common.device, self.teacher, *own)
 
     def work(self) -> Work:
         """The run; its teacher's checkpoint is read."""
-        where = setting(self.common.data, self.common.device, self.teacher, self.arch, self.mean, self.std)
+        where = self.setting()
         recipe = self.common.resolved(self.student, where.train, aug=self.aug, seed=self.seed)
         return self.common.work(where, self.student, recipe, root=self.root)
 
@@ -122,6 +129,9 @@ class ScoreTask:
         """A hash of all that the file depends on besides the code."""
         options = self.resolved()
         parts = asdict(replace(options, output=None, data=replace(options.data, quiet=True, cache_dir=None)))
+        for name in ("weights", "student_weights"):  # there were times without these options
+            if parts[name] is None:
+                del parts[name]
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
         parts["images"] = setting(options.data, options.device).train.fingerprint
@@ -189,6 +199,7 @@ def setting(
     arch: str | None = None,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    weights: str | None = None,
 ) -> Setting:
     """Data and teacher, read once in a process.
 
@@ -200,13 +211,27 @@ def setting(
     train_set, test, held_out = images(data)
     if teacher is None:
         return Setting(train_set, test, chosen_device(device), held_out=held_out)
-    checkpoint = read_checkpoint(teacher, arch, train_set.image_size, "teacher", quiet=True)
+    checkpoint = read_checkpoint(read_weights(teacher, weights, "teacher"), arch, train_set, data.image_size)
     check_classes(checkpoint, train_set)
     return Setting(train_set, test, chosen_device(device), Teacher.of(checkpoint, train_set, mean, std), held_out)
 
 
+@lru_cache(maxsize=64)
+def own_size(data: DataOptions) -> int:
+    """The size that images have as they are read."""
+    return images(data).train.image_size
+
+
+@lru_cache(maxsize=64)
+def trained_size(teacher: str, weights: str | None) -> int | None:
+    """The size of the images that a teacher was trained on, by its file; None where there is none yet."""
+    return read_weights(teacher, weights, "teacher").image_size if Path(teacher).exists() else None
+
+
 def forget() -> None:
     """Read everything anew: files may have changed."""
+    own_size.cache_clear()
+    trained_size.cache_clear()
     images.cache_clear()
     setting.cache_clear()
 

@@ -18,7 +18,7 @@ from dametric.commands.inputs import (
     network_errors,
     read_checkpoint,
     say,
-    warn_near_chance,
+    warn_of_teacher,
 )
 from dametric.data import ImageSet
 from dametric.distill import Objective, Recipe, Setting, Teacher, Work, default_rate, watched_together
@@ -30,6 +30,8 @@ from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.files import check_writable
 from dametric.ledger import Row, Run, run_id
 from dametric.models import build
+from dametric.models.normalisation import described
+from dametric.models.reading import read_weights
 from dametric.progress import Advance, progress
 from dametric.sweep.reading import whole_numbers
 
@@ -112,16 +114,17 @@ class DistillOptions:
     std: tuple[float, ...] | None = None
     jobs: int = 1
     lockstep: int = 1
+    weights: str | None = None
 
     def setting(self) -> Setting:
         """Data and teacher, read once for all runs."""
         common = self.common
-        train_set = common.data.load("train") if common.data.source else None
-        size = common.data.image_size if train_set is None else train_set.image_size
-        checkpoint = read_checkpoint(self.teacher, self.arch, size, "teacher", common.quiet)
-        images, test, held_out = common.splits(common.data.of(checkpoint))
+        file = read_weights(self.teacher, self.weights, "teacher")
+        images, test, held_out = common.splits(common.data.of(file))
+        checkpoint = read_checkpoint(file, self.arch, images, common.data.image_size)
         check_classes(checkpoint, images)
         teacher = Teacher.of(checkpoint, images, self.mean, self.std)
+        teacher.introduce("teacher", common.quiet)
         return Setting(images, test, chosen_device(common.device), teacher, held_out)
 
     def work(self, setting: Setting, aug: str, seed: int) -> Work:
@@ -147,6 +150,7 @@ def train(arch: str, output: str, options: TrainingOptions) -> Run:
     options.check()
     with network_errors():
         images, test, held_out = options.splits(options.data)
+        say(f"{arch}: {described(images.mean, images.std, images.normalised_by)}", options.quiet)
         build(arch, max(1, images.num_classes), images.image_size)  # refused here, not after the data are moved
         setting = Setting(images, test, chosen_device(options.device), held_out=held_out)
         recipe = options.resolved(arch, images)
@@ -172,7 +176,9 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
         of = Images(setting.train.image_size, setting.train.mean)
         options = replace(options, augs=spelt_once(options.augs, of, common.quiet))
         groups = options.groups()
-        warn_near_chance(setting.clean["top1"], setting.train.num_classes, len(setting.test), "students")
+        warn_of_teacher(
+            setting.teacher, setting.clean["top1"], setting.train.num_classes, len(setting.test), "students"
+        )
         say(f"teacher: {100 * setting.clean['top1']:.2f} % top-1 on {len(setting.test)} test images", common.quiet)
         found = [options.work(setting, aug, seed).run for aug in options.augs for seed in options.seeds]
         if options.jobs > 1:

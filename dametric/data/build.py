@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from dametric.data.arrays import Arrays, resized
 from dametric.data.cache import Cached
 from dametric.data.decode import Pixels
-from dametric.data.imageset import ImageSet
+from dametric.data.imageset import STATISTICS, ImageSet
 from dametric.data.known import KNOWN, Statistics, recognise
 from dametric.data.lazy import LazyImages
 from dametric.data.listing import Listing
@@ -94,7 +94,13 @@ def from_listing(
     else:
         statistics, note = _statistics(listing if split == "train" else training(), listing, own, options)
         notes += [note] if note else []
-    return ImageSet(images, labels, listing.classes, *statistics, name, split, print_, tuple(notes))
+    of = _source(known)
+    return ImageSet(images, labels, listing.classes, *statistics, name, split, print_, tuple(notes), of)
+
+
+def _source(known: str | None) -> str:
+    """Where mean and standard deviation come from, in words."""
+    return f"the constants of {known}" if known else STATISTICS
 
 
 def from_arrays(
@@ -110,9 +116,10 @@ def from_arrays(
     else:
         train = pixels if split == "train" else resized(training().pixels, options.image_size)
         statistics = Statistics(*mean_std(histogram(torch.from_numpy(np.ascontiguousarray(train)))))
-    return ImageSet.from_tensors(
+    images = ImageSet.from_tensors(
         pixels, arrays.labels, classes=arrays.classes, mean=statistics.mean, std=statistics.std, name=name, split=split
     )
+    return replace(images, normalised_by=_source(known))
 
 
 def _is_lazy(images: LazyImages, options: Options) -> bool:

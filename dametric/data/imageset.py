@@ -14,6 +14,8 @@ from dametric.data.lazy import LazyImages
 from dametric.data.pixels import fingerprint, histogram, mean_std, text_fingerprint
 from dametric.errors import UsageError
 
+STATISTICS = "statistics of the training images"  # where mean and std come from, in words
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -38,6 +40,8 @@ class ImageSet:
         image size and labels for lazy ones.
     notes : tuple of str
         What the user should know about how the set was read, one sentence each.
+    normalised_by : str
+        Where mean and std come from, in words.
     """
 
     images: Tensor | LazyImages
@@ -49,6 +53,7 @@ class ImageSet:
     split: str
     fingerprint: str
     notes: tuple[str, ...] = ()
+    normalised_by: str = "the image set's"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -181,6 +186,7 @@ class ImageSet:
         else:
             checked = check_labels(labels, len(images), names)
             names = tuple(str(c) for c in range(int(checked.max()) + 1)) if names is None else names
+        given = mean is not None and std is not None
         if mean is None or std is None:
             own = mean_std(histogram(images))
             mean, std = mean or own[0], std or own[1]
@@ -199,6 +205,7 @@ class ImageSet:
             split=split,
             fingerprint=fingerprint(images, checked),
             notes=tuple(notes),
+            normalised_by="the image set's, as it was made" if given else STATISTICS,
         )
 
 

@@ -20,7 +20,8 @@ from dametric.distill.setting import EvalEvery, Keep, Setting, Teacher, Work
 from dametric.errors import Interrupted, UsageError
 from dametric.ledger import Row
 from dametric.models import Checkpoint, load_state, preferred_dtype
-from dametric.progress import progress
+from dametric.models.normalisation import Given
+from dametric.progress import progress, say
 
 AugSpec = str | Augmentation | Callable[..., Any]
 
@@ -73,8 +74,8 @@ def distill(
     lr: float | None = None,
     dtype: str | None = None,
     base_aug: str | None = None,
-    mean: tuple[float, ...] | None = None,
-    std: tuple[float, ...] | None = None,
+    mean: Given = None,
+    std: Given = None,
     device: str | torch.device | None = None,
     compile: bool = False,
     eval_every: EvalEvery = 1,
@@ -107,8 +108,9 @@ def distill(
         Of the forward passes: bfloat16 where the device has it in hardware, else float32.
     base_aug : str, optional
         The loader's own augmentation: ``"crop+flip"``, above 96 pixels ``"rrc+flip"``.
-    mean, std : tuple of float, optional
-        Normalisation of the teacher, in 0..1; its checkpoint's by default, else the data set's.
+    mean, std : tuple of float or str, optional
+        Normalisation of the teacher, in 0..1 or by name (``"imagenet"``, ``"cifar100"``, ...); its checkpoint's by
+        default, else that of the library its architecture is from, else the data set's.
     device : str or torch.device, optional
         CUDA where there is one.
     compile : bool
@@ -132,13 +134,18 @@ def distill(
     Raises
     ------
     UsageError
-        For anything that cannot be.
+        For anything that cannot be: images of another size than the checkpoint's among it.
     RunFailed
         If the loss is not finite.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     train_set, test = data
-    setting = Setting(train_set, test, place, Teacher.of(teacher, train_set, mean, std), held_out)
+    own = Teacher.of(teacher, train_set, mean, std)
+    if isinstance(teacher, (nn.Module, Checkpoint)):
+        say(own.line("teacher"), quiet)
+    else:
+        own.introduce("teacher", quiet)
+    setting = Setting(train_set, test, place, own, held_out)
     asked = parse(aug, Images(train_set.image_size, setting.teacher.mean if setting.teacher else train_set.mean))
     objective = Objective.of(views, ce=ce_weight, raw=raw_weight, aug=aug_weight, temperature=temperature)  # type: ignore[arg-type]
     options = Recipe(
@@ -150,6 +157,8 @@ def distill(
         dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
     )
     work = setting.work(student, options, out, aug=asked, compile=compile, eval_every=eval_every, keep=keep)
+    if not work.finished and (warning := own.shortfall(setting.clean["top1"], len(test))):
+        say(warning)
     return Trained(watched(work, quiet=quiet), work.run.folder, work)
 
 

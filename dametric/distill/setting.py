@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -23,9 +23,11 @@ from dametric.distill.trainer import Training
 from dametric.errors import UsageError, unknown
 from dametric.importing import load_object, source_digest
 from dametric.ledger import Run
-from dametric.models import Checkpoint, build, inference_copy, load_checkpoint
-from dametric.models.network import Network, normalisation
+from dametric.models import Checkpoint, LoadedNetwork, build, inference_copy
+from dametric.models.network import Network
+from dametric.models.normalisation import Given, Normalisation
 from dametric.models.registry import is_user_code
+from dametric.models.weight_sets import Role
 
 _CHUNK = {"cuda": 4096}
 Keep = Literal["last", "none"]
@@ -33,42 +35,23 @@ EvalEvery = int | Literal["last"]
 
 
 @dataclass(frozen=True)
-class Teacher:
-    """A network to learn from.
-
-    Attributes
-    ----------
-    model : nn.Module
-        Takes normalised images, returns logits.
-    mean, std : tuple of float
-        Its normalisation, in 0..1.
-    arch, sha256 : str
-        What the record says of it; the hash is part of the run's id.
-    """
-
-    model: nn.Module
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    arch: str
-    sha256: str
+class Teacher(LoadedNetwork):
+    """A network to learn from; its hash is part of the run's id."""
 
     @classmethod
     def of(
         cls,
-        teacher: nn.Module | Checkpoint | str | os.PathLike[str],
+        network: nn.Module | Checkpoint | str | os.PathLike[str],
         data: ImageSet,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
+        mean: Given = None,
+        std: Given = None,
+        *,
+        role: Role = "teacher",
+        otherwise: Normalisation | None = None,
     ) -> Teacher:
         """From a network, a checkpoint, or the name of its file; normalised as it says, or as the data are."""
-        if isinstance(teacher, nn.Module):
-            own = normalisation(mean or data.mean, std or data.std, data.channels)
-            return cls(teacher, *own, type(teacher).__name__, weights_digest(teacher))
-        # of the images' size, by which some networks are built, and which many files do not tell
-        read = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher, image_size=data.image_size)
-        check_order("teacher", read.classes, data.name, data.classes)
-        own = normalisation(mean or read.mean or data.mean, std or read.std or data.std, data.channels)
-        return cls(read.model, *own, read.arch, read.sha256)
+        loaded = super().of(network, data, mean, std, role=role, otherwise=otherwise)
+        return replace(loaded, sha256=weights_digest(network)) if isinstance(network, nn.Module) else loaded
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import stat
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
@@ -20,39 +21,66 @@ from torch import Tensor
 
 from dametric.errors import UsageError
 from dametric.importing import one_line
+from dametric.models.weight_sets import CONTAINERS, Choice, Role, choose, listed
 
 FORMAT = 1  # version of the layout written by save_checkpoint
-CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "student")
-DEEPEST = 4  # containers in containers; a hostile file may hold itself
-PREFIXES = ("module.", "_orig_mod.", "model.")
+SPARE = 256 << 20  # bytes that the content of any file may take; beyond, a few times the size of the file
+SWOLLEN = 4
+MOST_ENTRIES = 100_000  # of an archive, in which every tensor is one
 REMEDY = "save `model.state_dict()` with torch.save, or as .safetensors, where it was trained"
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a file holds: weights under their names in the file, everything else, and how it was read."""
+    """What a file holds: weights under their names in the file, everything else, and how it was read.
 
+    Attributes
+    ----------
+    path : Path
+    weights : dict of str to Tensor
+    rest : dict
+        Everything beside the weights.
+    written_by_us : bool
+    notes : tuple of str
+        What the user should know, a line each.
+    choice : Choice
+        Which of the file's sets of weights these are.
+    role : {"teacher", "student"} or None
+        What the network is to be.
+    """
+
+    path: Path
     weights: dict[str, Tensor]
     rest: dict[str, Any]
     written_by_us: bool
     notes: tuple[str, ...]
+    choice: Choice
+    role: Role | None = None
+
+    @property
+    def image_size(self) -> int | None:
+        """Height and width in pixels that the file says the network is for."""
+        size = self.rest.get("image_size")
+        return size if type(size) is int and size > 0 else None
+
+    @property
+    def data(self) -> str | None:
+        """Data source that the network was trained on, as dametric wrote it."""
+        data = self.rest.get("data")
+        return data if self.written_by_us and isinstance(data, str) else None
 
 
-@dataclass(frozen=True)
-class Level:
-    """The weights after some prefixes were stripped from all names."""
-
-    weights: dict[str, Tensor]
-    stripped: str = ""
-
-
-def read_weights(path: str | os.PathLike[str]) -> WeightFile:
+def read_weights(path: str | os.PathLike[str], key: str | None = None, role: Role | None = None) -> WeightFile:
     """Read the weights and whatever stands beside them from a ``torch.save`` or safetensors file.
 
     Parameters
     ----------
     path : path-like
         The file; its name plays no part, only its content.
+    key : str, optional
+        Which of several sets of weights, by its place in the file or the prefix of its names.
+    role : {"teacher", "student"}, optional
+        What the network is to be: decides in a file that holds both.
 
     Returns
     -------
@@ -62,53 +90,55 @@ def read_weights(path: str | os.PathLike[str]) -> WeightFile:
     Raises
     ------
     UsageError
-        If the file cannot be read, is no checkpoint, would run code, or holds NaN or infinite weights.
+        If the file cannot be read, is no checkpoint, would run code, holds NaN or infinite weights, or several sets of
+        weights of which none is the one asked for.
     """
     file = Path(path)
-    content = _read_safetensors(file) if _is_safetensors(file) else _read_torch(file)
+    if _is_safetensors(file):
+        content, checked = _read_safetensors(file), False
+    else:
+        content, checked = _read_torch(file), zipfile.is_zipfile(file)
     if not isinstance(content, Mapping):
         raise UsageError(f"{file} holds a {type(content).__name__}, not weights by name: {REMEDY}")
     ours = "dametric" in content
     if ours and content["dametric"] != FORMAT:
         raise UsageError(f"{file} has format {content['dametric']} of dametric, this version reads {FORMAT}: update")
-    weights, rest, trail = _find_weights(content)
-    if not weights:
+    choice = choose(content, key, role, file)
+    if choice is None:
         raise UsageError(f"{file} holds no weights, bare or under {', '.join(CONTAINERS)}: {REMEDY}")
-    what = "'" + "/".join(trail) + "'" if trail else "bare weights"
+    found = choice.taken.weights
+    _check_bulk(file, found)
+    weights = {name: _float32(file, name, weight) for name, weight in found.items()}
+    return WeightFile(file, weights, choice.rest, ours, _notes(file, choice, ours, checked), choice, role)
+
+
+def _notes(file: Path, choice: Choice, ours: bool, checked: bool) -> tuple[str, ...]:
+    what = f"'{choice.key}'" if choice.key else "bare weights"
     notes = [f"read {what} of {file.name}"]
-    others = sorted({str(w.dtype) for w in weights.values() if w.is_floating_point() and w.dtype != torch.float32})
+    if choice.others and not ours:
+        first = choice.others[0].key or "KEY"
+        notes.append(f"not taken: {listed(choice.others)}; --weights {first} takes that (weights= in Python)")
+    if not checked:
+        notes.append("files of this format have no checksum: damage that leaves them readable cannot be noticed")
+    weights = choice.taken.weights.values()
+    others = sorted({str(w.dtype) for w in weights if w.is_floating_point() and w.dtype != torch.float32})
     if others:
         notes.append(f"converted {', '.join(others)} to float32".replace("torch.", ""))
-    return WeightFile({k: _float32(file, k, w) for k, w in weights.items()}, rest, ours, tuple(notes))
+    return tuple(notes)
 
 
-def strip_levels(weights: dict[str, Tensor]) -> list[Level]:
-    """Weights with no prefix stripped, one, two and so on; a prefix goes only where all names have it."""
-    levels = [Level(weights)]
-    while prefix := next((p for p in PREFIXES if all(name.startswith(p) for name in weights)), None):
-        weights = {name[len(prefix) :]: weight for name, weight in weights.items()}
-        levels.append(Level(weights, levels[-1].stripped + prefix))
-    return levels
+def _check_bulk(file: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that would take far more memory than the file has bytes: views can have any shape."""
+    needed = sum(weight.numel() * 4 for weight in weights.values())
+    if needed > SPARE + SWOLLEN * file.stat().st_size:
+        raise UsageError(_too_large(file, needed))
 
 
-def _find_weights(content: Mapping[Any, Any]) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
-    """Follow the customary names of containers down to the weights; the rest is taken from all levels."""
-    rest: dict[str, Any] = {}
-    trail: list[str] = []
-    while key := next((key for key in CONTAINERS if _holds_tensors(content.get(key), DEEPEST - len(trail))), None):
-        rest |= {str(name): value for name, value in content.items() if name != key}
-        trail.append(key)
-        content = content[key]
-    weights = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    rest |= {str(name): value for name, value in content.items() if name not in weights}
-    return weights, rest, trail
-
-
-def _holds_tensors(value: Any, deep: int) -> bool:
-    if not isinstance(value, Mapping) or deep <= 0:
-        return False
-    return any(isinstance(item, Tensor) for item in value.values()) or any(
-        _holds_tensors(value.get(key), deep - 1) for key in CONTAINERS
+def _too_large(file: Path, needed: int) -> str:
+    size = file.stat().st_size
+    return (
+        f"{file} is refused: its {size / 2**20:.3g} MiB would become {needed / 2**30:.3g} GiB; at most {SWOLLEN} times "
+        f"a file's size and {SPARE >> 20} MiB are read"
     )
 
 
@@ -135,6 +165,8 @@ def _is_safetensors(file: Path) -> bool:
     if file.is_dir():
         raise UsageError(f"{file} is a folder, not a checkpoint file")
     try:
+        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for, and a device may never end
+            raise UsageError(f"{file} is a pipe or a device, not a checkpoint file: save what comes out of it first")
         with open(file, "rb") as handle:
             start = handle.read(9)
     except FileNotFoundError:
@@ -167,10 +199,24 @@ def damaged(file: str | os.PathLike[str]) -> str | None:
         return archive.testzip()
 
 
+def _check_archive(file: Path) -> None:
+    """Refuse an archive before it is unpacked: torch.save does not compress, so that others need not stay small."""
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    needed = sum(entry.file_size for entry in entries)
+    if needed > SPARE + SWOLLEN * file.stat().st_size:
+        raise UsageError(_too_large(file, needed))
+    if len(entries) > MOST_ENTRIES:
+        raise UsageError(f"{file} is refused: it has {len(entries)} entries, and at most {MOST_ENTRIES} are read")
+
+
 def _read_torch(file: Path) -> Any:
     if zipfile.is_zipfile(file):
         try:
+            _check_archive(file)
             entry = damaged(file)
+        except UsageError:
+            raise
         except Exception as error:  # a directory of the archive that is damaged itself can fail in any way
             raise UsageError(_unreadable(file)) from error
         if entry is not None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from dametric.errors import UsageError
-from dametric.models.reading import Level
 from dametric.models.registry import MODELS, build
+from dametric.models.weight_sets import Level, Role, parts, pick_part
 
 # A class count that no layer has as its width, so that the tensors that follow it can be told.
 _MARK = 10007
@@ -38,6 +38,11 @@ class Signature:
         if surplus is not None:
             return f"'{surplus}' is unexpected"
         return None if self.head and self.classes(level) else "the tensors of the last layer disagree on the classes"
+
+    @property
+    def first(self) -> str:
+        """The name of one tensor that is in every file."""
+        return next(name for name in self.shapes if not name.endswith(_COUNTER))
 
     def classes(self, level: Level) -> int | None:
         """Number of classes according to the last layer; None where its tensors are missing or disagree."""
@@ -84,7 +89,39 @@ def _built_in() -> dict[str, Signature]:
     return {name: signature(name) for name in MODELS}
 
 
-def recognise(levels: list[Level], path: str) -> str:
+def best_level(levels: list[Level], names: set[str]) -> Level:
+    """The weights whose names agree best with a network's; the least stripped where several do."""
+    return max(levels, key=lambda level: len(level.weights.keys() & names))
+
+
+def fitting_level(levels: list[Level], expected: Signature, role: Role | None, path: str) -> Level | None:
+    """The weights that are exactly an architecture's: all of them, or those under one prefix.
+
+    Parameters
+    ----------
+    levels : list of Level
+        All weights, with ever more prefixes stripped.
+    expected : Signature
+    role : {"teacher", "student"}, optional
+        Decides between prefixes that fit alike.
+    path : str
+        The file, for the error.
+
+    Raises
+    ------
+    UsageError
+        If several prefixes fit.
+    """
+    best = best_level(levels, set(expected.shapes))
+    if not expected.shapes or not expected.head or expected.difference(best) is None:
+        return None
+    found = pick_part([part for part in parts(levels[0].weights, expected.first) if _fits(expected, part)], role)
+    if len(found) > 1:
+        raise UsageError(f"{path} holds several networks of this architecture {_prefixes(found)}")
+    return found[0] if found else None
+
+
+def recognise(levels: list[Level], path: str, role: Role | None = None) -> tuple[str, Level | None]:
     """Name the one built-in architecture whose names and shapes are exactly those of the weights.
 
     Parameters
@@ -93,11 +130,15 @@ def recognise(levels: list[Level], path: str) -> str:
         The weights with ever more prefixes stripped.
     path : str
         The file, for the error.
+    role : {"teacher", "student"}, optional
+        Decides between parts of the weights that are networks of their own.
 
     Returns
     -------
     str
         A name in ``MODELS``.
+    Level or None
+        The part of the weights that fits, where only a part of them does.
 
     Raises
     ------
@@ -107,18 +148,49 @@ def recognise(levels: list[Level], path: str) -> str:
     signatures = _built_in()
     fitting = [n for n, s in signatures.items() if any(s.difference(level) is None for level in levels)]
     if len(fitting) == 1:
-        return fitting[0]
+        return fitting[0], None
     if fitting:
         raise UsageError(f"the weights in {path} fit {' and '.join(fitting)}: say which with --arch")
+    part = _recognise_part(levels[0], path, role)
+    if part is not None:
+        return part
+    raise UsageError(f"the weights in {path} {_nearest(levels[-1])}")
+
+
+def _recognise_part(level: Level, path: str, role: Role | None) -> tuple[str, Level] | None:
+    """The one built-in architecture, under the one prefix, that a part of the weights is exactly."""
+    found = [
+        (name, part)
+        for name, expected in _built_in().items()
+        for part in parts(level.weights, expected.first)
+        if _fits(expected, part)
+    ]
+    picked = pick_part(list({part.stripped: part for _, part in found}.values()), role)
+    if len(picked) > 1:
+        raise UsageError(f"{path} holds several networks {_prefixes(picked)}")
+    names = [name for name, part in found if picked and part.stripped == picked[0].stripped]
+    if len(names) > 1:
+        raise UsageError(f"the weights in {path} fit {' and '.join(names)}: say which with --arch")
+    return (names[0], picked[0]) if names else None
+
+
+def _fits(expected: Signature, part: Level) -> bool:
+    return len(part.weights) <= len(expected.shapes) and expected.difference(part) is None
+
+
+def _prefixes(levels: list[Level]) -> str:
+    names = ", ".join(f"'{level.stripped}'" for level in levels)
+    return f"under the prefixes {names}; say which with --weights PREFIX (weights= in Python)"
+
+
+def _nearest(level: Level) -> str:
+    """What would have to be different."""
+    signatures = _built_in()
     ways = "--arch with a name, torchvision:NAME, timm:NAME or ./file.py:fn"
-    level = levels[-1]
     scores = {name: found.overlap(level) for name, found in signatures.items()}
     best = max(scores.values())
     if best == 0:
-        raise UsageError(f"the weights in {path} have no name in common with a known architecture: pass {ways}")
+        return f"have no name in common with a known architecture: pass {ways}"
     nearest = [name for name, score in scores.items() if score == best][:3]
     first = signatures[nearest[0]].difference(level)
-    raise UsageError(
-        f"the weights in {path} fit no known architecture exactly: nearest is {' or '.join(nearest)}, "
-        f"but {first}; pass {ways}"
-    )
+    return f"fit no known architecture exactly: nearest is {' or '.join(nearest)}, but {first}; pass {ways}"

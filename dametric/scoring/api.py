@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from dametric.augment import Images, base_augmentation, default_base
 from dametric.augment.keys import Per
 from dametric.data import ImageSet
-from dametric.data.checks import check_order
 from dametric.errors import UsageError, unknown
 from dametric.machine import machine
-from dametric.models import Checkpoint, inference_copy, preferred_dtype
-from dametric.models.network import Network, normalisation
-from dametric.progress import progress
+from dametric.models import Checkpoint, LoadedNetwork, inference_copy, preferred_dtype
+from dametric.models.network import Network
+from dametric.models.normalisation import Given, Normalisation
+from dametric.models.weight_sets import Role
+from dametric.progress import progress, say
 from dametric.results import Scores
 from dametric.scoring.engine import Engine
 from dametric.scoring.protocol import Protocol
@@ -33,17 +34,18 @@ from dametric.scoring.request import (
 from dametric.scoring.stopping import Stop, walk
 
 Data = ImageSet | Tensor | tuple[Tensor, Tensor]
+AnyNetwork = nn.Module | Checkpoint | LoadedNetwork
 
 _CHUNK = {"cpu": 128, "cuda": 1024}  # on a CPU activations should stay in the cache
 
 
 @in_unison
 def score(
-    teacher: nn.Module | Checkpoint,
+    teacher: AnyNetwork,
     data: Data,
     augs: AugSpec | Sequence[AugSpec] = "paper",
     *,
-    student: nn.Module | Checkpoint | None = None,
+    student: AnyNetwork | None = None,
     metrics: Sequence[str] | None = None,
     protocol: Literal["default", "reference"] = "default",
     per: Per | None = None,
@@ -55,10 +57,10 @@ def score(
     raw_weight: float = 0.5,
     temperature: float = 1.0,
     base_aug: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    student_mean: Sequence[float] | None = None,
-    student_std: Sequence[float] | None = None,
+    mean: Given = None,
+    std: Given = None,
+    student_mean: Given = None,
+    student_std: Given = None,
     seed: int = 0,
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
@@ -72,14 +74,15 @@ def score(
 
     Parameters
     ----------
-    teacher : nn.Module or Checkpoint
+    teacher : nn.Module, Checkpoint or LoadedNetwork
         Takes normalised images (batch, channels, height, width), returns logits (batch, classes). It is copied,
-        not changed. A checkpoint's own normalisation is used where it says one, and its hash recorded.
+        not changed. A checkpoint's own normalisation is used where it says one, and its hash recorded; images of
+        another size than it was trained on are refused. A loaded network is taken as it is.
     data : ImageSet, Tensor or tuple of Tensor
         Training images: an image set, or uint8 images (N, C, H, W), with or without labels (N,).
     augs : specification or sequence of them
         Names such as ``"cutmix:alpha=0.5"``, callables on uint8 batches, or ``"paper"`` for the paper's nine.
-    student : nn.Module or Checkpoint, optional
+    student : nn.Module, Checkpoint or LoadedNetwork, optional
         For the ``ce_*`` metrics and for picks by the student.
     metrics : sequence of str, optional
         The first one orders the table. All that can be computed by default.
@@ -102,10 +105,10 @@ def score(
         Of the softmax.
     base_aug : str, optional
         The loader's own augmentation: ``"crop+flip"``, above 96 pixels ``"rrc+flip"``; ``"identity"`` for none.
-    mean, std : sequence of float, optional
-        Normalisation that the teacher was trained with, in units of 0..1; its checkpoint's by default, else the data
-        set's.
-    student_mean, student_std : sequence of float, optional
+    mean, std : sequence of float or str, optional
+        Normalisation that the teacher was trained with, in units of 0..1 or by name (``"imagenet"``, ``"cifar100"``,
+        ...); its checkpoint's by default, else that of the library its architecture is from, else the data set's.
+    student_mean, student_std : sequence of float or str, optional
         Normalisation that the student was trained with; its checkpoint's by default, else the teacher's.
     seed : int
         Of everything random.
@@ -140,17 +143,13 @@ def score(
         For anything that cannot be: unknown names, too few images, a missing student, NaN from the teacher.
     """
     data, ranks, known = _image_set(data), Ranks.current(), {}
-    if isinstance(teacher, Checkpoint):
-        known["teacher"] = _description(teacher, data)
-        mean = teacher.mean if mean is None else mean
-        std = teacher.std if std is None else std
-        teacher = teacher.model
-    if isinstance(student, Checkpoint):
-        known["student"] = _description(student, data)
-        student_mean = student.mean if student_mean is None else student_mean
-        student_std = student.std if student_std is None else student_std
-        student = student.model
     _check_networks(teacher, student)
+    for who, given in (("teacher", teacher), ("student", student)):
+        if isinstance(given, Checkpoint):
+            known[who] = {"arch": given.arch, "sha256": given.sha256}
+    teacher = _loaded(teacher, data, mean, std, "teacher", quiet)
+    if student is not None:
+        student = _loaded(student, data, student_mean, student_std, "student", quiet, teacher.normalisation)
     device = own_device(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here: use --device cpu")
@@ -164,24 +163,19 @@ def score(
     plan = Protocol(
         reference, per or ("batch" if reference else "sample"), batch_size, draw_batches, raw_weight, temperature, seed
     )
-    mean, std = normalisation(data.mean if mean is None else mean, data.std if std is None else std, data.channels)
-    theirs = normalisation(
-        mean if student_mean is None else student_mean, std if student_std is None else student_std, data.channels
-    )
-    of = Images(data.image_size, mean, "reference" if reference else "roll")
+    of = Images(data.image_size, teacher.mean, "reference" if reference else "roll")
     chosen = augmentations(augs, of, student is not None)
     measured = chosen_metrics(metrics, student is not None)
     base_aug = base_aug or default_base(data.image_size)
 
-    def network(module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Network:
-        copy = inference_copy(module, dtype=dtype, device=device, compile=compile)
-        return Network(
-            copy, mean=mean, std=std, chunk=chunk or _CHUNK.get(device.type, 256), dtype=dtype, device=device
-        )
+    def network(loaded: LoadedNetwork) -> Network:
+        copy = inference_copy(loaded.model, dtype=dtype, device=device, compile=compile)
+        rows = chunk or _CHUNK.get(device.type, 256)
+        return Network(copy, mean=loaded.mean, std=loaded.std, chunk=rows, dtype=dtype, device=device)
 
     engine = Engine(
-        teacher=network(teacher, mean, std),
-        student=None if student is None else network(student, *theirs),
+        teacher=network(teacher),
+        student=None if student is None else network(student),
         data=data.to(device),
         augs=chosen,
         metrics=measured,
@@ -195,7 +189,7 @@ def score(
     if ranks.world > 1:
         limits = {"--batches": batches, "--rel-se": precision, "--max-batches": max_batches}
         same_everywhere(
-            ranks, {**_asked(engine), **limits, "the weights": [weights(m) for m in (teacher, student) if m]}
+            ranks, {**_asked(engine), **limits, "the weights": [weights(m.model) for m in (teacher, student) if m]}
         )
         quiet = quiet or not ranks.first
     compile_seconds = _warm_up(engine, quiet) if compile else None
@@ -205,10 +199,11 @@ def score(
         "protocol": protocol,
         "partner": "derangement (cutmix), permutation (mixup)" if reference else of.partner,
         "base_aug": engine.base.name,
-        "mean": list(mean),
-        "std": list(std),
-        "student_mean": None if student is None else list(theirs[0]),
-        "student_std": None if student is None else list(theirs[1]),
+        "mean": list(teacher.mean),
+        "std": list(teacher.std),
+        "normalised_by": teacher.normalised_by,
+        "student_mean": None if student is None else list(student.mean),
+        "student_std": None if student is None else list(student.std),
         "max_batches": max_batches,
         "rel_se": None if batches or reference else precision,
         "rel_se_reached": reached,
@@ -261,14 +256,26 @@ def _asked(engine: Engine) -> dict[str, Any]:
     }
 
 
-def _description(checkpoint: Checkpoint, data: ImageSet) -> dict[str, str]:
-    check_order("network", checkpoint.classes, data.name, data.classes)
-    return {"arch": checkpoint.arch, "sha256": checkpoint.sha256}
+def _loaded(
+    network: AnyNetwork,
+    data: ImageSet,
+    mean: Given,
+    std: Given,
+    role: Role,
+    quiet: bool,
+    otherwise: Normalisation | None = None,
+) -> LoadedNetwork:
+    """A network with its normalisation, which is said, unless whoever loaded it has said so."""
+    if isinstance(network, LoadedNetwork):
+        return network
+    loaded = LoadedNetwork.of(network, data, mean, std, role=role, otherwise=otherwise)
+    say(loaded.line(role), quiet)
+    return loaded
 
 
 def _check_networks(teacher: object, student: object) -> None:
     for who, network in (("teacher", teacher), ("student", student)):
-        if not isinstance(network, nn.Module) and (who == "teacher" or network is not None):
+        if not isinstance(network, AnyNetwork) and (who == "teacher" or network is not None):
             raise UsageError(
                 f"the {who} is a network (nn.Module) or a checkpoint (dametric.load_checkpoint), not "
                 f"{type(network).__name__}"

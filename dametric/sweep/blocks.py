@@ -58,12 +58,13 @@ def named_teachers(value: Any, data: Mapping[str, Any]) -> dict[str, dict[str, A
     """Teachers by name: checkpoints, and recipes, of which lists make variants."""
     entries: dict[Any, Any] = dict.fromkeys(as_list(value)) if not isinstance(value, dict) else value
     found: dict[str, dict[str, Any]] = {}
-    known = ("family", "checkpoint", "arch", "mean", "std", "data")
+    known = ("family", "checkpoint", "weights", "arch", "mean", "std", "data")
     for family, given in entries.items():
         where = f"teacher {family}"
         if not isinstance(family, str):
             raise UsageError(f"teachers is lines of 'name: options', or a list of architectures, not '{value}'")
         options = {"checkpoint": given} if isinstance(given, str) else block(given, where)
+        options = _in_numbers(options)
         variants = list(crossed(options, KEYS["teacher"], where))
         differ = [key for key in options if len({str(one.get(key)) for one in variants}) > 1]
         for one in variants:
@@ -73,10 +74,24 @@ def named_teachers(value: Any, data: Mapping[str, Any]) -> dict[str, dict[str, A
                 raise UsageError(f"{where}: a checkpoint is not trained, so it has no {recipe[0]}")
             if "checkpoint" not in one and {"mean", "std"} & set(one):
                 raise UsageError(f"{where}: mean and std are those of the data it is trained on")
+            if "checkpoint" not in one and "weights" in one:
+                raise UsageError(f"{where}: weights says which of a checkpoint's are meant")
             for name in one.get("data", ()):
                 known_name(name, data, f"data of {where}")
             found["-".join([family, *(f"{key}={one.get(key)}" for key in differ)])] = one
     return found
+
+
+def _in_numbers(options: dict[str, Any]) -> dict[str, Any]:
+    """A teacher's options with a normalisation that is named, such as ``mean: imagenet``, in numbers."""
+    named = {key: options[key] for key in ("mean", "std") if isinstance(options.get(key), str)}
+    if not named:
+        return options
+    from dametric.models.normalisation import by_name  # torch takes seconds to load, and a grid is read without
+
+    mean, std = by_name(named.get("mean"), named.get("std"))
+    wanted = {*named, *({"std"} - options.keys())}  # the name of a mean brings its standard deviation along
+    return {**options, **{key: list(value) for key, value in (("mean", mean), ("std", std)) if value and key in wanted}}
 
 
 def pairs(

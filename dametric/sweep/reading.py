@@ -43,6 +43,7 @@ KEYS: dict[str, dict[str, Kind]] = {
     },
     "teacher": {
         "checkpoint": str,
+        "weights": str,
         "mean": "numbers",
         "std": "numbers",
         "data": "names",

@@ -255,14 +255,17 @@ def test_an_image_that_is_broken_is_named(no: Refused, tmp_path: Path) -> None:
     assert "2.png" in no("--data", tmp_path, "--batch-size", 4)
 
 
-def test_images_of_differing_sizes_need_one(no: Refused, score: Run, tmp_path: Path) -> None:
+def test_images_of_differing_sizes_need_one(no: Refused, score: Run, teacher: Path, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     for name in range(10):
         (tmp_path / "train" / str(name)).mkdir(parents=True)
         for i, side in enumerate((32, 40)):
             pixels = draw.integers(0, 256, (side, side, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "train" / str(name) / f"{i}.png")
-    assert "--image-size" in no("--data", tmp_path)
+    content = torch.load(teacher, weights_only=True)
+    torch.save({**content, "image_size": None}, tmp_path / "unsized.pth")
+    assert "--image-size" in no("--data", tmp_path, "--teacher", tmp_path / "unsized.pth")
+    assert score("--data", tmp_path, "--batch-size", 8).code == 0, "a teacher that knows its size says which"
     assert score("--data", tmp_path, "--image-size", 32, "--batch-size", 8).code == 0
 
 

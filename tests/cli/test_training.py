@@ -370,7 +370,7 @@ def test_every_option_of_distill_reaches_the_record(learn: Command) -> None:
         "--temperature": ("2.5", ("temperature", 2.5)),
     }
     normal = {"--mean": ("0.4,0.5,0.6", ("mean", [0.4, 0.5, 0.6])), "--std": ("0.1,0.2,0.3", ("std", [0.1, 0.2, 0.3]))}
-    others = {"--teacher", "--student", "--seeds", "--jobs", "--views"}
+    others = {"--teacher", "--weights", "--student", "--seeds", "--jobs", "--views"}
     known = {*TRAIN, *more, *objective, *normal, *others}
     assert options_of("distill") - ELSEWHERE - NOWHERE == known, "an option is new: say where it goes"
     said = learn(*typed({**TRAIN, **more, **objective, **normal}), "--seeds", "7", "-s", "resnet14")

@@ -70,7 +70,7 @@ def test_the_checkpoint_fills_in_what_the_user_left_out(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "t.pth", build("resnet8", 10, 32), arch="resnet8", data="digits", image_size=32)
     checkpoint = load_checkpoint(path)
     assert DataOptions(None, quiet=True).of(checkpoint) == DataOptions("digits", image_size=32, quiet=True)
-    assert DataOptions("other").of(checkpoint) == DataOptions("other"), "the user's data keep their own size"
+    assert DataOptions("other").of(checkpoint) == DataOptions("other", image_size=32), "it is the teacher's size"
     assert DataOptions("other", image_size=64).of(checkpoint).image_size == 64
     assert DataOptions(None, image_size=64).of(checkpoint).image_size == 64
 
