@@ -122,6 +122,9 @@ class ScoreTask:
         """A hash of all that the file depends on besides the code."""
         options = self.resolved()
         parts = asdict(replace(options, output=None, data=replace(options.data, quiet=True, cache_dir=None)))
+        for name in ("label_column", "image_column", "config"):  # scores were asked for before there were these
+            if parts["data"][name] is None:
+                del parts["data"][name]
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
         parts["images"] = setting(options.data, options.device).train.fingerprint
