@@ -7,7 +7,6 @@ import os
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, UnidentifiedImageError
 
 from dametric.errors import UsageError
@@ -56,7 +55,7 @@ def decode(encoded: bytes, where: str, image_size: int | None = None, bits: int 
     """
     try:
         with Image.open(io.BytesIO(encoded)) as image:
-            plain = _scaled(deep_pixels(image, encoded), bits) if bits != 16 and is_deep(encoded) else image
+            plain = _scaled(image, bits) if bits != 16 and is_deep(encoded) else image
             return np.asarray(fit(to_rgb(plain), image_size)).transpose(2, 0, 1)
     except Exception as error:  # damaged files make Pillow's many readers raise almost anything
         raise UsageError(f"cannot decode {where}: {reason(error)}") from error
@@ -88,14 +87,11 @@ def is_deep(encoded: bytes) -> bool:
         return False
 
 
-def deep_pixels(image: Image.Image, encoded: bytes) -> np.ndarray:
-    """The values of a 16-bit image: (H, W), or (H, W, 3) in colour; uint16, transparency dropped."""
+def deep_values(image: Image.Image) -> np.ndarray:
+    """Values of a 16-bit image, uint16; of colour the most they can be, as Pillow gives their high bytes alone."""
     if _deep_grey(image):
         return np.asarray(image).astype(np.uint16)
-    from torchvision.io import decode_png  # Pillow reads 16-bit colour, and gives its high bytes alone
-
-    planes = decode_png(torch.frombuffer(bytearray(encoded), dtype=torch.uint8)).numpy()
-    return planes[0] if len(planes) < 3 else planes[:3].transpose(1, 2, 0)
+    return np.asarray(image.convert("RGB")).astype(np.uint16) << 8 | 0xFF
 
 
 def _deep_grey(image: Image.Image) -> bool:
@@ -103,7 +99,12 @@ def _deep_grey(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
-def _scaled(values: np.ndarray, bits: int) -> Image.Image:
+def _scaled(image: Image.Image, bits: int) -> Image.Image:
+    if not _deep_grey(image):
+        raise ValueError(
+            f"of 16-bit colour that uses {bits} bits too little would be left; convert the images to 8 bits"
+        )
+    values = deep_values(image)
     if values.max(initial=0) >> bits:
         raise ValueError(f"it uses more than the {bits} bits that the other images do; convert the images to 8 bits")
     return Image.fromarray((values >> (bits - 8)).astype(np.uint8))

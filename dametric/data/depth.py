@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-from dametric.data.decode import deep_pixels, is_deep, reason, workers
+from dametric.data.decode import deep_values, is_deep, reason, workers
 from dametric.data.listing import Listing
 from dametric.errors import UsageError
 
@@ -66,6 +66,6 @@ def _highest(encoded: bytes, where: str) -> int:
         if not is_deep(encoded):
             return 0
         with Image.open(io.BytesIO(encoded)) as image:
-            return int(deep_pixels(image, encoded).max(initial=0))
+            return int(deep_values(image).max(initial=0))
     except Exception as error:  # damaged files make readers raise almost anything
         raise UsageError(f"cannot decode {where}: {reason(error)}") from error

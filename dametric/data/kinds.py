@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dametric.data import idx
+from dametric.data import idx, npz
 from dametric.data.builtin import cifar_in
 from dametric.data.layout import folders
 from dametric.data.shards import files
@@ -69,7 +69,7 @@ def kind(path: Path) -> tuple[str, Path]:
             return found, folder
         if idx.is_here(folder):
             return "idx", folder
-        if next(folder.glob("*.npy"), None):
+        if npz.is_pair(folder):
             return "npy", folder
         if not folders(folder):
             _refuse_unread(folder)

@@ -20,6 +20,7 @@ _SPLIT = (
     ("train_images", "train_labels", "test_images", "test_labels"),
 )
 _UNSPLIT = (("images", "labels"), ("x", "y"))
+_KNOWN = (*_SPLIT, *_UNSPLIT)
 _UNPACKED, _RATIO = 256 << 20, 100  # bytes that an archive may unpack to, however often it holds the same
 
 
@@ -61,6 +62,12 @@ def read(path: Path, split: str) -> Arrays:
         raise UsageError(f"cannot read {path}: {one_line(error)}") from error
 
 
+def is_pair(folder: Path) -> bool:
+    """Whether a folder holds ``.npy`` files of images and of their labels, as their names say."""
+    names = {path.stem.lower() for path in folder.glob("*.npy")}
+    return ("labels" in names and len(names) > 1) or any(keys[0] in names and keys[1] in names for keys in _KNOWN)
+
+
 def read_pair(path: Path, split: str) -> Arrays:
     """Read one split of ``.npy`` files that lie beside each other, named by the keys of an ``.npz`` file.
 
@@ -88,8 +95,8 @@ def read_pair(path: Path, split: str) -> Arrays:
     files = {found.stem.lower(): found for found in sorted(folder.glob("*.npy"))}
     own = None if path.is_dir() else path.stem.lower()
     others = [name for name in files if name not in ("labels", "classes")]
-    known = any(keys[0] in files and keys[1] in files for keys in (*_SPLIT, *_UNSPLIT))
-    if known and (own is None or any(own in keys for keys in (*_SPLIT, *_UNSPLIT))):
+    known = any(keys[0] in files and keys[1] in files for keys in _KNOWN)
+    if known and (own is None or any(own in keys for keys in _KNOWN)):
         chosen = _keys(folder, list(files), split)
     elif "labels" in files and (own or len(others) == 1):
         if split == "test":
@@ -160,7 +167,7 @@ def _keys(path: Path, files: list[str], split: str) -> tuple[str, str, list[str]
             if split == "test":
                 raise NoSplit(f"{path} has no evaluation split: name its arrays {', '.join(_SPLIT[0])}")
             return images, labels, [labels]
-    ways = "; ".join(", ".join(keys) for keys in (*_SPLIT, *_UNSPLIT))
+    ways = "; ".join(", ".join(keys) for keys in _KNOWN)
     raise UsageError(f"{path} has the arrays {', '.join(files)}; known are {ways}")
 
 

@@ -28,10 +28,10 @@ class Shards:
 
 
 def files(root: Path, ending: str) -> list[Path]:
-    """Files with an ending in a folder and in its subfolders, a third folder deep only where there are no others."""
+    """Files with an ending in a folder and in its subfolders, or in CONFIGURATION/SPLIT/ where there are no others."""
     if not root.is_dir():
         return [root]
-    for depths in (("", "*/"), ("*/*/",)):
+    for depths in (("", "*/"), tuple(f"*/{word}/" for word in TRAINING + EVALUATION)):
         near = [path for depth in depths for path in root.glob(f"{depth}*{ending}")]
         kept = sorted(path for path in near if not path.name.startswith((".", "cache-")))  # what datasets computed
         if kept:
