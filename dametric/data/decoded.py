@@ -60,8 +60,8 @@ def check_fits(name: str, shape: Sequence[int], options: Options) -> None:
     if math.prod(shape) > memory_bytes():
         lazily = "; read it lazily" if options.lazy is False else ""
         raise UsageError(
-            f"{name} would take {math.prod(shape) / 1e9:,.0f} GB as {shape[0]:,} images of {shape[3]}x{shape[2]}, and "
-            f"there are {memory_bytes() / 1e9:,.0f} GB of memory: choose a smaller image size{lazily}"
+            f"{name} would take {math.prod(shape) / 1e9:,.4g} GB as {shape[0]:,} images of {shape[3]}x{shape[2]}, and "
+            f"there are {memory_bytes() / 1e9:,.4g} GB of memory: choose a smaller image size{lazily}"
         )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from dametric.data import idx, npz
 from dametric.data.builtin import cifar_in
 from dametric.data.layout import folders
+from dametric.data.listing import check_regular
 from dametric.data.shards import files
 from dametric.errors import UsageError
 
@@ -77,6 +78,7 @@ def kind(path: Path) -> tuple[str, Path]:
 
 
 def _kind_of_file(path: Path) -> str:
+    check_regular(path)
     suffix = path.suffix.lower()
     if suffix in (".npz", ".npy", ".parquet", ".arrow"):
         return suffix[1:]
