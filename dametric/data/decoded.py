@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dametric.data.cache import Cached
+from dametric.data.cache import FOLDER, Cached
 from dametric.data.decode import Pixels
 from dametric.data.depth import bits_in_use
 from dametric.data.known import Statistics
@@ -20,6 +21,7 @@ from dametric.data.lazy import LazyImages
 from dametric.data.listing import Listing
 from dametric.data.pixels import fingerprint, histogram, mean_std
 from dametric.errors import UsageError
+from dametric.progress import speaks
 
 SAMPLE = 2048  # images that the mean and standard deviation of a lazy set are estimated from
 _NO_TRAINING = "mean and std come from the evaluation split itself, as there is no training split"
@@ -72,7 +74,7 @@ def is_lazy(shape: Sequence[int], options: Options) -> bool:
 
 def cached_entry(listing: Listing, made: str, options: Options) -> Cached:
     """Where what is made of a listing in some way is kept."""
-    return Cached(options.cache_dir / "decoded", listing.files, f"{made} at {options.image_size}{listing.reading}")
+    return Cached(options.cache_dir / FOLDER, listing.files, f"{made} at {options.image_size}{listing.reading}")
 
 
 def decoded(listing: Listing, split: str, description: str, options: Options) -> Decoded:
@@ -92,6 +94,9 @@ def decoded(listing: Listing, split: str, description: str, options: Options) ->
         std=np.array(own.std),
         fingerprint=np.array(print_),
     )
+    if note is None and not options.quiet and speaks():
+        size = f"{pixels.nbytes / 1e6:,.0f} MB"
+        print(f"data: decoded images are kept in {cached.path.parent} ({size}; see dametric cache)", file=sys.stderr)
     return Decoded(pixels, own, print_, note)
 
 
