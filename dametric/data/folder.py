@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dametric.data.decode import MOST_BYTES
+from dametric.data.kinds import refuse_unread
 from dametric.data.layout import Layout, folders, has_images, images, layout
 from dametric.data.listing import Files, Listing, NoSplit
 from dametric.errors import UsageError
@@ -96,6 +97,7 @@ def _classes(root: Path, folder: Path, classes: tuple[str, ...] | None) -> Listi
         names += files
         labels += [label] * len(files)
     if not names:
+        refuse_unread(folder)
         raise UsageError(f"{folder} holds no class folders with images; the layout is {folder}/CLASS/IMAGE.png")
     return _listing(root, names, labels, classes or tuple(sorted(present)))
 

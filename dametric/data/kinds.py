@@ -73,7 +73,7 @@ def kind(path: Path) -> tuple[str, Path]:
         if npz.is_pair(folder):
             return "npy", folder
         if not folders(folder):
-            _refuse_unread(folder)
+            refuse_unread(folder)
     return "folder", path
 
 
@@ -94,8 +94,14 @@ def _unread(path: Path) -> tuple[str, str] | None:
     return _UNREAD[endings[-1]] if endings else None
 
 
-def _refuse_unread(folder: Path) -> None:
-    """Say of a folder without folders which files in it are not read."""
+def refuse_unread(folder: Path) -> None:
+    """Say of a folder that holds no images as they are read which of its files are others.
+
+    Raises
+    ------
+    UsageError
+        If there are such files.
+    """
     for path in sorted(folder.iterdir()):
         if path.is_file() and (what := _unread(path)):
             raise UsageError(f"{folder} holds {path.name}, {what[0]}: {what[1]}")

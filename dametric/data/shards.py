@@ -68,6 +68,8 @@ def shards(root: Path, ending: str, chosen: str | None, has_images: Callable[[Pa
     """
     paths = files(root, ending)
     if not root.is_dir():
+        if chosen is not None:
+            raise UsageError(f"{root} is one file, and configurations are of folders: leave --data-config {chosen} out")
         return Shards(_by_split([(path, _split(path, root)) for path in paths]))
     placed = [(path, _split(path, root), _set(path, root)) for path in paths]
     names = _names(placed)

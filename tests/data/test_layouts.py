@@ -229,3 +229,7 @@ def test_what_is_not_read_is_named_with_what_to_do(tmp_path: Path, name: str, me
         load_data(tmp_path / name, quiet=True)
     with pytest.raises(UsageError, match=f"holds {name}, "):
         load_data(tmp_path, quiet=True)
+    (tmp_path / "train").mkdir()
+    (tmp_path / name).rename(tmp_path / "train" / name)
+    with pytest.raises(UsageError, match=f"train holds {name}, "):
+        load_data(tmp_path, quiet=True)

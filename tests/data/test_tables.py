@@ -50,6 +50,8 @@ def test_configurations_beside_each_other_are_not_one_set(tmp_path: Path, write_
         assert load_data(tmp_path, "test", quiet=True, config=name).labels.tolist() == [label]
     with pytest.raises(UsageError, match="no configuration 'tiny': it holds full, small"):
         load_data(tmp_path, config="tiny")
+    with pytest.raises(UsageError, match="is one file"):
+        load_data(tmp_path / "full" / "test-00000-of-00001.parquet", config="full")
 
 
 @pytest.mark.parametrize("names", [("cats-train", "dogs-train"), ("cifar10", "cifar100"), ("a", "b")])
