@@ -13,7 +13,7 @@ import typer
 from dametric.cli.evidence import correlate, plan, report
 from dametric.cli.scoring import score, show
 from dametric.cli.sweeping import sweep
-from dametric.cli.tour import demo, ls
+from dametric.cli.tour import cache, demo, ls
 from dametric.cli.training import distill, runs, train
 from dametric.errors import Interrupted, RunFailed, UsageError
 
@@ -46,7 +46,7 @@ def _main(
     pass
 
 
-for _command in (score, show, train, distill, sweep, runs, correlate, report, plan, ls, demo):
+for _command in (score, show, train, distill, sweep, runs, correlate, report, plan, ls, cache, demo):
     app.command()(_command)
 
 

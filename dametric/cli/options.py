@@ -58,12 +58,26 @@ Data = Annotated[
 ]
 DataRoot = Annotated[str | None, typer.Option("--data-root", metavar="DIR", help="Where a named image set lies.")]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a named image set that is not there.")]
-CacheDir = Annotated[str | None, typer.Option("--cache-dir", metavar="DIR", help="Where decoded images are kept.")]
+CacheDir = Annotated[
+    str | None,
+    typer.Option("--cache-dir", metavar="DIR", help="Where decoded images are kept. [default: dametric cache]"),
+]
 ImageSize = Annotated[
     int | None, typer.Option("--image-size", min=4, help="Resize and cut images to this many pixels.")
 ]
 Lazy = Annotated[
     bool | None, typer.Option("--lazy/--in-memory", help="Decode images when drawn, or all at once. [default: by size]")
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column of labels, of Parquet or Arrow files. [default: fine_label, label, ...]"),
+]
+ImageColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of images, of Parquet or Arrow files. [default: img, image]")
+]
+DataConfig = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Which of several sets in a folder, that the hub calls configurations."),
 ]
 TrainImages = Annotated[
     int | None,

@@ -11,10 +11,13 @@ from dametric.cli.options import (
     CacheDir,
     Config,
     Data,
+    DataConfig,
     DataRoot,
     Device,
     Download,
+    ImageColumn,
     ImageSize,
+    LabelColumn,
     Lazy,
     Normalisation,
     Per,
@@ -74,6 +77,9 @@ def score(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    label_column: LabelColumn = None,
+    image_column: ImageColumn = None,
+    data_config: DataConfig = None,
     train_images: TrainImages = None,
     accuracy: Annotated[
         bool, typer.Option("--accuracy/--no-accuracy", help="Measure the teacher's clean accuracy first.")
@@ -119,7 +125,10 @@ def score(
         ScoreOptions(
             augs=aug,
             teacher=teacher,
-            data=DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images),
+            data=DataOptions(
+                *(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images, None),
+                *(label_column, image_column, data_config),
+            ),
             arch=arch,
             student=student,
             student_arch=student_arch,
@@ -153,6 +162,9 @@ def show(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    label_column: LabelColumn = None,
+    image_column: ImageColumn = None,
+    data_config: DataConfig = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     config: Config = None,
@@ -163,5 +175,8 @@ def show(
 
     if per not in ("sample", "batch"):
         raise unknown("value of --per", per, ("sample", "batch"))
-    options = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet)
+    options = DataOptions(
+        *(data, data_root, download, cache_dir, image_size, lazy, quiet, None, None),
+        *(label_column, image_column, data_config),
+    )
     command.run(aug, options, output, images=images, per=per, base_aug=base_aug, seed=seed)  # type: ignore[arg-type]

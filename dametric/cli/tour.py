@@ -1,4 +1,4 @@
-"""`dametric ls` and `dametric demo`."""
+"""`dametric ls`, `dametric cache` and `dametric demo`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,18 @@ def ls(what: Annotated[str, typer.Argument(metavar="augs|metrics|models|data|gri
     width = max(len(name) for name, _ in found)
     for name, line in found:
         print(f"{name:<{width}}  {line}")
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all of it.")] = False,
+    cache_dir: Annotated[
+        str | None, typer.Option("--cache-dir", metavar="DIR", help="Another folder than the user's.")
+    ] = None,
+) -> None:
+    """List what is kept of decoded images, those used last first; what exceeds the limit is removed by itself."""
+    from dametric.commands import cache as command
+
+    command.run(cache_dir, clear)
 
 
 def demo(

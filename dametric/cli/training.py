@@ -13,14 +13,17 @@ from dametric.cli.options import (
     Compile,
     Config,
     Data,
+    DataConfig,
     DataRoot,
     Device,
     Download,
     Epochs,
     EvalEvery,
     HeldOut,
+    ImageColumn,
     ImageSize,
     KeepWeights,
+    LabelColumn,
     Lazy,
     Lockstep,
     Momentum,
@@ -65,6 +68,9 @@ def train(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    label_column: LabelColumn = None,
+    image_column: ImageColumn = None,
+    data_config: DataConfig = None,
     train_images: TrainImages = None,
     held_out: HeldOut = None,
     eval_every: EvalEvery = "1",
@@ -96,7 +102,10 @@ def train(
         "objective": LABELS,
         "seed": seed,
     }
-    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images, held_out)
+    source = DataOptions(
+        *(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images, held_out),
+        *(label_column, image_column, data_config),
+    )
     looks = (training.eval_every(eval_every), training.keep_weights(keep))
     options = training.TrainingOptions(source, recipe, lr, aug, device, dtype, compile, tensorboard, json, *looks)
     run = training.train(arch, output, options)
@@ -154,6 +163,9 @@ def distill(
     cache_dir: CacheDir = None,
     image_size: ImageSize = None,
     lazy: Lazy = None,
+    label_column: LabelColumn = None,
+    image_column: ImageColumn = None,
+    data_config: DataConfig = None,
     train_images: TrainImages = None,
     held_out: HeldOut = None,
     eval_every: EvalEvery = "1",
@@ -192,7 +204,10 @@ def distill(
         "objective": objective,
         "joint_batch": joint_batch,
     }
-    source = DataOptions(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images, held_out)
+    source = DataOptions(
+        *(data, data_root, download, cache_dir, image_size, lazy, quiet, train_images, held_out),
+        *(label_column, image_column, data_config),
+    )
     looks = (training.eval_every(eval_every), training.keep_weights(keep))
     common = training.TrainingOptions(source, recipe, lr, base_aug, device, dtype, compile, tensorboard, json, *looks)
     asked = training.DistillOptions(

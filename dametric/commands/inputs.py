@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dametric.data import ImageSet, NoSplit, few, hold_out, is_there, load_data
+from dametric.data import Choice, Found, ImageSet, NoSplit, find_data, is_there
 from dametric.data.checks import check_order
+from dametric.data.few import as_held_out, few_rows, hold_out_rows
 from dametric.errors import UsageError
 from dametric.importing import one_line
 from dametric.models import Checkpoint, LoadedNetwork, inference_copy, load_checkpoint, preferred_dtype
@@ -50,32 +51,38 @@ class DataOptions:
     quiet: bool = field(default=False, compare=False)
     train_images: int | None = None
     held_out: int | None = None
+    label_column: str | None = None
+    image_column: str | None = None
+    config: str | None = None
 
     def load(self, split: str) -> ImageSet:
         """Read one split; of the training split what is trained on."""
-        if split == "train":
-            return self._training(self._whole(split))[0]
-        return self._whole(split)
+        found = self._find(split)
+        return self._training(found)[0] if split == "train" else found.read(None)
 
     def splits(self) -> Splits:
-        """Everything that training needs."""
-        training, held_out = self._training(self._whole("train"))
-        return Splits(training, self._whole("test"), held_out)
+        """Everything that training needs; what is missing is missed before any image is decoded."""
+        found, test = self._find("train"), self._find("test")
+        training, held_out = self._training(found)
+        return Splits(training, test.read(None), held_out)
 
-    def _training(self, images: ImageSet) -> tuple[ImageSet, ImageSet | None]:
+    def _training(self, found: Found) -> tuple[ImageSet, ImageSet | None]:
+        labels, classes = found.labels, len(found.classes)
         if self.held_out is not None:
-            training, held_out = hold_out(images, self.held_out, self.train_images)
+            kept, aside = hold_out_rows(labels, classes, self.held_out, self.train_images)
+            training, held_out = found.read(kept), as_held_out(found.read(aside))
             counts = held_out.labels.bincount(minlength=held_out.num_classes)
             if int(counts.max()) > int(counts.min()) + 1:
                 said = f"from {counts.min()} to {counts.max()} of a class: some classes have no more to spare"
                 say(f"data: of the held-out images there are {said}", self.quiet)
             return training, held_out
-        return images if self.train_images is None else few(images, self.train_images), None
+        rows = None if self.train_images is None else few_rows(labels, classes, self.train_images)
+        return found.read(rows), None
 
-    def _whole(self, split: str) -> ImageSet:
+    def _find(self, split: str) -> Found:
         if self.source is None:
             raise UsageError("which images? give --data, a name (see dametric ls data) or a path")
-        return load_data(
+        return find_data(
             self.source,
             split,
             root=self.root,
@@ -84,6 +91,7 @@ class DataOptions:
             image_size=self.image_size,
             lazy=self.lazy,
             quiet=self.quiet,
+            choice=Choice(self.label_column, self.image_column, self.config),
         )
 
     def load_in_turn(self, split: str) -> ImageSet:
@@ -107,7 +115,7 @@ class DataOptions:
     def _own_size(self) -> int | None:
         """The size that the images have as they are; None where they differ, or that is not seen without effort."""
         try:
-            return replace(self, lazy=True)._whole("train").image_size
+            return self._find("train").image_size
         except UsageError:
             return None
 
@@ -169,7 +177,7 @@ def check_classes(checkpoint: Checkpoint, data: ImageSet, or_else: str = "") -> 
     if data.num_classes and data.num_classes != checkpoint.num_classes:
         raise UsageError(
             f"the teacher has {checkpoint.num_classes} classes and {data.name} has {data.num_classes}: "
-            f"give the data it was trained on{or_else}"
+            f"give the data it was trained on, of a table its --label-column{or_else}"
         )
     check_order("teacher", checkpoint.classes, data.name, data.classes)
 

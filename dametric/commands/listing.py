@@ -59,7 +59,10 @@ def _models() -> list[tuple[str, str]]:
 def _data() -> list[tuple[str, str]]:
     from dametric.data import DATA
 
-    paths = ("PATH", "a folder train/CLASS/*.png (val|valid|test/), Parquet shards in the Hugging Face layout, or .npz")
+    paths = (
+        "PATH",
+        "a folder train/CLASS/*.png (val|valid|test/), Hugging Face's Parquet or Arrow files, .npz, .npy, IDX",
+    )
     return [*DATA.items(), paths]
 
 

@@ -19,6 +19,9 @@ _FLAGS = {
     "--data-root": "--set data.root=DIR",
     "--download": "--set data.download=true",
     "--image-size ": "--set data.image_size=",
+    "--label-column": "data.label_column,",
+    "--image-column": "data.image_column,",
+    "--data-config ": "--set data.config=",
     "instead of the name": "with --set data.source=DIR",
 }
 _SCORED = ("arch", "mean", "std", "weights")  # of a checkpoint, as score and distill take them
@@ -50,6 +53,9 @@ def data_options(options: dict[str, Any]) -> DataOptions:
         True,
         options.get("train_images"),
         options.get("held_out"),
+        options.get("label_column"),
+        options.get("image_column"),
+        options.get("config"),
     )
 
 

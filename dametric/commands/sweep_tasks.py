@@ -132,6 +132,9 @@ class ScoreTask:
         for name in ("weights", "student_weights"):  # there were times without these options
             if parts[name] is None:
                 del parts[name]
+        for name in ("label_column", "image_column", "config"):  # scores were asked for before there were these
+            if parts["data"][name] is None:
+                del parts["data"][name]
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
         parts["images"] = setting(options.data, options.device).train.fingerprint

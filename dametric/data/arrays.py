@@ -13,11 +13,12 @@ from dametric.data.decode import Pixels, fit, workers
 
 @dataclass(frozen=True)
 class Arrays:
-    """Pixels uint8 (N, 3, H, W), labels int64 (N,), names of the classes."""
+    """Pixels uint8 (N, 3, H, W), labels int64 (N,), names of the classes, what the user should know."""
 
     pixels: Pixels
     labels: np.ndarray
     classes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def resized(pixels: Pixels, image_size: int | None) -> Pixels:

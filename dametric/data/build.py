@@ -1,183 +1,216 @@
-"""From encoded images to an `ImageSet`: eager or lazy, cached, with the right mean and standard deviation."""
+"""From images that were found to an `ImageSet`: eager or lazy, cached, with the right mean and standard deviation."""
 
 from __future__ import annotations
 
-import contextlib
-import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cache, cached_property
 
 import numpy as np
 import torch
 
 from dametric.data.arrays import Arrays, resized
-from dametric.data.cache import Cached
-from dametric.data.decode import Pixels
+from dametric.data.decoded import Decoded, Options, bits_of, cached_entry, check_fits, decoded, is_lazy, statistics
+from dametric.data.depth import FULL, has_deep_images
+from dametric.data.depth import note as note_of_depth
 from dametric.data.imageset import STATISTICS, ImageSet
 from dametric.data.known import KNOWN, Statistics, recognise
 from dametric.data.lazy import LazyImages
-from dametric.data.listing import Listing
-from dametric.data.pixels import fingerprint, histogram, mean_std
+from dametric.data.listing import Listing, NoSplit
+from dametric.data.pixels import histogram, mean_std, text_fingerprint
 from dametric.errors import UsageError
 
-SAMPLE = 2048  # images that the mean and standard deviation of a lazy set are estimated from
-_NO_TRAINING = "mean and std come from the evaluation split itself, as there is no training split"
+Find = Callable[[str], Listing]
 
 
 @dataclass(frozen=True)
-class Options:
-    """How to read: where to keep decoded sets, which size, lazily or not (None: by memory), how loudly."""
+class Found:
+    """A split that is there, before any image of it is decoded.
 
-    cache_dir: Path
-    image_size: int | None
-    lazy: bool | None
-    quiet: bool
+    Attributes
+    ----------
+    labels : Tensor of shape (N,), int64
+    classes : tuple of str
+        Names of the classes.
+    read : callable
+        Gives the `ImageSet` of some rows (int64, shape (M,)), or of all for None.
+    image_size : int
+        Pixels a side.
+    """
 
-
-@dataclass(frozen=True)
-class _Decoded:
-    pixels: Pixels
-    statistics: Statistics
-    fingerprint: str
-    note: str | None
-
-
-def memory_bytes() -> int:
-    """Memory of the machine in bytes, or what a container grants of it."""
-    sizes = []
-    if hasattr(os, "sysconf"):
-        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    with contextlib.suppress(OSError, ValueError):  # no such file outside Linux; "max" where there is no limit
-        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return min(sizes, default=8 << 30)
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    read: Callable[[torch.Tensor | None], ImageSet]
+    image_size: int
 
 
-def from_listing(
-    name: str, split: str, listing: Listing, training: Callable[[], Listing | None], options: Options
-) -> ImageSet:
-    """Read a listing, eagerly if its pixels fit into a quarter of the machine's memory.
+def from_listing(name: str, split: str, listing: Callable[[str], Listing], options: Options) -> Found:
+    """Find a split in a listing; it is read eagerly if its pixels fit into a quarter of the machine's memory.
 
     Parameters
     ----------
     name, split : str
         What the set is called, and which split it is.
-    listing : Listing
-        The encoded images of the split.
-    training : callable
-        Gives the listing of the training split, or None where there is none.
+    listing : callable
+        Gives the encoded images of a split, "train" or "test", or raises `NoSplit`.
     options : Options
         How to read.
 
     Returns
     -------
-    ImageSet
-        In memory, or lazy.
+    Found
+        To be read into memory, or lazily.
+
+    Raises
+    ------
+    UsageError
+        If there is no such split, or more is asked to be held in memory than the machine has.
     """
-    notes = list(listing.notes)
-    labels = torch.from_numpy(listing.labels)
-    probe = LazyImages(listing, options.image_size)
-    own: Statistics | None = None
-    images: torch.Tensor | LazyImages = probe
-    if _is_lazy(probe, options):
-        print_ = listing.fingerprint(options.image_size)
-        notes.append("images are decoded when drawn and not kept in memory")
-        probe[torch.arange(len(listing))[:: max(1, len(listing) // 32)]]  # sizes that differ show now, not in an hour
-    else:
-        decoded = _decode(listing, split, f"Decoding {name} ({split})", options)
-        images, own, print_ = torch.from_numpy(decoded.pixels), decoded.statistics, decoded.fingerprint
-        notes += [decoded.note] if decoded.note else []
-    known = recognise(listing.classes, images.shape[2])
-    if known:
-        statistics = KNOWN[known]
-    else:
-        statistics, note = _statistics(listing if split == "train" else training(), listing, own, options)
-        notes += [note] if note else []
-    of = _source(known)
-    return ImageSet(images, labels, listing.classes, *statistics, name, split, print_, tuple(notes), of)
-
-
-def _source(known: str | None) -> str:
-    """Where mean and standard deviation come from, in words."""
-    return f"the constants of {known}" if known else STATISTICS
+    own = listing(split)
+    shape = LazyImages(own, options.image_size).shape
+    lazy = is_lazy(shape, options)
+    if not lazy:
+        check_fits(name, shape, options)
+    source = _Source(name, split, own, listing, options, lazy, shape[2])
+    return Found(torch.from_numpy(own.labels), own.classes, source.read, shape[2])
 
 
 def from_arrays(
     name: str, split: str, arrays: Arrays, training: Callable[[], Arrays], options: Options, *, known: str | None = None
-) -> ImageSet:
+) -> Found:
     """Make a set of arrays, normalised by the constants of the set ``known`` or by the training split's own."""
     if options.lazy:
         raise UsageError(f"{name} is in memory as it is; only folders of images and Parquet files are read lazily")
-    pixels = resized(arrays.pixels, options.image_size)
-    known = known or recognise(arrays.classes, pixels.shape[2])
-    if known:
-        statistics = KNOWN[known]
-    else:
-        train = pixels if split == "train" else resized(training().pixels, options.image_size)
-        statistics = Statistics(*mean_std(histogram(torch.from_numpy(np.ascontiguousarray(train)))))
-    images = ImageSet.from_tensors(
-        pixels, arrays.labels, classes=arrays.classes, mean=statistics.mean, std=statistics.std, name=name, split=split
-    )
-    return replace(images, normalised_by=_source(known))
+    if options.image_size is not None:
+        check_fits(name, (*arrays.pixels.shape[:2], options.image_size, options.image_size), options)
+
+    @cache
+    def whole() -> ImageSet:
+        pixels = resized(arrays.pixels, options.image_size)
+        of = known or recognise(arrays.classes, pixels.shape[2])
+        if of:
+            constants = KNOWN[of]
+        else:
+            train = pixels if split == "train" else resized(training().pixels, options.image_size)
+            constants = Statistics(*mean_std(histogram(torch.from_numpy(np.ascontiguousarray(train)))))
+        images = ImageSet.from_tensors(
+            pixels,
+            arrays.labels,
+            classes=arrays.classes,
+            mean=constants.mean,
+            std=constants.std,
+            name=name,
+            split=split,
+            notes=arrays.notes,
+        )
+        return replace(images, normalised_by=_normalised_by(of))
+
+    labels = torch.from_numpy(arrays.labels)
+    size = options.image_size or arrays.pixels.shape[2]
+    return Found(labels, arrays.classes, lambda rows: whole() if rows is None else whole().subset(rows), size)
 
 
-def _is_lazy(images: LazyImages, options: Options) -> bool:
-    return math.prod(images.shape) > memory_bytes() // 4 if options.lazy is None else options.lazy
+@dataclass(frozen=True)
+class _Source:
+    """A split of which no image is decoded yet."""
+
+    name: str
+    split: str
+    found: Listing
+    find: Find
+    options: Options
+    lazy: bool
+    image_size: int
+
+    def read(self, rows: torch.Tensor | None) -> ImageSet:
+        """Some rows, or all; only these are decoded where nothing of the others needs to be known."""
+        if rows is not None and not self.lazy and self._constants and not self._is_kept:
+            part = self._listing.rows(rows.numpy())
+            made = f"{self.split}, {len(rows)} images {text_fingerprint([rows.numpy().tobytes()])[:16]}"
+            return self._set(part, decoded(part, made, self._description, self.options))
+        return self._whole if rows is None else self._whole.subset(rows)
+
+    @cached_property
+    def _whole(self) -> ImageSet:
+        if not self.lazy:
+            return self._set(self._listing, decoded(self._listing, self.split, self._description, self.options))
+        listing = self._listing
+        images = LazyImages(listing, self.options.image_size)
+        images[torch.arange(len(images))[:: max(1, len(images) // 32)]]  # sizes that differ show now, not in an hour
+        (mean, std), notes = self._statistics(None)
+        return ImageSet(
+            images=images,
+            labels=torch.from_numpy(listing.labels),
+            classes=listing.classes,
+            mean=mean,
+            std=std,
+            name=self.name,
+            split=self.split,
+            fingerprint=listing.fingerprint(self.options.image_size),
+            notes=(*listing.notes, "images are decoded when drawn and not kept in memory", *notes),
+            normalised_by=_normalised_by(self._constants),
+        )
+
+    def _set(self, listing: Listing, pixels: Decoded) -> ImageSet:
+        (mean, std), notes = self._statistics(pixels.statistics)
+        return ImageSet(
+            images=torch.from_numpy(pixels.pixels),
+            labels=torch.from_numpy(listing.labels),
+            classes=listing.classes,
+            mean=mean,
+            std=std,
+            name=self.name,
+            split=self.split,
+            fingerprint=pixels.fingerprint,
+            notes=(*listing.notes, *([pixels.note] if pixels.note else []), *notes),
+            normalised_by=_normalised_by(self._constants),
+        )
+
+    def _statistics(self, own: Statistics | None) -> tuple[Statistics, tuple[str, ...]]:
+        if self._constants:
+            return KNOWN[self._constants], ()
+        training = self._listing if self.split == "train" else self._other("train")
+        found, note = statistics(training, self._listing, own, self.options)
+        return found, (note,) if note else ()
+
+    @cached_property
+    def _listing(self) -> Listing:
+        """The split as it is decoded: 16-bit images by the bits that they use, in all splits the same."""
+        if self._bits == FULL:
+            return self.found
+        return replace(self.found, bits=self._bits, notes=(*self.found.notes, note_of_depth(self._bits)))
+
+    @cached_property
+    def _bits(self) -> int:
+        if not has_deep_images(self.found):
+            return FULL
+        other = _if_there(self.find, "test" if self.split == "train" else "train")
+        return bits_of([self.found, *([other] if other else [])], self.options, self.lazy)
+
+    def _other(self, split: str) -> Listing | None:
+        other = _if_there(self.find, split)
+        return other and replace(other, bits=self._bits)
+
+    @property
+    def _constants(self) -> str | None:
+        return recognise(self.found.classes, self.image_size)
+
+    @property
+    def _is_kept(self) -> bool:
+        return cached_entry(self._listing, f"pixels of {self.split}", self.options).path.exists()
+
+    @property
+    def _description(self) -> str:
+        return f"Decoding {self.name} ({self.split})"
 
 
-def _cached(listing: Listing, made: str, options: Options) -> Cached:
-    return Cached(options.cache_dir / "decoded", listing.files, f"{made} at {options.image_size}")
+def _normalised_by(constants: str | None) -> str:
+    """Where mean and standard deviation come from, in words."""
+    return f"the constants of {constants}" if constants else STATISTICS
 
 
-def _decode(listing: Listing, split: str, description: str, options: Options) -> _Decoded:
-    """Decode a listing, or read what an earlier run decoded."""
-    cached = _cached(listing, f"pixels of {split}", options)
-    found = cached.load(("pixels", "mean", "std", "fingerprint", "labels"))
-    if found is not None and np.array_equal(found["labels"], listing.labels):
-        return _Decoded(found["pixels"], _from_arrays(found), str(found["fingerprint"]), None)
-    pixels = listing.decode_all(options.image_size, description=description, quiet=options.quiet)
-    images = torch.from_numpy(pixels)
-    statistics = Statistics(*mean_std(histogram(images)))
-    print_ = fingerprint(images, torch.from_numpy(listing.labels))
-    note = cached.store(
-        pixels=pixels,
-        labels=listing.labels,
-        mean=np.array(statistics.mean),
-        std=np.array(statistics.std),
-        fingerprint=np.array(print_),
-    )
-    return _Decoded(pixels, statistics, print_, note)
-
-
-def _from_arrays(arrays: dict[str, np.ndarray]) -> Statistics:
-    return Statistics(tuple(arrays["mean"].tolist()), tuple(arrays["std"].tolist()))
-
-
-def _statistics(
-    training: Listing | None, listing: Listing, own: Statistics | None, options: Options
-) -> tuple[Statistics, str | None]:
-    """Mean and standard deviation of the training split, with a note where they are not exactly that."""
-    source = training or listing
-    note = None if training else _NO_TRAINING
-    if source is listing and own:
-        return own, note
-    images = LazyImages(source, options.image_size)
-    if not _is_lazy(images, options):
-        found = _cached(source, "pixels of train", options).load(("mean", "std"))
-        if found is not None:
-            return _from_arrays(found), note
-        return _decode(source, "train", "Decoding the training split, for mean and std", options).statistics, note
-    note = f"mean and std are estimated from {min(SAMPLE, len(source))} of {len(source)} images" + (
-        f"; {note}" if note else ""
-    )
-    cached = _cached(source, "sampled statistics", options)
-    if (found := cached.load(("mean", "std"))) is not None:
-        return _from_arrays(found), note
-    chosen = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))[:SAMPLE]
-    counts = torch.zeros(3, 256, dtype=torch.int64)
-    for batch in images.stream(chosen.sort().values.split(64), torch.device("cpu")):
-        counts += histogram(batch)
-    statistics = Statistics(*mean_std(counts))
-    cached.store(mean=np.array(statistics.mean), std=np.array(statistics.std))
-    return statistics, note
+def _if_there(find: Find, split: str) -> Listing | None:
+    try:
+        return find(split)
+    except NoSplit:
+        return None

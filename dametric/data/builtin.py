@@ -14,6 +14,7 @@ from PIL import Image
 from dametric.data.arrays import Arrays
 from dametric.errors import UsageError
 
+_UNPACKED = {"cifar10": ("data_batch_1", "test_batch", "batches.meta"), "cifar100": ("train", "test", "meta")}
 _TORCHVISION = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
 
 
@@ -48,7 +49,15 @@ def digits(split: str) -> Arrays:
     return Arrays(pixels, labels[chosen].astype(np.int64), tuple("0123456789"))
 
 
-def torchvision_set(name: str, split: str, root: Path, download: bool) -> Arrays:
+def cifar_in(folder: Path) -> str | None:
+    """Which of CIFAR's sets lies unpacked in a folder, as its authors distribute it for Python; None for neither."""
+    for name, files in _UNPACKED.items():
+        if all((folder / file).is_file() for file in files):
+            return name
+    return None
+
+
+def torchvision_set(name: str, split: str, root: Path, download: bool, folder: str | None = None) -> Arrays:
     """CIFAR-10, CIFAR-100 or SVHN as torchvision reads them.
 
     Parameters
@@ -61,6 +70,8 @@ def torchvision_set(name: str, split: str, root: Path, download: bool) -> Arrays
         Folder that holds (or gets) torchvision's files.
     download : bool
         Fetch the files where they are missing.
+    folder : str, optional
+        Name of the folder of CIFAR's files in ``root``, if it is not that of the archive.
 
     Returns
     -------
@@ -75,6 +86,8 @@ def torchvision_set(name: str, split: str, root: Path, download: bool) -> Arrays
     import torchvision
 
     factory = getattr(torchvision.datasets, _TORCHVISION[name])
+    if folder is not None:
+        factory = type(factory.__name__, (factory,), {"base_folder": folder})
     which: dict[str, Any] = {"split": split} if name == "svhn" else {"train": split == "train"}
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # stdout is for values
@@ -83,6 +96,8 @@ def torchvision_set(name: str, split: str, root: Path, download: bool) -> Arrays
     except (RuntimeError, OSError) as error:
         if download:
             raise UsageError(f"cannot fetch {name} into {root}: {' '.join(str(error).split())}") from error
+        if folder is not None:
+            raise UsageError(f"the files of {name} in {root / folder} are damaged or incomplete") from error
         raise UsageError(
             f"{name} is not in {root}: name the folder of torchvision's files with --data-root, fetch them with "
             "--download, or give a folder of images or Parquet files instead of the name"

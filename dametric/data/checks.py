@@ -10,6 +10,17 @@ from torch import Tensor
 
 from dametric.errors import UsageError
 
+MOST_CLASSES = 1_000_000  # a label beyond is a number of something else, and a name for every class would fill memory
+
+
+def class_numbers(highest: int, where: str) -> tuple[str, ...]:
+    """Names "0", "1", ... of as many classes as the highest label tells, or `UsageError` where those are too many."""
+    if highest >= MOST_CLASSES:
+        raise UsageError(
+            f"{where} has the label {highest}; labels are integers from 0, of at most {MOST_CLASSES:,} classes"
+        )
+    return tuple(str(number) for number in range(highest + 1))
+
 
 def check_pixels(images: Tensor | np.ndarray) -> Tensor:
     """Return images as a uint8 tensor of shape (N, C, H, W), or raise `UsageError` with what would be right."""
@@ -33,6 +44,8 @@ def _not_bytes(dtype: str) -> str:
 
 def check_labels(labels: Tensor | np.ndarray | Sequence[int], count: int, names: tuple[str, ...] | None) -> Tensor:
     """Return labels as an int64 CPU tensor of shape (count,), from 0 to below the number of class names if given."""
+    if isinstance(labels, np.ndarray) and labels.dtype == np.uint64:  # beyond int64 torch goes on with negative ones
+        labels = np.minimum(labels, np.iinfo(np.int64).max).astype(np.int64)
     tensor = torch.as_tensor(labels).cpu()
     if tensor.dtype.is_floating_point or tensor.dtype == torch.bool or tensor.dtype.is_complex:
         raise UsageError(f"labels are {str(tensor.dtype).removeprefix('torch.')}; give integers from 0")
@@ -44,6 +57,8 @@ def check_labels(labels: Tensor | np.ndarray | Sequence[int], count: int, names:
         raise UsageError(f"labels go down to {low}; give integers from 0")
     if names is not None and high >= len(names):
         raise UsageError(f"labels go up to {high} and there are {len(names)} class names; give a name for each class")
+    if names is None:
+        class_numbers(high, "the set")
     return tensor
 
 

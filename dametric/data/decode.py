@@ -12,6 +12,9 @@ from PIL import Image, UnidentifiedImageError
 from dametric.errors import UsageError
 
 Pixels = npt.NDArray[np.uint8]
+MOST_BYTES = 256 << 20  # of an encoded image: the largest that Pillow decodes is below
+_MOST_PIXELS = 1 << 27  # of an image that is being resized
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def workers() -> int:
@@ -21,13 +24,13 @@ def workers() -> int:
     return max(2, os.cpu_count() or 2)
 
 
-def decode(encoded: bytes, where: str, image_size: int | None = None) -> Pixels:
+def decode(encoded: bytes, where: str, image_size: int | None = None, bits: int = 16) -> Pixels:
     """Decode one image file to RGB.
 
     Greyscale, palette and CMYK images become RGB; an alpha channel is dropped, as torchvision's ``ImageFolder``
-    does. 16-bit greyscale keeps its high byte, as Pillow does for 16-bit colour. The EXIF orientation is
-    ignored, again as ``ImageFolder`` does: a teacher trained there saw its images so. Of an animation the
-    first frame counts.
+    does. 16-bit images keep the high byte of the bits that are in use, as Pillow does of all 16. The EXIF
+    orientation is ignored, again as ``ImageFolder`` does: a teacher trained there saw its images so. Of an
+    animation the first frame counts.
 
     Parameters
     ----------
@@ -37,6 +40,8 @@ def decode(encoded: bytes, where: str, image_size: int | None = None) -> Pixels:
         What to call the image in an error message.
     image_size : int, optional
         Resize the shorter side to this many pixels (bilinear, antialiased) and crop the square in the centre.
+    bits : int
+        How many bits of a 16-bit image are in use, from 8 to 16: see :func:`dametric.data.depth.bits_in_use`.
 
     Returns
     -------
@@ -50,9 +55,10 @@ def decode(encoded: bytes, where: str, image_size: int | None = None) -> Pixels:
     """
     try:
         with Image.open(io.BytesIO(encoded)) as image:
-            return np.asarray(fit(to_rgb(image), image_size)).transpose(2, 0, 1)
+            plain = _scaled(image, bits) if bits != 16 and is_deep(encoded) else image
+            return np.asarray(fit(to_rgb(plain), image_size)).transpose(2, 0, 1)
     except Exception as error:  # damaged files make Pillow's many readers raise almost anything
-        raise UsageError(f"cannot decode {where}: {_reason(error)}") from error
+        raise UsageError(f"cannot decode {where}: {reason(error)}") from error
 
 
 def size_of(encoded: bytes, where: str) -> tuple[int, int]:
@@ -67,7 +73,41 @@ def size_of(encoded: bytes, where: str) -> tuple[int, int]:
         with Image.open(io.BytesIO(encoded)) as image:
             return image.height, image.width
     except Exception as error:
-        raise UsageError(f"cannot decode {where}: {_reason(error)}") from error
+        raise UsageError(f"cannot decode {where}: {reason(error)}") from error
+
+
+def is_deep(encoded: bytes) -> bool:
+    """Whether an image has 16 bits a channel; False for what is no image."""
+    if encoded.startswith(_PNG):
+        return encoded[24:25] == b"\x10"  # the bit depth stands in the first chunk of every PNG
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            return _deep_grey(image)
+    except Exception:
+        return False
+
+
+def deep_values(image: Image.Image) -> np.ndarray:
+    """Values of a 16-bit image, uint16; of colour the most they can be, as Pillow gives their high bytes alone."""
+    if _deep_grey(image):
+        return np.asarray(image).astype(np.uint16)
+    return np.asarray(image.convert("RGB")).astype(np.uint16) << 8 | 0xFF
+
+
+def _deep_grey(image: Image.Image) -> bool:
+    # Pillow 10 gives such PNG and PPM files the mode "I", with values up to 65535.
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+
+
+def _scaled(image: Image.Image, bits: int) -> Image.Image:
+    if not _deep_grey(image):
+        raise ValueError(
+            f"of 16-bit colour that uses {bits} bits too little would be left; convert the images to 8 bits"
+        )
+    values = deep_values(image)
+    if values.max(initial=0) >> bits:
+        raise ValueError(f"it uses more than the {bits} bits that the other images do; convert the images to 8 bits")
+    return Image.fromarray((values >> (bits - 8)).astype(np.uint8))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -78,9 +118,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     ValueError
         For modes whose values have no defined range (32-bit integer and floating-point images).
     """
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        # Pillow's own conversion clips at 255, which makes almost every 16-bit image white. (Pillow 10 gives
-        # such PNG and PPM files the mode "I", with values up to 65535.)
+    if _deep_grey(image):  # Pillow's own conversion clips at 255, which makes almost every 16-bit image white
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no defined range; convert them to 8 or 16 bits")
@@ -98,12 +136,15 @@ def fit(image: Image.Image, image_size: int | None) -> Image.Image:
         width, height = image_size, int(image_size * height / width)
     else:
         width, height = int(image_size * width / height), image_size
+    if width * height > _MOST_PIXELS:
+        raise ValueError(f"its sides are too unequal for {image_size} pixels: it would be {width}x{height}")
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - image_size) / 2), round((height - image_size) / 2)
     return image.crop((left, top, left + image_size, top + image_size))
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why an image cannot be decoded, in one line."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or one of a format that Pillow cannot read"
     return " ".join(str(error).split()) or type(error).__name__

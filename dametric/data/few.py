@@ -33,8 +33,13 @@ def few(images: ImageSet, count: int) -> ImageSet:
     UsageError
         If there are not so many, or fewer than classes are asked for.
     """
-    _check(count, len(images), images, "training")
-    return images.subset(_balanced(images.labels.cpu(), _FEW_SEED)[:count].sort().values)
+    return images.subset(few_rows(images.labels.cpu(), images.num_classes, count))
+
+
+def few_rows(labels: Tensor, classes: int, count: int) -> Tensor:
+    """Which images :func:`few` takes, of labels int64 (N,) on the CPU: rows in ascending order."""
+    _check(count, len(labels), labels, classes, "training")
+    return _balanced(labels, _FEW_SEED)[:count].sort().values
 
 
 def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> tuple[ImageSet, ImageSet]:
@@ -70,24 +75,33 @@ def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> t
     >>> len(training), len(held_out)
     (500, 200)
     """
-    labels = images.labels.cpu()
+    training, chosen = hold_out_rows(images.labels.cpu(), images.num_classes, count, train_images)
+    return images.subset(training), as_held_out(images.subset(chosen))
+
+
+def as_held_out(images: ImageSet) -> ImageSet:
+    """Images of a training split as those that are held out of it."""
+    return replace(images, split="held-out")
+
+
+def hold_out_rows(labels: Tensor, classes: int, count: int, train_images: int | None = None) -> tuple[Tensor, Tensor]:
+    """Which images :func:`hold_out` trains on and holds out, of labels int64 (N,) on the CPU: rows, ascending."""
     late = _place_in_class(labels, _FEW_SEED) * 2 >= torch.bincount(labels)[labels]
     candidates = late.nonzero()[:, 0]
-    _check(count, len(candidates), images, "held-out")
+    _check(count, len(candidates), labels, classes, "held-out")
     chosen = candidates[_balanced(labels[candidates], _HELD_OUT_SEED)[:count]].sort().values
-    held_out = replace(images.subset(chosen), split="held-out")
     rest = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, chosen, False)
     order = _balanced(labels, _FEW_SEED, rest)
     if train_images is not None:
-        _check(train_images, len(order), images, "training")
-    return images.subset(order[:train_images].sort().values), held_out
+        _check(train_images, len(order), labels, classes, "training")
+    return order[:train_images].sort().values, chosen
 
 
-def _check(count: int, available: int, images: ImageSet, what: str) -> None:
-    if not max(1, images.num_classes) <= count <= available:
+def _check(count: int, available: int, labels: Tensor, classes: int, what: str) -> None:
+    if not max(1, classes) <= count <= available:
         raise UsageError(
-            f"{count} {what} images cannot be taken of {len(images)} in {images.num_classes} classes: "
-            f"a number from {max(1, images.num_classes)} to {available}"
+            f"{count} {what} images cannot be taken of {len(labels)} in {classes} classes: "
+            f"a number from {max(1, classes)} to {available}"
         )
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from dametric.data.listing import EVALUATION, TRAINING, Files, Listing, NoSplit
+from dametric.data.decode import MOST_BYTES
+from dametric.data.kinds import refuse_unread
+from dametric.data.layout import Layout, folders, has_images, images, layout
+from dametric.data.listing import Files, Listing, NoSplit
 from dametric.errors import UsageError
-
-SUFFIXES = frozenset(
-    [".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".gif"]
-)
 
 
 def listing(root: Path, split: str) -> Listing:
     """List the images of one split of a folder.
 
-    The layouts are ``train/CLASS/**`` with ``test|val|valid|validation/CLASS/**`` beside it; Tiny ImageNet's own,
-    with ``val/images`` and ``val/val_annotations.txt``; and ``CLASS/**`` alone, which is a training split.
+    The layouts are ``train/CLASS/**`` with ``test|val|valid|validation/CLASS/**`` beside it, other names as
+    :func:`dametric.data.layout.layout` reads them; Tiny ImageNet's own, with ``val/images`` and
+    ``val/val_annotations.txt``; and ``CLASS/**`` alone, which is a training split. An evaluation folder none of whose
+    folders is a class of the training split has no labels, and another one is read.
     Classes are the names of the class folders, sorted, as in torchvision's ``ImageFolder``. Hidden files and
     files that are no images are passed over.
 
@@ -41,61 +42,62 @@ def listing(root: Path, split: str) -> Listing:
     UsageError
         If the folder has no such split, no images, or classes in evaluation that are not in training.
     """
-    folders = _folders(root)
-    train = next((folders[n] for n in TRAINING if n in folders), None)
-    evaluations = [folders[n] for n in EVALUATION if n in folders]
-    unsplit = train is None and not evaluations
-    train = root if unsplit else train
+    found = layout(root)
+    inner, train = found.root, found.train
     if split == "train":
         if train is None:
-            raise NoSplit(f"{root} has no train folder, only {evaluations[0].name}: it has an evaluation split alone")
-        return _classes(root, train, None)
-    classes = tuple(sorted(_folders(train, lower=False))) if train else None
-    if (annotations := root / "val" / "val_annotations.txt").is_file() and (root / "val" / "images").is_dir():
-        return _annotated(root, annotations, classes)
-    found = [folder for folder in evaluations if _folders(folder)]  # a test folder without labels is no evaluation
-    if not found:
+            raise NoSplit(
+                f"{root} has no train folder, only {found.evaluations[0].name}: it has an evaluation split alone"
+            )
+        return _noted(_classes(inner, train, None), found.notes)
+    classes = tuple(sorted(folders(train))) if train else None
+    annotations = inner / "val" / "val_annotations.txt"
+    if annotations.is_file() and (inner / "val" / "images").is_dir() and has_images(inner / "val" / "images"):
+        return _noted(_annotated(inner, annotations, classes), found.notes)
+    chosen, notes = _evaluation(root, found, classes)
+    return _noted(_classes(inner, chosen, classes), (*found.notes, *notes))
+
+
+def _evaluation(root: Path, found: Layout, classes: tuple[str, ...] | None) -> tuple[Path, tuple[str, ...]]:
+    """The folder of the evaluation split, and a note where there were others to choose from."""
+    present = {folder: set(folders(folder)) for folder in found.evaluations}
+    candidates = [folder for folder, names in present.items() if names]  # one without folders has no labels
+    if not candidates:
         raise NoSplit(
             f"{root} has no evaluation split: put one beside the training images, as test/CLASS/ or val/CLASS/"
         )
-    result = _classes(root, found[0], classes)
-    if len(found) == 1:
-        return result
-    return _noted(result, f"the evaluation split is {found[0].name}/, not {found[1].name}/, of which {root} has both")
-
-
-def _folders(root: Path, lower: bool = True) -> dict[str, Path]:
-    """Subfolders by name, hidden ones left out; split folders count in any case."""
-    try:
-        entries = sorted(e.name for e in os.scandir(root) if e.is_dir() and not e.name.startswith("."))
-    except OSError as error:
-        raise UsageError(f"cannot read {root}: {error.strerror or error}") from error
-    return {name.lower() if lower else name: root / name for name in entries}
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(f for f in folders if not f.startswith("."))
-        for name in sorted(files):
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES:
-                yield Path(where, name)
+    if classes is None:
+        labelled = [folder for folder in candidates if len(present[folder]) > 1]
+    else:
+        labelled = [folder for folder in candidates if present[folder] & set(classes)]
+    chosen, *others = labelled or candidates  # where none has a class of the training split, the error says so
+    if others:
+        return chosen, (f"the evaluation split is {chosen.name}/, not {others[0].name}/, of which {root} has both",)
+    unlabelled = [folder for folder in candidates if folder not in labelled and folder != chosen]
+    if unlabelled:
+        note = f"the evaluation split is {chosen.name}/: {unlabelled[0].name}/ has no folders of these classes"
+        return chosen, (note,)
+    return chosen, ()
 
 
 def _classes(root: Path, folder: Path, classes: tuple[str, ...] | None) -> Listing:
     """List ``folder/CLASS/**``, with the classes given or, by default, those found."""
-    present = _folders(folder, lower=False)
-    strange = sorted(set(present) - set(classes)) if classes else []
+    present = folders(folder)
+    if "images" in present and not any(images(present["images"])):  # what a script that sorts Tiny ImageNet leaves
+        del present["images"]
+    strange = [name for name in sorted(set(present) - set(classes or present)) if any(images(present[name]))]
     if strange:
         raise UsageError(f"{folder} has the class '{strange[0]}', which the training split does not have")
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes or sorted(present)):
-        images = [str(p.relative_to(root)) for p in _images(present[name])] if name in present else []
-        if not images and classes is None:
+        files = [str(p.relative_to(root)) for p in images(present[name])] if name in present else []
+        if not files and classes is None:
             raise UsageError(f"the class folder {present[name]} holds no images; put some there or remove it")
-        names += images
-        labels += [label] * len(images)
+        names += files
+        labels += [label] * len(files)
     if not names:
+        refuse_unread(folder)
         raise UsageError(f"{folder} holds no class folders with images; the layout is {folder}/CLASS/IMAGE.png")
     return _listing(root, names, labels, classes or tuple(sorted(present)))
 
@@ -119,6 +121,9 @@ def _listing(root: Path, names: list[str], labels: list[int], classes: tuple[str
         files = Files.of(root, names)
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror or error}") from error
+    if files.sizes.max() > MOST_BYTES:
+        largest = root / names[int(files.sizes.argmax())]
+        raise UsageError(f"{largest} is larger than an image can be that is read, {MOST_BYTES >> 20} MiB")
 
     def read(i: int) -> bytes:
         try:
@@ -135,5 +140,5 @@ def _listing(root: Path, names: list[str], labels: list[int], classes: tuple[str
     )
 
 
-def _noted(listing: Listing, note: str) -> Listing:
-    return Listing(listing.read, listing.where, listing.labels, listing.classes, listing.files, (*listing.notes, note))
+def _noted(listing: Listing, notes: tuple[str, ...]) -> Listing:
+    return replace(listing, notes=(*listing.notes, *notes)) if notes else listing

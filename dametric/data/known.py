@@ -36,6 +36,11 @@ pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose
 skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
 tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
+_CIFAR100_COARSE = """
+aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices household_furniture
+insects large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes large_omnivores_and_herbivores
+medium_mammals non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2
+"""
 
 
 def recognise(classes: tuple[str, ...], image_size: int) -> str | None:
@@ -56,7 +61,7 @@ def recognise(classes: tuple[str, ...], image_size: int) -> str | None:
     names = tuple("crab" if c == "cra" else c for c in classes)  # a misprint in a copy in wide circulation
     if image_size == 32 and names == tuple(_CIFAR10.split()):
         return "cifar10"
-    if image_size == 32 and names == tuple(_CIFAR100.split()):
+    if image_size == 32 and names in (tuple(_CIFAR100.split()), tuple(_CIFAR100_COARSE.split())):
         return "cifar100"
     if len(names) == 1000 and all(re.fullmatch(r"n\d{8}", name) for name in names):
         return "imagenet"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +21,27 @@ Ints = npt.NDArray[np.int64]
 _CHUNK = 128  # images a task: long enough to hide the cost of a task, short enough for a bar that moves
 
 TRAINING = ("train", "training")
-EVALUATION = ("test", "val", "valid", "validation")  # in this order where a source has several with labels
+EVALUATION = ("test", "testing", "val", "valid", "validation")  # in this order where a source has several with labels
 
 
 class NoSplit(UsageError):
     """The source is fine, and does not have the split asked for."""
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """What the file system says of a file; a pipe or a device, which may never end, is refused.
+
+    Raises
+    ------
+    UsageError
+        If it is not a regular file.
+    OSError
+        If there is no such file.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise UsageError(f"cannot read {path}: it is no regular file")
+    return found
 
 
 @dataclass(frozen=True)
@@ -38,9 +56,9 @@ class Files:
     @classmethod
     def of(cls, root: Path, names: list[str]) -> Files:
         """Ask the file system for the sizes and times of the named files."""
-        stats = [(root / name).stat() for name in names]
-        sizes = np.array([stat.st_size for stat in stats], dtype=np.int64)
-        return cls(root, names, sizes, np.array([stat.st_mtime_ns for stat in stats], dtype=np.int64))
+        stats = [check_regular(root / name) for name in names]
+        sizes = np.array([found.st_size for found in stats], dtype=np.int64)
+        return cls(root, names, sizes, np.array([found.st_mtime_ns for found in stats], dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -61,6 +79,10 @@ class Listing:
         What the images are read from.
     notes : tuple of str
         What the user should know.
+    bits : int
+        How many bits of 16-bit images are in use.
+    variant : str
+        What was read of the files, where that is not what is read by default.
     """
 
     read: Callable[[int], bytes]
@@ -69,19 +91,35 @@ class Listing:
     classes: tuple[str, ...]
     files: Files
     notes: tuple[str, ...] = ()
+    bits: int = 16
+    variant: str = ""
+
+    @property
+    def reading(self) -> str:
+        """How the files are read, where that is not as it always was; part of what names a decoded set."""
+        return self.variant + ("" if self.bits == 16 else f", {self.bits} bits")
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def decode(self, i: int, image_size: int | None, shape: tuple[int, ...] | None = None) -> Pixels:
         """Decode the i-th image to (3, H, W); a shape other than ``shape`` is an error that names two images."""
-        pixels = decode(self.read(i), self.where(i), image_size)
+        pixels = decode(self.read(i), self.where(i), image_size, self.bits)
         if shape is not None and pixels.shape != shape:
             raise UsageError(
                 f"images differ in size ({self.where(0)}: {shape[2]}x{shape[1]}, {self.where(i)}: "
                 f"{pixels.shape[2]}x{pixels.shape[1]}): give the size to bring them to, as in --image-size {shape[1]}"
             )
         return pixels
+
+    def rows(self, chosen: Ints) -> Listing:
+        """The images at some places, in that order."""
+        return replace(
+            self,
+            read=lambda i: self.read(int(chosen[i])),
+            where=lambda i: self.where(int(chosen[i])),
+            labels=self.labels[chosen],
+        )
 
     def decode_all(self, image_size: int | None, *, description: str, quiet: bool) -> Pixels:
         """Decode every image, in parallel, to one array of shape (N, 3, H, W)."""
@@ -111,5 +149,6 @@ class Listing:
             *self.files.names,
             self.files.sizes.tobytes(),
             self.labels.tobytes(),
+            *([self.reading] if self.reading else []),
         ]
         return text_fingerprint(parts)

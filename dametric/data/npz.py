@@ -1,13 +1,17 @@
-"""NumPy archives of image arrays."""
+"""NumPy archives of image arrays, and arrays in files of their own."""
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dametric.data.arrays import Arrays
-from dametric.data.listing import NoSplit
+from dametric.data.checks import class_numbers
+from dametric.data.listing import NoSplit, check_regular
 from dametric.errors import UsageError
 from dametric.importing import one_line
 
@@ -16,6 +20,8 @@ _SPLIT = (
     ("train_images", "train_labels", "test_images", "test_labels"),
 )
 _UNSPLIT = (("images", "labels"), ("x", "y"))
+_KNOWN = (*_SPLIT, *_UNSPLIT)
+_UNPACKED, _RATIO = 256 << 20, 100  # bytes that an archive may unpack to, however often it holds the same
 
 
 def read(path: Path, split: str) -> Arrays:
@@ -43,20 +49,107 @@ def read(path: Path, split: str) -> Arrays:
     UsageError
         If the file is damaged, lacks these keys or the split, or its arrays have other shapes or types.
     """
+    _check_unpacked(path)
     try:
         with open(path, "rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise UsageError(f"{path} holds one array, not an archive of images and labels; write it with np.savez")
-            images, labels, every = _keys(path, archive.files, split)
-            pixels, classes = archive[images], _flat(path, labels, archive[labels])
-            names = tuple(str(c) for c in archive["classes"]) if "classes" in archive.files else None
-            highest = max(int(_flat(path, key, archive[key]).max(initial=0)) for key in every)
+            return _arrays(path, archive, *_keys(path, archive.files, split))
     except UsageError:
         raise
     except Exception as error:  # damage shows as an error of zlib's, of zipfile's, or of the parser of array headers
         raise UsageError(f"cannot read {path}: {one_line(error)}") from error
-    return Arrays(_channels_first(path, images, pixels), classes, names or tuple(str(i) for i in range(highest + 1)))
+
+
+def is_pair(folder: Path) -> bool:
+    """Whether a folder holds ``.npy`` files of images and of their labels, as their names say."""
+    names = {path.stem.lower() for path in folder.glob("*.npy")}
+    return ("labels" in names and len(names) > 1) or any(keys[0] in names and keys[1] in names for keys in _KNOWN)
+
+
+def read_pair(path: Path, split: str) -> Arrays:
+    """Read one split of ``.npy`` files that lie beside each other, named by the keys of an ``.npz`` file.
+
+    An array of images with another name belongs to ``labels.npy``, as in CIFAR-10-C; of several the file is to be
+    named. Nothing is unpickled.
+
+    Parameters
+    ----------
+    path : Path
+        The file of the images, or a folder.
+    split : str
+        "train" or "test".
+
+    Returns
+    -------
+    Arrays
+        Pixels, labels and class names.
+
+    Raises
+    ------
+    UsageError
+        If it is not plain which arrays are meant, or as in `read`.
+    """
+    folder = path if path.is_dir() else path.parent
+    files = {found.stem.lower(): found for found in sorted(folder.glob("*.npy"))}
+    own = None if path.is_dir() else path.stem.lower()
+    others = [name for name in files if name not in ("labels", "classes")]
+    known = any(keys[0] in files and keys[1] in files for keys in _KNOWN)
+    if known and (own is None or any(own in keys for keys in _KNOWN)):
+        chosen = _keys(folder, list(files), split)
+    elif "labels" in files and (own or len(others) == 1):
+        if split == "test":
+            raise NoSplit(f"{path} has no evaluation split: it is an array of images, and its labels")
+        chosen = (own or others[0], "labels", ["labels"])
+    elif "labels" in files and others:
+        shown = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
+        raise UsageError(f"{folder} holds several arrays of images, {shown}: name one, as {files[others[0]]}")
+    else:
+        raise UsageError(f"{folder} has the arrays {', '.join(files)}, and none is called labels")
+    try:
+        return _arrays(folder, {name: _Opened(file) for name, file in files.items()}, *chosen)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"cannot read {files[chosen[0]]} or its labels: {one_line(error)}") from error
+
+
+class _Opened:
+    """An array in a file of its own, read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        check_regular(self._path)
+        array = np.load(self._path, allow_pickle=False)
+        return array if dtype is None else array.astype(dtype)
+
+
+def _arrays(path: Path, archive: Mapping[str, Any], images: str, labels: str, every: list[str]) -> Arrays:
+    pixels, numbers = np.asarray(archive[images]), _flat(path, labels, np.asarray(archive[labels]))
+    names = tuple(str(c) for c in np.asarray(archive["classes"])) if "classes" in archive else None
+    highest = max(int(_flat(path, key, np.asarray(archive[key])).max(initial=0)) for key in every)
+    if names is None:
+        names = class_numbers(highest, f"{labels} of {path}")
+    return Arrays(_channels_first(path, images, pixels), numbers, names)
+
+
+def _check_unpacked(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than it holds: images do not shrink so."""
+    check_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError):  # no archive: whoever reads it says so
+        return
+    size = sum(member.file_size for member in members)
+    if size > _UNPACKED and size > _RATIO * path.stat().st_size:
+        raise UsageError(
+            f"{path} unpacks to {size >> 20:,} MiB, over {_RATIO} times its size: such are not read above "
+            f"{_UNPACKED >> 20} MiB; write it with np.savez"
+        )
 
 
 def _keys(path: Path, files: list[str], split: str) -> tuple[str, str, list[str]]:
@@ -74,7 +167,7 @@ def _keys(path: Path, files: list[str], split: str) -> tuple[str, str, list[str]
             if split == "test":
                 raise NoSplit(f"{path} has no evaluation split: name its arrays {', '.join(_SPLIT[0])}")
             return images, labels, [labels]
-    ways = "; ".join(", ".join(keys) for keys in (*_SPLIT, *_UNSPLIT))
+    ways = "; ".join(", ".join(keys) for keys in _KNOWN)
     raise UsageError(f"{path} has the arrays {', '.join(files)}; known are {ways}")
 
 
@@ -83,11 +176,15 @@ def _flat(path: Path, key: str, labels: np.ndarray) -> np.ndarray:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise UsageError(f"{key} of {path} is {labels.dtype} of shape {labels.shape}; give one integer an image")
+    if labels.dtype == np.uint64:
+        labels = np.minimum(labels, np.iinfo(np.int64).max)
     return labels.astype(np.int64)
 
 
 def _channels_first(path: Path, key: str, images: np.ndarray) -> np.ndarray:
     shape = images.shape
+    if 0 in shape:
+        raise UsageError(f"{key} of {path} has shape {shape}: there are no images in it")
     first = images.ndim == 4 and shape[1] in (1, 3)
     last = images.ndim == 4 and shape[3] in (1, 3)
     if images.dtype != np.uint8 or (images.ndim != 3 and first == last):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from dametric.data import folder
-from dametric.data.build import Options, from_arrays, from_listing, memory_bytes
+from dametric.data import folder, idx, npz
+from dametric.data.arrays import Arrays
+from dametric.data.build import Found, from_arrays, from_listing
 from dametric.data.builtin import digits, torchvision_set
+from dametric.data.choice import Choice
+from dametric.data.decoded import Options, memory_bytes
 from dametric.data.imageset import ImageSet
-from dametric.data.listing import Listing, NoSplit
+from dametric.data.kinds import kind
+from dametric.data.listing import Listing
 from dametric.errors import UsageError, unknown
 from dametric.files import default_cache_dir
 
@@ -22,6 +27,8 @@ DATA: dict[str, str] = {
     "svhn": "Street View House Numbers through torchvision; 73,257 + 26,032 images of 32x32, 10 classes",
     "tinyimagenet": "Tiny ImageNet in its original folder layout; 100,000 + 10,000 images of 64x64, 200 classes",
 }
+MOST_PIXELS = 8192  # a side of the images that are read
+_NO_CHOICE = Choice()
 
 
 def load_data(
@@ -34,6 +41,9 @@ def load_data(
     image_size: int | None = None,
     lazy: bool | None = None,
     quiet: bool = False,
+    label_column: str | None = None,
+    image_column: str | None = None,
+    config: str | None = None,
 ) -> ImageSet:
     """Read one split of a data set.
 
@@ -42,7 +52,8 @@ def load_data(
     source : str or path-like
         A name of `DATA`, or a path: a folder of images (``train/CLASS/*.png`` with ``test/`` or ``val/`` beside it,
         ``CLASS/*.png``, or Tiny ImageNet's original layout), a Parquet file or folder of shards in the Hugging Face
-        image layout, or an ``.npz`` file.
+        image layout, a folder that its ``save_to_disk`` wrote, an ``.npz`` file, ``.npy`` files beside ``labels.npy``,
+        CIFAR's unpacked archive for Python, or MNIST's IDX files.
     split : str
         "train", or "test" for the held-out evaluation split, however files or folders call it.
     root : path-like, optional
@@ -60,6 +71,10 @@ def load_data(
         the memory.
     quiet : bool
         Show no progress on stderr.
+    label_column, image_column : str, optional
+        Columns of Parquet or Arrow files, where the usual ones are not meant: ``coarse_label``.
+    config : str, optional
+        Which of several sets to read that lie in one folder, which the hub calls configurations.
 
     Returns
     -------
@@ -72,23 +87,61 @@ def load_data(
     UsageError
         If the source is unknown, unreadable, or lacks the split.
     """
+    choice = Choice(label_column, image_column, config)
+    found = find_data(
+        source,
+        split,
+        root=root,
+        download=download,
+        cache_dir=cache_dir,
+        image_size=image_size,
+        lazy=lazy,
+        quiet=quiet,
+        choice=choice,
+    )
+    return found.read(None)
+
+
+def find_data(
+    source: str | os.PathLike[str],
+    split: str = "train",
+    *,
+    root: str | os.PathLike[str] | None = None,
+    download: bool = False,
+    cache_dir: str | os.PathLike[str] | None = None,
+    image_size: int | None = None,
+    lazy: bool | None = None,
+    quiet: bool = False,
+    choice: Choice = _NO_CHOICE,
+) -> Found:
+    """Find one split of a data set: what `load_data` would refuse is refused, before any image is decoded.
+
+    Parameters and errors are those of `load_data`.
+
+    Returns
+    -------
+    Found
+        Its labels and classes, to be read in part or whole.
+    """
     if split not in ("train", "test"):
         raise UsageError(
             f"unknown split '{split}': it is train or test (test is the evaluation split, also one named val)"
         )
-    if image_size is not None and image_size < 1:
-        raise UsageError(f"the image size must be at least 1 pixel, not {image_size}")
+    if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
+        raise UsageError(f"the image size must be at least 1 pixel and at most {MOST_PIXELS}, not {image_size}")
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
     options = Options(cache, image_size, lazy, quiet)
     name = os.fspath(source)
+    if name in DATA:
+        _check_no_choice(name, choice)
     if name == "digits":
         return from_arrays(name, split, digits(split), lambda: digits("train"), options)
     if name in ("cifar10", "cifar100", "svhn"):
         read = partial(torchvision_set, name, root=Path(root or cache / "torchvision"), download=download)
         return from_arrays(name, split, read(split), lambda: read("train"), options, known=name)
     if name == "tinyimagenet":
-        return _listed(name, split, partial(folder.listing, _tiny_imagenet(root, cache)), options)
-    return _from_path(name, split, options)
+        return from_listing(name, split, partial(folder.listing, _tiny_imagenet(root, cache)), options)
+    return _from_path(name, split, options, choice)
 
 
 def is_there(name: str) -> bool:
@@ -96,39 +149,43 @@ def is_there(name: str) -> bool:
     return name in DATA or Path(name).expanduser().exists()
 
 
-def _from_path(name: str, split: str, options: Options) -> ImageSet:
+def _from_path(name: str, split: str, options: Options, choice: Choice) -> Found:
     path = Path(name).expanduser()
     if not path.exists():
         if os.sep in name or path.suffix:
             raise UsageError(f"no such file or folder: {name}")
         raise UsageError(f"{unknown('data set', name, DATA)}; or give a path to images, Parquet files or an .npz file")
-    if path.is_file() and path.suffix.lower() == ".npz":
-        from dametric.data import npz
-
-        return from_arrays(name, split, npz.read(path, split), lambda: npz.read(path, "train"), options)
-    if path.suffix.lower() == ".parquet" or _has_shards(path):
-        from dametric.data import parquet  # pyarrow takes a moment to load, and most runs do without
-
-        # Row groups may stay in memory as long as they take no more of it than decoded images would.
-        memory = memory_bytes() // 4 if options.lazy is not False else 256 << 20
-        return _listed(name, split, partial(parquet.listing, path, memory=memory), options)
-    if path.is_dir():
-        return _listed(name, split, partial(folder.listing, path), options)
-    raise UsageError(f"{name} is no folder, .parquet or .npz file")
-
-
-def _has_shards(path: Path) -> bool:
-    return path.is_dir() and any(next(path.glob(pattern), None) for pattern in ("*.parquet", "*/*.parquet"))
+    form, path = kind(path)
+    if form in ("parquet", "arrow"):
+        return from_listing(name, split, _tables(form, path, options, choice), options)
+    _check_no_choice(name, replace(choice, config=None) if form == "idx" else choice)
+    if form == "folder":
+        return from_listing(name, split, partial(folder.listing, path), options)
+    if form in ("cifar10", "cifar100"):
+        read = partial(torchvision_set, form, root=path.parent, download=False, folder=path.name)
+        return from_arrays(name, split, read(split), lambda: read("train"), options, known=form)
+    readers: dict[str, Callable[[Path, str], Arrays]] = {
+        "npz": npz.read,
+        "npy": npz.read_pair,
+        "idx": partial(idx.read, chosen=choice.config),
+    }
+    return from_arrays(name, split, readers[form](path, split), lambda: readers[form](path, "train"), options)
 
 
-def _listed(name: str, split: str, listing: Callable[[str], Listing], options: Options) -> ImageSet:
-    def training() -> Listing | None:
-        try:
-            return listing("train")
-        except NoSplit:
-            return None
+def _tables(form: str, path: Path, options: Options, choice: Choice) -> Callable[[str], Listing]:
+    from dametric.data import tables  # pyarrow takes a moment to load, and most runs do without
+    from dametric.data.arrow import ARROW
+    from dametric.data.parquet import PARQUET
 
-    return from_listing(name, split, listing(split), training, options)
+    # Row groups may stay in memory as long as they take no more of it than decoded images would.
+    memory = memory_bytes() // 4 if options.lazy is not False else 256 << 20
+    return partial(tables.listing, path, form=PARQUET if form == "parquet" else ARROW, memory=memory, choice=choice)
+
+
+def _check_no_choice(name: str, choice: Choice) -> None:
+    for option, value in (("label column", choice.label), ("image column", choice.image), ("config", choice.config)):
+        if value is not None:
+            raise UsageError(f"{name} has no {option} '{value}': that is for Parquet and Arrow files")
 
 
 def _tiny_imagenet(root: str | os.PathLike[str] | None, cache: Path) -> Path:

@@ -47,7 +47,11 @@ def named_data(value: Any) -> dict[str, dict[str, Any]]:
         if count is not None and count < 1:
             raise UsageError(f"data: train_images is a number of images, not {count}")
         if any(name == other for other in found):  # told apart by what differs
-            name += "".join(f"-{key}={options[key]}" for key in ("image_size", "train_images") if key in options)
+            name += "".join(
+                f"-{key}={options[key]}"
+                for key in ("image_size", "train_images", "label_column", "config")
+                if key in options
+            )
         if name in found:
             raise UsageError(f"data: two sets are called '{name}': give each a name")
         found[name] = options

@@ -40,6 +40,9 @@ KEYS: dict[str, dict[str, Kind]] = {
         "lazy": bool,
         "train_images": int,
         "held_out": int,
+        "label_column": str,
+        "image_column": str,
+        "config": str,
     },
     "teacher": {
         "checkpoint": str,

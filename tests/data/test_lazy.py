@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dametric.data import build, load_data
+from dametric.data import decoded, load_data
 from dametric.data.lazy import AHEAD
 from dametric.data.listing import Listing
 from dametric.errors import UsageError
@@ -115,9 +115,9 @@ def test_differing_sizes_are_told_before_the_work_starts(folder: Path, picture) 
 
 def test_the_size_of_the_memory_decides(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = 10 * 3 * 8 * 8
-    monkeypatch.setattr(build, "memory_bytes", lambda: 4 * pixels)
+    monkeypatch.setattr(decoded, "memory_bytes", lambda: 4 * pixels)
     assert not load_data(folder, quiet=True).lazy
-    monkeypatch.setattr(build, "memory_bytes", lambda: 4 * (pixels - 1))
+    monkeypatch.setattr(decoded, "memory_bytes", lambda: 4 * (pixels - 1))
     data = load_data(folder, quiet=True)
     assert data.lazy
     assert any("decoded when drawn" in note for note in data.notes)
@@ -130,14 +130,14 @@ def test_the_size_of_the_memory_decides(folder: Path, monkeypatch: pytest.Monkey
 def test_estimated_statistics_are_kept_and_say_so(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "SAMPLE", 6)
+    monkeypatch.setattr(decoded, "SAMPLE", 6)
     first = load_data(folder, lazy=True, quiet=True, cache_dir=tmp_path / "cache")
     assert any("estimated from 6 of 10 images" in note for note in first.notes)
     exact = load_data(folder, quiet=True)
     assert first.mean == pytest.approx(exact.mean, abs=0.1)
     assert first.mean != exact.mean
-    monkeypatch.setattr(build.LazyImages, "stream", None)
-    monkeypatch.setattr(build.LazyImages, "__getitem__", lambda *_: None)
+    monkeypatch.setattr(decoded.LazyImages, "stream", None)
+    monkeypatch.setattr(decoded.LazyImages, "__getitem__", lambda *_: None)
     assert load_data(folder, lazy=True, quiet=True, cache_dir=tmp_path / "cache").mean == first.mean
 
 

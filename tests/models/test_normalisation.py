@@ -73,7 +73,7 @@ def test_image_sets_say_where_theirs_comes_from(data: ImageSet) -> None:
     assert given.normalised_by == "the image set's, as it was made"
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     arrays = Arrays(data.images.numpy()[:10], torch.arange(10).numpy(), tuple(names))  # type: ignore[union-attr]
-    made = from_arrays("x", "train", arrays, lambda: arrays, Options(Path("x"), None, None, True))
+    made = from_arrays("x", "train", arrays, lambda: arrays, Options(Path("x"), None, None, True)).read(None)
     assert (made.mean, made.std, made.normalised_by) == (*KNOWN["cifar10"], "the constants of cifar10")
 
 

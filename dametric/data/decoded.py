@@ -1,0 +1,144 @@
+"""Decoding, and keeping what was decoded: pixels, their mean and standard deviation, the bits in use."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dametric.data.cache import FOLDER, Cached
+from dametric.data.decode import Pixels
+from dametric.data.depth import bits_in_use
+from dametric.data.known import Statistics
+from dametric.data.lazy import LazyImages
+from dametric.data.listing import Listing
+from dametric.data.pixels import fingerprint, histogram, mean_std
+from dametric.errors import UsageError
+from dametric.progress import speaks
+
+SAMPLE = 2048  # images that the mean and standard deviation of a lazy set are estimated from
+_NO_TRAINING = "mean and std come from the evaluation split itself, as there is no training split"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to read: where to keep decoded sets, which size, lazily or not (None: by memory), how loudly."""
+
+    cache_dir: Path
+    image_size: int | None
+    lazy: bool | None
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The pixels of a listing, with what is computed from them; and a sentence where they could not be kept."""
+
+    pixels: Pixels
+    statistics: Statistics
+    fingerprint: str
+    note: str | None
+
+
+def memory_bytes() -> int:
+    """Memory of the machine in bytes, or what a container grants of it."""
+    sizes = []
+    if hasattr(os, "sysconf"):
+        sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(OSError, ValueError):  # no such file outside Linux; "max" where there is no limit
+        sizes.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(sizes, default=8 << 30)
+
+
+def check_fits(name: str, shape: Sequence[int], options: Options) -> None:
+    """Refuse to hold in memory what is larger than it."""
+    if math.prod(shape) > memory_bytes():
+        lazily = "; read it lazily" if options.lazy is False else ""
+        raise UsageError(
+            f"{name} would take {math.prod(shape) / 1e9:,.4g} GB as {shape[0]:,} images of {shape[3]}x{shape[2]}, and "
+            f"there are {memory_bytes() / 1e9:,.4g} GB of memory: choose a smaller image size{lazily}"
+        )
+
+
+def is_lazy(shape: Sequence[int], options: Options) -> bool:
+    """Whether a set is too large to be decoded once, or is not to be."""
+    return math.prod(shape) > memory_bytes() // 4 if options.lazy is None else options.lazy
+
+
+def cached_entry(listing: Listing, made: str, options: Options) -> Cached:
+    """Where what is made of a listing in some way is kept."""
+    return Cached(options.cache_dir / FOLDER, listing.files, f"{made} at {options.image_size}{listing.reading}")
+
+
+def decoded(listing: Listing, split: str, description: str, options: Options) -> Decoded:
+    """Decode a listing, or read what an earlier run decoded."""
+    cached = cached_entry(listing, f"pixels of {split}", options)
+    found = cached.load(("pixels", "mean", "std", "fingerprint", "labels"))
+    if found is not None and np.array_equal(found["labels"], listing.labels):
+        return Decoded(found["pixels"], _from_arrays(found), str(found["fingerprint"]), None)
+    pixels = listing.decode_all(options.image_size, description=description, quiet=options.quiet)
+    images = torch.from_numpy(pixels)
+    own = Statistics(*mean_std(histogram(images)))
+    print_ = fingerprint(images, torch.from_numpy(listing.labels))
+    note = cached.store(
+        pixels=pixels,
+        labels=listing.labels,
+        mean=np.array(own.mean),
+        std=np.array(own.std),
+        fingerprint=np.array(print_),
+    )
+    if note is None and not options.quiet and speaks():
+        size = f"{pixels.nbytes / 1e6:,.0f} MB"
+        print(f"data: decoded images are kept in {cached.path.parent} ({size}; see dametric cache)", file=sys.stderr)
+    return Decoded(pixels, own, print_, note)
+
+
+def _from_arrays(arrays: dict[str, np.ndarray]) -> Statistics:
+    return Statistics(tuple(arrays["mean"].tolist()), tuple(arrays["std"].tolist()))
+
+
+def statistics(
+    training: Listing | None, listing: Listing, own: Statistics | None, options: Options
+) -> tuple[Statistics, str | None]:
+    """Mean and standard deviation of the training split, with a note where they are not exactly that."""
+    source = training or listing
+    note = None if training else _NO_TRAINING
+    if source is listing and own:
+        return own, note
+    images = LazyImages(source, options.image_size)
+    if not is_lazy(images.shape, options):
+        found = cached_entry(source, "pixels of train", options).load(("mean", "std"))
+        if found is not None:
+            return _from_arrays(found), note
+        return decoded(source, "train", "Decoding the training split, for mean and std", options).statistics, note
+    note = f"mean and std are estimated from {min(SAMPLE, len(source))} of {len(source)} images" + (
+        f"; {note}" if note else ""
+    )
+    cached = cached_entry(source, "sampled statistics", options)
+    if (found := cached.load(("mean", "std"))) is not None:
+        return _from_arrays(found), note
+    chosen = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+    counts = torch.zeros(3, 256, dtype=torch.int64)
+    for batch in images.stream(chosen.sort().values.split(64), torch.device("cpu")):
+        counts += histogram(batch)
+    sampled = Statistics(*mean_std(counts))
+    cached.store(mean=np.array(sampled.mean), std=np.array(sampled.std))
+    return sampled, note
+
+
+def bits_of(listings: list[Listing], options: Options, lazy: bool) -> int:
+    """Bits in use, or what an earlier run has found."""
+    cached = cached_entry(listings[0], f"bits in use with {[len(other) for other in listings[1:]]}", options)
+    found = cached.load(("bits",))
+    if found is not None:
+        return int(found["bits"])
+    bits = bits_in_use(listings, lazy)
+    cached.store(bits=np.array(bits))
+    return bits

@@ -1,0 +1,132 @@
+"""Which files of a folder are one set, and of which split each is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dametric.data.listing import EVALUATION, TRAINING
+from dametric.errors import UsageError
+
+UNNAMED = "default"  # what a set is called whose files are called by their splits alone
+_COUNTED = re.compile(r"\d+-of-\d+(-[0-9a-f]{8,})?")  # 00000-of-00005, with the hash that the hub adds
+_NUMBERING = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-c\d+)?|\.snappy|\.zstd|\.gz"  # what Spark writes
+    r"|(?<![A-Za-z0-9])(part|shard|chunk|batch|file|data)?[-_]?\d+(?![A-Za-z0-9])"
+    r"|^(part|shard|chunk|batch|file|data|dataset)(?![A-Za-z0-9])"
+)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The files of one set: by the word that tells their split, and what should be known of the choice."""
+
+    splits: dict[str, list[Path]]
+    notes: tuple[str, ...] = ()
+
+
+def files(root: Path, ending: str) -> list[Path]:
+    """Files with an ending in a folder and in its subfolders, or in CONFIGURATION/SPLIT/ where there are no others."""
+    if not root.is_dir():
+        return [root]
+    for depths in (("", "*/"), tuple(f"*/{word}/" for word in TRAINING + EVALUATION)):
+        near = [path for depth in depths for path in root.glob(f"{depth}*{ending}")]
+        kept = sorted(path for path in near if not path.name.startswith((".", "cache-")))  # what datasets computed
+        if kept:
+            return kept
+    return []
+
+
+def shards(root: Path, ending: str, chosen: str | None, has_images: Callable[[Path], bool]) -> Shards:
+    """Sort the files of a folder by set and split.
+
+    The split stands in a file's name (``train-00000-of-00005.parquet``), or in the name of a folder it is in; files
+    without one are a training split, where no other file tells one. What of the names is no split and no number is the
+    name of a set, which others call a configuration.
+
+    Parameters
+    ----------
+    root : Path
+        A file, or a folder that holds some.
+    ending : str
+        Of the files: ".parquet".
+    chosen : str, optional
+        Name of the set to read.
+    has_images : callable
+        Whether a file holds images at all; asked where it matters.
+
+    Returns
+    -------
+    Shards
+
+    Raises
+    ------
+    UsageError
+        If there are several sets and none was chosen, or the one chosen is not there.
+    """
+    paths = files(root, ending)
+    if not root.is_dir():
+        if chosen is not None:
+            raise UsageError(f"{root} is one file, and configurations are of folders: leave --data-config {chosen} out")
+        return Shards(_by_split([(path, _split(path, root)) for path in paths]))
+    placed = [(path, _split(path, root), _set(path, root)) for path in paths]
+    names = _names(placed)
+    if chosen is not None:
+        if chosen not in names:
+            raise UsageError(f"{root} holds no configuration '{chosen}': it holds {', '.join(names)}")
+        return Shards(_by_split([(path, split) for path, split, name in placed if name == chosen]))
+    if len(names) > 1:  # tables of other things lie about, such as lists of images
+        placed = [place for place in placed if has_images(place[0])] or placed
+    told = [place for place in placed if place[1] != "unsplit"]
+    notes: list[str] = []
+    if told and len(told) < len(placed) and len(_names(placed)) > 1:
+        passed = next(path for path, split, _ in placed if split == "unsplit")
+        notes.append(f"{passed} is not read: its name tells no split, as others do")
+        placed = told
+    names = _names(placed)
+    for split in sorted({split for _, split, _ in placed}):
+        if len({name for _, at, name in placed if at == split}) > 1:
+            raise UsageError(
+                f"{root} holds several configurations, {', '.join(names)}: choose one with --data-config {names[0]}, "
+                f"or give its files"
+            )
+    if len(names) > 1:
+        pairs = ", ".join(sorted({f"{split} is {name}" for _, split, name in placed}))
+        notes.append(f"the splits of {root} have names of their own: {pairs}")
+    return Shards(_by_split([(path, split) for path, split, _ in placed]), tuple(notes))
+
+
+def _names(placed: list[tuple[Path, str, str]]) -> list[str]:
+    return sorted({name for _, _, name in placed})
+
+
+def _by_split(placed: list[tuple[Path, str]]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path, split in placed:
+        found.setdefault(split, []).append(path)
+    if "unsplit" in found and len(found) == 1:
+        return {"train": found["unsplit"]}
+    return found
+
+
+def _parts(path: Path, root: Path) -> list[str]:
+    """The names that may tell a split: the file's first, then the innermost folder's."""
+    return [path.stem, *reversed(path.relative_to(root).parts[:-1])]
+
+
+def _split(path: Path, root: Path) -> str:
+    words = [word for name in _parts(path, root) for word in re.findall("[a-z]+", name.lower())]
+    return next((word for word in words if word in TRAINING + EVALUATION), "unsplit")
+
+
+def _set(path: Path, root: Path) -> str:
+    """What the names of a file and its folders say besides its split and its number."""
+    split = re.compile(rf"(?<![a-z]){_split(path, root)}(?![a-z])", re.IGNORECASE)
+    kept = []
+    for place, name in enumerate(_parts(path, root)):
+        rest = split.sub("", name, count=1)
+        rest = _NUMBERING.sub("", _COUNTED.sub("", rest).strip("-_. ")) if place == 0 else rest
+        kept.append(rest.strip("-_. "))
+    return "/".join(reversed([name for name in kept if name])) or UNNAMED
