@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,8 +17,9 @@ from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.importing import one_line
 from dametric.models import Checkpoint, inference_copy, load_checkpoint, preferred_dtype
+from dametric.models.interface import FORWARD, failure, interface
 from dametric.models.network import Network
-from dametric.progress import progress, speaks
+from dametric.progress import progress, say
 from dametric.scoring.ranks import Ranks
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -132,16 +132,12 @@ def network_errors() -> Iterator[None]:
         raise UsageError(
             "the GPU has too little memory for the network: use a smaller --batch-size, or --device cpu"
         ) from error
-    except (RuntimeError, AssertionError) as error:  # transformers assert that images have the size they were made for
-        raise UsageError(
-            f"a network failed on these images, do they have the size and channels it takes? {one_line(error)}"
-        ) from error
-
-
-def say(line: str, quiet: bool = False) -> None:
-    """One line for the user, on stderr."""
-    if not quiet and speaks():
-        print(line, file=sys.stderr)
+    except Exception as error:
+        if FORWARD not in getattr(error, "__notes__", ()) or isinstance(error, UsageError):
+            raise
+        if type(error).__module__.startswith("torch._dynamo"):
+            raise UsageError(f"compiling a network failed, leave out --compile: {one_line(error)}") from error
+        raise UsageError(failure(error)) from error
 
 
 def read_checkpoint(path: str, arch: str | None, image_size: int | None, role: str, quiet: bool) -> Checkpoint:
@@ -201,7 +197,8 @@ def report_accuracy(
         say(f"no evaluation split ({error}); the accuracy below is on the training split")
         held_out = training
     check_classes(checkpoint, held_out, OTHER_CLASSES)
-    copy = inference_copy(checkpoint.model, dtype=dtype, device=device)
+    way = interface(checkpoint.model, held_out, mean, std, who="teacher", classes=checkpoint.num_classes)
+    copy = inference_copy(checkpoint.model, dtype=dtype, device=device, interface=way)
     network = Network(copy, mean=mean, std=std, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
     top1, loss, count = clean_accuracy(network, held_out.to(device), device, options.quiet)
     say(f"teacher: {100 * top1:.2f} % top-1, loss {loss:.4f} on {count} {held_out.split} images", options.quiet)

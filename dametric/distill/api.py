@@ -238,6 +238,11 @@ def watched_together(
     Interrupted
         If a run was.
     """
+    for work in works:
+        if not work.finished:
+            if work.setting.teacher is not None:
+                work.setting.tell(work.setting.teacher.interface, quiet)
+            work.setting.tell(work.training.interface, quiet)
     title = works[0].title + (f" and {len(works) - 1} more in lockstep" if len(works) > 1 else "")
     total = sum(work.epochs for work in works)
     with until_interrupted() as asked, progress(title, total, quiet=quiet) as advance:

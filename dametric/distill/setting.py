@@ -24,8 +24,10 @@ from dametric.errors import UsageError, unknown
 from dametric.importing import load_object, source_digest
 from dametric.ledger import Run
 from dametric.models import Checkpoint, build, inference_copy, load_checkpoint
+from dametric.models.interface import Interface, interface
 from dametric.models.network import Network, normalisation
 from dametric.models.registry import is_user_code
+from dametric.progress import say
 
 _CHUNK = {"cuda": 4096}
 Keep = Literal["last", "none"]
@@ -44,6 +46,8 @@ class Teacher:
         Its normalisation, in 0..1.
     arch, sha256 : str
         What the record says of it; the hash is part of the run's id.
+    interface : Interface
+        How it takes images and gives logits.
     """
 
     model: nn.Module
@@ -51,6 +55,7 @@ class Teacher:
     std: tuple[float, ...]
     arch: str
     sha256: str
+    interface: Interface = field(default_factory=Interface)
 
     @classmethod
     def of(
@@ -63,17 +68,21 @@ class Teacher:
         """From a network, a checkpoint, or the name of its file; normalised as it says, or as the data are."""
         if isinstance(teacher, nn.Module):
             own = normalisation(mean or data.mean, std or data.std, data.channels)
-            return cls(teacher, *own, type(teacher).__name__, weights_digest(teacher))
+            way = interface(teacher, data, *own, who="teacher", classes=data.num_classes)
+            return cls(teacher, *own, type(teacher).__name__, weights_digest(teacher), way)
         # of the images' size, by which some networks are built, and which many files do not tell
         read = teacher if isinstance(teacher, Checkpoint) else load_checkpoint(teacher, image_size=data.image_size)
         check_order("teacher", read.classes, data.name, data.classes)
         own = normalisation(mean or read.mean or data.mean, std or read.std or data.std, data.channels)
-        return cls(read.model, *own, read.arch, read.sha256)
+        way = interface(read.model, data, *own, who="teacher", classes=read.num_classes)
+        return cls(read.model, *own, read.arch, read.sha256, way)
 
     @property
     def identity(self) -> dict[str, Any]:
         """What the result of a distillation depends on."""
-        return {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
+        of = {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
+        # where it is none of the weights, what is learnt from is part of what is learnt
+        return {**of, "output": "probabilities"} if self.interface.evaluated.probabilities else of
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +105,7 @@ class Setting:
     teacher: Teacher | None = None
     held_out: ImageSet | None = None
     _networks: dict[tuple[str, int], Network] = field(default_factory=dict, init=False, repr=False)
+    _told: set[str] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, images in {"test": self.test, **({"held-out": self.held_out} if self.held_out else {})}.items():
@@ -104,6 +114,12 @@ class Setting:
             if self.train.num_classes != images.num_classes or self.train.image_size != images.image_size:
                 raise UsageError(f"training and {name} images must agree in classes and size")
             check_order("training images", self.train.classes, f"the {name} images", images.classes)
+
+    def tell(self, way: Interface, quiet: bool = False) -> None:
+        """Say what was guessed of how a network answers, once for all runs."""
+        if way.guess and way.guess not in self._told:
+            self._told.add(way.guess)
+            say(way.guess, quiet)
 
     @cached_property
     def on_device(self) -> ImageSet:
@@ -123,7 +139,7 @@ class Setting:
     def _ask_teacher(self, images: ImageSet) -> Tensor:
         assert self.teacher is not None
         of = {"mean": self.teacher.mean, "std": self.teacher.std}
-        logits = held_out_logits(self.teacher.model, images, self.device, torch.float32, **of)
+        logits = held_out_logits(self.teacher.model, images, self.device, torch.float32, self.teacher.interface, **of)
         if logits.shape[1] != self.train.num_classes:
             raise UsageError(
                 f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
@@ -203,7 +219,7 @@ class Setting:
             return None
         if (dtype, batch_size) not in self._networks:
             kind, teacher = getattr(torch, dtype), self.teacher
-            module = inference_copy(teacher.model, dtype=kind, device=self.device)
+            module = inference_copy(teacher.model, dtype=kind, device=self.device, interface=teacher.interface)
             chunk = _CHUNK.get(self.device.type, batch_size)
             of = {"mean": teacher.mean, "std": teacher.std, "chunk": chunk, "dtype": kind, "device": self.device}
             self._networks[dtype, batch_size] = Network(module, **of)
@@ -333,6 +349,9 @@ class Work:
         if setting.teacher is not None:
             teacher = {"arch": setting.teacher.arch, "sha256": setting.teacher.sha256}
             about["teacher"] = {**teacher, "clean": setting.clean}
+        ways = [self.training.interface, *([setting.teacher.interface] if setting.teacher else [])]
+        if any(way.guess for way in ways):
+            about["guessed"] = [way.guess for way in ways if way.guess]
         return about
 
 

@@ -17,8 +17,9 @@ from dametric.data.checks import check_order
 from dametric.errors import UsageError, unknown
 from dametric.machine import machine
 from dametric.models import Checkpoint, inference_copy, preferred_dtype
+from dametric.models.interface import interface
 from dametric.models.network import Network, normalisation
-from dametric.progress import progress
+from dametric.progress import progress, say
 from dametric.results import Scores
 from dametric.scoring.engine import Engine
 from dametric.scoring.protocol import Protocol
@@ -140,6 +141,10 @@ def score(
         For anything that cannot be: unknown names, too few images, a missing student, NaN from the teacher.
     """
     data, ranks, known = _image_set(data), Ranks.current(), {}
+    known_classes = {
+        who: network.num_classes if isinstance(network, Checkpoint) else None
+        for who, network in (("teacher", teacher), ("student", student))
+    }
     if isinstance(teacher, Checkpoint):
         known["teacher"] = _description(teacher, data)
         mean = teacher.mean if mean is None else mean
@@ -173,15 +178,21 @@ def score(
     measured = chosen_metrics(metrics, student is not None)
     base_aug = base_aug or default_base(data.image_size)
 
-    def network(module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Network:
-        copy = inference_copy(module, dtype=dtype, device=device, compile=compile)
+    guesses: list[str] = []
+
+    def network(who: str, module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Network:
+        way = interface(module, data, mean, std, who=who, classes=known_classes[who] or data.num_classes)
+        if way.guess:
+            guesses.append(way.guess)
+            say(way.guess, quiet)
+        copy = inference_copy(module, dtype=dtype, device=device, compile=compile, interface=way)
         return Network(
             copy, mean=mean, std=std, chunk=chunk or _CHUNK.get(device.type, 256), dtype=dtype, device=device
         )
 
     engine = Engine(
-        teacher=network(teacher, mean, std),
-        student=None if student is None else network(student, *theirs),
+        teacher=network("teacher", teacher, mean, std),
+        student=None if student is None else network("student", student, *theirs),
         data=data.to(device),
         augs=chosen,
         metrics=measured,
@@ -214,6 +225,7 @@ def score(
         "rel_se_reached": reached,
         "dtype": str(dtype).removeprefix("torch."),
         "compile_seconds": compile_seconds,
+        **({"guessed": guesses} if guesses else {}),
         "seconds": time.perf_counter() - start,
     }
     engine.total()
