@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from dametric.data import ImageSet, NoSplit, few, hold_out, is_there, load_data
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.importing import one_line
 from dametric.models import Checkpoint, inference_copy, load_checkpoint, preferred_dtype
-from dametric.models.interface import FORWARD, failure, interface
+from dametric.models.interface import FORWARD, failure, input_channels, interface
 from dametric.models.network import Network
 from dametric.progress import progress, say
 from dametric.scoring.ranks import Ranks
@@ -48,6 +49,7 @@ class DataOptions:
     quiet: bool = field(default=False, compare=False)
     train_images: int | None = None
     held_out: int | None = None
+    grey: bool = False
 
     def load(self, split: str) -> ImageSet:
         """Read one split; of the training split what is trained on."""
@@ -73,7 +75,7 @@ class DataOptions:
     def _whole(self, split: str) -> ImageSet:
         if self.source is None:
             raise UsageError("which images? give --data, a name (see dametric ls data) or a path")
-        return load_data(
+        found = load_data(
             self.source,
             split,
             root=self.root,
@@ -83,6 +85,7 @@ class DataOptions:
             lazy=self.lazy,
             quiet=self.quiet,
         )
+        return found.grey() if self.grey else found
 
     def load_in_turn(self, split: str) -> ImageSet:
         """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""
@@ -135,7 +138,7 @@ def network_errors() -> Iterator[None]:
     except Exception as error:
         if FORWARD not in getattr(error, "__notes__", ()) or isinstance(error, UsageError):
             raise
-        if type(error).__module__.startswith("torch._dynamo"):
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise UsageError(f"compiling a network failed, leave out --compile: {one_line(error)}") from error
         raise UsageError(failure(error)) from error
 
@@ -146,6 +149,14 @@ def read_checkpoint(path: str, arch: str | None, image_size: int | None, role: s
     for note in checkpoint.notes:
         say(f"{role}: {note}", quiet)
     return checkpoint
+
+
+def taken_by(network: nn.Module, who: str, options: DataOptions, image_size: int) -> DataOptions:
+    """The data in as many channels as a network takes: grey, which is said, where its first layer takes one."""
+    if options.grey or input_channels(network, image_size) != 1:
+        return options
+    say(f"data: images become one-channel (grey), as the {who}'s first layer takes one channel", options.quiet)
+    return replace(options, grey=True)
 
 
 def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from dametric.commands.inputs import (
     read_checkpoint,
     report_accuracy,
     say,
+    taken_by,
 )
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
@@ -83,8 +84,9 @@ def _score(options: ScoreOptions) -> Scores:
     data = options.data.load_in_turn(options.split) if options.data.source else None
     size = options.data.image_size if data is None else data.image_size
     teacher = read_checkpoint(options.teacher, options.arch, size, "teacher", quiet)
-    data_options = options.data.of(teacher)
+    data_options = taken_by(teacher.model, "teacher", options.data.of(teacher), size or teacher.image_size or 32)
     data = data_options.load_in_turn(options.split) if data is None else data
+    data = data.grey() if data_options.grey else data
     for note in data.notes:
         say(f"data: {note}", quiet)
     mean, std = normalisation(

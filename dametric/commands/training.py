@@ -18,6 +18,7 @@ from dametric.commands.inputs import (
     network_errors,
     read_checkpoint,
     say,
+    taken_by,
     warn_near_chance,
 )
 from dametric.data import ImageSet
@@ -119,7 +120,8 @@ class DistillOptions:
         train_set = common.data.load("train") if common.data.source else None
         size = common.data.image_size if train_set is None else train_set.image_size
         checkpoint = read_checkpoint(self.teacher, self.arch, size, "teacher", common.quiet)
-        images, test, held_out = common.splits(common.data.of(checkpoint))
+        of = taken_by(checkpoint.model, "teacher", common.data.of(checkpoint), size or checkpoint.image_size or 32)
+        images, test, held_out = common.splits(of)
         check_classes(checkpoint, images)
         teacher = Teacher.of(checkpoint, images, self.mean, self.std)
         return Setting(images, test, chosen_device(common.device), teacher, held_out)
@@ -147,7 +149,10 @@ def train(arch: str, output: str, options: TrainingOptions) -> Run:
     options.check()
     with network_errors():
         images, test, held_out = options.splits(options.data)
-        build(arch, max(1, images.num_classes), images.image_size)  # refused here, not after the data are moved
+        # refused here, not after the data are moved
+        network = build(arch, max(1, images.num_classes), images.image_size)
+        if taken_by(network, "network", options.data, images.image_size).grey:
+            images, test, held_out = images.grey(), test.grey(), held_out and held_out.grey()
         setting = Setting(images, test, chosen_device(options.device), held_out=held_out)
         recipe = options.resolved(arch, images)
         work = options.work(setting, arch, recipe, folder=target.with_suffix(".run"), target=target)

@@ -26,7 +26,7 @@ from dametric.ledger import Run
 from dametric.models import Checkpoint, build, inference_copy, load_checkpoint
 from dametric.models.interface import Interface, interface
 from dametric.models.network import Network, normalisation
-from dametric.models.registry import is_user_code
+from dametric.models.registry import canonical, is_user_code
 from dametric.progress import say
 
 _CHUNK = {"cuda": 4096}
@@ -370,7 +370,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def _arch(student: str | nn.Module) -> str:
-    return student if isinstance(student, str) else type(student).__name__
+    return canonical(student) if isinstance(student, str) else type(student).__name__
 
 
 def _name(arch: str, recipe: Recipe, teacher: Teacher | None) -> str:

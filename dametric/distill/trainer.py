@@ -131,8 +131,11 @@ class Training:
         self.interface = interface(
             model, data, data.mean, data.std, who="student", classes=data.num_classes, training=True
         )
-        layout = self.interface.layout
-        self.model = model.to(device=device, dtype=self.exact, memory_format=layout)  # type: ignore[call-overload]
+        if self.interface.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        else:
+            self.interface.arrange_weights(model)
+        self.model = model.to(device=device, dtype=self.exact)
         # the whole loss, so that on CUDA each step is one captured graph forward and one backward
         self._compiled = torch.compile(self._loss, mode="reduce-overhead") if compile else self._loss
         self.optimizer = torch.optim.SGD(
@@ -319,7 +322,7 @@ class Training:
         return self.interface.logits(self.model(normalised), training=self.model.training).to(self.exact)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        return ((images.to(self.exact) - self.mean) / self.std).contiguous(memory_format=self.interface.layout)
+        return self.interface.arrange((images.to(self.exact) - self.mean) / self.std)
 
     def _note(self, what: str, *values: Tensor | None) -> None:
         """Note of images or answers of this step whether all are finite, which bytes are."""

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from dametric.errors import UsageError
 from dametric.files import sha256, write_atomic
 from dametric.importing import one_line
+from dametric.models.library import trained_size
 from dametric.models.network import LARGEST
 from dametric.models.reading import FORMAT, Level, WeightFile, damaged, read_weights, strip_levels
 from dametric.models.recognise import recognise, signature
-from dametric.models.registry import build, is_user_code
+from dametric.models.registry import build, canonical, is_user_code
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ def load_checkpoint(
     file = read_weights(path)
     levels = strip_levels(file.weights)
     asked = arch
-    arch = arch or _declared_arch(file, path) or recognise(levels, os.fspath(path))
-    size = image_size or _integer(file.rest.get("image_size"))
+    named = arch or _declared_arch(file, path) or recognise(levels, os.fspath(path), file.rest.get("arch"))
+    arch = canonical(named)
+    size = trained_size(file.weights) or image_size or _integer(file.rest.get("image_size"))
     count = _count_classes(arch, levels, num_classes, size or 32, path)
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are overwritten; nobody's seed should notice
         model = build(arch, count, size or 32)

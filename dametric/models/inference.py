@@ -25,7 +25,11 @@ class _Runner(nn.Module):
         self.network, self.dtype, self.interface = network, dtype, interface
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.interface.logits(self.network(images.to(self.dtype, memory_format=self.interface.layout)))
+        if self.interface.channels_last:
+            images = images.to(self.dtype, memory_format=torch.channels_last)
+        else:
+            images = self.interface.arrange(images.to(self.dtype))
+        logits = self.interface.logits(self.network(images))
         return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
@@ -68,9 +72,7 @@ def inference_copy(
     if not compile and torch.device(device).type == "cpu":  # the compiler fuses by itself
         network = fused(network, dtype)
     runner = _Runner(network, dtype, interface).eval().to(device=device, dtype=dtype)
-    for parameter in runner.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=interface.layout)
+    interface.arrange_weights(runner)
     return cast(nn.Module, torch.compile(runner)) if compile else runner
 
 

@@ -42,10 +42,18 @@ class Interface:
     trained: Answer = field(default_factory=Answer)
     guess: str = ""
 
-    @property
-    def layout(self) -> torch.memory_format:
-        """Of images and weights."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
+    def arrange(self, tensor: Tensor) -> Tensor:
+        """Images or the weights of a convolution, four dimensions, in the layout that the network runs in."""
+        if self.channels_last:
+            return tensor.contiguous(memory_format=torch.channels_last)
+        # a copy even of what is contiguous: of one channel it may be of either layout, and its strides choose
+        return tensor.clone(memory_format=torch.contiguous_format)
+
+    def arrange_weights(self, network: nn.Module) -> None:
+        """Bring the weights of all convolutions, in place, into the layout that the network runs in."""
+        for parameter in network.parameters():
+            if parameter.dim() == 4:
+                parameter.data = self.arrange(parameter.data)
 
     def logits(self, output: Any, *, training: bool = False) -> Tensor:
         """Logits of shape (rows, classes) from what the network returned."""
@@ -58,7 +66,7 @@ def forward_pass() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if FORWARD not in getattr(error, "__notes__", ()):
+        if not isinstance(error, UsageError) and FORWARD not in getattr(error, "__notes__", ()):
             error.add_note(FORWARD)
         raise
 
@@ -116,8 +124,7 @@ def _look(model: nn.Module, images: Tensor, who: str, classes: int | None, train
     evaluated, notes = answer(output, len(images), classes, who)
     trained = evaluated
     if training:
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        output = _shown(network.train(), images.contiguous(memory_format=layout), who)
+        output = _shown(network.train(), Interface(channels_last).arrange(images), who)
         trained, more = answer(output, len(images), classes, who)
         notes += [note for note in more if note not in notes]
     return Interface(channels_last, evaluated, trained, f"{who}: {'; '.join(notes)}" if notes else "")
@@ -142,15 +149,16 @@ def input_channels(model: nn.Module, image_size: int) -> int | None:
 
 def _first_that_runs(network: nn.Module, images: Tensor, who: str) -> tuple[bool, Any]:
     """Whether the network runs in the faster of two memory layouts, and what it returns."""
-    fast = network.to(memory_format=torch.channels_last)
+    fast, plain = Interface(channels_last=True), Interface(channels_last=False)
+    # by its module's own method, which also tells weights of one channel that they are channels last
+    network = network.to(memory_format=torch.channels_last)
     try:
-        return True, fast(images.contiguous(memory_format=torch.channels_last).clone())
+        return True, network(fast.arrange(images).clone())
     except torch.cuda.OutOfMemoryError:
         raise
     except Exception:  # code that views memory in another shape takes one layout only; what else it is shows below
-        for parameter in network.parameters():
-            parameter.data = parameter.data.contiguous()
-        return False, _shown(network, images, who)
+        plain.arrange_weights(network)
+        return False, _shown(network, plain.arrange(images), who)
 
 
 def _shown(network: nn.Module, images: Tensor, who: str) -> Any:

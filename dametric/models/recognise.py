@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 
 import torch
 
 from dametric.errors import UsageError
+from dametric.models.library import LIBRARIES, trained_size
 from dametric.models.reading import Level
 from dametric.models.registry import MODELS, build
 
 # A class count that no layer has as its width, so that the tensors that follow it can be told.
 _MARK = 10007
 _COUNTER = "num_batches_tracked"  # absent from checkpoints of torch before 0.4.1
+
+_NAME = re.compile(r"\w[\w.-]*")
 
 Shape = tuple[int, ...]
 
@@ -84,8 +88,25 @@ def _built_in() -> dict[str, Signature]:
     return {name: signature(name) for name in MODELS}
 
 
-def recognise(levels: list[Level], path: str) -> str:
+def _of_a_library(levels: list[Level], named: object) -> str | None:
+    """A library's architecture that a file names, as training scripts write it, if its names and shapes fit."""
+    if not isinstance(named, str) or not _NAME.fullmatch(named):
+        return None
+    size = trained_size(levels[0].weights) or 32
+    for library in LIBRARIES:
+        try:
+            found = signature(f"{library}:{named}", size)
+        except Exception:  # not known, not installed, or not to be made without storage
+            continue
+        if any(found.difference(level) is None for level in levels):
+            return f"{library}:{named}"
+    return None
+
+
+def recognise(levels: list[Level], path: str, named: object = None) -> str:
     """Name the one built-in architecture whose names and shapes are exactly those of the weights.
+
+    Where there is none, the one of torchvision or timm that the file names, if it fits as exactly.
 
     Parameters
     ----------
@@ -93,11 +114,13 @@ def recognise(levels: list[Level], path: str) -> str:
         The weights with ever more prefixes stripped.
     path : str
         The file, for the error.
+    named : object
+        What the file calls its architecture, if anything.
 
     Returns
     -------
     str
-        A name in ``MODELS``.
+        A name in ``MODELS``, ``torchvision:NAME`` or ``timm:NAME``.
 
     Raises
     ------
@@ -108,8 +131,13 @@ def recognise(levels: list[Level], path: str) -> str:
     fitting = [n for n, s in signatures.items() if any(s.difference(level) is None for level in levels)]
     if len(fitting) == 1:
         return fitting[0]
+    if named in fitting:
+        return str(named)
     if fitting:
         raise UsageError(f"the weights in {path} fit {' and '.join(fitting)}: say which with --arch")
+    theirs = _of_a_library(levels, named)
+    if theirs is not None:
+        return theirs
     ways = "--arch with a name, torchvision:NAME, timm:NAME or ./file.py:fn"
     level = levels[-1]
     scores = {name: found.overlap(level) for name, found in signatures.items()}

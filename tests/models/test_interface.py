@@ -99,6 +99,19 @@ def test_a_network_that_views_runs_fused_or_not(
     assert capfd.readouterr() == ("", "")
 
 
+def test_one_channel_may_be_of_either_layout(data: ImageSet) -> None:
+    grey = data.grey()
+    model = seeded(Views).eval()
+    model.one = nn.Conv2d(1, 6, 3, padding=1)
+    with torch.no_grad():
+        normal = (grey.images.float() / 255 - grey.mean[0]) / grey.std[0]
+        expected = model(normal.clone(memory_format=torch.contiguous_format)).double()
+    way = look(model, grey, training=True)
+    assert way == Interface(channels_last=False)
+    for dtype in (torch.float32, torch.float64):  # fused or not
+        torch.testing.assert_close(asked(model, grey, way, dtype), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_what_runs_on_channels_last_is_left_as_it_is(data: ImageSet) -> None:
     flat = seeded(lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, CLASSES)))
     before = torch.get_rng_state()
