@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from dametric.data import Choice, Found, ImageSet, NoSplit, find_data, is_there
 from dametric.data.checks import check_order
@@ -18,6 +19,7 @@ from dametric.data.few import as_held_out, few_rows, hold_out_rows
 from dametric.errors import UsageError
 from dametric.importing import one_line
 from dametric.models import Checkpoint, LoadedNetwork, inference_copy, load_checkpoint, preferred_dtype
+from dametric.models.interface import FORWARD, failure, input_channels
 from dametric.models.loaded import size_for
 from dametric.models.network import Network
 from dametric.models.reading import WeightFile
@@ -54,6 +56,7 @@ class DataOptions:
     label_column: str | None = None
     image_column: str | None = None
     config: str | None = None
+    grey: bool = False
 
     def load(self, split: str) -> ImageSet:
         """Read one split; of the training split what is trained on."""
@@ -82,7 +85,7 @@ class DataOptions:
     def _find(self, split: str) -> Found:
         if self.source is None:
             raise UsageError("which images? give --data, a name (see dametric ls data) or a path")
-        return find_data(
+        found = find_data(
             self.source,
             split,
             root=self.root,
@@ -93,6 +96,7 @@ class DataOptions:
             quiet=self.quiet,
             choice=Choice(self.label_column, self.image_column, self.config),
         )
+        return found.grey() if self.grey else found
 
     def load_in_turn(self, split: str) -> ImageSet:
         """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""
@@ -156,15 +160,25 @@ def network_errors() -> Iterator[None]:
         raise UsageError(
             "the GPU has too little memory for the network: use a smaller --batch-size, or --device cpu"
         ) from error
-    except (RuntimeError, AssertionError) as error:  # transformers assert that images have the size they were made for
-        raise UsageError(
-            f"a network failed on these images, do they have the size and channels it takes? {one_line(error)}"
-        ) from error
+    except Exception as error:
+        if FORWARD not in getattr(error, "__notes__", ()) or isinstance(error, UsageError):
+            raise
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise UsageError(f"compiling a network failed, leave out --compile: {one_line(error)}") from error
+        raise UsageError(failure(error)) from error
 
 
 def read_checkpoint(file: WeightFile, arch: str | None, data: ImageSet, asked_size: int | None) -> Checkpoint:
     """The network of a file, for images of a set; a size that the user asked for is the network's too."""
     return load_checkpoint(file, arch=arch, image_size=size_for(file, data, asked_size is not None))
+
+
+def taken_by(network: nn.Module, who: str, options: DataOptions, image_size: int) -> DataOptions:
+    """The data in as many channels as a network takes: grey, which is said, where its first layer takes one."""
+    if options.grey or input_channels(network, image_size) != 1:
+        return options
+    say(f"data: images become one-channel (grey), as the {who}'s first layer takes one channel", options.quiet)
+    return replace(options, grey=True)
 
 
 def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:
@@ -215,7 +229,7 @@ def report_accuracy(
         say(f"no evaluation split ({error}); the accuracy below is on the training split")
         held_out = training
     check_classes(checkpoint, held_out, OTHER_CLASSES)
-    copy = inference_copy(checkpoint.model, dtype=dtype, device=device)
+    copy = inference_copy(checkpoint.model, dtype=dtype, device=device, interface=teacher.interface)
     of = {"mean": teacher.mean, "std": teacher.std}
     network = Network(copy, **of, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
     top1, loss, count = clean_accuracy(network, held_out.to(device), device, options.quiet)

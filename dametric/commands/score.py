@@ -24,6 +24,7 @@ from dametric.commands.inputs import (
     read_checkpoint,
     report_accuracy,
     say,
+    taken_by,
 )
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
@@ -93,6 +94,8 @@ def _score(options: ScoreOptions) -> Scores:
     for note in data.notes:
         say(f"data: {note}", quiet)
     checkpoint = read_checkpoint(file, options.arch, data, options.data.image_size)
+    data_options = taken_by(checkpoint.model, "teacher", data_options, data.image_size)
+    data = data.grey() if data_options.grey else data
     teacher = LoadedNetwork.of(checkpoint, data, options.mean, options.std)
     teacher.introduce("teacher", quiet)
     provenance: dict[str, Any] = {"teacher": describe(checkpoint, options.teacher)}

@@ -18,6 +18,7 @@ from dametric.commands.inputs import (
     network_errors,
     read_checkpoint,
     say,
+    taken_by,
     warn_of_teacher,
 )
 from dametric.data import ImageSet
@@ -120,8 +121,11 @@ class DistillOptions:
         """Data and teacher, read once for all runs."""
         common = self.common
         file = read_weights(self.teacher, self.weights, "teacher")
-        images, test, held_out = common.splits(common.data.of(file))
+        of = common.data.of(file)
+        images, test, held_out = common.splits(of)
         checkpoint = read_checkpoint(file, self.arch, images, common.data.image_size)
+        if taken_by(checkpoint.model, "teacher", of, images.image_size).grey:
+            images, test, held_out = images.grey(), test.grey(), held_out and held_out.grey()
         check_classes(checkpoint, images)
         teacher = Teacher.of(checkpoint, images, self.mean, self.std)
         teacher.introduce("teacher", common.quiet)
@@ -150,8 +154,11 @@ def train(arch: str, output: str, options: TrainingOptions) -> Run:
     options.check()
     with network_errors():
         images, test, held_out = options.splits(options.data)
+        # refused here, not after the data are moved
+        network = build(arch, max(1, images.num_classes), images.image_size)
+        if taken_by(network, "network", options.data, images.image_size).grey:
+            images, test, held_out = images.grey(), test.grey(), held_out and held_out.grey()
         say(f"{arch}: {described(images.mean, images.std, images.normalised_by)}", options.quiet)
-        build(arch, max(1, images.num_classes), images.image_size)  # refused here, not after the data are moved
         setting = Setting(images, test, chosen_device(options.device), held_out=held_out)
         recipe = options.resolved(arch, images)
         work = options.work(setting, arch, recipe, folder=target.with_suffix(".run"), target=target)

@@ -43,6 +43,10 @@ class Found:
     read: Callable[[torch.Tensor | None], ImageSet]
     image_size: int
 
+    def grey(self) -> Found:
+        """The same in one channel."""
+        return replace(self, read=lambda rows: self.read(rows).grey())
+
 
 def from_listing(name: str, split: str, listing: Callable[[str], Listing], options: Options) -> Found:
     """Find a split in a listing; it is read eagerly if its pixels fit into a quarter of the machine's memory.

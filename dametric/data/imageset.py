@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dametric.data.checks import check_labels, check_pixels
 from dametric.data.lazy import LazyImages
-from dametric.data.pixels import fingerprint, histogram, mean_std, text_fingerprint
+from dametric.data.pixels import fingerprint, grey, histogram, mean_std, text_fingerprint
 from dametric.errors import UsageError
 
 STATISTICS = "statistics of the training images"  # where mean and std come from, in words
@@ -134,6 +134,22 @@ class ImageSet:
             return replace(self, images=self.images.subset(rows), labels=labels, fingerprint=print_)
         images = self.images[rows.to(self.images.device)]
         return replace(self, images=images, labels=labels, fingerprint=fingerprint(images, labels))
+
+    def grey(self) -> ImageSet:
+        """The images in one channel, with mean and standard deviation of their own, for networks that take one.
+
+        Those of a set that is decoded while it is read are estimated from a thousand of its images.
+        """
+        if self.channels == 1:
+            return self
+        if isinstance(self.images, Tensor):
+            images = grey(self.images)
+            mean, std = mean_std(histogram(images))
+            return replace(self, images=images, mean=mean, std=std, fingerprint=fingerprint(images, self.labels))
+        lazy = self.images.grey()
+        some = torch.linspace(0, len(self) - 1, min(len(self), 1000), dtype=torch.float64).long()
+        mean, std = mean_std(histogram(lazy[some]))
+        return replace(self, images=lazy, mean=mean, std=std, fingerprint=text_fingerprint([self.fingerprint, "grey"]))
 
     @classmethod
     def from_tensors(

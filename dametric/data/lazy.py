@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dametric.data.decode import Pixels, size_of, workers
 from dametric.data.listing import Listing
+from dametric.data.pixels import grey
 
 AHEAD = 4  # batches decoded or being decoded before they are asked for; bounds the memory
 
@@ -27,11 +28,13 @@ class LazyImages:
         Size in pixels to bring every image to; without it all must have the size of the first.
     rows : Tensor of shape (M,), int64, optional
         The images of the listing this stands for, all of them by default.
+    grey : bool
+        Make one channel of three.
 
     Attributes
     ----------
     shape : torch.Size
-        (M, 3, H, W), as the tensor would have.
+        (M, 3, H, W) or (M, 1, H, W), as the tensor would have.
     dtype : torch.dtype
         ``torch.uint8``.
     """
@@ -39,12 +42,16 @@ class LazyImages:
     dtype = torch.uint8
     device = torch.device("cpu")
 
-    def __init__(self, listing: Listing, image_size: int | None = None, rows: Tensor | None = None) -> None:
+    def __init__(
+        self, listing: Listing, image_size: int | None = None, rows: Tensor | None = None, grey: bool = False
+    ) -> None:
         self._listing = listing
         self._image_size = image_size
         self._rows = np.arange(len(listing)) if rows is None else rows.numpy()
         size = (image_size, image_size) if image_size else size_of(listing.read(0), listing.where(0))
-        self.shape = torch.Size((len(self._rows), 3, *size))
+        self._grey = grey
+        self._decoded = (3, *size)
+        self.shape = torch.Size((len(self._rows), 1 if grey else 3, *size))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -58,7 +65,11 @@ class LazyImages:
 
     def subset(self, index: Tensor) -> LazyImages:
         """The images at ``index`` (int64, shape (M,)), still lazy."""
-        return LazyImages(self._listing, self._image_size, torch.from_numpy(self._rows)[index.cpu()])
+        return LazyImages(self._listing, self._image_size, torch.from_numpy(self._rows)[index.cpu()], self._grey)
+
+    def grey(self) -> LazyImages:
+        """The same images in one channel, still lazy."""
+        return LazyImages(self._listing, self._image_size, torch.from_numpy(self._rows), grey=True)
 
     def stream(self, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
         """Yield the images of each index tensor, in order, as uint8 (b, C, H, W) on ``device``.
@@ -72,7 +83,7 @@ class LazyImages:
             for task in tasks:
                 task.result()
             waiting.popleft()
-            return out.to(device, non_blocking=True)
+            return (grey(out) if self._grey else out).to(device, non_blocking=True)
 
         with ThreadPoolExecutor(workers(), thread_name_prefix="decode") as pool:
             try:
@@ -86,10 +97,10 @@ class LazyImages:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, pool: ThreadPoolExecutor, index: Tensor, pinned: bool) -> tuple[Tensor, list[Future[None]]]:
-        out = torch.empty((len(index), *self.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
+        out = torch.empty((len(index), *self._decoded), dtype=torch.uint8, pin_memory=pinned)
         pixels = out.numpy()
         rows = self._rows[index.cpu().numpy()].tolist()
         return out, [pool.submit(self._decode, row, pixels[at]) for at, row in enumerate(rows)]
 
     def _decode(self, row: int, out: Pixels) -> None:
-        out[...] = self._listing.decode(row, self._image_size, tuple(self.shape[1:]))
+        out[...] = self._listing.decode(row, self._image_size, self._decoded)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+_LUMA = (19595, 38470, 7471)  # shares of red, green and blue, of 2^16
 _ROWS = 4096  # images counted at a time: the counting works on one small piece after the other
 
 
@@ -30,6 +31,22 @@ def histogram(images: Tensor) -> Tensor:
         for channel, row in enumerate(counts):
             row += torch.bincount(piece[:, channel].reshape(-1), minlength=256).cpu()
     return counts
+
+
+def grey(images: Tensor) -> Tensor:
+    """One channel of three: ITU-R 601 luma, rounded as Pillow rounds it; equal channels keep their value.
+
+    Parameters
+    ----------
+    images : Tensor of shape (N, 3, H, W), uint8
+
+    Returns
+    -------
+    Tensor of shape (N, 1, H, W), uint8
+    """
+    weights = torch.tensor(_LUMA, dtype=torch.int32, device=images.device).view(1, 3, 1, 1)
+    parts = [((piece * weights).sum(1, keepdim=True) + 0x8000) >> 16 for piece in images.split(_ROWS)]
+    return torch.cat(parts).to(torch.uint8)
 
 
 def mean_std(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -247,6 +247,9 @@ def watched_together(
     Interrupted
         If a run was.
     """
+    for work in works:
+        if not work.finished:
+            work.setting.tell(work.training.interface, quiet)
     title = works[0].title + (f" and {len(works) - 1} more in lockstep" if len(works) > 1 else "")
     total = sum(work.epochs for work in works)
     with until_interrupted() as asked, progress(title, total, quiet=quiet) as advance:

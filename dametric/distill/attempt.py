@@ -194,7 +194,7 @@ def _measured(work: Work, name: str, images: ImageSet | None, teacher: Callable[
         return {f"{name}_{measure}": math.nan for measure in measures}
     training = work.training
     of = {"mean": work.setting.train.mean, "std": work.setting.train.std}  # what it was trained with
-    logits = held_out_logits(training.model, images, training.device, training.exact, **of)
+    logits = held_out_logits(training.model, images, training.device, training.exact, training.interface, **of)
     if not bool(logits.isfinite().all()):
         raise DivergedError(
             f"the network's output is not finite after epoch {training.epoch}: "

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dametric.data import ImageSet
 from dametric.models import inference_copy
+from dametric.models.interface import Interface
 from dametric.models.network import Network
 
 BINS = 15
@@ -15,7 +16,14 @@ MEASURES = ("loss", "top1", "top5", "ece", "agreement")
 _CHUNK = {"cpu": 256, "cuda": 1024}
 
 
-def held_out_logits(model: nn.Module, data: ImageSet, device: torch.device, dtype: torch.dtype, **of: object) -> Tensor:
+def held_out_logits(
+    model: nn.Module,
+    data: ImageSet,
+    device: torch.device,
+    dtype: torch.dtype,
+    interface: Interface | None = None,
+    **of: object,
+) -> Tensor:
     """Logits of every image of a set, unaugmented, in order.
 
     Parameters
@@ -26,6 +34,8 @@ def held_out_logits(model: nn.Module, data: ImageSet, device: torch.device, dtyp
     device : torch.device
     dtype : torch.dtype
         Of the forward passes.
+    interface : Interface, optional
+        How the network takes images and gives logits.
     **of
         ``mean`` and ``std`` to normalise by, the set's own by default.
 
@@ -34,7 +44,7 @@ def held_out_logits(model: nn.Module, data: ImageSet, device: torch.device, dtyp
     Tensor of shape (images, classes), float64, on the CPU
     """
     settings = {"mean": data.mean, "std": data.std, "chunk": _CHUNK.get(device.type, 256), **of}
-    copy = inference_copy(model, dtype=dtype, device=device)
+    copy = inference_copy(model, dtype=dtype, device=device, interface=interface or Interface())
     network = Network(copy, dtype=dtype, device=device, **settings)  # type: ignore[arg-type]
     parts = torch.arange(len(data)).split(network.chunk)
     return torch.cat([network(images) for images in data.stream(parts, device)]).cpu()

@@ -18,7 +18,7 @@ VERSIONS = {"ce": 1, "kd": 1, "sgd": 1, "order": 1, "initial weights": 1, "step"
 """Of the arithmetic of every term, the optimizer, the order of images, initial weights and the schedules, and of
 architectures by their names (1 where there is no entry): raised when the same recipe comes to another result, which
 gives the runs that use it, and no others, new ids. All runs use "sgd", "order" and "initial weights"."""
-_SMALL_RATE = ("MobileNet", "ShuffleV")
+_SMALL_RATE = ("mobilenet", "shufflev")
 _WARM_UP, _START, _END = 0.3, 25.0, 1e4  # of the one-cycle schedule, as torch's OneCycleLR has them
 
 
@@ -229,7 +229,7 @@ def term_versions(recipe: Recipe, arch: str) -> dict[str, int]:
 
 def default_rate(arch: str) -> float:
     """The published learning rate: 0.01 for the built-in MobileNets and ShuffleNets, 0.05 for all others."""
-    return 0.01 if arch.startswith(_SMALL_RATE) else 0.05
+    return 0.01 if arch.lower().startswith(_SMALL_RATE) else 0.05
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

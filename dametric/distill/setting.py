@@ -24,10 +24,12 @@ from dametric.errors import UsageError, unknown
 from dametric.importing import load_object, source_digest
 from dametric.ledger import Run
 from dametric.models import Checkpoint, LoadedNetwork, build, inference_copy
+from dametric.models.interface import Interface
 from dametric.models.network import Network
 from dametric.models.normalisation import Given, Normalisation
-from dametric.models.registry import is_user_code
+from dametric.models.registry import canonical, is_user_code
 from dametric.models.weight_sets import Role
+from dametric.progress import say
 
 _CHUNK = {"cuda": 4096}
 Keep = Literal["last", "none"]
@@ -56,7 +58,9 @@ class Teacher(LoadedNetwork):
     @property
     def identity(self) -> dict[str, Any]:
         """What the result of a distillation depends on."""
-        return {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
+        of = {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
+        # where it is none of the weights, what is learnt from is part of what is learnt
+        return {**of, "output": "probabilities"} if self.interface.evaluated.probabilities else of
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +83,7 @@ class Setting:
     teacher: Teacher | None = None
     held_out: ImageSet | None = None
     _networks: dict[tuple[str, int], Network] = field(default_factory=dict, init=False, repr=False)
+    _told: set[str] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, images in {"test": self.test, **({"held-out": self.held_out} if self.held_out else {})}.items():
@@ -87,6 +92,12 @@ class Setting:
             if self.train.num_classes != images.num_classes or self.train.image_size != images.image_size:
                 raise UsageError(f"training and {name} images must agree in classes and size")
             check_order("training images", self.train.classes, f"the {name} images", images.classes)
+
+    def tell(self, way: Interface, quiet: bool = False) -> None:
+        """Say what was guessed of how a network answers, once for all runs."""
+        if way.guess and way.guess not in self._told:
+            self._told.add(way.guess)
+            say(way.guess, quiet)
 
     @cached_property
     def on_device(self) -> ImageSet:
@@ -106,7 +117,7 @@ class Setting:
     def _ask_teacher(self, images: ImageSet) -> Tensor:
         assert self.teacher is not None
         of = {"mean": self.teacher.mean, "std": self.teacher.std}
-        logits = held_out_logits(self.teacher.model, images, self.device, torch.float32, **of)
+        logits = held_out_logits(self.teacher.model, images, self.device, torch.float32, self.teacher.interface, **of)
         if logits.shape[1] != self.train.num_classes:
             raise UsageError(
                 f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
@@ -186,7 +197,7 @@ class Setting:
             return None
         if (dtype, batch_size) not in self._networks:
             kind, teacher = getattr(torch, dtype), self.teacher
-            module = inference_copy(teacher.model, dtype=kind, device=self.device)
+            module = inference_copy(teacher.model, dtype=kind, device=self.device, interface=teacher.interface)
             chunk = _CHUNK.get(self.device.type, batch_size)
             of = {"mean": teacher.mean, "std": teacher.std, "chunk": chunk, "dtype": kind, "device": self.device}
             self._networks[dtype, batch_size] = Network(module, **of)
@@ -316,6 +327,9 @@ class Work:
         if setting.teacher is not None:
             teacher = {"arch": setting.teacher.arch, "sha256": setting.teacher.sha256}
             about["teacher"] = {**teacher, "clean": setting.clean}
+        ways = [self.training.interface, *([setting.teacher.interface] if setting.teacher else [])]
+        if any(way.guess for way in ways):
+            about["guessed"] = [way.guess for way in ways if way.guess]
         return about
 
 
@@ -334,7 +348,7 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def _arch(student: str | nn.Module) -> str:
-    return student if isinstance(student, str) else type(student).__name__
+    return canonical(student) if isinstance(student, str) else type(student).__name__
 
 
 def _name(arch: str, recipe: Recipe, teacher: Teacher | None) -> str:

@@ -29,15 +29,17 @@ from dametric.data import ImageSet
 from dametric.distill.loss import divergence, label_loss
 from dametric.distill.recipe import Recipe, learning_rate
 from dametric.errors import UsageError
+from dametric.models.interface import forward_pass, interface
 from dametric.models.network import Network
 from dametric.progress import Advance
 
 TERMS = ("loss", "ce", "kd_raw", "kd_aug")
+_BROKEN = ("raw", "aug", "teacher")  # images and answers that may not be finite
 _LOOK = 50  # steps between two looks at the loss: each makes the host wait for the device
 
 
 class DivergedError(Exception):
-    """The loss is not finite; the message names epoch and step."""
+    """The loss is not finite, or what it is made from; the message names epoch and step."""
 
 
 class Views(NamedTuple):
@@ -65,7 +67,7 @@ class Training:
     Parameters
     ----------
     model : nn.Module
-        Takes normalised images, returns logits. Trained in place, on ``device``, channels last.
+        Takes normalised images, returns logits. Trained in place, on ``device``, channels last where its code allows.
     data : ImageSet
         The training split.
     recipe : Recipe
@@ -87,6 +89,8 @@ class Training:
         Of a whole epoch; the last one has fewer where the recipe's steps end within it.
     length : int
         Steps to be done in all.
+    interface : Interface
+        How the network takes images and gives logits.
     terms : Tensor of shape (steps, 4), float64
         For every step done in the current epoch the total loss and its three terms, not weighted (:data:`TERMS`);
         0 for terms that have no weight. Later rows are left over from the epoch before.
@@ -124,7 +128,14 @@ class Training:
         self.aug = aug or parse(recipe.aug, of)
         self.exact = torch.float64 if recipe.dtype == "float64" else torch.float32
         self.half = torch.bfloat16 if recipe.dtype == "bfloat16" else None
-        self.model = model.to(device=device, dtype=self.exact, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.interface = interface(
+            model, data, data.mean, data.std, who="student", classes=data.num_classes, training=True
+        )
+        if self.interface.channels_last:
+            model = model.to(memory_format=torch.channels_last)
+        else:
+            self.interface.arrange_weights(model)
+        self.model = model.to(device=device, dtype=self.exact)
         # the whole loss, so that on CUDA each step is one captured graph forward and one backward
         self._compiled = torch.compile(self._loss, mode="reduce-overhead") if compile else self._loss
         self.optimizer = torch.optim.SGD(
@@ -142,6 +153,7 @@ class Training:
         self.std = torch.tensor(data.std, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
         self.number = 0
         self.terms = torch.zeros(self.steps, len(TERMS), dtype=torch.float64, device=device)
+        self._broken = torch.zeros(self.steps, len(_BROKEN), dtype=torch.bool, device=device)
 
     def run_epoch(self, stop: Callable[[], bool] = lambda: False, advance: Advance | None = None) -> bool:
         """Train to the end of the current epoch.
@@ -226,7 +238,8 @@ class Training:
         """Take the step of the optimizer."""
         keys = self.keys(len(labels))
         torch.manual_seed(keys.sub(str(self.number)).start("network"))  # for dropout and the like
-        terms = self._compiled(seen, labels)
+        with forward_pass():
+            terms = self._compiled(seen, labels)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.number, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
@@ -255,6 +268,8 @@ class Training:
         """Augment the raw images, and say what the teacher has to be asked for the loss."""
         objective = self.recipe.objective
         aug = self.aug(raw.images, self.keys(len(raw.images))).images if objective.sees_augmented else None
+        self._note("raw", raw.images)
+        self._note("aug", aug)
         if self.teacher is None or not objective.needs_teacher:
             return Views(raw, aug, False, False, False)
         if aug is None or not self.aug.operations:
@@ -271,6 +286,7 @@ class Training:
         raw_target, aug_target = (
             None if target is None else target.to(self.exact, copy=True) for target in (raw_target, aug_target)
         )
+        self._note("teacher", raw_target, aug_target)
         if aug is not None and views.asks_raw and not views.asks_aug:  # the augmented images are the raw ones
             aug_target = raw_target
         if views.picks and aug is not None and aug_target is not None:
@@ -286,7 +302,7 @@ class Training:
         if by in NEEDS_STUDENT:
             self.model.eval()
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half is not None):
-                student_log = self.model(self._normalised(pool)).double().log_softmax(1)
+                student_log = self.interface.logits(self.model(self._normalised(pool))).double().log_softmax(1)
             self.model.train()
         probabilities = [None if logits is None else logits.double().softmax(1) for logits in (teacher, raw)]
         values = criterion(by, probabilities[0], student_log, probabilities[1])
@@ -298,22 +314,43 @@ class Training:
         raw = self._normalised(seen.raw.images) if objective.sees_raw else None
         aug = None if seen.aug is None else self._normalised(seen.aug)
         if self.recipe.joint_batch and raw is not None and aug is not None:
-            both = self.model(torch.cat([raw, aug])).to(self.exact)
+            both = self._forward(torch.cat([raw, aug]))
             return both[: len(raw)], both[len(raw) :]
-        return tuple(None if view is None else self.model(view).to(self.exact) for view in (raw, aug))  # type: ignore[return-value]
+        return tuple(None if view is None else self._forward(view) for view in (raw, aug))  # type: ignore[return-value]
+
+    def _forward(self, normalised: Tensor) -> Tensor:
+        return self.interface.logits(self.model(normalised), training=self.model.training).to(self.exact)
 
     def _normalised(self, images: Tensor) -> Tensor:
-        return ((images.to(self.exact) - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        return self.interface.arrange((images.to(self.exact) - self.mean) / self.std)
+
+    def _note(self, what: str, *values: Tensor | None) -> None:
+        """Note of images or answers of this step whether all are finite, which bytes are."""
+        for value in values:
+            if value is not None and value.is_floating_point():
+                self._broken[self.number % self.steps, _BROKEN.index(what)] |= ~value.isfinite().all()
 
     def check_finite(self) -> None:
         """Look at the losses of the epoch so far."""
         epoch = (self.number - 1) // self.steps
-        bad = torch.nonzero(~self.terms[: self.number - epoch * self.steps, 0].isfinite()).flatten()
+        done = self.number - epoch * self.steps
+        bad = torch.nonzero(~self.terms[:done, 0].isfinite() | self._broken[:done].any(1)).flatten()
         if len(bad):
-            raise DivergedError(
-                f"the loss is not finite in epoch {epoch + 1}, step {int(bad[0]) + 1} of {self.steps}: "
-                f"use a smaller learning rate than {self.recipe.lr:g}"
-            )
+            step = int(bad[0])
+            what, remedy = self._fault(step)
+            raise DivergedError(f"{what} not finite in epoch {epoch + 1}, step {step + 1} of {self.steps}: {remedy}")
+
+    def _fault(self, step: int) -> tuple[str, str]:
+        """What was the first that is not finite in a step of the epoch, and what to do about it."""
+        raw, aug, teacher = self._broken[step].tolist()
+        if raw:
+            return f"pixel values that the base augmentation {self.base.name} makes are", "mend or leave it out"
+        if aug:
+            return f"pixel values that the augmentation {self.aug.name} makes are", "mend or leave it out"
+        if teacher:
+            advice = "try dtype float32, and check that the checkpoint and the normalisation are right"
+            return f"what the teacher says of images under {self.aug.name} is", advice
+        return "the loss is", f"use a smaller learning rate than {self.recipe.lr:g}"
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to go on exactly from here, besides the network's own state."""

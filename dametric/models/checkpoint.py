@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from dametric.errors import UsageError
 from dametric.files import sha256
+from dametric.models.library import trained_size
 from dametric.models.normalisation import Normalisation, of_file, of_library
 from dametric.models.reading import WeightFile, read_weights
 from dametric.models.recognise import Signature, best_level, fitting_level, recognise, signature
-from dametric.models.registry import build, is_user_code
+from dametric.models.registry import build, canonical, is_user_code
 from dametric.models.weight_sets import Level, Role, listed, strip_levels
 
 _LONGEST_NAME = 1000  # letters of a class's name
@@ -113,8 +114,10 @@ def load_checkpoint(
     file = path if isinstance(path, WeightFile) else read_weights(path, weights, role)
     path = file.path
     asked = arch
-    arch, level = _find_network(file, arch or _declared_arch(file, path), image_size or file.image_size or 32)
-    size = image_size or file.image_size
+    size = trained_size(file.weights) or image_size or file.image_size
+    named = arch or _declared_arch(file, path)
+    arch, level = _find_network(file, named and canonical(named), size or 32)
+    arch = canonical(arch)
     levels = strip_levels(file.weights) if level is None else [level]
     count = _count_classes(arch, levels, num_classes, size or 32, path)
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are overwritten; nobody's seed should notice
@@ -140,7 +143,7 @@ def _find_network(file: WeightFile, arch: str | None, size: int) -> tuple[str, L
     levels = strip_levels(file.weights)
     if arch is None:
         try:
-            return recognise(levels, os.fspath(file.path), file.role)
+            return recognise(levels, os.fspath(file.path), file.role, file.rest.get("arch"))
         except UsageError as error:
             raise UsageError(f"{error}{_elsewhere(file)}") from error
     expected = _signature(arch, size)

@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from dametric.models.finite import may_be_nan
+
 _CLIPS: dict[str, list[float]] = {"relu": [], "hardtanh": [0.0, 6.0], "none": []}  # oneDNN's names, with their bounds
 _FEW, _LARGE = 8, 1e30  # first images that are looked at; what partial sums must stay below, of 3e38 that fit
+_DOUBTFUL = "may be NaN"  # key of what is noted of a node
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
@@ -78,7 +81,7 @@ class Fused(nn.Module):
 
     The kernels' clips make 0 of NaN, so what is broken would look whole. In a convolution NaN comes from its input,
     its weights, or partial sums too large for the dtype; where none of the three is near on a few images, it is not
-    on any images of 8 bits.
+    on any finite images. What may be NaN for another reason is clipped by a step of its own, which keeps it.
 
     Parameters
     ----------
@@ -101,7 +104,7 @@ class Fused(nn.Module):
             if self.trusted:
                 return watched
             x = kept
-        answer: Tensor = (self.fast if self.trusted else self.network)(x)
+        answer: Tensor = self.fast.forward(x) if self.trusted else self.network(x)
         return answer
 
 
@@ -115,7 +118,7 @@ def _watched(fast: nn.Module, x: Tensor) -> tuple[Tensor, bool]:
 
     hooks = [m.register_forward_pre_hook(note) for m in fast.modules() if isinstance(m, FusedConv)]
     try:
-        answer = fast(x)
+        answer = fast.forward(x)  # not by a call, which prints the traced code where it fails
     finally:
         for hook in hooks:
             hook.remove()
@@ -148,7 +151,10 @@ def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
         return network
     if any(node.op == "get_attr" and str(node.target).startswith("_tensor_constant") for node in graph.nodes):
         return network  # made in forward, perhaps anew at every call
+    _loosen_views(traced)
     _erase_identities(traced)
+    for node in may_be_nan(traced):
+        node.meta[_DOUBTFUL] = True
     count = sum(_fuse(traced, node, f"fused_{number}") for number, node in enumerate(list(graph.nodes)))
     for number, node in enumerate(list(graph.nodes)):  # shortcuts, whose sums another convolution has taken
         if _conv(traced, node) is not None:
@@ -159,6 +165,14 @@ def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     traced.recompile()
     traced.delete_all_unused_submodules()
     return Fused(network, traced)
+
+
+def _loosen_views(traced: fx.GraphModule) -> None:
+    """Let what is viewed in another shape be copied where it must: the kernels write channels last."""
+    for node in traced.graph.nodes:
+        viewed = node.op == "call_method" and node.target == "view" and not node.kwargs
+        if viewed and not any(isinstance(argument, torch.dtype) for argument in node.args):
+            node.target = "reshape"
 
 
 def _erase_identities(traced: fx.GraphModule) -> None:
@@ -304,9 +318,12 @@ def _is_last_reader(traced: fx.GraphModule, node: fx.Node, value: fx.Node) -> bo
 
 
 def _following(traced: fx.GraphModule, node: fx.Node) -> tuple[str, fx.Node]:
-    """The clip that alone reads a node, and where it stands; "none" and the node itself if there is none."""
+    """The clip that alone reads a node, and where it stands; "none" and the node itself if there is none.
+
+    What may be NaN must go through a clip of its own.
+    """
     users = list(node.users)
-    clip = _clip(traced, users[0]) if len(users) == 1 else "none"
+    clip = _clip(traced, users[0]) if len(users) == 1 and _DOUBTFUL not in node.meta else "none"
     return clip, users[0] if clip != "none" else node
 
 

@@ -11,21 +11,25 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dametric.errors import UsageError
 from dametric.models.fusion import fused
+from dametric.models.interface import Interface
+
+_PLAIN = Interface()  # of networks as most are
 
 
 class _Runner(nn.Module):
     """Bring a batch into the network's dtype and memory layout; give back logits of at least float32."""
 
-    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype, interface: Interface) -> None:
         super().__init__()
-        self.network, self.dtype = network, dtype
+        self.network, self.dtype, self.interface = network, dtype, interface
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.network(images.to(self.dtype, memory_format=torch.channels_last))
-        if not isinstance(logits, Tensor):
-            raise UsageError(f"the network returns a {type(logits).__name__}, not logits of shape (batch, classes)")
+        if self.interface.channels_last:
+            images = images.to(self.dtype, memory_format=torch.channels_last)
+        else:
+            images = self.interface.arrange(images.to(self.dtype))
+        logits = self.interface.logits(self.network(images))
         return logits.float() if logits.dtype.itemsize < 4 else logits
 
 
@@ -35,6 +39,7 @@ def inference_copy(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     compile: bool = False,
+    interface: Interface = _PLAIN,
 ) -> nn.Module:
     """Copy a network for running it: eval mode, no gradients, batch norm folded into convolutions.
 
@@ -52,6 +57,9 @@ def inference_copy(
         Where the copy lives.
     compile : bool
         Pass the copy through ``torch.compile``, which takes effect at the first call.
+    interface : Interface
+        How the network takes images and gives logits: see :func:`dametric.models.interface.interface`. By default it
+        runs on images in channels-last layout and returns logits alone.
 
     Returns
     -------
@@ -63,10 +71,8 @@ def inference_copy(
     _fold_batch_norm(network)
     if not compile and torch.device(device).type == "cpu":  # the compiler fuses by itself
         network = fused(network, dtype)
-    runner = _Runner(network, dtype).eval().to(device=device, dtype=dtype)
-    for parameter in runner.parameters():
-        if parameter.dim() == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    runner = _Runner(network, dtype, interface).eval().to(device=device, dtype=dtype)
+    interface.arrange_weights(runner)
     return cast(nn.Module, torch.compile(runner)) if compile else runner
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from torch import nn
@@ -13,6 +13,7 @@ from dametric.data import ImageSet
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.models.checkpoint import Checkpoint, load_checkpoint
+from dametric.models.interface import Interface, interface
 from dametric.models.network import normalisation
 from dametric.models.normalisation import NOTHING, Given, Normalisation, described, in_use
 from dametric.models.reading import WeightFile, read_weights
@@ -46,6 +47,8 @@ class LoadedNetwork:
         Top-1 (fraction) that its file records.
     notes : tuple of str
         What was read, stripped and recognised, for a human.
+    interface : Interface
+        How it takes images and gives logits.
     """
 
     model: nn.Module
@@ -56,6 +59,7 @@ class LoadedNetwork:
     normalised_by: str = ""
     accuracy: float | None = None
     notes: tuple[str, ...] = ()
+    interface: Interface = field(default_factory=Interface)
 
     @classmethod
     def of(
@@ -90,7 +94,9 @@ class LoadedNetwork:
         otherwise = otherwise or Normalisation(data.mean, data.std, data.normalised_by)
         if isinstance(network, nn.Module):
             first, second, source = in_use(mean, std, NOTHING, otherwise, data.channels)
-            return cls(network, *normalisation(first, second, data.channels), type(network).__name__, "", source)
+            own = normalisation(first, second, data.channels)
+            way = interface(network, data, *own, who=role, classes=data.num_classes)
+            return cls(network, *own, type(network).__name__, "", source, interface=way)
         read = network if isinstance(network, Checkpoint) else _of_its_size(network, data, role)
         if read.image_size not in (None, data.image_size):
             raise UsageError(
@@ -99,10 +105,12 @@ class LoadedNetwork:
                 f"with image_size={data.image_size} (--image-size on the command line)"
             )
         check_order(role, read.classes, data.name, data.classes)
-        own = Normalisation(read.mean, read.std, read.normalised_by)
-        first, second, source = in_use(mean, std, own, otherwise, data.channels)
-        checked = normalisation(first, second, data.channels)
-        return cls(read.model, *checked, read.arch, read.sha256, source, recorded_accuracy(read.extra), read.notes)
+        theirs = Normalisation(read.mean, read.std, read.normalised_by)
+        first, second, source = in_use(mean, std, theirs, otherwise, data.channels)
+        own = normalisation(first, second, data.channels)
+        way = interface(read.model, data, *own, who=role, classes=read.num_classes)
+        known = recorded_accuracy(read.extra)
+        return cls(read.model, *own, read.arch, read.sha256, source, known, read.notes, way)
 
     @property
     def normalisation(self) -> Normalisation:
@@ -115,7 +123,8 @@ class LoadedNetwork:
 
     def introduce(self, role: str, quiet: bool = False) -> None:
         """Say what was read, and how it is shown images; warnings in any case."""
-        for line in (*(f"{role}: {note}" for note in self.notes), self.line(role)):
+        guess = [self.interface.guess] if self.interface.guess else []
+        for line in (*(f"{role}: {note}" for note in self.notes), self.line(role), *guess):
             say(line, quiet and "WARNING" not in line)
 
     def shortfall(self, top1: float, images: int) -> str | None:

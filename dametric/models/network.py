@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dametric.errors import UsageError
+from dametric.models.interface import forward_pass
 
 LARGEST = 1.5
 """Above this no mean and no standard deviation is one of pixels from 0 to 1."""
@@ -77,7 +78,8 @@ class Network:
 
     def _forward(self, images: Tensor) -> Tensor:
         normalised = (images * self._scale).add_(self._offset).to(self.dtype)
-        logits = self.module(normalised.contiguous(memory_format=torch.channels_last))  # not with the dtype: slower
+        with forward_pass():
+            logits = self.module(normalised.contiguous(memory_format=torch.channels_last))  # not with the dtype: slower
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(f"the network must return logits of shape (rows, classes), not {got}")

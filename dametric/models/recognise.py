@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+import re
 from dataclasses import dataclass
 
 import torch
 
 from dametric.errors import UsageError
+from dametric.models.library import LIBRARIES, trained_size
 from dametric.models.registry import MODELS, build
 from dametric.models.weight_sets import Level, Role, parts, pick_part
 
 # A class count that no layer has as its width, so that the tensors that follow it can be told.
 _MARK = 10007
 _COUNTER = "num_batches_tracked"  # absent from checkpoints of torch before 0.4.1
+
+_NAME = re.compile(r"\w[\w.-]*")
 
 Shape = tuple[int, ...]
 
@@ -121,8 +125,27 @@ def fitting_level(levels: list[Level], expected: Signature, role: Role | None, p
     return found[0] if found else None
 
 
-def recognise(levels: list[Level], path: str, role: Role | None = None) -> tuple[str, Level | None]:
+def _of_a_library(levels: list[Level], named: object) -> str | None:
+    """A library's architecture that a file names, as training scripts write it, if its names and shapes fit."""
+    if not isinstance(named, str) or not _NAME.fullmatch(named):
+        return None
+    size = trained_size(levels[0].weights) or 32
+    for library in LIBRARIES:
+        try:
+            found = signature(f"{library}:{named}", size)
+        except Exception:  # not known, not installed, or not to be made without storage
+            continue
+        if any(found.difference(level) is None for level in levels):
+            return f"{library}:{named}"
+    return None
+
+
+def recognise(
+    levels: list[Level], path: str, role: Role | None = None, named: object = None
+) -> tuple[str, Level | None]:
     """Name the one built-in architecture whose names and shapes are exactly those of the weights.
+
+    Where there is none, the one of torchvision or timm that the file names, if it fits as exactly.
 
     Parameters
     ----------
@@ -132,11 +155,13 @@ def recognise(levels: list[Level], path: str, role: Role | None = None) -> tuple
         The file, for the error.
     role : {"teacher", "student"}, optional
         Decides between parts of the weights that are networks of their own.
+    named : object
+        What the file calls its architecture, if anything.
 
     Returns
     -------
     str
-        A name in ``MODELS``.
+        A name in ``MODELS``, ``torchvision:NAME`` or ``timm:NAME``.
     Level or None
         The part of the weights that fits, where only a part of them does.
 
@@ -149,8 +174,13 @@ def recognise(levels: list[Level], path: str, role: Role | None = None) -> tuple
     fitting = [n for n, s in signatures.items() if any(s.difference(level) is None for level in levels)]
     if len(fitting) == 1:
         return fitting[0], None
+    if named in fitting:
+        return str(named), None
     if fitting:
         raise UsageError(f"the weights in {path} fit {' and '.join(fitting)}: say which with --arch")
+    theirs = _of_a_library(levels, named)
+    if theirs is not None:
+        return theirs, None
     part = _recognise_part(levels[0], path, role)
     if part is not None:
         return part

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
+import copy
 import inspect
-import warnings
 from collections.abc import Callable
 
-import torchvision
+import torch
 from torch import nn
 
 from dametric.errors import UsageError, unknown
 from dametric.importing import load_object, one_line
+from dametric.models.interface import input_channels
+from dametric.models.library import LIBRARIES, elsewhere, from_library
 from dametric.models.mobilenet import MOBILENETS
+from dametric.models.outputs import answer
 from dametric.models.resnet import RESNETS
 from dametric.models.shufflenet import SHUFFLENETS
 from dametric.models.vgg import VGGS
@@ -31,8 +33,9 @@ def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
     ----------
     arch : str
         A name in ``MODELS``, ``torchvision:NAME``, ``timm:NAME``, ``pkg.mod:fn`` or ``./file.py:fn``; the
-        last two run the user's code and call the function with ``num_classes=`` (and ``image_size=`` if it
-        has a parameter of that name).
+        last two run the user's code and call the function with ``num_classes=`` and ``image_size=``, if it
+        has parameters of these names. ``NAME`` of a library may be followed by arguments of its own:
+        ``timm:NAME,img_size=64``.
     num_classes : int
         Number of logits.
     image_size : int
@@ -53,66 +56,82 @@ def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
         raise UsageError(f"a network needs at least one class, not {num_classes}")
     if image_size < SMALLEST:
         raise UsageError(f"images of {image_size} pixels are too small: the networks need at least {SMALLEST}")
+    arch = canonical(arch)
     if arch in MODELS:
         return MODELS[arch](num_classes=num_classes, image_size=image_size)
     library, _, name = arch.partition(":")
-    if library == "torchvision":
-        return _from_torchvision(name, num_classes)
-    if library == "timm":
-        return _from_timm(name, num_classes)
+    if library in LIBRARIES:
+        return from_library(library, name, num_classes, image_size)
     if is_user_code(arch):
         return _from_user(arch, num_classes, image_size)
+    there = elsewhere(arch)
+    if there is not None:
+        raise UsageError(f"unknown architecture '{arch}': did you mean {there}?")
     raise unknown("architecture", arch, MODELS)
+
+
+def canonical(arch: str) -> str:
+    """The name of an architecture as it is recorded: of a built-in one in the one way of writing it."""
+    if arch in MODELS:
+        return arch
+    same = [name for name in MODELS if name.casefold() == arch.casefold()]
+    return same[0] if len(same) == 1 else arch
 
 
 def is_user_code(arch: str) -> bool:
     """Whether building ``arch`` imports code that is neither dametric's nor a library's."""
-    return ":" in arch and arch.partition(":")[0] not in ("torchvision", "timm")
-
-
-def _from_torchvision(name: str, num_classes: int) -> nn.Module:
-    # Classification networks only: detection and segmentation ones fetch backbone weights by default.
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name.lower() not in known:
-        raise _unknown_in("torchvision", name, known)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # on how googlenet and inception draw their weights
-        return torchvision.models.get_model(name, weights=None, num_classes=num_classes)
-
-
-def _from_timm(name: str, num_classes: int) -> nn.Module:
-    try:
-        import timm
-    except ImportError:
-        raise UsageError(f"timm:{name} needs the package timm: pip install timm") from None
-    if ":" in name or "/" in name:
-        raise UsageError(f"timm:{name} would be fetched from the network: name an architecture that timm brings")
-    if not timm.is_model(name):
-        raise _unknown_in("timm", name, timm.list_models())
-    return timm.create_model(name, pretrained=False, num_classes=num_classes)
-
-
-def _unknown_in(library: str, name: str, known: list[str]) -> UsageError:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    kind = f"{library} architecture"
-    if near:
-        return unknown(kind, name, near)
-    lister = {"torchvision": "torchvision.models.list_models()", "timm": "timm.list_models()"}[library]
-    return UsageError(f"unknown {kind} '{name}': {lister} names them all")
+    return ":" in arch and arch.partition(":")[0] not in LIBRARIES
 
 
 def _from_user(spec: str, num_classes: int, image_size: int) -> nn.Module:
     function = load_object(spec, "architecture")
+    takes = _parameters(function)
     arguments = {"num_classes": num_classes}
+    if "image_size" in takes:
+        arguments["image_size"] = image_size
     try:
-        if "image_size" in inspect.signature(function).parameters:
-            arguments["image_size"] = image_size
         network = function(**arguments)
     except UsageError:
         raise
     except Exception as error:
         call = ", ".join(f"{key}={value}" for key, value in arguments.items())
-        raise UsageError(f"architecture '{spec}': calling it with {call} failed with {one_line(error)}") from error
+        failed = f"architecture '{spec}': calling it with {call} failed with {one_line(error)}"
+        if not isinstance(error, TypeError) or "num_classes" in takes or None in takes:
+            raise UsageError(failed) from error
+        return _of_its_own_classes(spec, function, num_classes, image_size, failed)
+    return _module(spec, network)
+
+
+def _parameters(function: Callable[..., object]) -> set[str | None]:
+    """Names of what a function takes, None among them where it takes any."""
+    found = inspect.signature(function).parameters.values()
+    return {None if one.kind is inspect.Parameter.VAR_KEYWORD else one.name for one in found}
+
+
+def _module(spec: str, network: object) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise UsageError(f"architecture '{spec}' returned a {type(network).__name__}, not a torch.nn.Module")
     return network
+
+
+def _of_its_own_classes(
+    spec: str, function: Callable[..., object], num_classes: int, image_size: int, failed: str
+) -> nn.Module:
+    """A network whose function is not told the classes: its output must have as many as are wanted."""
+    arguments = {"image_size": image_size} if "image_size" in _parameters(function) else {}
+    try:
+        network = _module(spec, function(**arguments))
+        found = _classes(network, image_size)
+    except Exception as error:
+        raise UsageError(f"{failed}, and without it with {one_line(error)}") from error
+    if found != num_classes:
+        raise UsageError(f"{failed}, and without it makes a network of {found} classes, not {num_classes}")
+    return network
+
+
+def _classes(network: nn.Module, image_size: int) -> int:
+    """How many logits a network gives, by showing a copy of it two black images."""
+    images = torch.zeros(2, input_channels(network, image_size) or 3, image_size, image_size)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        output = copy.deepcopy(network).eval()(images)
+    return answer(output, len(images), None, "network")[0].logits(output).shape[1]

@@ -168,8 +168,10 @@ def score(
     measured = chosen_metrics(metrics, student is not None)
     base_aug = base_aug or default_base(data.image_size)
 
+    guesses = [loaded.interface.guess for loaded in (teacher, student) if loaded and loaded.interface.guess]
+
     def network(loaded: LoadedNetwork) -> Network:
-        copy = inference_copy(loaded.model, dtype=dtype, device=device, compile=compile)
+        copy = inference_copy(loaded.model, dtype=dtype, device=device, compile=compile, interface=loaded.interface)
         rows = chunk or _CHUNK.get(device.type, 256)
         return Network(copy, mean=loaded.mean, std=loaded.std, chunk=rows, dtype=dtype, device=device)
 
@@ -209,6 +211,7 @@ def score(
         "rel_se_reached": reached,
         "dtype": str(dtype).removeprefix("torch."),
         "compile_seconds": compile_seconds,
+        **({"guessed": guesses} if guesses else {}),
         "seconds": time.perf_counter() - start,
     }
     engine.total()
@@ -269,7 +272,8 @@ def _loaded(
     if isinstance(network, LoadedNetwork):
         return network
     loaded = LoadedNetwork.of(network, data, mean, std, role=role, otherwise=otherwise)
-    say(loaded.line(role), quiet)
+    for line in filter(None, (loaded.line(role), loaded.interface.guess)):
+        say(line, quiet)
     return loaded
 
 

@@ -27,6 +27,8 @@ from dametric.scoring.shown import Pool, Rows, Shown
 _AUGMENTED = 512  # rows that are augmented together at least: their many small operations cost by the call
 _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
+_IMAGES = "images"  # in the place of a network, among what may not be finite
+
 Observe = Callable[[Observation], Contribution]
 Run = tuple[tuple[Operation, ...], int]  # what makes a run of a pool, and its number
 
@@ -145,6 +147,7 @@ class Engine:
                 self.protocol.seed, segment.batches, segment.size, segment.first, self.protocol.per, self.device
             )
             view = self.base(pixels, replace(keys, per="sample").sub("base")).images
+            self._note_finite(_IMAGES, view, f"the base augmentation {self.base.name}", segment)
             raw = self._ask(view, "the raw images", segment, self._metric_student) if raw_asked else None
             raws.append(raw)
             shown: dict[Run, Shown] = {}  # cutmix is the first run of a pool, and picks may share one
@@ -205,7 +208,9 @@ class Engine:
             return raw, raw
         teacher = partial(self._teacher, what=aug.name, segment=segment)
         student = partial(self._student_log, what=aug.name, segment=segment)
-        parts = aug(view, keys).images.split(len(view))
+        images = aug(view, keys).images
+        self._note_finite(_IMAGES, images, aug.name, segment)
+        parts = images.split(len(view))
         runs = [shown.setdefault((aug.run, n), Shown(part, teacher, student)) for n, part in enumerate(parts)]
         if aug.pick is None:
             return runs[0].rows(self._metric_student), raw
@@ -220,21 +225,27 @@ class Engine:
     def _teacher(self, images: Tensor, what: str, segment: Segment) -> Tensor:
         """Probabilities of the teacher; what is not finite is noted for the next checkpoint."""
         logits = self.teacher(images) / self.protocol.temperature
+        self._note_classes(logits)
         self._note_finite("teacher", logits, what, segment)
         return logits.softmax(-1)
 
     def _student_log(self, images: Tensor, what: str, segment: Segment) -> Tensor:
         assert self.student is not None
         logits = self.student(images) / self.protocol.temperature
+        self._note_classes(logits)
         self._note_finite("student", logits, what, segment)
         return logits.log_softmax(-1)
 
-    def _note_finite(self, who: str, logits: Tensor, what: str, segment: Segment) -> None:
-        """Keep a flag for each batch on the device, to be read at the next checkpoint."""
+    def _note_classes(self, logits: Tensor) -> None:
         self._classes = self._classes or logits.shape[1]
         if logits.shape[1] != self._classes:
             raise UsageError(f"teacher and student have {self._classes} and {logits.shape[1]} classes: they must agree")
-        finite = logits.isfinite().all(1)
+
+    def _note_finite(self, who: str, rows: Tensor, what: str, segment: Segment) -> None:
+        """Keep a flag for each batch of images or logits on the device, to be read at the next checkpoint."""
+        if not rows.is_floating_point():
+            return
+        finite = rows.isfinite().flatten(1).all(1)
         if len(finite) % (segment.batches * segment.size) == 0:  # batch after batch, a pool run after run
             finite = finite.view(-1, segment.batches, segment.size).all(2).all(0)
         else:  # picked rows, more of them than a short batch has
@@ -264,6 +275,8 @@ class Engine:
             self._finite.clear()
         for who, what, first, flags in self._finite:
             bad = torch.nonzero(~flags).flatten()
+            if len(bad) and who == _IMAGES:
+                raise UsageError(f"{what} made pixel values that are NaN or Inf in batch {first + int(bad[0])}")
             if len(bad):
                 raise UsageError(
                     f"the {who} gave NaN or Inf on batch {first + int(bad[0])} under {what} in {self.teacher.dtype}: "

@@ -160,7 +160,7 @@ def test_images_and_their_raw_view_come_in_the_same_order_for_all_settings(setti
         SHOWN.clear()
         work = setting.work(Noting(), replace(RECIPE, **options), folder=tmp_path / str(next(number)))
         carry_out(work)
-        return SHOWN[::2]  # every other forward is of the augmented ones
+        return SHOWN[1::2]  # after a first look at it; every other forward is of the augmented ones
 
     number = itertools.count()
     usual = shown(aug="identity")

@@ -142,7 +142,9 @@ def test_images_come_in_another_order_in_every_epoch_each_once(network: Make) ->
     shown: list[int] = []
     model = network("plain")
     model.register_forward_pre_hook(lambda _, images: shown.extend((images[0][:, 0, 0, 0] * 255 / 11).round().tolist()))
-    finished(Training(model, data, replace(BY_LABELS, base_aug="flip", epochs=4), CPU))
+    training = Training(model, data, replace(BY_LABELS, base_aug="flip", epochs=4), CPU)
+    shown.clear()
+    finished(training)
     epochs = [shown[20 * epoch : 20 * epoch + 20] for epoch in range(4)]
     assert len(shown) == 80
     assert all(len(set(epoch)) == 20 for epoch in epochs)
@@ -155,7 +157,9 @@ def test_dropout_leaves_out_other_features_at_every_step(network: Make, data: Im
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(192, 7))
     model[1].register_forward_hook(lambda _, images, out: masks.append(out[images[0] != 0] != 0))
     constant = replace(data, images=torch.full_like(data.images, 200))
-    finished(Training(model, constant, replace(BY_LABELS, base_aug="identity"), CPU))
+    training = Training(model, constant, replace(BY_LABELS, base_aug="identity"), CPU)
+    masks.clear()
+    finished(training)
     assert len(masks) == 12
     assert len({tuple(mask.tolist()) for mask in masks}) == 12
 

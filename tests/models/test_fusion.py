@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from dametric.models import MODELS, build
+from dametric.models.finite import may_be_nan
 from dametric.models.fusion import FusedConv, fused, supported
 
 pytestmark = pytest.mark.skipif(not supported(torch.float32), reason="PyTorch without oneDNN's fused convolutions")
@@ -168,6 +169,36 @@ def test_broken_weights_do_not_look_whole(value: float, where: int, dtype: torch
     torch.testing.assert_close(found, expected, equal_nan=True, rtol=0, atol=0)
 
 
+class Divides(nn.Module):
+    """0 / 0 for images of one colour, before convolutions whose clips would make 0 of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.last = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x - x.mean((1, 2, 3), keepdim=True)
+        x = x / x.abs().amax((1, 2, 3), keepdim=True)
+        x = functional.relu(self.one(x))
+        return self.last(functional.relu(self.two(x) + x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_some_image_divides_by_zero_does_not_look_whole(dtype: torch.dtype) -> None:
+    if not supported(dtype):
+        pytest.skip("no bfloat16 in hardware")
+    torch.manual_seed(0)
+    model = Divides().eval()
+    fast = fused(model, dtype).to(dtype)
+    assert parts(fast)
+    images = torch.randn(20, 3, 6, 6, dtype=dtype)
+    images[11] = 0
+    with torch.inference_mode():
+        assert fast(images[:8]).isfinite().all()
+        assert fast(images).isfinite().all(1).tolist() == [row != 11 for row in range(20)]
+        torch.testing.assert_close(fast(images[:8]), model.to(dtype)(images[:8]), rtol=1e-2, atol=1e-2)
+
+
 def test_bound_holds_partial_sums() -> None:
     """The largest sum of any part of the products, whatever the signs: all of them, and the bias."""
     torch.manual_seed(0)
@@ -197,6 +228,7 @@ def test_every_architecture(name: str, stir: Stir) -> None:
     images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))
     fast = fused(model, torch.float32)
     assert parts(fast)
+    assert not may_be_nan(fx.GraphModule(model, fx.Tracer().trace(model)))  # so that every clip may be fused
     with torch.inference_mode():
         expected = model(images)
         torch.testing.assert_close(fast(images), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))

@@ -34,6 +34,16 @@ class Net(nn.Module):
 def takes_nothing():
     return nn.Identity()
 
+def of_four():
+    return plain(4)
+
+class Grey(nn.Module):
+    def __init__(self, width=3):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(1, width, 3), nn.Linear(width, 4)
+    def forward(self, x):
+        return x, self.fc(self.conv(x).mean((2, 3)))
+
 def no_module(num_classes):
     return 3
 
@@ -89,6 +99,16 @@ def test_timm_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_users_own(nets: Path, function: str) -> None:
     for spec in (f"./nets.py:{function}", f"{nets}/nets.py:{function}"):
         assert build(spec, 4, 8)(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
+
+
+def test_users_own_that_is_not_told_the_classes(nets: Path) -> None:
+    assert build("./nets.py:of_four", 4, 8)(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
+    grey = build("./nets.py:Grey", 4, 8)
+    assert grey(torch.zeros(2, 1, 8, 8))[1].shape == (2, 4)
+    assert grey.training
+    for function in ("of_four", "Grey"):
+        with pytest.raises(UsageError, match=r"num_classes=10 failed with .* network of 4 classes, not 10"):
+            build(f"./nets.py:{function}", 10, 8)
 
 
 @pytest.mark.parametrize(

@@ -328,7 +328,9 @@ class Odd(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         logits = images.mean((2, 3))
-        return {"map": images, "dict": {"logits": logits}, "tuple": (logits, logits), "none": None}[self.answer]
+        return {"map": images, "dict": {"one": logits, "two": logits}, "tuple": (logits, logits), "none": None}[
+            self.answer
+        ]
 
 
 @pytest.mark.parametrize("answer", ["map", "dict", "tuple", "none"])

@@ -1,0 +1,157 @@
+"""Architectures of torchvision and timm, by name, with arguments of their own: ``timm:NAME,img_size=64``."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import torchvision
+from torch import Tensor, nn
+
+from dametric.errors import UsageError, unknown
+from dametric.importing import one_line
+
+LIBRARIES = ("torchvision", "timm")
+
+# what would fetch or read weights, or is said in another way
+_REFUSED = re.compile(r"weights.*|pretrained.*|checkpoint.*|cache_dir|progress|num_classes|features_only|scriptable")
+_WORD = re.compile(r"[\w.-]+")
+_TABLES = (("encoder.pos_embedding", "conv_proj.weight"), ("pos_embed", "patch_embed.proj.weight"))
+_MOST_TOKENS = 5  # of a transformer that stand for no patch: class, distillation, registers
+
+
+def from_library(library: str, spec: str, num_classes: int, image_size: int) -> nn.Module:
+    """Make a network of a library with fresh weights; nothing is downloaded.
+
+    Parameters
+    ----------
+    library : {"torchvision", "timm"}
+    spec : str
+        ``NAME`` or ``NAME,argument=value,...``; names are told apart without upper case where that is enough.
+    num_classes : int
+    image_size : int
+        Height and width in pixels, told to vision transformers and others that are made for one size.
+
+    Returns
+    -------
+    nn.Module
+
+    Raises
+    ------
+    UsageError
+        If the name is not known, the library is missing, or it refuses the arguments.
+    """
+    name, *pairs = spec.split(",")
+    arguments = dict(_argument(f"{library}:{spec}", pair) for pair in pairs)
+    make = _from_torchvision if library == "torchvision" else _from_timm
+    try:
+        return make(name, num_classes, image_size, arguments)
+    except UsageError:
+        raise
+    except Exception as error:
+        if not arguments and not isinstance(error, AssertionError):
+            raise
+        size = f" for {image_size}-pixel images"
+        raise UsageError(f"{library}:{spec} cannot be made{size}: {one_line(error)}") from error
+
+
+def elsewhere(name: str) -> str | None:
+    """How to ask for a name that one of the libraries knows, ``timm:NAME``; None where neither does."""
+    if name.lower() in torchvision.models.list_models(module=torchvision.models):
+        return f"torchvision:{name.lower()}"
+    timm = _timm()
+    if timm is None or not _WORD.fullmatch(name):
+        return None
+    spelt = _spelt(timm, name)
+    return f"timm:{spelt}" if spelt else None
+
+
+def trained_size(weights: Mapping[str, Tensor]) -> int | None:
+    """Height and width of the images that a vision transformer's table of positions was made for, in pixels.
+
+    Parameters
+    ----------
+    weights : mapping of str to Tensor
+        Under their names in a file, with or without prefixes.
+
+    Returns
+    -------
+    int or None
+        None for other networks.
+    """
+    for position, patches in _TABLES:
+        table = next((w for name, w in weights.items() if f".{name}".endswith(f".{position}")), None)
+        kernel = next((w for name, w in weights.items() if f".{name}".endswith(f".{patches}")), None)
+        if table is None or kernel is None or table.ndim != 3 or kernel.ndim != 4:
+            continue
+        side = math.isqrt(table.shape[1])
+        if side and table.shape[1] - side**2 <= _MOST_TOKENS:
+            return side * kernel.shape[-1]
+    return None
+
+
+def _argument(spec: str, pair: str) -> tuple[str, Any]:
+    """One ``name=value``: numbers, True, False, None, tuples of them, and words."""
+    key, equals, text = (part.strip() for part in pair.partition("="))
+    if not equals or not key.isidentifier() or _REFUSED.fullmatch(key):
+        raise UsageError(f"architecture '{spec}': '{pair}' is not an argument=value that a network may be made with")
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = text
+    if isinstance(value, str) and not _WORD.fullmatch(value):
+        raise UsageError(f"architecture '{spec}': {key} takes a number, True, False or a word, not '{text}'")
+    return key, value
+
+
+def _from_torchvision(name: str, num_classes: int, image_size: int, arguments: dict[str, Any]) -> nn.Module:
+    # Classification networks only: detection and segmentation ones fetch backbone weights by default.
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name.lower() not in known:
+        raise _unknown_in("torchvision", name, known)
+    sized = {"image_size": image_size} if name.lower().startswith("vit_") else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # on how googlenet and inception draw their weights
+        return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **{**sized, **arguments})
+
+
+def _from_timm(name: str, num_classes: int, image_size: int, arguments: dict[str, Any]) -> nn.Module:
+    timm = _timm()
+    if timm is None:
+        raise UsageError(f"timm:{name} needs the package timm: pip install timm")
+    if ":" in name or "/" in name:
+        raise UsageError(f"timm:{name} would be fetched from the network: name an architecture that timm brings")
+    spelt = _spelt(timm, name)
+    if spelt is None:
+        raise _unknown_in("timm", name, timm.list_models())
+    of = getattr(timm, "get_pretrained_cfg", lambda name: None)(spelt)
+    sized = {"img_size": image_size} if getattr(of, "fixed_input_size", False) else {}
+    return timm.create_model(spelt, pretrained=False, num_classes=num_classes, **{**sized, **arguments})
+
+
+def _timm() -> ModuleType | None:
+    try:
+        import timm
+    except ImportError:
+        return None
+    return timm
+
+
+def _spelt(timm: ModuleType, name: str) -> str | None:
+    """The name as timm writes it."""
+    return next((word for word in dict.fromkeys((name, name.lower())) if timm.is_model(word)), None)
+
+
+def _unknown_in(library: str, name: str, known: list[str]) -> UsageError:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    kind = f"{library} architecture"
+    if near:
+        return unknown(kind, name, near)
+    lister = {"torchvision": "torchvision.models.list_models()", "timm": "timm.list_models()"}[library]
+    return UsageError(f"unknown {kind} '{name}': {lister} names them all")
