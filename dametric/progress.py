@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -37,6 +38,12 @@ def hush() -> None:
 def speaks() -> bool:
     """Whether this process talks to the user: of those that torchrun has started the first, and no worker."""
     return not _hushed.is_set() and (not launched() or os.environ.get("RANK", "0") == "0")
+
+
+def say(line: str, quiet: bool = False) -> None:
+    """One line for the user, on stderr."""
+    if not quiet and speaks():
+        print(line, file=sys.stderr)
 
 
 @contextmanager

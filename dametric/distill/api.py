@@ -150,6 +150,8 @@ def distill(
         dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
     )
     work = setting.work(student, options, out, aug=asked, compile=compile, eval_every=eval_every, keep=keep)
+    if not work.finished:
+        setting.looked_at(asked, quiet)
     return Trained(watched(work, quiet=quiet), work.run.folder, work)
 
 

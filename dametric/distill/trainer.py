@@ -74,8 +74,8 @@ class Training:
         Needed where the objective has a divergence from it.
     augmented_mean : tuple of float, optional
         Mean colour that augmentations fill with, in 0..1: the teacher's normalisation; the data set's by default.
-    aug : Augmentation, optional
-        In place of the recipe's.
+    base, aug : Augmentation, optional
+        In place of the recipe's: with what is known of the user's functions in them.
     compile : bool
         Compile the student's forward and loss; on CUDA they are captured as graphs.
 
@@ -106,6 +106,7 @@ class Training:
         *,
         teacher: Network | None = None,
         augmented_mean: tuple[float, ...] | None = None,
+        base: Augmentation | None = None,
         aug: Augmentation | None = None,
         compile: bool = False,
     ) -> None:
@@ -120,7 +121,7 @@ class Training:
         if recipe.objective.needs_teacher and teacher is None:
             raise UsageError("this objective needs a teacher")
         of = Images(data.image_size, augmented_mean or data.mean)
-        self.base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
+        self.base = base or base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
         self.aug = aug or parse(recipe.aug, of)
         self.exact = torch.float64 if recipe.dtype == "float64" else torch.float32
         self.half = torch.bfloat16 if recipe.dtype == "bfloat16" else None
@@ -142,6 +143,8 @@ class Training:
         self.std = torch.tensor(data.std, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
         self.number = 0
         self.terms = torch.zeros(self.steps, len(TERMS), dtype=torch.float64, device=device)
+        # whether images that a user's function made are finite: the loader's view, and the augmented one
+        self._sound = torch.ones(self.steps, 2, dtype=torch.bool, device=device)
 
     def run_epoch(self, stop: Callable[[], bool] = lambda: False, advance: Advance | None = None) -> bool:
         """Train to the end of the current epoch.
@@ -255,6 +258,9 @@ class Training:
         """Augment the raw images, and say what the teacher has to be asked for the loss."""
         objective = self.recipe.objective
         aug = self.aug(raw.images, self.keys(len(raw.images))).images if objective.sees_augmented else None
+        for place, (made_by, images) in enumerate(((self.base, raw.images), (self.aug, aug))):
+            if made_by.own and images is not None:
+                self._sound[self.number % self.steps, place] = images.isfinite().all()
         if self.teacher is None or not objective.needs_teacher:
             return Views(raw, aug, False, False, False)
         if aug is None or not self.aug.operations:
@@ -306,14 +312,18 @@ class Training:
         return ((images.to(self.exact) - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def check_finite(self) -> None:
-        """Look at the losses of the epoch so far."""
+        """Look at the losses of the epoch so far, and at images that a user's function made."""
         epoch = (self.number - 1) // self.steps
-        bad = torch.nonzero(~self.terms[: self.number - epoch * self.steps, 0].isfinite()).flatten()
-        if len(bad):
-            raise DivergedError(
-                f"the loss is not finite in epoch {epoch + 1}, step {int(bad[0]) + 1} of {self.steps}: "
-                f"use a smaller learning rate than {self.recipe.lr:g}"
-            )
+        done = self.number - epoch * self.steps
+        bad = torch.nonzero(~(self._sound[:done].all(1) & self.terms[:done, 0].isfinite())).flatten()
+        if not len(bad):
+            return
+        step = int(bad[0])
+        where = f"in epoch {epoch + 1}, step {step + 1} of {self.steps}"
+        for aug, sound in zip((self.base, self.aug), self._sound[step].tolist(), strict=True):
+            if not sound:
+                raise DivergedError(f"augmentation {aug.name} gave NaN or Inf {where}")
+        raise DivergedError(f"the loss is not finite {where}: use a smaller learning rate than {self.recipe.lr:g}")
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to go on exactly from here, besides the network's own state."""
@@ -343,6 +353,7 @@ class Training:
             if name in state["momentum"]:  # copied into the parameter's own layout
                 self.optimizer.state[parameter]["momentum_buffer"].copy_(state["momentum"][name])
         self.terms[:step] = state["terms"]
+        self._sound[:step] = True
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dametric.augment import Images, base_augmentation, default_base
+from dametric.augment.examine import check_base, looked_at, sample
 from dametric.augment.keys import Per
 from dametric.data import ImageSet
 from dametric.data.checks import check_order
@@ -173,6 +174,10 @@ def score(
     measured = chosen_metrics(metrics, student is not None)
     base_aug = base_aug or default_base(data.image_size)
 
+    data = data.to(device)
+    shown = sample(data, device)
+    base, *chosen = looked_at([base_augmentation(base_aug, of), *chosen], shown, quiet)
+
     def network(module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> Network:
         copy = inference_copy(module, dtype=dtype, device=device, compile=compile)
         return Network(
@@ -182,11 +187,11 @@ def score(
     engine = Engine(
         teacher=network(teacher, mean, std),
         student=None if student is None else network(student, *theirs),
-        data=data.to(device),
+        data=data,
         augs=chosen,
         metrics=measured,
         protocol=plan,
-        base=base_augmentation(base_aug, of),
+        base=check_base(base),
         device=device,
         ranks=ranks,
     )

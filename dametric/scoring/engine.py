@@ -145,6 +145,7 @@ class Engine:
                 self.protocol.seed, segment.batches, segment.size, segment.first, self.protocol.per, self.device
             )
             view = self.base(pixels, replace(keys, per="sample").sub("base")).images
+            self._note_images(self.base, view, segment)
             raw = self._ask(view, "the raw images", segment, self._metric_student) if raw_asked else None
             raws.append(raw)
             shown: dict[Run, Shown] = {}  # cutmix is the first run of a pool, and picks may share one
@@ -205,7 +206,9 @@ class Engine:
             return raw, raw
         teacher = partial(self._teacher, what=aug.name, segment=segment)
         student = partial(self._student_log, what=aug.name, segment=segment)
-        parts = aug(view, keys).images.split(len(view))
+        images = aug(view, keys).images
+        self._note_images(aug, images, segment)
+        parts = images.split(len(view))
         runs = [shown.setdefault((aug.run, n), Shown(part, teacher, student)) for n, part in enumerate(parts)]
         if aug.pick is None:
             return runs[0].rows(self._metric_student), raw
@@ -234,7 +237,14 @@ class Engine:
         self._classes = self._classes or logits.shape[1]
         if logits.shape[1] != self._classes:
             raise UsageError(f"teacher and student have {self._classes} and {logits.shape[1]} classes: they must agree")
-        finite = logits.isfinite().all(1)
+        self._flag(who, what, logits.isfinite().all(1), segment)
+
+    def _note_images(self, aug: Augmentation, images: Tensor, segment: Segment) -> None:
+        """The same for images that a user's function has made: not every network shows that they were not finite."""
+        if aug.own and images.is_floating_point():
+            self._flag("augmentation", aug.name, images.isfinite().flatten(1).all(1), segment)
+
+    def _flag(self, who: str, what: str, finite: Tensor, segment: Segment) -> None:
         if len(finite) % (segment.batches * segment.size) == 0:  # batch after batch, a pool run after run
             finite = finite.view(-1, segment.batches, segment.size).all(2).all(0)
         else:  # picked rows, more of them than a short batch has
@@ -264,6 +274,8 @@ class Engine:
             self._finite.clear()
         for who, what, first, flags in self._finite:
             bad = torch.nonzero(~flags).flatten()
+            if len(bad) and who == "augmentation":
+                raise UsageError(f"augmentation {what} gave NaN or Inf on batch {first + int(bad[0])}")
             if len(bad):
                 raise UsageError(
                     f"the {who} gave NaN or Inf on batch {first + int(bad[0])} under {what} in {self.teacher.dtype}: "
