@@ -1,7 +1,8 @@
 """A user's callable is looked at once, before anything is made with it: how to call it, and what it returns.
 
 It is shown black, white and grey images and a few images of the data, some of them twice. What is found is kept with
-the operation (:class:`~dametric.augment.external.Findings`), so that every later call is made in the same way.
+the operation (:class:`~dametric.augment.external.Findings`), so that every later call is made in the same way. An
+attribute ``mixes`` of the callable, True or False, says in advance whether it must be given batches.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from dametric.augment.base import Augmentation
 from dametric.augment.external import External, Findings
-from dametric.augment.forms import BY_BATCH, ONE_BY_ONE, CallFailed
+from dametric.augment.forms import BY_BATCH, FORMS, ONE_BY_ONE, CallFailed
 from dametric.augment.keys import Keys
 from dametric.augment.randomness import own_normalisations, parts
 from dametric.augment.units import Units, decide
@@ -140,7 +141,7 @@ def _reaches_others(operation: External, found: Findings, images: Tensor) -> boo
     Turning leaves every sum and every histogram as it was, so a callable that looks at the brightness of a batch is no
     mixer. Where draws cannot be repeated a callable mixes if it leaves single images alone and batches not.
     """
-    if len(images) < 2:
+    if len(images) < 2 or FORMS[found.form].single:
         return False
     shown = replace(operation, findings=replace(found, mixes=True))
     turned = [images.clone(), images.clone()]

@@ -128,7 +128,7 @@ class External:
                 for images in part.clone().split(1 if form.single else len(part)):
                     for renew in (seed, *self._generators):
                         renew(value)
-                    more = seeded_arguments(self._seed_arguments, value, part.device)
+                    more = seeded_arguments(self._seed_arguments, value)
                     shown.append(called(self.name, form, self.function, images, more))
                 results.append(shown[0] if len(shown) == 1 else torch.cat(shown))
         return results

@@ -34,7 +34,10 @@ def lent_generators(device: torch.device) -> Iterator[Seed]:
     def seed(value: int) -> None:
         random.seed(value)
         np.random.seed(value % 2**32)  # noqa: NPY002
-        torch.manual_seed(value)
+        if device.type == "cuda":
+            torch.manual_seed(value)
+        else:  # the same numbers; the other way notes the whole stack for a GPU that nobody has used yet
+            torch.default_generator.manual_seed(value)
 
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -76,11 +79,11 @@ def seed_arguments(function: Any) -> tuple[str, ...]:
     )
 
 
-def seeded_arguments(names: tuple[str, ...], seed: int, device: torch.device) -> dict[str, Any]:
-    """Values for :func:`seed_arguments`."""
+def seeded_arguments(names: tuple[str, ...], seed: int) -> dict[str, Any]:
+    """Values for :func:`seed_arguments`; generators are the CPU's, so that draws are the same on every device."""
     makers: dict[str, Callable[[], Any]] = {
         "seed": lambda: seed % 2**32,
-        "generator": lambda: torch.Generator(device).manual_seed(seed),
+        "generator": lambda: torch.Generator().manual_seed(seed),
         "rng": lambda: np.random.default_rng(seed),
     }
     return {name: makers[name]() for name in names}

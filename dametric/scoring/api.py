@@ -79,7 +79,10 @@ def score(
     data : ImageSet, Tensor or tuple of Tensor
         Training images: an image set, or uint8 images (N, C, H, W), with or without labels (N,).
     augs : specification or sequence of them
-        Names such as ``"cutmix:alpha=0.5"``, callables on uint8 batches, or ``"paper"`` for the paper's nine.
+        Names such as ``"cutmix:alpha=0.5"``, callables on uint8 batches, or ``"paper"`` for the paper's nine. A
+        callable is given images one by one, batches if it mixes images or has an attribute ``mixes`` that is True; it
+        returns pixels, values from 0 to 1, or images normalised by known constants. See
+        :mod:`dametric.augment.examine`.
     student : nn.Module or Checkpoint, optional
         For the ``ce_*`` metrics and for picks by the student.
     metrics : sequence of str, optional

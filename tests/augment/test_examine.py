@@ -258,6 +258,37 @@ def test_torchvision_s_mixing_is_given_batches_and_labels(images: Tensor, classe
     assert not torch.equal(out, batches)
 
 
+class Mixup:
+    """As timm has it: in place, by pairs, with targets."""
+
+    def __call__(self, x: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        assert len(x) % 2 == 0, "Batch size should be even when using this"
+        x.mul_(0.75).add_(x.flip(0).mul(1 / 3))  # of what is 0.75 times as bright already
+        return x, target
+
+
+class RandomMixUpV2(nn.Module):
+    """As kornia has it: floating-point batches from 0 to 1 only, images alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            raise TypeError(f"Expected input of type torch.float32, got {x.dtype}")
+        return 0.75 * x + 0.25 * x.roll(1, 0)
+
+
+def test_mixing_of_timm_s_and_kornia_s_kind_is_given_batches(images: Tensor) -> None:
+    x = images.numpy().astype(float).reshape(3, 4, 3, 8, 8)
+    for mixer, partners, module in (
+        (Mixup(), x[:, ::-1], "timm.data.mixup"),
+        (RandomMixUpV2(), np.roll(x, 1, 1), "kornia.augmentation"),
+    ):
+        wanted = (0.75 * x + 0.25 * partners).reshape(images.shape)
+        known = type(type(mixer).__name__, (type(mixer),), {"__module__": module})()
+        for function in (mixer, known):
+            assert seen(function, images)[1].mixes
+            assert np.abs(made(function, images).numpy() - wanted).max() < 1e-3
+
+
 def test_a_mixer_wrapped_in_a_function_is_known_by_its_class(images: Tensor) -> None:
     mixer = v2.CutMix(num_classes=3)
 
