@@ -40,6 +40,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
         To be raised by the caller.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    near = difflib.get_close_matches(name[:200], names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
-    return UsageError(f"unknown {kind} '{name}': {hint}")
+    return UsageError(f"unknown {kind} '{shortened(name)}': {hint}")
+
+
+def shortened(text: object, limit: int = 60) -> str:
+    """What a user typed, as a message repeats it: no more than so many characters."""
+    try:
+        words = str(text)
+    except ValueError:  # Python writes no whole number of so many digits
+        return "a number of thousands of digits"
+    return words if len(words) <= limit else f"{words[: limit - 3]}..."

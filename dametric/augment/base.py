@@ -16,8 +16,11 @@ import torch
 from torch import Tensor
 
 from dametric.augment.keys import Keys
+from dametric.errors import UsageError, shortened
 
 Draw = dict[str, Tensor]
+MOST_PIXELS = 1_000_000
+"""Of a parameter: more than any image has in a row, and small enough for exact sums."""
 
 
 class Augmented(NamedTuple):
@@ -92,6 +95,11 @@ class Augmentation:
         return any(operation.random for operation in self.operations)
 
     @property
+    def own(self) -> bool:
+        """Whether a function of the user's is called, whose results need not be finite."""
+        return any(hasattr(operation, "findings") for operation in self.operations)
+
+    @property
     def pick(self) -> str | None:
         """Criterion by which rows are picked from a pool, None where nothing is picked."""
         return getattr(self.operations[-1], "by", None) if self.operations else None
@@ -150,6 +158,18 @@ class Augmentation:
             With ``runs * rows`` images where a pool is made for picking, else ``rows``.
         """
         return self.apply(images, self.draw(keys, images.shape))
+
+
+def check_at_most(what: str, value: int, most: int) -> None:
+    """Refuse a number by which time or memory would have no bound.
+
+    Raises
+    ------
+    UsageError
+        If it is larger than ``most``.
+    """
+    if value > most:
+        raise UsageError(f"{what} is at most {most}, not {shortened(value)}")
 
 
 def per_row(values: Tensor) -> Tensor:

@@ -8,12 +8,13 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw
+from dametric.augment.base import Augmented, Draw, check_at_most
 from dametric.augment.keys import Keys
 from dametric.augment.policy import OPERATIONS, grouped
-from dametric.errors import UsageError
+from dametric.errors import UsageError, shortened
 
 HIGHEST = 30  # magnitudes are whole numbers from 0 to this
+MOST_OPERATIONS = 100  # of a row: far more than leave anything of an image
 
 # What a row draws from, all with equal probability: nothing, or one of these.
 _NAMES = tuple(name for name in OPERATIONS if name != "Invert")
@@ -88,8 +89,9 @@ class RandAugment:
     def __post_init__(self) -> None:
         if self.n < 1:
             raise UsageError(f"randaugment: n is a number of operations from 1 up, not {self.n}")
+        check_at_most("randaugment: n", self.n, MOST_OPERATIONS)
         if not 0 <= self.m <= HIGHEST:
-            raise UsageError(f"randaugment: m is a magnitude from 0 to {HIGHEST}, not {self.m}")
+            raise UsageError(f"randaugment: m is a magnitude from 0 to {HIGHEST}, not {shortened(self.m)}")
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
         """Operation number (-1 for none) and strength of every stage: tensors of shape (rows, n) on the CPU."""

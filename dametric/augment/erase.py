@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw, box_mask
+from dametric.augment.base import MOST_PIXELS, Augmented, Draw, box_mask, check_at_most
 from dametric.augment.keys import Keys
 from dametric.errors import UsageError
 
@@ -33,6 +33,7 @@ class Cutout:
     def __post_init__(self) -> None:
         if self.length < 1:
             raise UsageError(f"cutout: length is a number of pixels from 1 up, not {self.length}")
+        check_at_most("cutout: length", self.length, MOST_PIXELS)
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
         return {"y": keys.integer("y", shape[-2]), "x": keys.integer("x", shape[-1])}

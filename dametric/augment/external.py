@@ -2,91 +2,158 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dametric.augment.base import Augmented, Draw
+from dametric.augment.forms import FORMS, called, not_on_stdout
 from dametric.augment.keys import Keys
+from dametric.augment.randomness import Seed, lent_generators, own_generators, seed_arguments, seeded_arguments
+from dametric.augment.units import PIXELS, Units
 from dametric.errors import UsageError
-from dametric.importing import one_line
 
 
-@contextmanager
-def _seeded(device: torch.device) -> Iterator[Callable[[int], None]]:
-    """Lend the global generators of torch, numpy and random, and give them back as they were."""
-    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - what a user's function may draw from
+@dataclass(frozen=True)
+class Findings:
+    """What a user's callable was seen to do to a few images.
 
-    def seed(value: int) -> None:
-        random.seed(value)
-        np.random.seed(value % 2**32)  # noqa: NPY002
-        torch.manual_seed(value)
+    Attributes
+    ----------
+    form : str
+        What it is handed, one of :data:`~dametric.augment.forms.FORMS`.
+    mixes : bool
+        Whether it makes an image of several images of the batch, so that it must be given batches.
+    units : Units
+        Of the floating-point images that it returns.
+    repeats : bool
+        Whether it does the same again when everything is seeded that can be.
+    """
 
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield seed
-    finally:
-        random.setstate(python)
-        np.random.set_state(array)  # noqa: NPY002
+    form: str = "bytes"
+    mixes: bool = False
+    units: Units = PIXELS
+    repeats: bool = True
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """For records."""
+        return asdict(self)
+
+    @property
+    def line(self) -> str:
+        """What was found beyond the ordinary, which is bytes in, pixels out, image by image; empty where nothing is."""
+        said = []
+        if self.form != "bytes":
+            said.append(f"is given {FORMS[self.form].words}")
+        if self.mixes:
+            said.append("mixes images of a batch, so it is called batch by batch and judged by whole batches")
+        if self.units.mean:
+            undone = "times 255" if self.units.name.startswith("values") else "taken back to pixels"
+            said.append(f"returns {self.units.name}, {undone}")
+        return "; ".join(said)
 
 
 @dataclass(frozen=True, eq=False)  # itself and no other: a user's function need not be hashable
 class External:
-    """Any callable that takes uint8 images (rows, channels, height, width) and returns images of that shape.
+    """Any callable that takes images and returns images of their shape.
 
-    It is called image by image, or batch by batch where parameters are shared (``per="batch"``), with the global
-    generators seeded for each call, so torchvision's transforms work as they are.
+    It is called image by image, or batch by batch where parameters are shared (``per="batch"``) or images are mixed,
+    with every generator seeded for each call that can be, so torchvision's transforms work as they are.
 
     Attributes
     ----------
     name : str
         As the user wrote it.
     function : callable
-        Returns a tensor of the shape it was given: uint8, or floating point in pixel units (0..255).
+        Of uint8 images (rows, channels, height, width); returns a tensor of that shape: uint8, or floating point in
+        pixel units (0..255).
+    findings : Findings or None
+        What it was seen to do: see :func:`~dametric.augment.examine.examined`, which finds other ways to call it and
+        other units. Without, what is said above is taken for granted.
     """
 
     name: str
     function: Callable[..., Any]
-    mixes = False
+    findings: Findings | None = None
     random = True
 
     @property
     def stream(self) -> str:
         return self.name
 
+    @property
+    def mixes(self) -> bool:
+        return self.findings is not None and self.findings.mixes
+
+    @property
+    def partner(self) -> str:
+        """Which image of the batch one is mixed with: known where there is none."""
+        return "unknown" if self.mixes else "roll"
+
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
-        """One seed a call: shape (rows,), or (batches,) where parameters are shared."""
+        """One seed a call: shape (rows,), or (batches,) where a batch is a call."""
         keys = keys.on("cpu")
         seeds = (keys.uniform("seed") * 2**53).long()
-        return {"seed": seeds if keys.per == "sample" else seeds.view(keys.batches, -1)[:, 0]}
+        by_image = keys.per == "sample" and not self.mixes
+        return {"seed": seeds if by_image else seeds.view(keys.batches, -1)[:, 0]}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        seeds = draw["seed"].tolist()
         if images.is_floating_point():  # after an operation that blends
             images = images.round().clamp(0, 255).to(torch.uint8)
-        with _seeded(images.device) as seed:
-            parts = []
-            for value, part in zip(seeds, images.split(len(images) // len(seeds)), strict=True):
-                seed(value)
-                parts.append(self._call(part.clone()))  # a function that works in place must not reach the raw images
-        return Augmented(torch.cat(parts))
+        seeds = draw["seed"].tolist()
+        results = self.outputs(images.split(len(images) // len(seeds)), seeds)
+        return Augmented(self._in_range(images, torch.cat([self._units.to_pixels(result) for result in results])))
 
-    def _call(self, images: Tensor) -> Tensor:
-        try:
-            result = self.function(images)
-        except Exception as error:
-            raise UsageError(f"augmentation {self.name} failed: {one_line(error)}") from error
-        if not isinstance(result, Tensor) or result.shape != images.shape:
-            got = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
-            raise UsageError(f"augmentation {self.name}: expected images of shape {tuple(images.shape)}, got {got}")
-        if not (result.is_floating_point() or result.dtype == torch.uint8):
-            raise UsageError(f"augmentation {self.name}: expected uint8 or floating-point images, got {result.dtype}")
-        if result.is_floating_point() and float(result.max()) <= 1 < float(images.max()):
+    def outputs(self, parts: tuple[Tensor, ...] | list[Tensor], seeds: list[int]) -> list[Tensor]:
+        """What the function returns for images that are handed to it together, in units of its own.
+
+        Parameters
+        ----------
+        parts : sequence of Tensor of shape (rows, channels, height, width), uint8
+            One call each.
+        seeds : list of int
+            One a call.
+        """
+        form = FORMS[self.findings.form if self.findings else "bytes"]
+        results = []
+        with lent_generators(parts[0].device) as seed, not_on_stdout(), torch.no_grad():
+            for part, value in zip(parts, seeds, strict=True):
+                shown = []
+                # a function that works in place must not reach the raw images
+                for images in part.clone().split(1 if form.single else len(part)):
+                    for renew in (seed, *self._generators):
+                        renew(value)
+                    more = seeded_arguments(self._seed_arguments, value)
+                    shown.append(called(self.name, form, self.function, images, more))
+                results.append(shown[0] if len(shown) == 1 else torch.cat(shown))
+        return results
+
+    @property
+    def _units(self) -> Units:
+        return self.findings.units if self.findings else PIXELS
+
+    @cached_property
+    def _generators(self) -> tuple[Seed, ...]:
+        return own_generators(self.function)
+
+    @cached_property
+    def _seed_arguments(self) -> tuple[str, ...]:
+        return seed_arguments(self.function)
+
+    def _in_range(self, images: Tensor, pixels: Tensor) -> Tensor:
+        """Refuse what is in other units than was found, or, where nobody has looked, than pixels."""
+        if self._units.mean:
+            if bool(((pixels < -127) | (pixels > 382)).any()):  # not where it is NaN, which is looked for elsewhere
+                raise UsageError(
+                    f"augmentation {self.name} returned {self._units.name} at first and now other values: all its "
+                    "images must be in one range, best uint8"
+                )
+            return pixels.clamp_(0, 255)
+        if self.findings is None and pixels.is_floating_point() and 0 < float(pixels.max()) <= 1 < float(images.max()):
             raise UsageError(f"augmentation {self.name}: expected pixel values from 0 to 255, got them from 0 to 1")
-        return result.float() if result.is_floating_point() else result
+        return pixels

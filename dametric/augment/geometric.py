@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw, choose, per_row
+from dametric.augment.base import MOST_PIXELS, Augmented, Draw, check_at_most, choose, per_row
 from dametric.augment.keys import Keys
 from dametric.errors import UsageError
 
@@ -52,6 +52,7 @@ class Crop:
     def __post_init__(self) -> None:
         if self.padding < 0:
             raise UsageError(f"crop: padding is a number of pixels, not {self.padding}")
+        check_at_most("crop: padding", self.padding, MOST_PIXELS)
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
         places = 2 * self.padding + 1
@@ -59,11 +60,14 @@ class Crop:
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         rows, channels, height, width = images.shape
-        padded = F.pad(images, [self.padding] * 4)
+        # a window further out than the image's side holds nothing of it, so no more is padded than that
+        edge = min(self.padding, max(height, width))
+        padded = F.pad(images, [edge] * 4)
         tall, wide = padded.shape[-2:]
-        y = draw["top"][:, None] + torch.arange(height, device=images.device)
+        top, left = ((draw[name] - (self.padding - edge)).clamp(0, 2 * edge) for name in ("top", "left"))
+        y = top[:, None] + torch.arange(height, device=images.device)
         plane = torch.arange(rows * channels, device=images.device).view(rows, channels, 1) * tall
-        start = (plane + y[:, None, :]) * wide + draw["left"].view(-1, 1, 1)
+        start = (plane + y[:, None, :]) * wide + left.view(-1, 1, 1)
         # whole lines are copied, each from where it starts: windows of one width that overlap in all pixels but one
         lines = padded.flatten().unfold(0, width, 1)
         return Augmented(lines.index_select(0, start.flatten()).view(images.shape))

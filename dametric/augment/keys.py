@@ -15,7 +15,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dametric.errors import UsageError, shortened
+
 Per = Literal["sample", "batch"]
+MOST_SEED = 2**43 - 1  # times a million, plus the number of an epoch, it is a seed of torch's
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
@@ -27,6 +30,19 @@ def _signed(value: int) -> int:
     """The int64 with the same bits as an unsigned 64-bit number."""
     value &= (1 << 64) - 1
     return value - (1 << 64) if value >> 63 else value
+
+
+def check_seed(seed: int) -> int:
+    """The seed, if it can be one.
+
+    Raises
+    ------
+    UsageError
+        If it is not a whole number below 2^43 in size, of which all generators can make theirs.
+    """
+    if not isinstance(seed, int) or abs(seed) > MOST_SEED:
+        raise UsageError(f"a seed is a whole number up to {MOST_SEED}, not {shortened(seed)}")
+    return seed
 
 
 def splitmix64(start: int, counter: Tensor) -> Tensor:

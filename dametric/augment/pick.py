@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw
+from dametric.augment.base import Augmented, Draw, check_at_most
 from dametric.augment.keys import Keys
 from dametric.augment.mix import CutMix
 from dametric.errors import UsageError, unknown
@@ -18,6 +18,7 @@ CRITERIA = {
     "kld": "Kullback-Leibler divergence of the student's output from the teacher's on the mixed image",
     "dissimilarity": "L1 distance between the teacher's outputs on the mixed and on the raw image",
 }
+MOST_RUNS = 100  # of a pool, all of which is held in memory
 NEEDS_STUDENT = ("student_entropy", "kld")
 
 
@@ -48,6 +49,7 @@ class CutMixPick:
             raise unknown("criterion of cutmixpick", self.by, CRITERIA)
         if self.runs < 2:
             raise UsageError(f"cutmixpick: runs is a whole number from 2 up, not {self.runs}")
+        check_at_most("cutmixpick: runs", self.runs, MOST_RUNS)
         CutMix(self.alpha, self.partner)  # which checks them
 
     @property

@@ -2,7 +2,8 @@
 
 A specification is operations joined by ``+``, each a name with parameters: ``crop+flip``, ``cutmix:alpha=0.5``,
 ``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a callable of the user's own: ``my_pkg.augs:snow``,
-``./augs.py:snow``. A path that begins with a folder, as in ``./my+augs.py:snow``, may hold any character.
+``./augs.py:snow:p=0.5``, ``torchvision.transforms.v2:ColorJitter:brightness=0.4``. A path that begins with a folder, as
+in ``./my+augs.py:snow``, may hold any character.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
 from dametric.augment.base import Augmentation, Operation
+from dametric.augment.callables import names_a_place, own_callable
 from dametric.augment.chance import RandAugment, TrivialAugment
 from dametric.augment.erase import Cutout
 from dametric.augment.external import External
@@ -21,8 +23,8 @@ from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
 from dametric.augment.mix import CutMix, Mixup
 from dametric.augment.pick import CutMixPick
 from dametric.augment.policy import AutoAugment
-from dametric.errors import UsageError, unknown
-from dametric.importing import load_object, split_spec
+from dametric.errors import UsageError, shortened, unknown
+from dametric.importing import split_spec
 
 
 @dataclass(frozen=True)
@@ -219,14 +221,21 @@ def default_base(image_size: int) -> str:
 
 def _operation(part: str, of: Images) -> tuple[Operation | None, str]:
     """One operation, and the one way of writing it."""
+    several = [word.strip() for word in part.split(",")]
+    if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, "paper"} for word in several):
+        raise UsageError(
+            f"'{part}' are {len(several)} augmentations: give each by itself, on the command line "
+            f"{' '.join(f'--aug {word}' for word in several)}"
+        )
     name, *words = part.split(":")
+    if name not in AUGS and names_a_place(part):
+        own = own_callable(part)
+        return External(own.spelling, own.function), own.spelling
     if name in AUGS:
         builder = AUGS[name]
         parameters = _parameters(name, builder, [word for chunk in words for word in chunk.split(",")])
         operation = builder(of, **parameters)
         return operation, ":".join([name, *_spelt(name, operation, of)])
-    if words and ("." in name or "/" in name or "=" not in part):
-        return External(part, _made(part, load_object(part, "augmentation"))), part
     if name == "paper":
         raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")
     raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
@@ -241,18 +250,6 @@ def _spelt(name: str, operation: Operation | None, of: Images) -> list[str]:
         if value != (usual(of.size) if callable(usual) else usual):
             words.append(f"{key}={value}")
     return words
-
-
-def _made(part: str, found: Any) -> Any:
-    """The callable that was named; of a class, such as those of torchvision, an object with its default arguments."""
-    if not isinstance(found, type):
-        return found
-    try:
-        return found()
-    except TypeError as error:
-        raise UsageError(
-            f"augmentation '{part}' is a class that needs arguments: name a function, or an object that has them"
-        ) from error
 
 
 def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dict[str, Any]:
@@ -278,9 +275,11 @@ def _value(what: str, text: str, kind: Any) -> Any:
         value = kind(text)
     except ValueError:
         wanted = {int: "a whole number", float: "a number"}[kind]
-        raise UsageError(f"{what} is {wanted}, not '{text}'") from None
+        if text.isdecimal():  # Python reads no whole number of so many digits
+            wanted = f"a number of fewer than {len(text)} digits"
+        raise UsageError(f"{what} is {wanted}, not '{shortened(text)}'") from None
     if isinstance(value, float) and not math.isfinite(value):
-        raise UsageError(f"{what} is a finite number, not '{text}'")
+        raise UsageError(f"{what} is a finite number, not '{shortened(text)}'")
     return value
 
 

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from rich.console import Console
 
 _NO_TABLE_IS_WIDER = 10_000  # characters
 _ANY = 25  # lines; of a dumb terminal rich believes a width only beside a height
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave it to the command line, which ends quietly when the reader of stdout has gone."""
+        raise
 
 
 def wide_console() -> Console:
@@ -13,4 +21,4 @@ def wide_console() -> Console:
 
     Names are printed as they are; of a folder ``runs[old]`` rich would take the brackets for a style.
     """
-    return Console(width=_NO_TABLE_IS_WIDER, height=_ANY, highlight=False, markup=False, soft_wrap=True)
+    return _Console(width=_NO_TABLE_IS_WIDER, height=_ANY, highlight=False, markup=False, soft_wrap=True)

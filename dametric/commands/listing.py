@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dametric.errors import unknown
+from dametric.errors import UsageError, unknown
+
+MEANT = {
+    **dict.fromkeys(("augmentation", "augmentations", "transforms", "das"), "augs"),
+    **dict.fromkeys(("arch", "archs", "architectures", "networks", "teachers", "students"), "models"),
+    **dict.fromkeys(("dataset", "datasets", "sets", "images"), "data"),
+}
+"""Other words for the lists, which are spelt too differently to be taken for typing errors."""
 
 
 def lines(what: str) -> list[tuple[str, str]]:
     """Names and their one-line descriptions."""
     makers = {"augs": _augs, "metrics": _metrics, "models": _models, "data": _data, "grid": _grid}
+    if what not in makers and what.lower() in MEANT:
+        raise UsageError(f"unknown list '{what}': did you mean {MEANT[what.lower()]}?")
     if what not in makers:
         raise unknown("list", what, makers)
     return makers[what]()
@@ -16,7 +25,7 @@ def lines(what: str) -> list[tuple[str, str]]:
 def _augs() -> list[tuple[str, str]]:
     from dametric.augment import AUGS, PAPER, describe
 
-    own = ("./augs.py:fn, pkg.mod:fn", "your own callable on uint8 batches (B, C, H, W)")
+    own = ("./augs.py:fn, pkg.mod:fn", "your own callable on uint8 batches (B, C, H, W); parameters as in :fn:p=0.5")
     return [*((name, describe(name)) for name in AUGS), ("paper", "the paper's nine: " + ", ".join(PAPER)), own]
 
 
@@ -35,7 +44,6 @@ def _metrics() -> list[tuple[str, str]]:
 def _models() -> list[tuple[str, str]]:
     import torch
 
-    from dametric.errors import UsageError
     from dametric.models import MODELS, build
 
     def detail(name: str) -> str:

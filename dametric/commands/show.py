@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dametric.augment import PAPER, Images, Keys, base_augmentation, default_base, parse
+from dametric.augment.examine import check_base, looked_at, sample
+from dametric.augment.external import Findings
 from dametric.augment.keys import Per
 from dametric.commands.inputs import DataOptions, say
 from dametric.errors import UsageError
@@ -38,10 +40,12 @@ def run(
     pixels = next(iter(data.stream([index], torch.device("cpu"))))
     keys = Keys(seed, 1, len(index), per=per)
     base_aug = base_aug or default_base(data.image_size)
-    view = base_augmentation(base_aug, of)(pixels, Keys(seed, 1, len(index)).sub("base")).images
+    shown, known = sample(data, torch.device("cpu")), dict[tuple[str, str], Findings]()
+    (base,) = looked_at([base_augmentation(base_aug, of)], shown, options.quiet, known)
+    view = check_base(base)(pixels, Keys(seed, 1, len(index)).sub("base")).images
     rows = [("raw", _arrays(view))]
     for spec in (name for asked in augs for name in (PAPER if asked == "paper" else (asked,))):
-        aug = parse(spec, of)
+        (aug,) = looked_at([parse(spec, of)], shown, options.quiet, known)
         label = f"{spec} (part of its pool)" if aug.pick else spec
         rows.append((label, _arrays(aug(view, keys).images[-len(index) :])))  # of a pool, the last run
     title = f"{Path(data.name).name}: raw ({base_aug}) and augmented, per {per}, seed {seed}"

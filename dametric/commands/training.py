@@ -182,6 +182,10 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
         setting = options.setting()
         of = Images(setting.train.image_size, setting.train.mean)
         options = replace(options, augs=spelt_once(options.augs, of, common.quiet))
+        for aug in options.augs:
+            setting.looked_at(
+                parse(aug, replace(of, mean=setting.teacher.mean) if setting.teacher else of), common.quiet
+            )
         groups = options.groups()
         warn_of_teacher(
             setting.teacher, setting.clean["top1"], setting.train.num_classes, len(setting.test), "students"

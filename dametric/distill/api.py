@@ -157,8 +157,10 @@ def distill(
         dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
     )
     work = setting.work(student, options, out, aug=asked, compile=compile, eval_every=eval_every, keep=keep)
-    if not work.finished and (warning := own.shortfall(setting.clean["top1"], len(test))):
-        say(warning)
+    if not work.finished:
+        setting.looked_at(asked, quiet)
+        if warning := own.shortfall(setting.clean["top1"], len(test)):
+            say(warning)
     return Trained(watched(work, quiet=quiet), work.run.folder, work)
 
 

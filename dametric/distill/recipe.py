@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from dametric.augment.keys import Per
-from dametric.errors import UsageError, unknown
+from dametric.errors import UsageError, shortened, unknown
 
 Schedule = Literal["step", "cosine", "onecycle"]
 Views = Literal["both", "augmented", "raw"]
@@ -182,7 +182,7 @@ class Recipe:
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is true or false, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**31:
-            raise UsageError(f"the seed is a whole number from 0 to 2147483647, not {self.seed}")
+            raise UsageError(f"the seed is a whole number from 0 to 2147483647, not {shortened(self.seed)}")
         for name, number in lengths.items():
             if number < 1:
                 raise UsageError(f"{name} is a whole number from 1 up, not {number}")

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from dametric.augment import Augmentation, Images, base_augmentation, parse, versions
-from dametric.augment.external import External
+from dametric.augment.examine import check_base, examined, looked_at, sample
+from dametric.augment.external import External, Findings
 from dametric.data import ImageSet
 from dametric.data.checks import check_order
 from dametric.distill.evaluate import evaluate, held_out_logits
@@ -84,6 +85,8 @@ class Setting:
     held_out: ImageSet | None = None
     _networks: dict[tuple[str, int], Network] = field(default_factory=dict, init=False, repr=False)
     _told: set[str] = field(default_factory=set, init=False, repr=False)
+    _said: set[tuple[str, tuple[str, ...]]] = field(default_factory=set, init=False, repr=False)
+    _findings: dict[tuple[str, str], Findings] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, images in {"test": self.test, **({"held-out": self.held_out} if self.held_out else {})}.items():
@@ -103,6 +106,26 @@ class Setting:
     def on_device(self) -> ImageSet:
         """The training images, moved once."""
         return self.train.to(self.device)
+
+    def looked_at(self, aug: Augmentation, quiet: bool = False) -> Augmentation:
+        """The augmentation with what its user's functions do to training images; said once for all runs.
+
+        Raises
+        ------
+        UsageError
+            If a function fails, or what it returns cannot be understood.
+        """
+        own = tuple(
+            source_digest(operation.function) for operation in aug.operations if isinstance(operation, External)
+        )
+        if (aug.canonical, own) in self._said:
+            return examined(aug, self._shown, self._findings)
+        self._said.add((aug.canonical, own))
+        return looked_at([aug], self._shown, quiet, self._findings)[0]
+
+    @cached_property
+    def _shown(self) -> Tensor:
+        return sample(self.train, self.device)
 
     @cached_property
     def teacher_logits(self) -> Tensor | None:
@@ -297,9 +320,18 @@ class Work:
             return build(self.student, self.setting.train.num_classes, self.setting.train.image_size)
 
     @cached_property
+    def augmentations(self) -> tuple[Augmentation, Augmentation]:
+        """The loader's own and the recipe's, with what user's functions in them do."""
+        setting, recipe = self.setting, self.recipe
+        of = Images(setting.train.image_size, setting.teacher.mean if setting.teacher else setting.train.mean)
+        base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
+        return check_base(setting.looked_at(base)), setting.looked_at(self.aug or parse(recipe.aug, of))
+
+    @cached_property
     def training(self) -> Training:
         """The network with fresh weights, ready to be trained."""
         setting, recipe = self.setting, self.recipe
+        base, aug = self.augmentations
         return Training(
             self.fresh(),
             setting.on_device,
@@ -307,7 +339,8 @@ class Work:
             setting.device,
             teacher=setting.network(recipe.dtype, recipe.batch_size) if recipe.objective.needs_teacher else None,
             augmented_mean=setting.teacher.mean if setting.teacher else None,
-            aug=self.aug,
+            base=base,
+            aug=aug,
             compile=self.compile,
         )
 
@@ -330,7 +363,11 @@ class Work:
         ways = [self.training.interface, *([setting.teacher.interface] if setting.teacher else [])]
         if any(way.guess for way in ways):
             about["guessed"] = [way.guess for way in ways if way.guess]
-        return about
+        own = [
+            operation for aug in self.augmentations for operation in aug.operations if isinstance(operation, External)
+        ]
+        found = {operation.name: operation.findings.plain for operation in own if operation.findings}
+        return {**about, "user_augmentations": found} if found else about
 
 
 def weights_digest(model: nn.Module) -> str:

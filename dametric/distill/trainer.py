@@ -76,8 +76,8 @@ class Training:
         Needed where the objective has a divergence from it.
     augmented_mean : tuple of float, optional
         Mean colour that augmentations fill with, in 0..1: the teacher's normalisation; the data set's by default.
-    aug : Augmentation, optional
-        In place of the recipe's.
+    base, aug : Augmentation, optional
+        In place of the recipe's: with what is known of the user's functions in them.
     compile : bool
         Compile the student's forward and loss; on CUDA they are captured as graphs.
 
@@ -110,6 +110,7 @@ class Training:
         *,
         teacher: Network | None = None,
         augmented_mean: tuple[float, ...] | None = None,
+        base: Augmentation | None = None,
         aug: Augmentation | None = None,
         compile: bool = False,
     ) -> None:
@@ -124,7 +125,7 @@ class Training:
         if recipe.objective.needs_teacher and teacher is None:
             raise UsageError("this objective needs a teacher")
         of = Images(data.image_size, augmented_mean or data.mean)
-        self.base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
+        self.base = base or base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
         self.aug = aug or parse(recipe.aug, of)
         self.exact = torch.float64 if recipe.dtype == "float64" else torch.float32
         self.half = torch.bfloat16 if recipe.dtype == "bfloat16" else None
@@ -331,26 +332,25 @@ class Training:
                 self._broken[self.number % self.steps, _BROKEN.index(what)] |= ~value.isfinite().all()
 
     def check_finite(self) -> None:
-        """Look at the losses of the epoch so far."""
+        """Look at the losses of the epoch so far, and at images that a user's function made."""
         epoch = (self.number - 1) // self.steps
         done = self.number - epoch * self.steps
         bad = torch.nonzero(~self.terms[:done, 0].isfinite() | self._broken[:done].any(1)).flatten()
         if len(bad):
             step = int(bad[0])
-            what, remedy = self._fault(step)
-            raise DivergedError(f"{what} not finite in epoch {epoch + 1}, step {step + 1} of {self.steps}: {remedy}")
+            raise DivergedError(self._fault(step, f"in epoch {epoch + 1}, step {step + 1} of {self.steps}"))
 
-    def _fault(self, step: int) -> tuple[str, str]:
+    def _fault(self, step: int, where: str) -> str:
         """What was the first that is not finite in a step of the epoch, and what to do about it."""
         raw, aug, teacher = self._broken[step].tolist()
-        if raw:
-            return f"pixel values that the base augmentation {self.base.name} makes are", "mend or leave it out"
-        if aug:
-            return f"pixel values that the augmentation {self.aug.name} makes are", "mend or leave it out"
+        if raw or aug:
+            return (
+                f"augmentation {(self.base if raw else self.aug).name} gave NaN or Inf {where}: mend it or leave it out"
+            )
         if teacher:
             advice = "try dtype float32, and check that the checkpoint and the normalisation are right"
-            return f"what the teacher says of images under {self.aug.name} is", advice
-        return "the loss is", f"use a smaller learning rate than {self.recipe.lr:g}"
+            return f"what the teacher says of images under {self.aug.name} is not finite {where}: {advice}"
+        return f"the loss is not finite {where}: use a smaller learning rate than {self.recipe.lr:g}"
 
     def state(self) -> dict[str, Any]:
         """What :meth:`restore` needs to go on exactly from here, besides the network's own state."""

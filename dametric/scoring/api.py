@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dametric.augment import Images, base_augmentation, default_base
+from dametric.augment.examine import check_base, looked_at, sample
 from dametric.augment.keys import Per
 from dametric.data import ImageSet
 from dametric.errors import UsageError, unknown
@@ -81,7 +82,10 @@ def score(
     data : ImageSet, Tensor or tuple of Tensor
         Training images: an image set, or uint8 images (N, C, H, W), with or without labels (N,).
     augs : specification or sequence of them
-        Names such as ``"cutmix:alpha=0.5"``, callables on uint8 batches, or ``"paper"`` for the paper's nine.
+        Names such as ``"cutmix:alpha=0.5"``, callables on uint8 batches, or ``"paper"`` for the paper's nine. A
+        callable is given images one by one, batches if it mixes images or has an attribute ``mixes`` that is True; it
+        returns pixels, values from 0 to 1, or images normalised by known constants. See
+        :mod:`dametric.augment.examine`.
     student : nn.Module, Checkpoint or LoadedNetwork, optional
         For the ``ce_*`` metrics and for picks by the student.
     metrics : sequence of str, optional
@@ -168,6 +172,9 @@ def score(
     measured = chosen_metrics(metrics, student is not None)
     base_aug = base_aug or default_base(data.image_size)
 
+    data = data.to(device)
+    shown = sample(data, device)
+    base, *chosen = looked_at([base_augmentation(base_aug, of), *chosen], shown, quiet)
     guesses = [loaded.interface.guess for loaded in (teacher, student) if loaded and loaded.interface.guess]
 
     def network(loaded: LoadedNetwork) -> Network:
@@ -178,11 +185,11 @@ def score(
     engine = Engine(
         teacher=network(teacher),
         student=None if student is None else network(student),
-        data=data.to(device),
+        data=data,
         augs=chosen,
         metrics=measured,
         protocol=plan,
-        base=base_augmentation(base_aug, of),
+        base=check_base(base),
         device=device,
         ranks=ranks,
     )

@@ -147,7 +147,7 @@ class Engine:
                 self.protocol.seed, segment.batches, segment.size, segment.first, self.protocol.per, self.device
             )
             view = self.base(pixels, replace(keys, per="sample").sub("base")).images
-            self._note_finite(_IMAGES, view, f"the base augmentation {self.base.name}", segment)
+            self._note_finite(_IMAGES, view, self.base.name, segment)
             raw = self._ask(view, "the raw images", segment, self._metric_student) if raw_asked else None
             raws.append(raw)
             shown: dict[Run, Shown] = {}  # cutmix is the first run of a pool, and picks may share one
@@ -276,7 +276,7 @@ class Engine:
         for who, what, first, flags in self._finite:
             bad = torch.nonzero(~flags).flatten()
             if len(bad) and who == _IMAGES:
-                raise UsageError(f"{what} made pixel values that are NaN or Inf in batch {first + int(bad[0])}")
+                raise UsageError(f"augmentation {what} gave NaN or Inf on batch {first + int(bad[0])}")
             if len(bad):
                 raise UsageError(
                     f"the {who} gave NaN or Inf on batch {first + int(bad[0])} under {what} in {self.teacher.dtype}: "

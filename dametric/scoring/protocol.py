@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dametric.augment import Augmentation
-from dametric.augment.keys import Per
+from dametric.augment.keys import Per, check_seed
 from dametric.errors import UsageError
 from dametric.metrics import Design
 
@@ -48,6 +48,7 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name, value, least in (("batch size", self.batch, 4), ("draw", self.draw, 1)):
             if value < least:
                 raise UsageError(f"{name} must be at least {least}, not {value}")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from dametric.augment import Augmentation
@@ -81,11 +82,18 @@ def _gap(numbers: tuple[float, float, float, float]) -> dict[str, float]:
 def parameters(operation: Any) -> dict[str, Any]:
     """An operation as plain values; a function by its name and the hash of its source."""
     values = {field.name: getattr(operation, field.name) for field in fields(operation)}
-    plain = {name: _function(value) if callable(value) else value for name, value in values.items()}
-    return {"operation": type(operation).__name__, **plain}
+    return {"operation": type(operation).__name__, **{name: _plain(value) for name, value in values.items()}}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return _function(value) if callable(value) else value
 
 
 def _function(function: Any) -> dict[str, str]:
+    if isinstance(function, partial):  # its parameters are in the operation's name
+        function = function.func
     name = getattr(function, "__qualname__", None) or " ".join(repr(function).split())
     try:
         source = inspect.getsource(function if hasattr(function, "__qualname__") else type(function))

@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
-from dametric.errors import UsageError, unknown
+from dametric.errors import UsageError, shortened, unknown
 
 Kind = type | str
 """A type, or "numbers" (a list of numbers), "names" (a list of strings)."""
 
 _MOST_SEEDS = 10_000  # of one command
+_MOST_DIGITS = 20  # of a seed as it is written
 _TRAINING: dict[str, Kind] = {
     "epochs": int,
     "steps": int,
@@ -214,8 +215,10 @@ def whole_numbers(value: Any, where: str) -> tuple[int, ...]:
     for item in as_list(value):
         for part in str(item).split(","):
             first, dash, last = part.strip().partition("-")
-            if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-                raise UsageError(f"{where} is numbers and ranges such as 0-2 or 0,3,7, not '{item}'")
+            digits = (first, last) if dash else (first,)
+            readable = all(word.isdecimal() and len(word) <= _MOST_DIGITS for word in digits)
+            if not readable or (dash and int(last) < int(first)):
+                raise UsageError(f"{where} is numbers and ranges such as 0-2 or 0,3,7, not '{shortened(item)}'")
             start, stop = int(first), int(last if dash else first) + 1
             if len(found) + stop - start > _MOST_SEEDS:
                 raise UsageError(f"{where} {item}: at most {_MOST_SEEDS} seeds at once, start with fewer and add more")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import dametric.scoring.engine as engine_module
-from dametric import ImageSet, UsageError, score
+from dametric import ImageSet, score
 
 
 class Linear(nn.Module):
@@ -61,9 +61,10 @@ def test_a_student_is_normalised_as_it_was_trained() -> None:
     assert own.config["student_std"] == [0.1, 0.1, 0.1]
 
 
-def test_a_function_that_rescales_to_0_1_is_refused() -> None:
-    with pytest.raises(UsageError, match="from 0 to 255"):
-        run(images(16), [lambda batch: batch.float() / 255])
+def test_a_function_that_rescales_to_0_1_scores_as_the_pixels_it_means() -> None:
+    scores = run(images(16), [lambda batch: batch.float() / 255, "identity"]).scores
+    values = [row["metrics"]["t_stddev"]["plugin"] for row in scores]
+    assert values[0] == pytest.approx(values[1], rel=1e-6)
 
 
 def test_none_is_a_word_for_no_augmentation_of_the_loader() -> None:

@@ -1,0 +1,127 @@
+"""A user's own function or class as a specification names it, with parameters: ``./augs.py:snow:p=0.5``."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from dametric.augment.forms import not_on_stdout
+from dametric.errors import UsageError, shortened, unknown
+from dametric.importing import load_object, one_line
+
+_LONGEST = 1000  # characters of an operation
+_PARAMETER = re.compile(r"\s*[^\W\d]\w*\s*=")
+_CONSTANTS = {"true": True, "false": False, "none": None}
+
+
+class Named(NamedTuple):
+    """A callable and the one way of writing it."""
+
+    function: Callable[..., Any]
+    spelling: str
+
+
+def names_a_place(part: str) -> bool:
+    """Whether an operation is of the user's own: a module or file, and a name in it."""
+    place, _ = _split(part)
+    name, *words = place.split(":")
+    return bool(words) and ("." in name or "/" in name or "=" not in place)
+
+
+def own_callable(part: str) -> Named:
+    """Import what an operation names and give it its parameters: of a class, such as those of torchvision, an object.
+
+    Raises
+    ------
+    UsageError
+        If there is no such thing, it does not take these parameters, or making the object fails.
+    """
+    if len(part) > _LONGEST:
+        raise UsageError(f"augmentation '{part[:40]}...' has {len(part)} characters: {_LONGEST} at most")
+    place, words = _split(part)
+    with not_on_stdout():
+        found = load_object(place, "augmentation")
+        parameters = _parameters(place, words)
+        _check(place, found, parameters)
+        spelling = ":".join([place, *(f"{key}={_written(parameters[key])}" for key in sorted(parameters))])
+        if isinstance(found, type):
+            return Named(_made(part, found, parameters), spelling)
+    return Named(functools.partial(found, **parameters) if parameters else found, spelling)
+
+
+def _split(part: str) -> tuple[str, list[str]]:
+    """The place and the words after it, which look like parameters."""
+    words: list[str] = []
+    while True:
+        place, _, last = part.rpartition(":")
+        if ":" not in place or not _PARAMETER.match(last):
+            return part, words
+        part, words = place, [last, *words]
+
+
+def _parameters(place: str, words: list[str]) -> dict[str, Any]:
+    """Numbers, words, lists and the like, as Python writes them; words need no quotes."""
+    text = f"_({','.join(words)})"
+    try:
+        call = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        call = None
+    if not isinstance(call, ast.Call) or call.args or any(word.arg is None for word in call.keywords):
+        raise UsageError(
+            f"augmentation '{place}': parameters are written key=value, not '{shortened(':'.join(words))}'"
+        )
+    parameters: dict[str, Any] = {}
+    for word in call.keywords:
+        assert word.arg is not None
+        if word.arg in parameters:
+            raise UsageError(f"augmentation '{place}': {word.arg} is given twice")
+        parameters[word.arg] = _value(word.value, text)
+    return parameters
+
+
+def _value(node: ast.expr, text: str) -> Any:
+    if isinstance(node, ast.Name):
+        return _CONSTANTS.get(node.id, node.id)
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, MemoryError, RecursionError):
+        return ast.get_source_segment(text, node)
+
+
+def _written(value: Any) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return re.sub(r"[\s+]", "", text)
+
+
+def _check(place: str, found: Any, parameters: dict[str, Any]) -> None:
+    """Refuse parameters that are not among those of the callable, where these are known."""
+    try:
+        known = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known):
+        return
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    names = [parameter.name for parameter in known if parameter.kind not in positional]
+    names = names if isinstance(found, type) else names[1:]  # the first is for the images
+    for key in parameters:
+        if not names:
+            raise UsageError(f"augmentation '{place}' takes no parameters, got {key}")
+        if key not in names:
+            raise unknown(f"parameter of {place}", key, names)
+
+
+def _made(part: str, kind: type, parameters: dict[str, Any]) -> Any:
+    try:
+        return kind(**parameters)
+    except TypeError as error:
+        raise UsageError(
+            f"augmentation '{part}' is a class that needs arguments: write {part}:key=value, or name a function or an "
+            f"object that has them ({one_line(error)})"
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"augmentation '{part}' cannot be made: {one_line(error)}") from error
