@@ -49,11 +49,12 @@ def _plain_table(*columns: tuple[str, bool]) -> Table:
 
 
 def _confirmatory(found: dict[str, Any]) -> Table:
-    names = ("expected", "tau-b", "p", "p (Holm)", "augmentations", "units")
+    names = ("expected", "tau-b", "p", "p (Holm)", "p (families)", "least", "augmentations", "units")
     table = _plain_table(("metric", False), *((name, True) for name in names))
     for entry in found["confirmatory"]:
         result = entry["result"]
-        numbers = (_value(result["statistic"]), _p(result["pvalue"]), _p(entry["p_holm"]))
+        families = (_p(entry["families"]["p_holm"]), _p(entry["families"]["floor"]))
+        numbers = (_value(result["statistic"]), _p(result["pvalue"]), _p(entry["p_holm"]), *families)
         counts = (str(result["n"]), str(entry["n_units"]))
         table.add_row(entry["metric"], WORDS[entry["expected"]], *numbers, *counts)
     return table

@@ -105,23 +105,40 @@ def _some(names: list[str], total: int) -> str:
 
 
 def primary(entry: dict[str, Any], alpha: float, metrics: int, answerable: bool) -> str:
-    """One sentence on a metric of the confirmatory family."""
-    found, name = entry["result"], entry["metric"]
+    """One sentence on a metric of the confirmatory family; what permutes whole families decides."""
+    found, whole, name = entry["result"], entry["families"]["result"], entry["metric"]
     if math.isnan(found["pvalue"]):
         why = found["note"] or "the p-value is not defined"
         return f"{name}: no answer, because {_PLAIN.get(why, why)}."
-    family = f", Holm-adjusted over {metrics} metrics {_p(entry['p_holm'])}" if metrics > 1 else ""
-    side = "two-sided" if found["alternative"] == "two-sided" else "one-sided in the stated direction"
     where = f"{counted(found['n'], 'augmentation')}, {counted(entry['n_units'], 'unit')}"
-    numbers = f"Kendall's tau-b {found['statistic']:.2f}, {_p(found['pvalue'])} {side}{family}; {where}"
+    numbers = f"Kendall's tau-b {found['statistic']:.2f}, {_chances(entry, metrics)}; {where}"
+    if math.isnan(whole["pvalue"]):
+        return f"{name}: no answer, because {whole['note'] or 'the p-value is not defined'} ({numbers})."
     if not answerable:
         return f"{name}: the numbers are {numbers}, but these data cannot carry an answer."
-    if entry["p_holm"] <= alpha:
-        return f"{name} predicts the students' test loss ({numbers})."
+    if entry["families"]["p_holm"] <= alpha:
+        goes = "" if entry["expected"] else f"; no direction was stated, the loss is lower where {name} is "
+        goes += "" if entry["expected"] else ("lower" if found["statistic"] > 0 else "higher")
+        return f"{name} predicts the students' test loss ({numbers}{goes})."
     against = ""
     if entry["expected"] and found["statistic"] * entry["expected"] < 0:
         against = " It points the other way than stated."
     return f"{name} is not shown to predict the students' test loss ({numbers}); that does not show it cannot.{against}"
+
+
+def _chances(entry: dict[str, Any], metrics: int) -> str:
+    """The p-values of a metric: with whole families permuted, and as if settings were independent."""
+    found, families = entry["result"], entry["families"]
+    side = "two-sided" if found["alternative"] == "two-sided" else "one-sided in the stated direction"
+    alone = all(size == 1 for size in families["sizes"].values())
+    several = f", Holm-adjusted over {metrics} metrics {_p(families['p_holm'])}" if metrics > 1 else ""
+    if alone:
+        return f"{_p(found['pvalue'])} {side}{several}"
+    settings = f"{_p(found['pvalue'])} if settings were independent of their family"
+    if math.isnan(families["result"]["pvalue"]):
+        return f"{settings}, {side}"
+    least = f"{len(families['sizes'])} families permuted whole, {families['floor']:.2g} being the least possible"
+    return f"{_p(families['result']['pvalue'])} {side}{several}, {least}; {settings}"
 
 
 def _p(value: float) -> str:
