@@ -1,4 +1,4 @@
-"""Simulated studies whose augmentations are settings of families: what the settings of one family share is no evidence."""
+"""Simulated studies of settings of families: what the settings of one family have in common is no evidence."""
 
 from __future__ import annotations
 
