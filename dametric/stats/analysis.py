@@ -11,6 +11,7 @@ import pandas as pd
 from dametric.errors import unknown
 from dametric.results import finite
 from dametric.stats import verdict
+from dametric.stats.agreement import beyond_a_list, disagreement
 from dametric.stats.beyond import describe_partial, describe_published_list, describe_subpools
 from dametric.stats.coefficients import METHODS
 from dametric.stats.confirmatory import confirm, tested
@@ -38,6 +39,7 @@ def analyse(
     confidence: float = 0.95,
     resamples: int = 9999,
     seed: int = 0,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """How well each metric predicts the students, how sure that is, and what speaks against it.
 
@@ -58,6 +60,8 @@ def analyse(
         Of all intervals, a fraction.
     resamples, seed : int
         For what is not exact.
+    notes : sequence of str
+        Sentences about the data that the verdict begins with.
 
     Returns
     -------
@@ -101,6 +105,7 @@ def analyse(
     mine = {unit: metrics[chosen[0]] for unit, metrics in units.items() if chosen[0] in metrics}
     cost = verdict.cost(chosen[0], next(iter(mine.values()))) if len(mine) == 1 else verdict.costs(chosen[0], mine)
     sentences, answerable = _verdict(answers, mine, pooling, cost, alpha)
+    sentences = [*notes, *sentences]
     sentences += [verdict.against_published(chosen[0], listed)] if listed else []
     document = {
         "primary": PRIMARY,
@@ -170,5 +175,6 @@ def _verdict(
     if len(mine) == 1:
         sentences.append(verdict.families(next(iter(mine.values()))))
     else:
-        sentences += [verdict.families_of_all(pooling[name]), verdict.beyond_a_list(name, pooling[name], alpha)]
+        sentences += [disagreement(mine, pooling[name]), verdict.families_of_all(pooling[name])]
+        sentences.append(beyond_a_list(name, pooling[name], alpha))
     return [sentence for sentence in sentences if sentence], answerable
