@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from dametric.report.advice import Advice
+from dametric.report.advice import Advice, recommends
 from dametric.report.cells import Cell, Table, error, made_of, number, word
 from dametric.report.chart import Chart
 from dametric.report.charts.metrics import metrics_rows
@@ -16,7 +16,8 @@ from dametric.report.material import Material
 
 def advice_table(material: Material, advice: Sequence[Advice]) -> Table:
     """What to take, a row for each unit."""
-    names = ("Take", material.metric, "±", "Not told apart at 95 %", "Lowest test loss", "Cost (nats)")
+    what = "Best score" if recommends(material) else "Take"
+    names = (what, material.metric, "±", "Not told apart at 95 %", "Lowest test loss", "Cost (nats)")
     extra = ("Cost (seed s.e.)", "Cost (% points)", "Worst not told apart (nats)", "At random (nats)")
 
     def rows() -> Iterator[Sequence[Cell]]:
@@ -25,9 +26,11 @@ def advice_table(material: Material, advice: Sequence[Advice]) -> Table:
             costs = (number(one.cost), number(one.seed_errors, ".1f"), number(one.points, ".2f"))
             others = (number(one.tied_cost), number(one.random_cost))
             score = (number(one.score, "#.4g"), error(one.score_se))
-            yield word(one.unit), word(one.choice), *score, word(tied), word(one.best), *costs, *others
+            choice = one.choice if one.distilled or not one.choice else f"{one.choice} (not distilled here)"
+            yield word(one.unit), word(choice), *score, word(tied), word(one.best), *costs, *others
 
-    return made_of("take", "What to take in each unit, and what it costs", ("Unit", *names, *extra), rows())
+    caption = "What has the best score in each unit, and what taking it costs"
+    return made_of("take", caption, ("Unit", *names, *extra), rows())
 
 
 def units_table(material: Material) -> Table:

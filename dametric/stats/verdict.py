@@ -12,6 +12,7 @@ LEAST_AUGS = 6
 LEAST_FAMILIES = 3
 LEAST_RELIABILITY = 0.5
 NOTEWORTHY = 0.1  # a smaller change of tau is not worth a sentence
+NO_DIRECTION = "{name}: no direction is stated for it, so no augmentation has the best score, and none is recommended."
 _PLAIN = {"x is constant": "all scores are the same", "y is constant": "all test losses are the same"}
 
 
@@ -147,6 +148,8 @@ def _p(value: float) -> str:
 
 def cost(name: str, unit: dict[str, Any]) -> str:
     """What taking the augmentation with the best score would have cost in one unit."""
+    if unit["direction"] == "open":
+        return NO_DIRECTION.format(name=name)
     choice, best = (" or ".join(unit["best"][name]) for name in ("by_score", "by_loss"))
     first = unit["regret"][0]
     if first["loss"] == 0:
@@ -161,6 +164,8 @@ def cost(name: str, unit: dict[str, Any]) -> str:
 
 def costs(name: str, units: dict[str, dict[str, Any]]) -> str:
     """What taking the augmentation with the best score would have cost over several units."""
+    if next(iter(units.values()))["direction"] == "open":
+        return NO_DIRECTION.format(name=name)
     lost = {place: unit["regret"][0]["loss"] for place, unit in units.items()}
     best = sum(value == 0 for value in lost.values())
     worst = max(lost, key=lambda place: lost[place])
@@ -191,19 +196,6 @@ def families(unit: dict[str, Any]) -> str:
 def families_of_all(pooling: dict[str, Any]) -> str:
     """The same of the mean tau over units, turned so that positive is as expected."""
     return _worst(pooling["coefficients"]["kendall"]["statistic"], pooling["leave_family_out"])
-
-
-def beyond_a_list(name: str, pooling: dict[str, Any], alpha: float) -> str:
-    """Whether the metric knows more than one list of augmentations for all units."""
-    found, order = pooling["incremental"], pooling["baselines"]["fixed_order"]
-    listed = f"; one list of augmentations for all units reaches a mean tau-b of {order['statistic']:.2f}"
-    listed = "" if math.isnan(order["statistic"]) else listed
-    if math.isnan(found["pvalue"]):
-        return f"{name} beyond a fixed list: no answer, because {found['note']}{listed}."
-    numbers = f"r = {found['statistic']:.2f}, {_p(found['pvalue'])}"
-    if found["pvalue"] <= alpha and found["statistic"] > 0:
-        return f"{name} knows more of a unit than a fixed list does ({numbers}{listed})."
-    return f"{name} is not shown to know more than a fixed list does ({numbers}{listed})."
 
 
 def against_published(name: str, found: dict[str, Any]) -> str:
