@@ -119,7 +119,8 @@ def long_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for entry in found["confirmatory"]:
         about = {"unit": "all", "metric": entry["metric"], "endpoint": "test_loss", "coefficient": "kendall"}
-        rows.append({"block": "confirmatory", **about, **entry["result"], "p_adjusted": entry["p_holm"]})
+        whole = {"p_families": entry["families"]["p_holm"], "p_families_least": entry["families"]["floor"]}
+        rows.append({"block": "confirmatory", **about, **entry["result"], "p_adjusted": entry["p_holm"], **whole})
     for entry in found["exploratory"]["rows"]:
         about = {"unit": "all", **{name: entry[name] for name in ("metric", "endpoint", "coefficient")}}
         rows.append({"block": "exploratory", **about, **entry["result"], "p_adjusted": entry["p_bh"]})

@@ -203,7 +203,7 @@ def against_published(name: str, found: dict[str, Any]) -> str:
     ours, theirs = found["metric"]["statistic"], found["list"]
     if math.isnan(theirs["statistic"]):
         return f"The published study's list of augmentations: no answer, because {theirs['note']}."
-    side = f", {_p(theirs['pvalue'])} one-sided"
+    side = f", {_p(theirs['pvalue'])} one-sided if settings were independent of their family,"
     reached = "not defined" if math.isnan(ours) else f"{ours:.2f}"
     return (
         f"The published study's list of augmentations, fixed before this one, reaches tau-b {theirs['statistic']:.2f}"
