@@ -17,6 +17,7 @@ import pandas as pd
 
 from dametric import stats
 from dametric.stats import Result
+from experiments.calibration_families import inside, one_by_one, whole
 
 Rng = np.random.Generator
 RESAMPLES = 999
@@ -225,8 +226,8 @@ def _tests() -> list[Case]:
         for method in ("pearson", "spearman", "kendall", "weighted")
     ]
     cases += [
-        Case(f"{method}, 18 augmentations, random pairings", "test", LEVEL, of_one_unit(method, 18))
-        for method in ("pearson", "kendall")
+        Case(f"{method}, 18 augmentations, {how}", "test", LEVEL, of_one_unit(method, 18))
+        for method, how in (("pearson", "random pairings"), ("kendall", "exact"))
     ]
     cases.append(Case("pearson, 9 augmentations, heavy tails", "test", LEVEL, of_one_unit("pearson", 9, True)))
     for share in (0.0, 0.5, 0.9):
@@ -244,7 +245,23 @@ def _tests() -> list[Case]:
         Case("incremental value, 8 units", "test", LEVEL, incremental),
         Case("Kendall's W, 4 units", "test", LEVEL, concordance),
         Case("tau-b with ties at noise level, 9 augmentations", "test", LEVEL, tied),
+        *_families(),
     ]
+
+
+def _families() -> list[Case]:
+    """Six families of four settings: a share of the variance is the family's, and losses trend with strength."""
+    cases = []
+    for shared, trend, units in ((0.5, 0.0, 1), (0.8, 0.0, 1), (0.5, 3.0, 1), (0.8, 0.0, 4)):
+        text = f"24 settings of 6 families, intraclass correlation {shared:g}"
+        text += f", trends of strength {trend:g}" if trend else ""
+        text += f", {units} units" if units > 1 else ""
+        cases.append(Case(f"whole families permuted, {text}", "test", LEVEL, whole(shared, trend, units)))
+        cases.append(Case(f"settings permuted one by one, {text}", "naive", None, one_by_one(shared, trend, units)))
+        if trend:
+            text = f"families permuted, and settings inside, {text}"
+            cases.append(Case(text, "naive", None, inside(shared, trend)))
+    return cases
 
 
 def _intervals() -> list[Case]:

@@ -27,16 +27,25 @@ PLACE = Place(Path(), device="cpu", dtype="float32")
 
 
 def ids() -> Iterator[tuple[str, str, str]]:
-    """Grid, row, id."""
-    for path in sorted((ROOT / "experiments").glob("*.yaml")):
-        grid = read_grid(str(path))
-        for data, name in itertools.product(grid.data, grid.teachers):
-            if "checkpoint" not in grid.teachers[name]:
-                yield path.name, f"{data}, teacher {name}", teacher_id(grid, data, name)
-        for row in grid.rows:
-            options = ", ".join(f"{name}={value}" for name, value in row.training)
-            name = f"{row.data}, {row.teacher} -> {row.student}, {row.aug}, seed {row.seed}, {options}"
-            yield path.name, name, row_id(grid, row)
+    """Grid, row, id; of grids that have changed also the rows that they had."""
+    folder = ROOT / "experiments"
+    seen = set()
+    for path in [*sorted(folder.glob("*.yaml")), *sorted((folder / "former").glob("*.yaml"))]:
+        for line in _of_grid(path):
+            if line not in seen:
+                yield line
+            seen.add(line)
+
+
+def _of_grid(path: Path) -> Iterator[tuple[str, str, str]]:
+    grid = read_grid(str(path))
+    for data, name in itertools.product(grid.data, grid.teachers):
+        if "checkpoint" not in grid.teachers[name]:
+            yield path.name, f"{data}, teacher {name}", teacher_id(grid, data, name)
+    for row in grid.rows:
+        options = ", ".join(f"{name}={value}" for name, value in row.training)
+        name = f"{row.data}, {row.teacher} -> {row.student}, {row.aug}, seed {row.seed}, {options}"
+        yield path.name, name, row_id(grid, row)
 
 
 def row_id(grid: Grid, row: RunSpec) -> str:

@@ -8,10 +8,19 @@ import typer
 
 from dametric.cli.options import Config, OnlyRuns, Quiet, Seed
 
+Drop = Annotated[bool, typer.Option("--drop", help="Leave out rows without a score or a loss.")]
+Better = Annotated[
+    list[str] | None,
+    typer.Option("--better", metavar="METRIC=lower|higher", help="Direction of a table's metric; repeat for several."),
+]
+
 
 def correlate(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="SCORES.json... RUNS/...", help="Score files and folders of runs.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SCORES.json... RUNS/...", help="Score files and folders of runs, or one CSV/JSON table."
+        ),
     ] = None,
     published: Annotated[bool, typer.Option("--published", help="The points of the paper instead.")] = False,
     metric: Annotated[
@@ -19,21 +28,26 @@ def correlate(
         typer.Option("--metric", "-m", help="Fixed in advance; repeat for several. [default: what orders the scores]"),
     ] = None,
     only: OnlyRuns = None,
+    drop: Drop = False,
+    better: Better = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the tables.")] = False,
     csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write every coefficient as CSV.")] = None,
     latex: Annotated[bool, typer.Option("--latex", help="The units' coefficients as a LaTeX table.")] = False,
     config: Config = None,
 ) -> None:
-    """Say how well scores predict students: coefficients, exact p-values, and the answer in words."""
+    """Say how well scores predict students: coefficients, permutation p-values, and the answer in words."""
     from dametric.commands import correlate as command
 
-    asked = {"as_json": json, "csv": csv, "latex": latex}
+    asked = {"as_json": json, "csv": csv, "latex": latex, "drop": drop, "better": better or ()}
     command.run(paths or [], published=published, metrics=metric or None, only=only or (), **asked)  # type: ignore[arg-type]
 
 
 def report(
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="SCORES.json... RUNS/...", help="Score files and folders of runs.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SCORES.json... RUNS/...", help="Score files and folders of runs, or one CSV/JSON table."
+        ),
     ] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Page to write: .html, .md or .pdf.")
@@ -48,6 +62,8 @@ def report(
         typer.Option("--metric", "-m", help="Fixed in advance; repeat for several. [default: what orders the scores]"),
     ] = None,
     only: OnlyRuns = None,
+    drop: Drop = False,
+    better: Better = None,
     format: Annotated[
         str | None, typer.Option(metavar="html|md|pdf", help="What to write. [default: by the file's ending]")
     ] = None,
@@ -57,8 +73,8 @@ def report(
     """Write a page that says which augmentation to take, how sure that is, and why."""
     from dametric.commands import report as command
 
-    asked = {"format": format, "figures": figures}
-    command.run(paths or [], output, published=published, metrics=metric or None, only=only or (), quiet=quiet, **asked)
+    asked = {"format": format, "figures": figures, "drop": drop, "better": better or ()}
+    command.run(paths or [], output, published=published, metrics=metric or None, only=only or (), quiet=quiet, **asked)  # type: ignore[arg-type]
 
 
 def plan(

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from dametric import stats
+from dametric.commands.foreign_table import is_table, read_table, without_null
 from dametric.commands.tables import print_analysis
 from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
@@ -20,8 +21,10 @@ from dametric.recipes import chosen, differences
 from dametric.results import Scores
 
 
-def table_of(paths: Sequence[str], published: bool, only: Sequence[str] = ()) -> pd.DataFrame:
-    """What is to be analysed: score files joined with ledgers, or the published points.
+def table_of(
+    paths: Sequence[str], published: bool, only: Sequence[str] = (), drop: bool = False, better: Sequence[str] = ()
+) -> pd.DataFrame:
+    """What is to be analysed: score files joined with ledgers, one table from elsewhere, or the published points.
 
     Students of different recipes are kept apart, which is said on stderr.
 
@@ -36,6 +39,15 @@ def table_of(paths: Sequence[str], published: bool, only: Sequence[str] = ()) ->
         if only:
             raise UsageError("--only chooses among runs, and the published points have none")
         return stats.published_frame()
+    tables = tables_of(paths)
+    if tables:
+        if len(paths) > 1:
+            raise UsageError(f"{tables[0]} is a table with everything in it: give no other files with it")
+        if only:
+            raise UsageError("--only chooses among runs, and a table has none")
+        return without_null(read_table(tables[0], better), drop)
+    if better:
+        raise UsageError("--better is for metrics of a table: score files state the direction of theirs")
     missing = [path for path in paths if not Path(path).exists()]
     if missing:
         raise UsageError(f"there is no {missing[0]}: give score files (dametric score -o) and folders of runs")
@@ -51,7 +63,12 @@ def table_of(paths: Sequence[str], published: bool, only: Sequence[str] = ()) ->
         choice = next(f"{name}={values[0]}" for name, values in differ.items())
         line = f"runs of one student differ in {said}: kept apart; to choose, for example: --only {choice}"
         print(line, file=sys.stderr)
-    return study([Scores.read(path) for path in files], runs)
+    return without_null(study([Scores.read(path) for path in files], runs), drop)
+
+
+def tables_of(paths: Sequence[str]) -> list[str]:
+    """Those of the paths that are tables from elsewhere."""
+    return [path for path in paths if Path(path).is_file() and is_table(path)]
 
 
 def runs_of(folders: Sequence[str], only: Sequence[str] = ()) -> pd.DataFrame:
@@ -66,6 +83,8 @@ def run(
     published: bool,
     metrics: Sequence[str] | None,
     only: Sequence[str] = (),
+    drop: bool = False,
+    better: Sequence[str] = (),
     as_json: bool,
     csv: str | None,
     latex: bool,
@@ -75,9 +94,10 @@ def run(
         check_writable(Path(csv))
     if as_json and latex:
         raise UsageError("--json and --latex both want stdout: choose one")
-    frame = table_of(paths, published, only)
+    frame = table_of(paths, published, only, drop, better)
     # the one that ordered the score file, unless several were fixed in advance
-    found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])])
+    notes = notes_of(frame)
+    found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])], notes=notes)
     rows = pd.DataFrame(long_rows(found))
     if csv is not None:
         write_atomic(csv, rows.to_csv(index=False))
@@ -89,12 +109,18 @@ def run(
         print_analysis(found)
 
 
+def notes_of(frame: pd.DataFrame) -> list[str]:
+    """What the reading of a table has to say in the verdict."""
+    return [str(frame.attrs["note"])] if frame.attrs.get("note") else []
+
+
 def long_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Every coefficient as a row: which block it belongs to, and its adjusted p-value."""
     rows = []
     for entry in found["confirmatory"]:
         about = {"unit": "all", "metric": entry["metric"], "endpoint": "test_loss", "coefficient": "kendall"}
-        rows.append({"block": "confirmatory", **about, **entry["result"], "p_adjusted": entry["p_holm"]})
+        whole = {"p_families": entry["families"]["p_holm"], "p_families_least": entry["families"]["floor"]}
+        rows.append({"block": "confirmatory", **about, **entry["result"], "p_adjusted": entry["p_holm"], **whole})
     for entry in found["exploratory"]["rows"]:
         about = {"unit": "all", **{name: entry[name] for name in ("metric", "endpoint", "coefficient")}}
         rows.append({"block": "exploratory", **about, **entry["result"], "p_adjusted": entry["p_bh"]})

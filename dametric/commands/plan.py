@@ -31,6 +31,6 @@ def plan(
     if math.isfinite(found.tau_critical):
         print(f"significant    from tau {found.tau_critical:.2f} on")
     print(f"reliability    {found.reliability:.2f} of the variance of the mean losses is not seed noise;")
-    print(f"               {found.seeds_needed} seeds would make it 0.90")
+    print(f"               at least 0.90 from {found.seeds_needed} seed{'s' * (found.seeds_needed != 1)} on")
     if found.note:
         print(found.note)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dametric import stats
-from dametric.commands.correlate import runs_of, table_of
+from dametric.commands.correlate import notes_of, runs_of, table_of, tables_of
 from dametric.errors import UsageError, unknown
 from dametric.files import check_writable, sha256, write_atomic
 from dametric.progress import progress
@@ -33,6 +33,8 @@ def run(
     format: str | None,
     figures: str | None = None,
     only: Sequence[str] = (),
+    drop: bool = False,
+    better: Sequence[str] = (),
     quiet: bool = True,
 ) -> None:
     """Analyse score files and ledgers, or the published points, and write a report, or its figures alone.
@@ -53,6 +55,10 @@ def run(
         Folder for every figure as PNG, SVG and PDF in the size of a paper, with its data as CSV.
     only : sequence of str
         Only such runs, as in "temperature=4".
+    drop : bool
+        Leave out rows without a score or a loss.
+    better : sequence of str
+        Directions of a table's metrics, as in "my_score=lower".
     quiet : bool
         No progress bar.
 
@@ -63,14 +69,15 @@ def run(
     """
     kind = _checked(output, format, figures)
     with progress("report", 3, quiet=quiet) as advance:
-        frame = table_of(paths, published, only)
+        frame = table_of(paths, published, only, drop, better)
         advance()
-        found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])])
+        notes = notes_of(frame)
+        found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])], notes=notes)
         advance()
         from dametric.report import page  # matplotlib, after everything that can be refused
         from dametric.report.material import Material
 
-        command = _command(paths, output, published, metrics, only, format, figures)
+        command = _command(paths, output, published, metrics, only, format, figures, drop, better)
         report = page.build(Material(frame, found, *_sources(paths, only), command=command))
         if figures is not None:
             _write_figures(report, Path(figures), KINDS)
@@ -150,6 +157,8 @@ def _sources(
     files = [path for path in paths if not Path(path).is_dir()]
     folders = [path for path in paths if Path(path).is_dir()]
     digests = tuple((path, sha256(path)) for path in files)
+    if tables_of(paths):
+        return (), digests, None
     return tuple(Scores.read(path) for path in files), digests, runs_of(folders, only) if folders else None
 
 
@@ -161,12 +170,17 @@ def _command(
     only: Sequence[str],
     format: str | None,
     figures: str | None,
+    drop: bool,
+    better: Sequence[str],
 ) -> str:
     words = ["dametric", "report", *paths, *(["--published"] if published else [])]
     for metric in metrics or ():
         words += ["--metric", metric]
     for choice in only:
         words += ["--only", choice]
+    for choice in better:
+        words += ["--better", choice]
+    words += ["--drop"] if drop else []
     words += [*(["-o", output] if output else []), *(["--format", format] if format else [])]
     words += ["-f", figures] if figures else []
     return shlex.join(words)

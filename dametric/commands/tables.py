@@ -10,6 +10,7 @@ from rich.table import Table
 from dametric.commands.console import wide_console
 
 FEW = 12  # rows of the exploratory table that are printed; the files have all
+UNKNOWN = "–"
 WORDS = {"test_loss": "test loss", "test_top1": "top-1", 1: "+", -1: "-", 0: "?"}
 
 
@@ -49,11 +50,12 @@ def _plain_table(*columns: tuple[str, bool]) -> Table:
 
 
 def _confirmatory(found: dict[str, Any]) -> Table:
-    names = ("expected", "tau-b", "p", "p (Holm)", "augmentations", "units")
+    names = ("expected", "tau-b", "p", "p (Holm)", "p (families)", "least", "augmentations", "units")
     table = _plain_table(("metric", False), *((name, True) for name in names))
     for entry in found["confirmatory"]:
         result = entry["result"]
-        numbers = (_value(result["statistic"]), _p(result["pvalue"]), _p(entry["p_holm"]))
+        families = (_p(entry["families"]["p_holm"]), _p(entry["families"]["floor"]))
+        numbers = (_value(result["statistic"]), _p(result["pvalue"]), _p(entry["p_holm"]), *families)
         counts = (str(result["n"]), str(entry["n_units"]))
         table.add_row(entry["metric"], WORDS[entry["expected"]], *numbers, *counts)
     return table
@@ -88,7 +90,7 @@ def _units(found: dict[str, Any], metric: str, endpoint: str) -> Table:
         table.add_row(
             unit,
             _value(pearson["statistic"], 4),
-            f"[{_value(pearson['low'])}, {_value(pearson['high'])}]",
+            _interval(pearson),
             _value(results["spearman"]["statistic"], 4),
             _value(kendall["statistic"], 4),
             _p(kendall["pvalue"]),
@@ -110,7 +112,7 @@ def _comparisons(found: dict[str, Any]) -> Table:
         table.add_row(
             entry["second"],
             _value(swap["statistic"]),
-            f"[{_value(interval['low'])}, {_value(interval['high'])}]",
+            _interval(interval),
             _p(swap["pvalue"]),
             _p(entry["p_holm"]),
             _value(one["statistic"]) if one else "",
@@ -140,9 +142,16 @@ def _last(pvalue: float | None) -> float:
     return math.inf if pvalue is None else pvalue
 
 
+def _interval(result: dict[str, Any]) -> str:
+    """An interval, or that there is none: the files say why."""
+    if result["low"] is None or result["high"] is None:
+        return "none"
+    return f"[{result['low']:.2f}, {result['high']:.2f}]"
+
+
 def _value(value: float | None, digits: int = 2) -> str:
-    return "nan" if value is None else f"{value:.{digits}f}"
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
 def _p(value: float | None) -> str:
-    return "nan" if value is None else f"{value:.2g}"
+    return UNKNOWN if value is None else f"{value:.2g}"

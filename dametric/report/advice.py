@@ -15,7 +15,8 @@ from dametric.report.material import Material
 from dametric.results import Scores
 
 NO_ERRORS = "the scores have no errors, so it is not known which others might be as good."
-DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "open": "no direction stated, lower taken"}
+DIRECTIONS = {"lower": "lower is better", "higher": "higher is better"}
+ROUNDING = 1e-12  # scores of a constant teacher differ by less than that, and by chance
 LISTED = 4  # choices that are named
 
 
@@ -27,7 +28,7 @@ class Advice:
     ----------
     unit : str
     best_scored : tuple of str
-        The augmentation with the best score; several where scores are equal.
+        The augmentation with the best score; several where scores are equal, none where no direction is stated.
     score, score_se : float
         NaN where the error is not known.
     direction : str
@@ -60,8 +61,13 @@ class Advice:
 
     @property
     def choice(self) -> str:
-        """What to take, in words."""
+        """What has the best score, in words."""
         return " or ".join(self.best_scored)
+
+    @property
+    def distilled(self) -> bool:
+        """Whether there are students of the augmentation with the best score."""
+        return not math.isnan(self.cost)
 
     @property
     def sure(self) -> str:
@@ -113,6 +119,8 @@ def _advice(material: Material, unit: str, rows: pd.DataFrame) -> Advice:
     file = _file_of(material.scores, rows, metric)
     points = _scored(file, metric) if file else rows[["aug", "score", "score_se"]]
     points = points.dropna(subset="score").reset_index(drop=True)
+    if direction == "open":
+        return _without_choice(unit, rows, len(points), material.found["units"][unit][metric])
     turned = points["score"] if direction != "higher" else -points["score"]
     place = int(turned.to_numpy().argmin())
     same = tuple(str(name) for name in points["aug"][turned == turned[place]])
@@ -138,6 +146,13 @@ def _advice(material: Material, unit: str, rows: pd.DataFrame) -> Advice:
         tied_cost=float(costs[alike].max()) if alike and tied is not None else math.nan,
         random_cost=float(costs.mean()),
     )
+
+
+def _without_choice(unit: str, rows: pd.DataFrame, count: int, described: dict[str, Any]) -> Advice:
+    """Of a metric of which nobody said whether low or high is better."""
+    nan, losses = math.nan, rows["test_loss"]
+    best, random = " or ".join(described["best"]["by_loss"]), float((losses - losses.min()).mean())
+    return Advice(unit, (), nan, nan, "open", None, count, best, nan, nan, nan, nan, random)
 
 
 def _or_nan(value: Any) -> float:
@@ -167,35 +182,72 @@ def _tied(points: pd.DataFrame, place: int, file: Scores | None, metric: str) ->
     if not np.isfinite(se).all():
         return None
     gap = np.abs(points["score"].to_numpy(float) - float(points["score"][place]))
-    close = gap <= 1.959964 * np.sqrt(se**2 + se[place] ** 2)
+    close = gap <= 1.959964 * np.sqrt(se**2 + se[place] ** 2) + ROUNDING
     return tuple(str(name) for i, name in enumerate(points["aug"]) if close[i] and i != place)
 
 
+def recommends(material: Material) -> str:
+    """Why nothing is recommended; empty where a better score was shown to mean a better student."""
+    metric, entry = material.metric, material.found["confirmatory"][0]
+    if entry["direction"] == "open":
+        return f"no direction is stated for {metric}, so none of its scores is the best"
+    if not material.found["answerable"]:
+        return f"these students cannot answer whether a better {metric} means a better student"
+    if entry["families"]["p_holm"] > material.found["settings"]["alpha"]:
+        return f"these students do not show that a better {metric} means a better student"
+    return ""
+
+
 def lead(material: Material, advice: Sequence[Advice]) -> list[str]:
-    """The first words of the report: what to take, how sure that is, what it costs to be wrong."""
-    metric, better = material.metric, DIRECTIONS[advice[0].direction]
+    """The first words of the report: what to take, how sure that is, what it costs to be wrong.
+
+    The first sentence, which is printed in bold, says what the verdict says: nothing is recommended where the students
+    do not show, or cannot answer, that the score predicts them.
+    """
+    metric, why, belief = material.metric, recommends(material), _belief(material)
+    if advice[0].direction == "open":
+        return [f"No recommendation: {why}.", belief]
+    better = DIRECTIONS[advice[0].direction]
     if len(advice) == 1:
         only = advice[0]
         error = "" if math.isnan(only.score_se) else f" ± {only.score_se:.2g}"
         value = f"{only.score:.4g}{error} ({better})"
-        first = f"Use {only.choice}: of {only.count} augmentations it has the best {metric}, {value}."
         sure, price = only.sure, only.price
+        if why:
+            first = (
+                f"No recommendation: {why}. Of {only.count} augmentations {only.choice} has the best {metric}, {value}."
+            )
+        elif only.distilled:
+            first = f"Use {only.choice}: of {only.count} augmentations it has the best {metric}, {value}."
+        else:
+            first = (
+                f"Distil with {only.choice} before you use it: of {only.count} augmentations it has the best {metric},"
+                f" {value}, and no student of it is here."
+            )
     else:
-        first = f"{_of_several(advice, metric)} ({better})."
+        first = f"{_of_several(advice, metric, why)} ({better})."
         sure, price = _sure_of_several(advice), _price_of_several(advice)
-    return [first, f"How sure: {sure} {_belief(material)}", *([f"What it costs to be wrong: {price}"] if price else [])]
+    return [first, f"How sure: {sure} {belief}", *([f"What it costs to be wrong: {price}"] if price else [])]
 
 
-def _of_several(advice: Sequence[Advice], metric: str) -> str:
+def _of_several(advice: Sequence[Advice], metric: str, why: str) -> str:
     """What to take where there are several units: what most of them say, or each its own."""
     name, number = Counter(choice for one in advice for choice in one.best_scored).most_common(1)[0]
     others = Counter(one.choice for one in advice if name not in one.best_scored).most_common()
+    if any(one.distilled for one in advice if name in one.best_scored):
+        opening = f"Use {name}: in"
+    else:
+        opening = f"Distil with {name}, of which no student is here, before you use it: in"
+    if why:
+        opening = f"No recommendation: {why}. What scores best is {name}: in"
     if not others:
-        return f"Use {name}: in all {len(advice)} units it has the best {metric}"
+        return f"{opening} all {len(advice)} units it has the best {metric}"
     listed = _counted(others)
     if 2 * number > len(advice):
-        return f"Use {name}: in {number} of {len(advice)} units it has the best {metric}, in the others {listed}"
+        return f"{opening} {number} of {len(advice)} units it has the best {metric}, in the others {listed}"
     every = _counted(Counter(one.choice for one in advice).most_common())
+    if why:
+        return f"No recommendation: {why}. In each of {len(advice)} units the best {metric} has {every}"
     return (
         f"No augmentation is best in most of {len(advice)} units: take in each the one with the best {metric}, {every}"
     )
@@ -231,9 +283,13 @@ def _belief(material: Material) -> str:
     entry, alpha = material.found["confirmatory"][0], material.found["settings"]["alpha"]
     if not material.found["answerable"]:
         return "Whether a better score means a better student cannot be answered from these students: see below."
-    shown = entry["p_holm"] <= alpha
-    care = "what speaks against it is below" if shown else "take the recommendation with care"
+    p = entry["families"]["p_holm"]
+    if entry["direction"] == "open":
+        shown = "show" if p <= alpha else "do not show"
+        return f"These students {shown} that {material.metric} goes with the test loss (two-sided p = {p:.2g})."
+    shown = p <= alpha
+    care = "what speaks against it is below" if shown else "that does not show that it does not"
     return (
         f"These students {'show' if shown else 'do not show'} that a better score means a better student"
-        f" (p = {entry['p_holm']:.2g}); {care}."
+        f" (p = {p:.2g}); {care}."
     )

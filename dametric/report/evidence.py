@@ -36,7 +36,7 @@ def _pooled_rows(pooling: Mapping[str, Any], listed: Mapping[str, Any] | None) -
         yield _row(f"{WORD[name]}, random-effects mean", found["mean"], more)
     for name, found in pooling["concordance"].items():
         yield _row(f"Kendall's W of the {name}", found, "agreement of the units; each unit permuted by itself")
-    yield _row("Beyond a fixed list", pooling["incremental"], "Pearson's r after double centring; units permuted")
+    yield _row("Beyond a fixed list", pooling["incremental"], _beyond(pooling))
     baselines = pooling["baselines"]
     yield _row("One fixed list for all units, tau-b", baselines["fixed_order"], "mean rank of the loss elsewhere")
     yield _row("Lead of the score over that list, tau-b", baselines["lead_over_fixed_order"], "BCa interval")
@@ -52,6 +52,12 @@ def _pooled_rows(pooling: Mapping[str, Any], listed: Mapping[str, Any] | None) -
         more = f"± {mixed['slope_se']:.2g}; {parts} {mixed['residual']:.2g}" + (mixed["note"] and f"; {mixed['note']}")
         yield _row("Mixed model, standardised slope", {"statistic": mixed["slope"]}, more)
     yield _row("All points as if independent, Pearson", pooling["naive"], "not valid: shown as a warning")
+
+
+def _beyond(pooling: Mapping[str, Any]) -> str:
+    side = "two-sided" if pooling["incremental"]["alternative"] == "two-sided" else "one-sided"
+    least = f"{pooling['incremental_floor']:.2g} is the least possible p"
+    return f"Pearson's r after double centring; units permuted, {side}, {least}"
 
 
 def _row(what: str, found: Mapping[str, Any], more: str = "") -> tuple[Cell, ...]:
@@ -80,7 +86,8 @@ def noise_table(material: Material) -> Table | None:
                 word(unit),
                 *(number(found[f"reliability_{name}"].get("statistic"), ".2f") for name in ("score", "loss")),
                 number(mine["pearson"]["statistic"], ".2f"),
-                *(number(found["disattenuated"].get(name), ".2f") for name in ("statistic", "low", "high")),
+                _within_one(found["disattenuated"].get("statistic")),
+                *(number(found["disattenuated"].get(name), ".2f") for name in ("low", "high")),
                 number(mine["kendall"]["statistic"], ".2f"),
                 *(number(found["expected_tau"].get(name), ".2f") for name in ("statistic", "low", "high")),
                 number(found["tied_tau"].get("statistic"), ".2f"),
@@ -91,6 +98,14 @@ def noise_table(material: Material) -> Table | None:
 
     table = made_of("noise", "The noise of both axes, and what it does", ("Unit", *names, *ranks, *lines), rows())
     return table if any(name.startswith(("Reliability", "of the")) for name in table.columns) else None
+
+
+def _within_one(value: float | None) -> Cell:
+    """A disattenuated correlation; no correlation is above 1 in size, and its interval ends there."""
+    cell = number(value, ".2f")
+    if value is None or abs(value) <= 1:
+        return cell
+    return cell._replace(text="above 1" if value > 1 else "below -1")
 
 
 def williams_table(material: Material) -> Table | None:

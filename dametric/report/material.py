@@ -20,13 +20,13 @@ class Material:
     Attributes
     ----------
     frame : pandas.DataFrame
-        What was analysed: score files joined with a ledger, or the published points.
+        What was analysed: score files joined with a ledger, a table from elsewhere, or the published points.
     found : mapping
         What :func:`dametric.stats.analyse` said of it.
     scores : tuple of Scores
-        Empty for the published points.
+        Empty for the published points and for a table.
     files : tuple of (str, str)
-        Path and SHA-256 of every score file.
+        Path and SHA-256 of every score file, or of the table.
     runs : pandas.DataFrame, optional
         From :func:`dametric.ledger.load_runs`.
     command : str

@@ -13,9 +13,9 @@ from dametric.report.provenance import provenance
 
 NOISE = (
     "Reliability: share of the variance between augmentations that is not measurement noise. Disattenuated: Pearson's r"
-    " as it would be without noise; it can exceed 1, its interval cannot. Expected tau-b: mean and range if everything"
-    " were measured once more. Noise as ties: differences within their 95 % interval count as ties. York: line with"
-    " errors on both axes; scatter above 1 is more than those errors say."
+    " as it would be without noise; an estimate above 1 says that the noise is over-stated, or is chance. Expected"
+    " tau-b: mean and range if everything were measured once more. Noise as ties: differences within their 95 %"
+    " interval count as ties. York: line with errors on both axes; scatter above 1 is more than those errors say."
 )
 BEYOND = (
     "A score that agrees with a simpler measure may owe to it all that it says. Partial tau: what is left of its"

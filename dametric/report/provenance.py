@@ -32,7 +32,9 @@ def provenance(material: Material) -> list[tuple[str, str]]:
         ),
         ("Program", f"dametric {code['version']}, source {code['sha256']}; {versions}"),
     ]
-    for (path, digest), file in zip(material.files, material.scores, strict=True):
+    if not material.scores:
+        rows += [("Table", f"{path}, SHA-256 {digest}") for path, digest in material.files]
+    for (path, digest), file in zip(material.files, material.scores, strict=False):
         rows += _of_scores(path, digest, file)
     if material.runs is not None:
         rows += _of_runs(material.runs)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from dametric.report.advice import Advice
+from dametric.report.advice import Advice, recommends
 from dametric.report.cells import Cell, Table, error, made_of, number, word
 from dametric.report.chart import Chart
 from dametric.report.charts.metrics import metrics_rows
@@ -16,7 +16,8 @@ from dametric.report.material import Material
 
 def advice_table(material: Material, advice: Sequence[Advice]) -> Table:
     """What to take, a row for each unit."""
-    names = ("Take", material.metric, "±", "Not told apart at 95 %", "Lowest test loss", "Cost (nats)")
+    what = "Best score" if recommends(material) else "Take"
+    names = (what, material.metric, "±", "Not told apart at 95 %", "Lowest test loss", "Cost (nats)")
     extra = ("Cost (seed s.e.)", "Cost (% points)", "Worst not told apart (nats)", "At random (nats)")
 
     def rows() -> Iterator[Sequence[Cell]]:
@@ -25,9 +26,11 @@ def advice_table(material: Material, advice: Sequence[Advice]) -> Table:
             costs = (number(one.cost), number(one.seed_errors, ".1f"), number(one.points, ".2f"))
             others = (number(one.tied_cost), number(one.random_cost))
             score = (number(one.score, "#.4g"), error(one.score_se))
-            yield word(one.unit), word(one.choice), *score, word(tied), word(one.best), *costs, *others
+            choice = one.choice if one.distilled or not one.choice else f"{one.choice} (not distilled here)"
+            yield word(one.unit), word(choice), *score, word(tied), word(one.best), *costs, *others
 
-    return made_of("take", "What to take in each unit, and what it costs", ("Unit", *names, *extra), rows())
+    caption = "What has the best score in each unit, and what taking it costs"
+    return made_of("take", caption, ("Unit", *names, *extra), rows())
 
 
 def units_table(material: Material) -> Table:
@@ -81,22 +84,24 @@ def points_table(material: Material) -> Table:
 def metrics_table(material: Material) -> Table:
     """Kendall's tau-b of each metric, with the tests of the first metric against the others."""
     against = {entry["second"]: entry for entry in material.found["comparisons"]}
-    names = ("Direction", "Fixed in advance", "tau-b", "low", "high", "p", "p adjusted", "Difference", "p (swap, Holm)")
+    chance = ("p", "p adjusted", "p (families, Holm)")
+    names = ("Direction", "Fixed in advance", "tau-b", "low", "high", *chance, "Difference", "p (swap, Holm)")
 
     def rows() -> Iterator[Sequence[Cell]]:
         for row in metrics_rows(material.found):
             test = against.get(row["metric"])
             gap = (number(test["bootstrap"]["statistic"]), number(test["p_holm"], ".2g")) if test else (word(None),) * 2
             numbers = (number(row[name]) for name in ("tau_b", "low", "high"))
-            chances = (number(row[name], ".2g") for name in ("p", "p_adjusted"))
+            chances = (number(row[name], ".2g") for name in ("p", "p_adjusted", "p_families"))
             fixed = word("yes" if row["confirmatory"] else "no, exploratory")
             yield word(row["metric"]), word(row["direction"]), fixed, *numbers, *chances, *gap
 
     first = material.found["comparisons"][0]["first"] if against else material.metric
     caption = (
         "Kendall's tau-b with the test loss. Metrics that were fixed in advance: one-sided where a direction was"
-        f" stated, Holm; others: two-sided, Benjamini-Hochberg. Difference: tau-b of {first} minus that of the row's"
-        " metric, in the stated directions"
+        " stated, Holm; others: two-sided, Benjamini-Hochberg; settings count as independent of their family but in"
+        f" p (families), by which the verdict goes. Difference: tau-b of {first} minus that of the row's metric, in the"
+        " stated directions"
     )
     return made_of("metrics", caption, ("Metric", *names), rows())
 

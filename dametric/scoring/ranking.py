@@ -16,6 +16,8 @@ from dametric.scoring.engine import Engine
 from dametric.scoring.jackknife import Blocks, Estimate, difference, measured
 from dametric.scoring.strata import Influence
 
+ROUNDING = 1e-12  # differences below that are chance roundings, of which the interval may miss zero
+
 
 class Found(NamedTuple):
     """One metric of one augmentation."""
@@ -67,12 +69,17 @@ def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Found]
         "aug": aug.name,
         "metrics": values,
         "difference": {"to": best, **_gap(gap)},
-        "tied_with_best": gap[2] <= 0 <= gap[3],  # not where the error is not known
+        "tied_with_best": _holds_zero(gap[2], gap[3]),
         "differences": {other: _gap(difference(ours[2:], that[2:])) for other, that in by_name.items()},
         "parameters": [parameters(operation) for operation in aug.operations],
         "batches": int(ours.blocks.units.sum()) * (engine.protocol.draw if engine.protocol.reference else 1),
         "rows": engine.rows[aug.name],
     }
+
+
+def _holds_zero(low: float, high: float) -> bool:
+    """Whether an interval of a difference holds zero, but for rounding; not where it is not known."""
+    return low <= ROUNDING and high >= -ROUNDING
 
 
 def _gap(numbers: tuple[float, float, float, float]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from dametric.stats.correlation import correlate
 from dametric.stats.detectable import detectable
 from dametric.stats.disattenuation import disattenuated
 from dametric.stats.families import family
+from dametric.stats.family_permutation import by_families
 from dametric.stats.intervals import bca
 from dametric.stats.meta import MixedModel, RandomEffects, combine, mixed_model, random_effects
 from dametric.stats.multiplicity import benjamini_hochberg, holm
@@ -38,6 +39,7 @@ __all__ = [
     "bca",
     "benjamini_hochberg",
     "bootstrap_difference",
+    "by_families",
     "combine",
     "correlate",
     "detectable",

@@ -11,19 +11,23 @@ import pandas as pd
 from dametric.errors import unknown
 from dametric.results import finite
 from dametric.stats import verdict
+from dametric.stats.agreement import beyond_a_list, disagreement
 from dametric.stats.beyond import describe_partial, describe_published_list, describe_subpools
 from dametric.stats.coefficients import METHODS
-from dametric.stats.joined import ENDPOINTS, expected_sign, prepare
+from dametric.stats.confirmatory import confirm, tested
+from dametric.stats.joined import ENDPOINTS, prepare
 from dametric.stats.multiplicity import benjamini_hochberg, holm
-from dametric.stats.result import Result, check_count, check_fraction
-from dametric.stats.unit import coefficients, describe_unit
-from dametric.stats.units import compare, describe_units, pooled_result
+from dametric.stats.result import check_count, check_fraction
+from dametric.stats.unit import describe_unit
+from dametric.stats.units import compare, describe_units
 
 PRIMARY = (
     "Kendall's tau-b of score and last-epoch test loss (mean over seeds), one-sided in the direction stated for the"
-    " metric (two-sided where none is), Holm over metrics"
+    " metric (two-sided where none is), whole families of augmentations permuted, Holm over metrics"
 )
-EXPLORATORY = "not fixed in advance: two-sided, Benjamini-Hochberg over this table"
+EXPLORATORY = (
+    "not fixed in advance: two-sided, settings taken as independent of their family, Benjamini-Hochberg over this table"
+)
 
 
 def analyse(
@@ -35,6 +39,7 @@ def analyse(
     confidence: float = 0.95,
     resamples: int = 9999,
     seed: int = 0,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """How well each metric predicts the students, how sure that is, and what speaks against it.
 
@@ -55,6 +60,8 @@ def analyse(
         Of all intervals, a fraction.
     resamples, seed : int
         For what is not exact.
+    notes : sequence of str
+        Sentences about the data that the verdict begins with.
 
     Returns
     -------
@@ -62,7 +69,8 @@ def analyse(
         Plain values that JSON can hold, None for what is not a finite number; results have the fields of
         :class:`Result`. ``primary`` (the endpoint in words), ``settings``, ``metrics`` (name to direction),
         ``confirmatory`` (list: ``metric, direction, expected`` (sign, 0 where open), ``result`` (pooled by joint
-        permutation where there are several units), ``p_holm, n_units, units`` (each unit's result)),
+        permutation where there are several units), ``p_holm, n_units, units`` (each unit's result), ``families`` (the
+        test that permutes whole families, which the verdict is by: see :func:`dametric.stats.confirmatory.confirm`)),
         ``exploratory`` (``label``, and ``rows``: ``metric, endpoint, coefficient, result`` (two-sided), ``p_bh``),
         ``units`` (unit to metric to :func:`dametric.stats.unit.describe_unit`), ``pooling`` (metric to
         :func:`dametric.stats.units.describe_units`; empty for one unit), ``comparisons`` (of the first metric with
@@ -92,11 +100,12 @@ def analyse(
         for unit, part in rows[name].groupby("unit", sort=False):
             units[str(unit)][name] = describe_unit(part, **options)
     pooling = {name: describe_units(part, **options) for name, part in rows.items() if part["unit"].nunique() > 1}
-    answers = _confirmatory({name: rows[name] for name in chosen}, **options)
+    answers = confirm({name: rows[name] for name in chosen}, alpha, **options)
     listed = describe_published_list(rows[chosen[0]], resamples=resamples, seed=seed)
     mine = {unit: metrics[chosen[0]] for unit, metrics in units.items() if chosen[0] in metrics}
     cost = verdict.cost(chosen[0], next(iter(mine.values()))) if len(mine) == 1 else verdict.costs(chosen[0], mine)
     sentences, answerable = _verdict(answers, mine, pooling, cost, alpha)
+    sentences = [*notes, *sentences]
     sentences += [verdict.against_published(chosen[0], listed)] if listed else []
     document = {
         "primary": PRIMARY,
@@ -118,37 +127,6 @@ def analyse(
     return plain
 
 
-def _tested(part: pd.DataFrame, endpoint: str, method: str, alternative: str, **options: Any) -> Result:
-    """Pooled where there are several units, of the one unit where there is one."""
-    if part["unit"].nunique() > 1:
-        draws = {name: options[name] for name in ("resamples", "seed")}
-        return pooled_result(part, endpoint, method, alternative, **draws)
-    return coefficients(part, endpoint, alternative, (method,), **options)[method]
-
-
-def _confirmatory(rows: dict[str, pd.DataFrame], **options: Any) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = []
-    for name, part in rows.items():
-        stated = str(part["direction"].iloc[0])
-        alternative = "two-sided" if stated == "open" else "greater"
-        each = {
-            str(unit): coefficients(own, "test_loss", alternative, ("kendall",), **options)["kendall"].to_dict()
-            for unit, own in part.groupby("unit", sort=False)
-        }
-        entries.append(
-            {
-                "metric": name,
-                "direction": stated,
-                "expected": 0 if stated == "open" else expected_sign(stated, "test_loss"),
-                "result": _tested(part, "test_loss", "kendall", alternative, **options).to_dict(),
-                "n_units": sum(not math.isnan(unit["statistic"]) for unit in each.values()),
-                "units": each,
-            }
-        )
-    adjusted = holm([entry["result"]["pvalue"] for entry in entries])
-    return [{**entry, "p_holm": float(p)} for entry, p in zip(entries, adjusted, strict=True)]
-
-
 def _exploratory(rows: dict[str, pd.DataFrame], chosen: list[str], **options: Any) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for name, part in rows.items():
@@ -158,7 +136,7 @@ def _exploratory(rows: dict[str, pd.DataFrame], chosen: list[str], **options: An
             for method in METHODS:
                 if (endpoint, method) == ("test_loss", "kendall") and name in chosen:
                     continue
-                found = _tested(part, endpoint, method, "two-sided", **options)
+                found = tested(part, endpoint, method, "two-sided", **options)
                 entries.append({"metric": name, "endpoint": endpoint, "coefficient": method, "result": found.to_dict()})
     adjusted = benjamini_hochberg([entry["result"]["pvalue"] for entry in entries])
     return [{**entry, "p_bh": float(p)} for entry, p in zip(entries, adjusted, strict=True)]
@@ -179,6 +157,10 @@ def _share(one: pd.DataFrame, two: pd.DataFrame) -> bool:
     return not one[["unit", "aug"]].merge(two[["unit", "aug"]]).empty
 
 
+def _has_p(answer: dict[str, Any]) -> bool:
+    return not (math.isnan(answer["result"]["pvalue"]) or math.isnan(answer["families"]["result"]["pvalue"]))
+
+
 def _verdict(
     answers: list[dict[str, Any]], mine: dict[str, dict[str, Any]], pooling: dict[str, Any], cost: str, alpha: float
 ) -> tuple[list[str], bool]:
@@ -187,11 +169,12 @@ def _verdict(
     sentences, blocked = verdict.obstacles(mine)
     too_few_in_common = verdict.common(mine)
     sentences += too_few_in_common
-    answerable = len(blocked) < len(mine) and not too_few_in_common and not math.isnan(answers[0]["result"]["pvalue"])
+    answerable = len(blocked) < len(mine) and not too_few_in_common and _has_p(answers[0])
     sentences += [verdict.primary(entry, alpha, len(answers), answerable) for entry in answers]
     sentences.append(cost)
     if len(mine) == 1:
         sentences.append(verdict.families(next(iter(mine.values()))))
     else:
-        sentences += [verdict.families_of_all(pooling[name]), verdict.beyond_a_list(name, pooling[name], alpha)]
+        sentences += [disagreement(mine, pooling[name]), verdict.families_of_all(pooling[name])]
+        sentences.append(beyond_a_list(name, pooling[name], alpha))
     return [sentence for sentence in sentences if sentence], answerable

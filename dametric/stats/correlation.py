@@ -54,7 +54,7 @@ def correlate(
         For "weighted": which end of both x and y is the best. Losses, and scores that are better when lower, have
         "lower"; turn the sign of a score that is better when higher.
     resamples : int
-        Random pairings B where n is above that: p = (1 + b) / (1 + B).
+        Random pairings B where the law is not known: p = (1 + b) / (1 + B).
     seed : int
         Of the random pairings.
 
@@ -62,10 +62,11 @@ def correlate(
     -------
     Result
         Up to ten points all n! pairings are tried, so that the p-value is exact, ties or not (up to eight for the
-        weighted tau with ties); two-sided is twice the smaller side, at most 1, as in
-        :func:`scipy.stats.permutation_test`. Intervals: Fisher's z with variance
-        1 / (n - 3) for Pearson and (1 + r^2 / 2) / (n - 3) for Spearman; for Kendall that of
-        :func:`dametric.stats.kendall.kendall_interval`, which assumes a normal copula; none for the weighted tau.
+        weighted tau with ties); without ties Kendall's is exact up to 60 points and Spearman's up to 15 (see
+        :mod:`dametric.stats.exact`). Two-sided is twice the smaller side, at most 1, as in
+        :func:`scipy.stats.permutation_test`. Intervals: Fisher's z with variance 1 / (n - 3) for Pearson and
+        (1 + r^2 / 2) / (n - 3) for Spearman; for Kendall that of :func:`dametric.stats.kendall.kendall_interval`,
+        which assumes a normal copula; none for the weighted tau.
         Constant input or fewer than three points give NaN with the reason in ``note``.
 
     Raises

@@ -52,6 +52,7 @@ def prepare(frame: pd.DataFrame, direction: str = "lower") -> pd.DataFrame:
         raise UsageError("the table has no rows: nothing was both scored and distilled")
     checked_parts = [checked(part, "score", "test_loss") for _, part in table.groupby("metric", sort=False)]
     table = pd.concat(checked_parts, ignore_index=True)
+    table["score"] = _without_rounding(table)
     for name in _OPTIONAL:
         table[name] = _numbers(table[name]) if name in table else np.nan
         if name.endswith("_se") and (table[name] < 0).any():
@@ -63,6 +64,15 @@ def prepare(frame: pd.DataFrame, direction: str = "lower") -> pd.DataFrame:
         if stated[0] not in DIRECTIONS:
             raise unknown("direction", stated[0], DIRECTIONS)
     return table
+
+
+def _without_rounding(table: pd.DataFrame) -> pd.Series:
+    """Scores, equal where they differ by chance roundings alone: those of a teacher whose output is constant."""
+    scores = table["score"].copy()
+    for _, part in scores.groupby([table["metric"], table["unit"]], sort=False):
+        if np.ptp(part) <= max(1e-15, 1e-14 * float(part.abs().max())):
+            scores[part.index] = float(part.iloc[0])
+    return scores
 
 
 def _numbers(column: pd.Series) -> pd.Series:

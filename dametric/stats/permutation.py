@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from dametric.stats.coefficients import coefficient, pair_weights, standardised, top_rank
+from dametric.stats.exact import CountedLaw, known_law
 from dametric.stats.result import Floats
 
 Pairing = NDArray[np.intp]
@@ -240,12 +241,16 @@ def _rank_law(method: str, x: tuple[float, ...], y: tuple[float, ...], best: str
 
 def coefficient_law(
     method: str, x: Floats, y: Floats, best: str = "lower", *, resamples: int = 9999, seed: int = 0
-) -> Law:
-    """What a coefficient would be if x and y were paired at random: exact up to :func:`exact_up_to` points.
+) -> Law | CountedLaw:
+    """What a coefficient would be if x and y were paired at random: exact up to :func:`exact_up_to` points, and as far
+    as :func:`known_law` goes where there are no ties.
 
     What depends on ranks alone is remembered: without ties it is the same for all data of a size.
     """
     if len(x) > exact_up_to(method, x, y):
+        known = None if _tied(x, y) else known_law(method, len(x))
+        if known is not None:
+            return known
         statistic = pairing_statistic(method, x[None], y[None], best)
         return law(statistic, len(x), exact=False, resamples=resamples, seed=seed)
     if method == "pearson":

@@ -69,11 +69,12 @@ def describe_unit(rows: pd.DataFrame, **options: Any) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``n, augs, families, n_families, seeds`` (least and most), ``best`` (by score and by loss; several where they
-        are equal), ``coefficients`` (endpoint to coefficient to result, two-sided), ``bca`` (Pearson), ``ols`` (of the
-        loss), ``ols_top1`` (of the accuracy, None where it is not known), ``york`` (None without errors of both
-        axes), ``influence`` (coefficient to ranges by aug and by family),
-        ``regret`` (list over k), ``noise`` (None where errors are not known).
+        ``n, augs, families, n_families, direction, seeds`` (least and most), ``best`` (by score and by loss; several
+        where they are equal; none by score where no direction is stated), ``coefficients`` (endpoint to coefficient to
+        result, two-sided), ``bca`` (Pearson), ``ols`` (of the loss), ``ols_top1`` (of the accuracy, None where it is
+        not known), ``york`` (None without errors of both axes), ``influence`` (coefficient to ranges by aug and by
+        family), ``regret`` (list over k; NaN where no direction is stated), ``noise`` (None where errors are not
+        known).
     """
     unit = Unit.of(rows)
     confidence = options["confidence"]
@@ -91,8 +92,12 @@ def describe_unit(rows: pd.DataFrame, **options: Any) -> dict[str, Any]:
         "augs": list(unit.augs),
         "families": families,
         "n_families": len(set(families)),
+        "direction": unit.direction,
         "seeds": {"least": _least(unit.seeds), "most": -_least(-unit.seeds)},
-        "best": {"by_score": _lowest(unit, by_score), "by_loss": _lowest(unit, unit.loss)},
+        "best": {
+            "by_score": [] if unit.direction == "open" else _lowest(unit, by_score),
+            "by_loss": _lowest(unit, unit.loss),
+        },
         "coefficients": found,
         "bca": second.to_dict(),
         "ols": _ols(unit.augs, unit.score, unit.loss, confidence),
@@ -146,6 +151,8 @@ def _regret(unit: Unit) -> list[dict[str, Any]]:
         loss_se=unit.loss_se if np.isfinite(unit.loss_se).all() else None,
         accuracy=unit.top1 if np.isfinite(unit.top1).all() else None,
     )
+    if unit.direction == "open":  # nothing says which score would be taken
+        curve.loc[:, curve.columns != "k"] = math.nan
     rows = curve.astype(float).to_dict("records")
     return [{str(name): int(value) if name == "k" else value for name, value in row.items()} for row in rows]
 

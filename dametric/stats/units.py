@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dametric.errors import UsageError
+from dametric.stats.agreement import least_p
 from dametric.stats.baselines import fixed_order, other_unit
 from dametric.stats.coefficients import METHODS, coefficient
 from dametric.stats.comparison import bootstrap_difference, swap_test, williams
@@ -58,7 +59,8 @@ def describe_units(rows: pd.DataFrame, *, confidence: float, resamples: int, see
     -------
     dict
         ``coefficients`` (joint permutation, two-sided), ``fisher`` (the same of Fisher's z of Pearson's r),
-        ``random_effects``, ``mixed_model``, ``concordance`` (Kendall's W of scores and of losses), ``incremental``,
+        ``random_effects``, ``mixed_model``, ``concordance`` (Kendall's W of scores and of losses), ``incremental``
+        (one-sided where a direction is stated), ``incremental_floor`` (the smallest p-value it can have),
         ``leave_family_out`` (family to mean tau without it), ``baselines`` (``fixed_order``,
         ``lead_over_fixed_order`` with its interval, ``other_unit``), ``naive``.
     """
@@ -76,13 +78,16 @@ def describe_units(rows: pd.DataFrame, *, confidence: float, resamples: int, see
     concordance = {
         name: kendalls_w(values, **draws).to_dict() for name, values in (("scores", table.x), ("losses", table.y))
     }
+    alternative = "two-sided" if str(rows["direction"].iloc[0]) == "open" else "greater"
+    beyond = incremental(turned, alternative, **draws)
     return {
         "coefficients": both["coefficient"],
         "fisher": both["fisher"],
         "random_effects": effects,
         "mixed_model": asdict(mixed_model(turned)),
         "concordance": concordance,
-        "incremental": incremental(turned, **draws).to_dict(),
+        "incremental": beyond.to_dict(),
+        "incremental_floor": least_p(beyond.n, alternative, resamples),
         "leave_family_out": _without_families(turned),
         "baselines": _baselines(turned, confidence, resamples, seed),
         "naive": naive(turned).to_dict(),

@@ -12,6 +12,7 @@ LEAST_AUGS = 6
 LEAST_FAMILIES = 3
 LEAST_RELIABILITY = 0.5
 NOTEWORTHY = 0.1  # a smaller change of tau is not worth a sentence
+NO_DIRECTION = "{name}: no direction is stated for it, so no augmentation has the best score, and none is recommended."
 _PLAIN = {"x is constant": "all scores are the same", "y is constant": "all test losses are the same"}
 
 
@@ -105,23 +106,40 @@ def _some(names: list[str], total: int) -> str:
 
 
 def primary(entry: dict[str, Any], alpha: float, metrics: int, answerable: bool) -> str:
-    """One sentence on a metric of the confirmatory family."""
-    found, name = entry["result"], entry["metric"]
+    """One sentence on a metric of the confirmatory family; what permutes whole families decides."""
+    found, whole, name = entry["result"], entry["families"]["result"], entry["metric"]
     if math.isnan(found["pvalue"]):
         why = found["note"] or "the p-value is not defined"
         return f"{name}: no answer, because {_PLAIN.get(why, why)}."
-    family = f", Holm-adjusted over {metrics} metrics {_p(entry['p_holm'])}" if metrics > 1 else ""
-    side = "two-sided" if found["alternative"] == "two-sided" else "one-sided in the stated direction"
     where = f"{counted(found['n'], 'augmentation')}, {counted(entry['n_units'], 'unit')}"
-    numbers = f"Kendall's tau-b {found['statistic']:.2f}, {_p(found['pvalue'])} {side}{family}; {where}"
+    numbers = f"Kendall's tau-b {found['statistic']:.2f}, {_chances(entry, metrics)}; {where}"
+    if math.isnan(whole["pvalue"]):
+        return f"{name}: no answer, because {whole['note'] or 'the p-value is not defined'} ({numbers})."
     if not answerable:
         return f"{name}: the numbers are {numbers}, but these data cannot carry an answer."
-    if entry["p_holm"] <= alpha:
-        return f"{name} predicts the students' test loss ({numbers})."
+    if entry["families"]["p_holm"] <= alpha:
+        goes = "" if entry["expected"] else f"; no direction was stated, the loss is lower where {name} is "
+        goes += "" if entry["expected"] else ("lower" if found["statistic"] > 0 else "higher")
+        return f"{name} predicts the students' test loss ({numbers}{goes})."
     against = ""
     if entry["expected"] and found["statistic"] * entry["expected"] < 0:
         against = " It points the other way than stated."
     return f"{name} is not shown to predict the students' test loss ({numbers}); that does not show it cannot.{against}"
+
+
+def _chances(entry: dict[str, Any], metrics: int) -> str:
+    """The p-values of a metric: with whole families permuted, and as if settings were independent."""
+    found, families = entry["result"], entry["families"]
+    side = "two-sided" if found["alternative"] == "two-sided" else "one-sided in the stated direction"
+    alone = all(size == 1 for size in families["sizes"].values())
+    several = f", Holm-adjusted over {metrics} metrics {_p(families['p_holm'])}" if metrics > 1 else ""
+    if alone:
+        return f"{_p(found['pvalue'])} {side}{several}"
+    settings = f"{_p(found['pvalue'])} if settings were independent of their family"
+    if math.isnan(families["result"]["pvalue"]):
+        return f"{settings}, {side}"
+    least = f"{len(families['sizes'])} families permuted whole, {families['floor']:.2g} being the least possible"
+    return f"{_p(families['result']['pvalue'])} {side}{several}, {least}; {settings}"
 
 
 def _p(value: float) -> str:
@@ -130,6 +148,8 @@ def _p(value: float) -> str:
 
 def cost(name: str, unit: dict[str, Any]) -> str:
     """What taking the augmentation with the best score would have cost in one unit."""
+    if unit["direction"] == "open":
+        return NO_DIRECTION.format(name=name)
     choice, best = (" or ".join(unit["best"][name]) for name in ("by_score", "by_loss"))
     first = unit["regret"][0]
     if first["loss"] == 0:
@@ -144,6 +164,8 @@ def cost(name: str, unit: dict[str, Any]) -> str:
 
 def costs(name: str, units: dict[str, dict[str, Any]]) -> str:
     """What taking the augmentation with the best score would have cost over several units."""
+    if next(iter(units.values()))["direction"] == "open":
+        return NO_DIRECTION.format(name=name)
     lost = {place: unit["regret"][0]["loss"] for place, unit in units.items()}
     best = sum(value == 0 for value in lost.values())
     worst = max(lost, key=lambda place: lost[place])
@@ -176,25 +198,12 @@ def families_of_all(pooling: dict[str, Any]) -> str:
     return _worst(pooling["coefficients"]["kendall"]["statistic"], pooling["leave_family_out"])
 
 
-def beyond_a_list(name: str, pooling: dict[str, Any], alpha: float) -> str:
-    """Whether the metric knows more than one list of augmentations for all units."""
-    found, order = pooling["incremental"], pooling["baselines"]["fixed_order"]
-    listed = f"; one list of augmentations for all units reaches a mean tau-b of {order['statistic']:.2f}"
-    listed = "" if math.isnan(order["statistic"]) else listed
-    if math.isnan(found["pvalue"]):
-        return f"{name} beyond a fixed list: no answer, because {found['note']}{listed}."
-    numbers = f"r = {found['statistic']:.2f}, {_p(found['pvalue'])}"
-    if found["pvalue"] <= alpha and found["statistic"] > 0:
-        return f"{name} knows more of a unit than a fixed list does ({numbers}{listed})."
-    return f"{name} is not shown to know more than a fixed list does ({numbers}{listed})."
-
-
 def against_published(name: str, found: dict[str, Any]) -> str:
     """What the list of the published study reaches on the same augmentations."""
     ours, theirs = found["metric"]["statistic"], found["list"]
     if math.isnan(theirs["statistic"]):
         return f"The published study's list of augmentations: no answer, because {theirs['note']}."
-    side = f", {_p(theirs['pvalue'])} one-sided"
+    side = f", {_p(theirs['pvalue'])} one-sided if settings were independent of their family,"
     reached = "not defined" if math.isnan(ours) else f"{ours:.2f}"
     return (
         f"The published study's list of augmentations, fixed before this one, reaches tau-b {theirs['statistic']:.2f}"

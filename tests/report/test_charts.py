@@ -206,7 +206,8 @@ def test_two_errors_count_in_what_is_not_told_apart() -> None:
     ("p", "words"), [(0.05, "These students show that"), (0.051, "These students do not show that")]
 )
 def test_what_is_believed_goes_by_the_adjusted_p(single: Material, p: float, words: str) -> None:
-    first = {**single.found["confirmatory"][0], "p_holm": p}
+    first = single.found["confirmatory"][0]
+    first = {**first, "families": {**first["families"], "p_holm": p}}
     found = {**single.found, "answerable": True, "confirmatory": [first]}
     assert words in lead(Material(single.frame, found), advise(single))[1]
     unknown = {**found, "answerable": False}

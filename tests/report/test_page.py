@@ -225,7 +225,7 @@ def test_one_unit_is_answered_in_words(material: Material) -> None:
     words = page.build(replace(material, frame=frame, found=found)).lead
     assert words[0] == "Use identity: of 8 augmentations it has the best t_stddev, 0.01 ± 0.0004 (lower is better)."
     assert words[1].startswith("How sure: the score does not tell it apart at 95 % from crop+flip (1 of 7 others).")
-    p = found["confirmatory"][0]["p_holm"]
+    p = found["confirmatory"][0]["families"]["p_holm"]
     assert f"(p = {p:.2g})" in words[1]
     assert ("do not show that" in words[1]) == (p > 0.05)
     assert words[2].startswith("What it costs to be wrong: here nothing: no other augmentation gave a lower test loss.")

@@ -178,7 +178,7 @@ def test_adjusted_pvalues(document: dict[str, Any]) -> None:
 
 def test_parts_are_the_functions_of_the_package(frame: pd.DataFrame, document: dict[str, Any]) -> None:
     rows = frame[frame["metric"] == "low"].rename(columns={"score": "x", "test_loss": "y"})
-    alone, part = incremental(rows), document["pooling"]["low"]["incremental"]
+    alone, part = incremental(rows, "greater"), document["pooling"]["low"]["incremental"]
     assert (part["statistic"], part["pvalue"]) == pytest.approx((alone.statistic, alone.pvalue))
     both = frame.pivot(index=["unit", "aug"], columns="metric", values="score").reset_index()
     both["high"] = -both["high"]

@@ -95,14 +95,15 @@ def test_exact_kendall_without_ties_is_that_of_scipy_for_nine_points() -> None:
 
 
 @pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
-def test_twelve_points_are_paired_at_random(method: str) -> None:
+def test_twelve_points_are_paired_at_random_where_no_law_is_known(method: str) -> None:
     rng = np.random.default_rng(11)
     x = rng.normal(size=12)
     y = 0.5 * x + rng.normal(size=12)
     found = correlate(x, y, method, "greater", resamples=9999, seed=3)
-    count = found.pvalue * 10_000  # 1 + b
-    assert count == pytest.approx(round(count), abs=1e-6)
-    assert round(count) >= 1
+    if method == "pearson":
+        count = found.pvalue * 10_000  # 1 + b
+        assert count == pytest.approx(round(count), abs=1e-6)
+        assert round(count) >= 1
     left, right = (stats.rankdata(x), stats.rankdata(y)) if method == "spearman" else (x, y)
     sums = rng.permuted(np.tile(right, (20_000, 1)), axis=1) @ left
     expected = {
@@ -115,7 +116,7 @@ def test_twelve_points_are_paired_at_random(method: str) -> None:
 
 
 def test_random_pairings_never_give_zero() -> None:
-    x = np.arange(14.0)
+    x = np.maximum(np.arange(14.0), 1)  # a tie: without one Kendall's and Spearman's laws are known
     for method in METHODS:
         assert correlate(x, x, method, "greater", resamples=99).pvalue == pytest.approx(1 / 100)
         assert correlate(x, x, method, resamples=99).pvalue == pytest.approx(2 / 100)

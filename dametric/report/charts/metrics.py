@@ -20,7 +20,8 @@ def metrics_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``metric, direction, confirmatory, tau_b`` (as measured), ``low, high, p, p_adjusted, turned`` (tau-b turned
+        ``metric, direction, confirmatory, tau_b`` (as measured), ``low, high, p, p_adjusted`` (settings taken as
+        independent), ``p_families`` (whole families permuted, Holm; None where exploratory), ``turned`` (tau-b turned
         so that a good metric is positive; as measured where no direction was stated).
     """
     rows = []
@@ -37,7 +38,9 @@ def metrics_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
         about |= {"tau_b": values.pop("value")} | values
         tau = entry["result"]["statistic"]
         turned = tau if tau is None or direction != "higher" else -tau
-        rows.append({**about, "p_adjusted": entry.get("p_holm", entry.get("p_bh")), "turned": turned})
+        whole = entry["families"]["p_holm"] if "families" in entry else None
+        adjusted = {"p_adjusted": entry.get("p_holm", entry.get("p_bh")), "p_families": whole}
+        rows.append({**about, **adjusted, "turned": turned})
     return sorted(rows, key=lambda row: -math.inf if row["turned"] is None else row["turned"], reverse=True)
 
 

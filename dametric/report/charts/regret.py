@@ -15,7 +15,7 @@ from dametric.report.chart import Chart, Panel
 from dametric.report.drawing import COLOURS, LINE, finish
 
 
-def regret(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart:
+def regret(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart | None:
     """What is lost by training only the k augmentations with the best scores, beside k taken at random.
 
     Parameters
@@ -28,8 +28,11 @@ def regret(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart:
 
     Returns
     -------
-    Chart
+    Chart or None
+        None where no direction is stated for the metric, which then has no best score.
     """
+    if found["metrics"][metric] == "open":
+        return None
     parts = []
     for unit, rows in frame[frame["metric"] == metric].groupby("unit", sort=False):
         curve = pd.DataFrame(found["units"][str(unit)][metric]["regret"])

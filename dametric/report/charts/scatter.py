@@ -90,7 +90,7 @@ def _scatter_panel(
         if york and york["slope"]["statistic"] is not None:
             ends = york["intercept"]["statistic"] + york["slope"]["statistic"] * at
             axes.plot(at, ends, color=COLOURS[1], linewidth=1.4, linestyle="--", zorder=2)
-        axes.set_title(f"{short(unit, 38)}\n{symbols}\np = {chances}", fontsize="small", loc="left")
+        axes.set_title(f"{short(unit, 38)}\n{symbols}\ntwo-sided p = {chances}", fontsize="small", loc="left")
         axes.set_xlabel(f"{metric} of the teacher")
         axes.set_ylabel("student's test loss (nats)")
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -99,6 +99,6 @@ def _scatter_panel(
     order = list(rows.sort_values("test_loss")["aug"])
     alt = (
         f"Scatter plot for {unit}: {metric} against test loss of {len(rows)} augmentations. {values};"
-        f" p = {chances}. Lowest loss: {order[0]}; highest: {order[-1]}."
+        f" two-sided p = {chances}. Lowest loss: {order[0]}; highest: {order[-1]}."
     )
     return Panel(alt, draw)
