@@ -19,7 +19,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 # Rooms that anybody may use: they know nothing but each other.
-COMMON = {"claims", "errors", "files", "importing", "interrupts", "machine", "progress"}
+COMMON = {"claims", "errors", "files", "importing", "interrupts", "machine", "progress", "schema", "terminal"}
 # Every room, and the other rooms it may import from besides the common ones.
 ALLOWED = {
     "augment": {"data", "models"},
@@ -33,7 +33,8 @@ ALLOWED = {
     "results": set(),
     "recipes": set(),
     "identity": set(),
-    "ledger": {"identity", "results", "recipes"},
+    "copies": set(),
+    "ledger": {"copies", "identity", "results", "recipes"},
     "joining": {"results", "ledger", "recipes"},
     "report": {"results", "ledger", "joining", "stats"},
 }

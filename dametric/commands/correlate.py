@@ -15,7 +15,7 @@ from dametric.commands.tables import print_analysis
 from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.joining import study
-from dametric.ledger import load_runs
+from dametric.ledger import find_runs, load_runs
 from dametric.recipes import chosen, differences
 from dametric.results import Scores
 
@@ -56,8 +56,7 @@ def table_of(paths: Sequence[str], published: bool, only: Sequence[str] = ()) ->
 
 def runs_of(folders: Sequence[str], only: Sequence[str] = ()) -> pd.DataFrame:
     """The runs of all folders, each once, as far as they are chosen."""
-    runs = pd.concat([load_runs(folder) for folder in folders], ignore_index=True)
-    return chosen(runs.drop_duplicates("id"), only)
+    return chosen(load_runs(run for folder in folders for run in find_runs(folder)), only)
 
 
 def run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,13 +12,14 @@ from typing import Any, NamedTuple
 
 import torch
 
+from dametric import terminal
 from dametric.data import ImageSet, NoSplit, few, hold_out, is_there, load_data
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.importing import one_line
 from dametric.models import Checkpoint, inference_copy, load_checkpoint, preferred_dtype
 from dametric.models.network import Network
-from dametric.progress import progress, speaks
+from dametric.progress import progress
 from dametric.scoring.ranks import Ranks
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
@@ -140,8 +140,8 @@ def network_errors() -> Iterator[None]:
 
 def say(line: str, quiet: bool = False) -> None:
     """One line for the user, on stderr."""
-    if not quiet and speaks():
-        print(line, file=sys.stderr)
+    if not quiet:
+        terminal.note(line)
 
 
 def read_checkpoint(path: str, arch: str | None, image_size: int | None, role: str, quiet: bool) -> Checkpoint:

@@ -72,12 +72,12 @@ def _write_scores(wanted: Sequence[Task], path: Path) -> None:
     for task in wanted:
         if task.kind == "score" and task.payload.output.exists():
             scores = Scores.read(task.payload.output)
-            student = scores.config.get("student") or {}
+            teacher, student, data = (scores.config.get(name) or {} for name in ("teacher", "student", "data"))
             about = {
-                "teacher": scores.config["teacher"]["arch"],
-                "teacher_sha256": scores.config["teacher"]["sha256"],
+                "teacher": teacher.get("arch"),
+                "teacher_sha256": teacher.get("sha256"),
                 "student": student.get("arch"),
-                "data": scores.config["data"]["name"],
+                "data": data.get("name"),
             }
             parts.append(scores.table.assign(**about)[[*about, *scores.table.columns]])
     if parts:

@@ -297,6 +297,9 @@ def _said(result: Result) -> str:
 def _carry_out(works: Sequence[Work], options: TrainingOptions, stop: Callable[[], bool] | None = None) -> list[Result]:
     """Carry out runs in lockstep with a bar, and a line for each; what came of them."""
     known = [work.finished for work in works]
+    for work in works:
+        if work.weights_gone:
+            say(f"{work.title}: finished before, but its weights are gone: training starts over", options.quiet)
     results = watched_together(works, quiet=options.quiet, on_epoch=_on_epoch(works, options), stop=stop)
     for work, result, before in zip(works, results, known, strict=True):
         if not _failed(result):
@@ -305,8 +308,11 @@ def _carry_out(works: Sequence[Work], options: TrainingOptions, stop: Callable[[
 
 
 def outcome(record: dict[str, Any]) -> str:
-    last = record["last"]
-    return f"test loss {last['test_loss']:.4f}, {100 * last['test_top1']:.2f} % ({record['timing']['seconds']:.0f} s)"
+    """How a finished run came out, in a few words; "nan" for what its record does not say."""
+    last, timing = record["last"] or {}, record.get("timing") or {}
+    loss, top1, seconds = last.get("test_loss"), last.get("test_top1"), timing.get("seconds")
+    loss, top1, seconds = (math.nan if value is None else value for value in (loss, top1, seconds))
+    return f"test loss {loss:.4f}, {100 * top1:.2f} % ({seconds:.0f} s)"
 
 
 def _on_epoch(works: Sequence[Work], options: TrainingOptions) -> Callable[[Work, Row], None]:

@@ -278,6 +278,12 @@ class Work:
         return self.run.checkpoint.exists() or record.get("kept") == "none"
 
     @property
+    def weights_gone(self) -> bool:
+        """Whether the record says that the run is finished and its weights kept, and they are not there."""
+        record = self.run.record
+        return record is not None and record["status"] == "finished" and not self.finished
+
+    @property
     def epochs(self) -> float:
         """Epochs in all, of which the last may be a part: units of progress."""
         steps = max(1, len(self.setting.train) // self.recipe.batch_size)
