@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dametric.interrupts import heard, raise_if_pressed
+from dametric.terminal import printable
 
 
 class Advance(Protocol):
@@ -71,7 +72,7 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
 
 @contextmanager
 def _bar(description: str, total: float | None, quiet: bool) -> Iterator[Advance]:
-    console = Console(stderr=True, quiet=quiet)
+    console, description = Console(stderr=True, quiet=quiet), printable(description)
     if not console.is_terminal:
         start = time.monotonic()
         if not quiet:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from dametric import limits
 from dametric.cli.options import (
     BaseAug,
     BatchSize,
@@ -114,7 +115,9 @@ def distill(
     data: Data = None,
     arch: TeacherArch = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="One run for each: 0-2, or 0,3,7.")] = "0",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, sharing the cores.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=limits.PROCESSES, help="Runs side by side, sharing the cores.")
+    ] = 1,
     lockstep: Lockstep = None,
     epochs: Epochs = None,
     steps: Steps = None,

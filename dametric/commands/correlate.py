@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from dametric.joining import study
 from dametric.ledger import find_runs, load_runs
 from dametric.recipes import chosen, differences
 from dametric.results import Scores
+from dametric.spreadsheet import csv_text
+from dametric.terminal import note
 
 
 def table_of(paths: Sequence[str], published: bool, only: Sequence[str] = ()) -> pd.DataFrame:
@@ -50,7 +51,7 @@ def table_of(paths: Sequence[str], published: bool, only: Sequence[str] = ()) ->
         said = ", ".join(f"{name} ({', '.join(values)})" for name, values in differ.items())
         choice = next(f"{name}={values[0]}" for name, values in differ.items())
         line = f"runs of one student differ in {said}: kept apart; to choose, for example: --only {choice}"
-        print(line, file=sys.stderr)
+        note(line)
     return study([Scores.read(path) for path in files], runs)
 
 
@@ -79,7 +80,7 @@ def run(
     found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])])
     rows = pd.DataFrame(long_rows(found))
     if csv is not None:
-        write_atomic(csv, rows.to_csv(index=False))
+        write_atomic(csv, csv_text(rows))
     if as_json:
         print(json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False))
     elif latex:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from dametric import limits
 from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import chosen_device, network_errors, say, warn_near_chance
 from dametric.commands.sweep_options import Place, read_images
@@ -200,9 +201,10 @@ def shard_of(text: str) -> tuple[int, int]:
         For anything else.
     """
     first, slash, second = text.partition("/")
-    if not slash or not first.isdecimal() or not second.isdecimal() or not 1 <= int(first) <= int(second):
+    which, count = (limits.read_whole(part, limits.RUNS) for part in (first, second))
+    if not slash or which is None or count is None or which > count:
         raise UsageError(f"--shard is a share of how many, from 1/4 to 4/4 for example, not '{text}'")
-    return int(first), int(second)
+    return which, count
 
 
 def _jobs(options: SweepOptions, count: int) -> int:

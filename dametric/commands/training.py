@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dametric import limits
 from dametric.augment import PAPER, Images, base_augmentation, default_base, parse
 from dametric.commands.inputs import (
     DataOptions,
@@ -203,9 +204,10 @@ def eval_every(text: str) -> EvalEvery:
     """
     if text == "last":
         return "last"
-    if not text.isdecimal() or int(text) < 1:
+    every = limits.read_whole(text, limits.EPOCHS)
+    if every is None:
         raise UsageError(f"--eval-every is a number of epochs from 1 up, or last, not '{text}'")
-    return int(text)
+    return every
 
 
 def keep_weights(text: str) -> Keep:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torchvision
 from torch import nn
 
+from dametric import limits
 from dametric.errors import UsageError, unknown
 from dametric.importing import load_object, one_line
 from dametric.models.mobilenet import MOBILENETS
@@ -49,6 +50,8 @@ def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
     UsageError
         If the name is not known, the network does not exist at this size, or the user's code fails.
     """
+    limits.whole("the number of classes", num_classes, limits.CLASSES)
+    limits.whole("the image size", image_size, limits.IMAGE_SIZE)
     if num_classes < 1:
         raise UsageError(f"a network needs at least one class, not {num_classes}")
     if image_size < SMALLEST:
