@@ -133,6 +133,10 @@ TrainDtype = Annotated[
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the student's step; on CUDA captured as a graph.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files into the run's folder.")]
+AccuracyImages = Annotated[
+    int,
+    typer.Option(min=1, max=limits.IMAGES, help="Test images that tell how good the teacher is, before the work."),
+]
 OnlyRuns = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="KEY=PATTERN", help="Only such runs: temperature=4, student=resnet*; repeat."),

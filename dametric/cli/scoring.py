@@ -8,6 +8,7 @@ import typer
 
 from dametric import limits
 from dametric.cli.options import (
+    AccuracyImages,
     BaseAug,
     CacheDir,
     Config,
@@ -83,6 +84,7 @@ def score(
     accuracy: Annotated[
         bool, typer.Option("--accuracy/--no-accuracy", help="Measure the teacher's clean accuracy first.")
     ] = True,
+    accuracy_images: AccuracyImages = 2_000,
     device: Device = None,
     dtype: Annotated[
         str | None, typer.Option(help="Of the forward passes. [default: bfloat16 where the chip has it, else float32]")
@@ -131,6 +133,7 @@ def score(
             mean=numbers("--mean", mean),
             std=numbers("--std", std),
             accuracy=accuracy,
+            accuracy_images=accuracy_images,
             device=device,
             dtype=dtype,
             output=output,

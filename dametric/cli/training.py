@@ -8,6 +8,7 @@ import typer
 
 from dametric import limits
 from dametric.cli.options import (
+    AccuracyImages,
     BaseAug,
     BatchSize,
     CacheDir,
@@ -159,6 +160,7 @@ def distill(
     held_out: HeldOut = None,
     eval_every: EvalEvery = "1",
     keep: KeepWeights = "last",
+    accuracy_images: AccuracyImages = 2_000,
     device: Device = None,
     dtype: TrainDtype = None,
     compile: Compile = False,
@@ -208,6 +210,7 @@ def distill(
         numbers("--std", std),
         jobs,
         lockstep or 1,
+        accuracy_images=accuracy_images,
     )
     found, troubles = training.distill(asked)
     deliver(found, json)

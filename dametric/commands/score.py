@@ -14,6 +14,7 @@ from rich.table import Table
 
 from dametric.commands.console import wide_console
 from dametric.commands.inputs import (
+    ACCURACY_IMAGES,
     OTHER_CLASSES,
     DataOptions,
     check_classes,
@@ -50,6 +51,7 @@ class ScoreOptions:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     accuracy: bool = True
+    accuracy_images: int = ACCURACY_IMAGES
     device: str | None = None
     dtype: str | None = None
     output: str | None = None
@@ -93,7 +95,7 @@ def _score(options: ScoreOptions) -> Scores:
     provenance: dict[str, Any] = {"teacher": describe(teacher, options.teacher)}
     if options.accuracy:
         check_classes(teacher, data, OTHER_CLASSES)
-        accuracy = report_accuracy(teacher, data_options, mean, std, device, dtype, data)
+        accuracy = report_accuracy(teacher, data_options, mean, std, device, dtype, data, options.accuracy_images)
         provenance["teacher"]["clean"] = accuracy
     student = None
     if options.student:

@@ -16,13 +16,14 @@ import yaml
 
 from dametric import limits
 from dametric.commands import sweep_tasks as tasks
-from dametric.commands.inputs import chosen_device, network_errors, say, warn_near_chance
+from dametric.commands.inputs import ACCURACY_IMAGES, chosen_device, network_errors, say, warn_near_chance
 from dametric.commands.sweep_options import Place, read_images
 from dametric.commands.sweep_perform import perform
 from dametric.commands.sweep_plan import print_plan, time_left
 from dametric.commands.sweep_results import WORK_LEFT, deliver_sweep
 from dametric.commands.sweep_study import Study, chosen, study
 from dametric.commands.training import eval_every, keep_weights
+from dametric.data.glance import accuracy_text
 from dametric.distill.attempt import tidy
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.workers import Workers
@@ -230,9 +231,9 @@ def _look_at_teachers(left: Sequence[Task], quiet: bool) -> None:
         where = tasks.setting(
             payload.common.data, payload.common.device, payload.teacher, payload.arch, payload.mean, payload.std
         )
-        top1 = where.clean["top1"]
-        warn_near_chance(top1, where.train.num_classes, len(where.test), "students")
-        say(f"teacher {payload.teacher}: {100 * top1:.2f} % top-1 on {len(where.test)} test images", quiet)
+        top1, shown = where.accuracy(ACCURACY_IMAGES)
+        warn_near_chance(top1, where.train.num_classes, shown, "students")
+        say(f"teacher {payload.teacher}: {accuracy_text(top1, shown)} on {shown} test images", quiet)
 
 
 def _carry_out(

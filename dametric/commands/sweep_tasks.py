@@ -122,6 +122,7 @@ class ScoreTask:
         """A hash of all that the file depends on besides the code."""
         options = self.resolved()
         parts = asdict(replace(options, output=None, data=replace(options.data, quiet=True, cache_dir=None)))
+        del parts["accuracy_images"]  # no score depends on it
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
         parts["images"] = setting(options.data, options.device).train.fingerprint

@@ -11,6 +11,7 @@ from typing import Any
 from dametric import limits
 from dametric.augment import PAPER, Images, base_augmentation, default_base, parse
 from dametric.commands.inputs import (
+    ACCURACY_IMAGES,
     DataOptions,
     Splits,
     check_classes,
@@ -22,6 +23,7 @@ from dametric.commands.inputs import (
     warn_near_chance,
 )
 from dametric.data import ImageSet
+from dametric.data.glance import accuracy_text
 from dametric.distill import Objective, Recipe, Setting, Teacher, Work, default_rate, watched_together
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.jobs import side_by_side
@@ -31,6 +33,7 @@ from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.files import check_writable
 from dametric.ledger import Row, Run, run_id
 from dametric.models import build
+from dametric.models.registry import check_architecture
 from dametric.progress import Advance, progress
 from dametric.sweep.reading import whole_numbers
 
@@ -113,6 +116,7 @@ class DistillOptions:
     std: tuple[float, ...] | None = None
     jobs: int = 1
     lockstep: int = 1
+    accuracy_images: int = ACCURACY_IMAGES
 
     def setting(self) -> Setting:
         """Data and teacher, read once for all runs."""
@@ -146,6 +150,7 @@ def train(arch: str, output: str, options: TrainingOptions) -> Run:
         raise UsageError(f"{target} is the name of the run's folder: call the checkpoint {target.with_suffix('.pth')}")
     check_writable(target)
     options.check()
+    check_architecture(arch)
     with network_errors():
         images, test, held_out = options.splits(options.data)
         build(arch, max(1, images.num_classes), images.image_size)  # refused here, not after the data are moved
@@ -163,6 +168,7 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
     """Distil a student for every augmentation and seed not yet in the ledger; its runs, and what went wrong."""
     common = options.common
     common.check()
+    check_architecture(options.student)
     for aug in options.augs:
         parse(aug, Images())
     if not common.objective.needs_teacher:
@@ -173,8 +179,10 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
         of = Images(setting.train.image_size, setting.train.mean)
         options = replace(options, augs=spelt_once(options.augs, of, common.quiet))
         groups = options.groups()
-        warn_near_chance(setting.clean["top1"], setting.train.num_classes, len(setting.test), "students")
-        say(f"teacher: {100 * setting.clean['top1']:.2f} % top-1 on {len(setting.test)} test images", common.quiet)
+        top1, shown = setting.accuracy(options.accuracy_images)
+        warn_near_chance(top1, setting.train.num_classes, shown, "students")
+        of_all = "" if shown == len(setting.test) else f" of {len(setting.test)}"
+        say(f"teacher: {accuracy_text(top1, shown)} on {shown}{of_all} test images", common.quiet)
         found = [options.work(setting, aug, seed).run for aug in options.augs for seed in options.seeds]
         if options.jobs > 1:
             troubles = _side_by_side(options, setting, groups)

@@ -64,7 +64,7 @@ def listing(root: Path, split: str, *, memory: int) -> Listing:
     wanted = TRAINING if split == "train" else EVALUATION
     present = [name for name in wanted if name in splits]
     if not present:
-        raise NoSplit(f"{root} has no {split} split: its files hold {', '.join(splits)} (see --split)")
+        raise NoSplit(f"{root} has no {split} split: its files hold {', '.join(splits)}: give a split that is there")
     for name in present:
         shards = [_shard(path) for path in splits[name]]
         labels = np.concatenate([_labels(shard) for shard in shards])

@@ -17,6 +17,7 @@ from dametric.augment import Augmentation, Images, base_augmentation, parse, ver
 from dametric.augment.external import External
 from dametric.data import ImageSet
 from dametric.data.checks import check_order
+from dametric.data.glance import glance
 from dametric.distill.evaluate import evaluate, held_out_logits
 from dametric.distill.recipe import Recipe, term_versions
 from dametric.distill.trainer import Training
@@ -137,6 +138,13 @@ class Setting:
         """Loss and accuracy of the teacher on the test images."""
         assert self.teacher_logits is not None
         return evaluate(self.teacher_logits, self.test.labels.cpu())
+
+    def accuracy(self, most: int) -> tuple[float, int]:
+        """Accuracy of the teacher on so many test images at most, and on how many: a first look, before all are."""
+        if len(self.test) <= most:
+            return self.clean["top1"], len(self.test)
+        some = self.test.subset(glance(len(self.test), most))
+        return evaluate(self._ask_teacher(some), some.labels.cpu())["top1"], len(some)
 
     def work(
         self,

@@ -68,6 +68,27 @@ def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
     raise unknown("architecture", arch, MODELS)
 
 
+def check_architecture(arch: str) -> None:
+    """Refuse an architecture that does not exist, before anything is read for its sake.
+
+    Raises
+    ------
+    UsageError
+        As :func:`build` does for such a name.
+    """
+    library, _, name = arch.partition(":")
+    if arch in MODELS or library == "timm":
+        return
+    if library == "torchvision":
+        known = torchvision.models.list_models(module=torchvision.models)
+        if name.lower() not in known:
+            raise _unknown_in("torchvision", name, known)
+    elif is_user_code(arch):
+        load_object(arch, "architecture")
+    else:
+        raise unknown("architecture", arch, MODELS)
+
+
 def is_user_code(arch: str) -> bool:
     """Whether building ``arch`` imports code that is neither dametric's nor a library's."""
     return ":" in arch and arch.partition(":")[0] not in ("torchvision", "timm")
