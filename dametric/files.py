@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +45,8 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Callable[[
             if callable(content):
                 content(file)
             else:
-                file.write(content.encode() if isinstance(content, str) else content)
+                # names need not be UTF-8, and a text that holds one is worth more than none
+                file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(beside, 0o666 & ~_umask())
@@ -56,6 +58,41 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str | Callable[[
         Path(beside).unlink(missing_ok=True)
         raise
     return target
+
+
+MOST_TEXT = 64 * 2**20
+"""Bytes of a text that is read whole: a score file, a record, a grid."""
+
+
+def read_text(path: str | os.PathLike[str], limit: int = MOST_TEXT) -> str:
+    """Read a text file that somebody else may have made.
+
+    Parameters
+    ----------
+    path : path-like
+    limit : int
+        Bytes that are read at most.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read, is a pipe or a device, which may have no end, or is longer than the limit.
+    ValueError
+        If it is not UTF-8 (a UnicodeDecodeError).
+    """
+    try:
+        kind = os.stat(path).st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise UsageError(f"cannot read {path}: it is a pipe or a device; give the name of a file")
+        with open(path, "rb") as file:
+            content = file.read(limit + 1)
+    except (OSError, ValueError) as error:  # ValueError: NUL in its name
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > limit:
+        raise UsageError(f"{path} has more than the {limit:,} bytes that are read of such a file")
+    return content.decode("utf-8")
 
 
 def check_writable(path: Path) -> None:

@@ -145,7 +145,7 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
     shown = {(_teacher(file), _student(file)) for file in scores}
     for file in scores:
         teacher = str((file.config.get("teacher") or {}).get("arch", "teacher"))
-        data = Path(str(file.config["data"]["name"])).name
+        data = Path(str((file.config.get("data") or {}).get("name", "data"))).name
         known = seen.setdefault(f"{teacher} {data}", [])
         if _teacher(file) not in known or _teacher(file) is None:
             known.append(_teacher(file))

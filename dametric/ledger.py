@@ -44,16 +44,19 @@ import pandas as pd
 
 from dametric.claims import BusyError as BusyError
 from dametric.claims import claimed, is_held
+from dametric.copies import first_of_each
 from dametric.errors import UsageError
 from dametric.files import write_atomic
 from dametric.identity import run_id as run_id
 from dametric.recipes import options
 from dametric.results import finite, read_document
+from dametric.schema import RECORD
 
 SCHEMA = 1
 MEASURED = ("test_loss", "test_top1", "test_top5", "test_ece", "test_agreement")
 HELD_OUT = ("held_out_loss", "held_out_top1")
 _WHOLE = ("epoch", "step")
+_NEEDED = ("epoch", "test_top1", "seconds")  # of a history's rows
 Row = dict[str, float]
 
 
@@ -153,8 +156,11 @@ class Run:
             return []
         try:
             with open(path, encoding="utf-8", newline="") as file:
-                return [{key: _read(value) for key, value in row.items()} for row in csv.DictReader(file)]
-        except (OSError, ValueError, TypeError) as error:
+                rows = [{key: _read(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            if any(name not in row for row in rows for name in _NEEDED):
+                raise ValueError(f"a row without {' or '.join(_NEEDED)}")
+            return rows
+        except (OSError, ValueError, TypeError, csv.Error) as error:
             raise UsageError(f"cannot read {path}: remove its folder to start over") from error
 
     def write_history(self, rows: Sequence[Row]) -> None:
@@ -199,10 +205,15 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If the file cannot be read or is not a record of a version that is understood.
+        If the file cannot be read, is not a record of a version that is understood, or a field of it is missing or of
+        the wrong kind.
     """
     keys = ("id", "status", "config", "about", "last", "best")
-    return read_document(path, "run record", "dametric_run", SCHEMA, keys)
+    record = read_document(path, "run record", "dametric_run", SCHEMA, keys, RECORD)
+    recipe = record["config"]["recipe"]
+    if recipe.get("epochs") is None and recipe.get("steps") is None:
+        raise UsageError(f"{path} is not a whole run record: 'config.recipe.epochs' is missing")
+    return record
 
 
 def find_runs(root: str | os.PathLike[str]) -> list[Run]:
@@ -221,13 +232,26 @@ def find_runs(root: str | os.PathLike[str]) -> list[Run]:
     return found
 
 
+def distinct(runs: Iterable[Run]) -> list[Run]:
+    """Runs, each once: a ledger may have been copied below itself. What is left out is said on stderr.
+
+    Raises
+    ------
+    UsageError
+        If a record cannot be read.
+    """
+    found = list(runs)
+    entries = [(run.folder, read_record(run.folder / "record.json")) for run in found]
+    return [found[position] for position in first_of_each(entries)]
+
+
 def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
     """The ledger as a table, one row a run.
 
     Parameters
     ----------
     root : path-like or iterable of Run
-        Folder with runs at any depth, or the runs themselves.
+        Folder with runs at any depth, or the runs themselves. One id is one run, in however many folders it lies.
 
     Returns
     -------
@@ -248,7 +272,7 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
     found = find_runs(root) if isinstance(root, (str, os.PathLike)) else list(root)
     if not found:
         raise UsageError("there is no run to make a table of")
-    table = pd.DataFrame([_row(run) for run in found])
+    table = pd.DataFrame([_row(run) for run in distinct(found)])
     return table.sort_values(["teacher", "student", "aug", "seed", "id"], ignore_index=True, na_position="first")
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dametric.interrupts import heard, raise_if_pressed
+from dametric.terminal import printable
 
 
 class Advance(Protocol):
@@ -43,7 +44,7 @@ def speaks() -> bool:
 def say(line: str, quiet: bool = False) -> None:
     """One line for the user, on stderr."""
     if not quiet and speaks():
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
 
 @contextmanager
 def _bar(description: str, total: float | None, quiet: bool) -> Iterator[Advance]:
-    console = Console(stderr=True, quiet=quiet)
+    console, description = Console(stderr=True, quiet=quiet), printable(description)
     if not console.is_terminal:
         start = time.monotonic()
         if not quiet:

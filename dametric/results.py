@@ -47,8 +47,9 @@ from typing import Any
 
 import pandas as pd
 
+from dametric import schema as shapes
 from dametric.errors import UsageError
-from dametric.files import write_atomic
+from dametric.files import MOST_TEXT, read_text, write_atomic
 
 SCHEMA = 1
 
@@ -79,7 +80,7 @@ class Scores:
     @property
     def batches(self) -> str:
         """How many batches were shown, in words: "20", or "20 to 45" where augmentations differ."""
-        counts = sorted({score.get("batches", self.config["batches"]) for score in self.scores})
+        counts = sorted({score.get("batches", self.config.get("batches", 0)) for score in self.scores})
         return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
     @property
@@ -115,14 +116,33 @@ class Scores:
         Raises
         ------
         UsageError
-            If the file is missing, is not JSON, or is not a score file of a version that is understood.
+            If the file is missing, is not JSON, is not a score file of a version that is understood, or a field of it
+            is missing or of the wrong kind.
         """
         hint = "; make one with dametric score -o"
-        document = read_document(path, "score file", "dametric_scores", SCHEMA, ("scores", "config", "versions"), hint)
+        keys = ("scores", "config", "versions")
+        document = read_document(path, "score file", "dametric_scores", SCHEMA, keys, shapes.SCORES, hint)
+        _check_consistent(document, path)
         return cls([_with_nan(score) for score in document["scores"]], document["config"], document["versions"])
 
     def _repr_html_(self) -> str:
         return self.table.to_html(index=False)
+
+
+def _check_consistent(document: dict[str, Any], path: object) -> None:
+    """Refuse an augmentation that stands twice, and one without a metric that the file says it has."""
+    seen = set()
+    for number, score in enumerate(document["scores"]):
+        if score["aug"] in seen:
+            raise UsageError(f"{path}: 'scores[{number}].aug' is {score['aug']} once more: each stands in one row")
+        seen.add(score["aug"])
+        for name in document["config"]["metrics"]:
+            if name not in score["metrics"]:
+                raise UsageError(f"{path} is not a whole score file: 'scores[{number}].metrics.{name}' is missing")
+            direction = document["scores"][0]["metrics"][name]["direction"]
+            if score["metrics"][name]["direction"] != direction:
+                place = f"scores[{number}].metrics.{name}.direction"
+                raise UsageError(f"{path}: '{place}' is {score['metrics'][name]['direction']}, the first {direction}")
 
 
 def _with_nan(score: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +159,13 @@ def _with_nan(score: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_document(
-    path: str | os.PathLike[str], kind: str, mark: str, schema: int, keys: Sequence[str], hint: str = ""
+    path: str | os.PathLike[str],
+    kind: str,
+    mark: str,
+    schema: int,
+    keys: Sequence[str],
+    shape: dict[str, Any],
+    hint: str = "",
 ) -> dict[str, Any]:
     """Read a JSON document of dametric's.
 
@@ -154,6 +180,8 @@ def read_document(
         The version that is understood.
     keys : sequence of str
         What else it must hold.
+    shape : dict
+        See :mod:`dametric.schema`.
     hint : str
         Where to get one, for the error.
 
@@ -163,10 +191,12 @@ def read_document(
         If the file cannot be read, or is anything else.
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+        document = json.loads(read_text(path, MOST_TEXT), parse_constant=_refuse)
+    except RecursionError as error:
+        raise UsageError(f"{path} is not JSON of ours: lists within lists without end") from error
     except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
         raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict) or mark not in document:
         raise UsageError(f"{path} is not a {kind}: it has no '{mark}'{hint}")
@@ -175,7 +205,12 @@ def read_document(
     missing = [key for key in keys if key not in document]
     if missing:
         raise UsageError(f"{path} is not a whole {kind}: '{missing[0]}' is missing")
+    shapes.check(document, shape, kind, path)
     return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON's: what is not known is null")
 
 
 def finite(value: Any) -> Any:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import re
 import sys
-from io import TextIOWrapper
 from typing import Annotated
 
 import typer
 
 from dametric.cli.evidence import correlate, plan, report
 from dametric.cli.scoring import score, show
+from dametric.cli.streams import prepare_streams
 from dametric.cli.sweeping import sweep
 from dametric.cli.tour import cache, demo, ls
 from dametric.cli.training import distill, runs, train
 from dametric.errors import Interrupted, RunFailed, UsageError
+from dametric.terminal import printable
 
 # click's base class for bad usage, by way of typer: newer versions of typer carry a click of their own
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[2]
+_LONGEST = 500  # characters of a word in a message: paths are shorter, a number of 5,000 digits is not
 _INTERRUPTED = 130  # exit code, as shells have it
 
 app = typer.Typer(
@@ -54,6 +56,7 @@ def main() -> None:
     """Entry point: errors of the user's are one line on stderr and exit 2."""
     from dametric.interrupts import heard, pressed
 
+    prepare_streams()
     code = 0
     try:
         with heard():
@@ -72,8 +75,6 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a plus-minus sign shows a question mark
     command = typer.main.get_command(app)
     try:
         # not command.main(), which has exits of its own for interrupts and closed pipes
@@ -114,5 +115,6 @@ def _with_address(arguments: list[str]) -> list[str]:
 def _fail(message: str, code: int) -> int:
     # of the processes that torchrun has started one a host speaks for all, which end alike
     if "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"dametric: {' '.join(message.split())}", file=sys.stderr)
+        words = (word if len(word) <= _LONGEST else f"{word[:60]}..." for word in message.split())
+        print(printable(f"dametric: {' '.join(words)}"), file=sys.stderr)
     return code

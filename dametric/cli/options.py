@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dametric import limits
 from dametric.errors import UsageError, unknown
 
 
@@ -14,14 +14,10 @@ def _defaults(context: typer.Context, path: str | None) -> str | None:
     """Read defaults of the command's options from a YAML file; flags on the command line win."""
     if path is None or context.resilient_parsing:
         return path
-    import yaml
+    from dametric.yamls import read_yaml_file
 
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    values = read_yaml_file(path)
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected lines of 'option: value', got {type(values).__name__}")
     known = {
@@ -63,7 +59,8 @@ CacheDir = Annotated[
     typer.Option("--cache-dir", metavar="DIR", help="Where decoded images are kept. [default: dametric cache]"),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option("--image-size", min=4, help="Resize and cut images to this many pixels.")
+    int | None,
+    typer.Option("--image-size", min=4, max=limits.IMAGE_SIZE, help="Resize and cut images to this many pixels."),
 ]
 Lazy = Annotated[
     bool | None, typer.Option("--lazy/--in-memory", help="Decode images when drawn, or all at once. [default: by size]")
@@ -81,7 +78,9 @@ DataConfig = Annotated[
 ]
 TrainImages = Annotated[
     int | None,
-    typer.Option(min=1, help="Take so many of the training images, evenly from all classes. [default: all]"),
+    typer.Option(
+        min=1, max=limits.IMAGES, help="Take so many of the training images, evenly from all classes. [default: all]"
+    ),
 ]
 Per = Annotated[
     str | None,
@@ -107,9 +106,13 @@ Weights = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")]
 Epochs = Annotated[
     int | None,
-    typer.Option(min=1, help="Passes over the training images; milestones scale with them. [default: 240]"),
+    typer.Option(
+        min=1, max=limits.EPOCHS, help="Passes over the training images; milestones scale with them. [default: 240]"
+    ),
 ]
-Steps = Annotated[int | None, typer.Option(min=1, help="Number of training steps, in place of --epochs.")]
+Steps = Annotated[
+    int | None, typer.Option(min=1, max=limits.STEPS, help="Number of training steps, in place of --epochs.")
+]
 EvalEvery = Annotated[
     str,
     typer.Option(metavar="N|last", help="Look at test images every N epochs and at the end, or only at the end."),
@@ -119,15 +122,22 @@ KeepWeights = Annotated[
 ]
 HeldOut = Annotated[
     int | None,
-    typer.Option(min=1, help="Set so many training images aside, evenly from all classes; shown once, at the end."),
+    typer.Option(
+        min=1,
+        max=limits.IMAGES,
+        help="Set so many training images aside, evenly from all classes; shown once, at the end.",
+    ),
 ]
 Lockstep = Annotated[
     int | None,
     typer.Option(
-        "--lockstep", min=1, help="Train up to N students of one teacher and seed together: the same numbers, sooner."
+        "--lockstep",
+        min=1,
+        max=limits.PROCESSES,
+        help="Train up to N students of one teacher and seed together: the same numbers, sooner.",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=2, help="Images of a training step.")]
+BatchSize = Annotated[int, typer.Option(min=2, max=limits.BATCH_SIZE, help="Images of a training step.")]
 Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: 0.05; 0.01 for MobileNets and ShuffleNets]")]
 RateSchedule = Annotated[
     str, typer.Option(metavar="step|cosine|onecycle", help="step: divided by ten at 150, 180, 210 of 240 epochs.")
@@ -144,6 +154,10 @@ TrainDtype = Annotated[
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the student's step; on CUDA captured as a graph.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files into the run's folder.")]
+AccuracyImages = Annotated[
+    int,
+    typer.Option(min=1, max=limits.IMAGES, help="Test images that tell how good the teacher is, before the work."),
+]
 OnlyRuns = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="KEY=PATTERN", help="Only such runs: temperature=4, student=resnet*; repeat."),

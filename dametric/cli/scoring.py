@@ -6,7 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from dametric import limits
 from dametric.cli.options import (
+    AccuracyImages,
     BaseAug,
     CacheDir,
     Config,
@@ -60,11 +62,18 @@ def score(
     ] = "default",
     per: Per = None,
     rel_se: Annotated[float | None, typer.Option(help="Stop at this relative standard error. [default: 0.01]")] = None,
-    batches: Annotated[int | None, typer.Option(min=2, help="Show exactly so many batches instead.")] = None,
-    max_batches: Annotated[int, typer.Option(min=20, help="Give up on --rel-se after so many batches.")] = 1000,
-    batch_size: Annotated[int, typer.Option(min=4, help="Images of a batch, b.")] = 64,
+    batches: Annotated[
+        int | None, typer.Option(min=2, max=limits.BATCHES, help="Show exactly so many batches instead.")
+    ] = None,
+    max_batches: Annotated[
+        int, typer.Option(min=20, max=limits.BATCHES, help="Give up on --rel-se after so many batches.")
+    ] = 1000,
+    batch_size: Annotated[int, typer.Option(min=4, max=limits.BATCH_SIZE, help="Images of a batch, b.")] = 64,
     draw_batches: Annotated[
-        int, typer.Option(min=1, help="Batches of a draw, G; scores are stated for n = G b images.")
+        int,
+        typer.Option(
+            min=1, max=limits.DRAW_BATCHES, help="Batches of a draw, G; scores are stated for n = G b images."
+        ),
     ] = 5,
     raw_weight: Annotated[float, typer.Option(help="Weight w of the raw rows.")] = 0.5,
     temperature: Annotated[float, typer.Option(help="Of the softmax.")] = 1.0,
@@ -84,12 +93,13 @@ def score(
     accuracy: Annotated[
         bool, typer.Option("--accuracy/--no-accuracy", help="Measure the teacher's clean accuracy first.")
     ] = True,
+    accuracy_images: AccuracyImages = 2_000,
     device: Device = None,
     dtype: Annotated[
         str | None, typer.Option(help="Of the forward passes. [default: bfloat16 where the chip has it, else float32]")
     ] = None,
     chunk: Annotated[
-        int | None, typer.Option(min=1, help="Rows of a forward pass; does not change the result.")
+        int | None, typer.Option(min=1, max=limits.ROWS, help="Rows of a forward pass; does not change the result.")
     ] = None,
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the networks first: for a GPU; on a CPU they are fused anyhow.")
@@ -136,6 +146,7 @@ def score(
             mean=teachers_mean,
             std=teachers_std,
             accuracy=accuracy,
+            accuracy_images=accuracy_images,
             device=device,
             dtype=dtype,
             output=output,

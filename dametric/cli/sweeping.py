@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dametric import limits
 from dametric.cli.options import Config, Device, Lockstep, Quiet, Records
 
 
@@ -25,13 +26,18 @@ def sweep(
         list[str] | None,
         typer.Option(metavar="KEY=PATTERN", help="Only such runs: student=resnet8, aug=cutmix*, seed=0; repeat."),
     ] = None,
-    max_runs: Annotated[int | None, typer.Option(min=1, help="Begin no more students than so many.")] = None,
+    max_runs: Annotated[
+        int | None, typer.Option(min=1, max=limits.RUNS, help="Begin no more students than so many.")
+    ] = None,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Every N-th run from the I-th on.")] = None,
     time_budget: Annotated[
         str | None, typer.Option(metavar="9m", help="Save everything and stop before so much time has passed.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Runs side by side. [default: one a core; 1 on a GPU]")
+        int | None,
+        typer.Option(
+            "--jobs", "-j", min=1, max=limits.PROCESSES, help="Runs side by side. [default: one a core; 1 on a GPU]"
+        ),
     ] = None,
     lockstep: Lockstep = None,
     eval_every: Annotated[

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from dametric import limits
 from dametric.cli.options import (
+    AccuracyImages,
     BaseAug,
     BatchSize,
     CacheDir,
@@ -125,7 +127,9 @@ def distill(
     arch: TeacherArch = None,
     weights: Weights = None,
     seeds: Annotated[str, typer.Option(metavar="0-2", help="One run for each: 0-2, or 0,3,7.")] = "0",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs side by side, sharing the cores.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, max=limits.PROCESSES, help="Runs side by side, sharing the cores.")
+    ] = 1,
     lockstep: Lockstep = None,
     epochs: Epochs = None,
     steps: Steps = None,
@@ -170,6 +174,7 @@ def distill(
     held_out: HeldOut = None,
     eval_every: EvalEvery = "1",
     keep: KeepWeights = "last",
+    accuracy_images: AccuracyImages = 2_000,
     device: Device = None,
     dtype: TrainDtype = None,
     compile: Compile = False,
@@ -222,6 +227,7 @@ def distill(
         jobs,
         lockstep or 1,
         weights,
+        accuracy_images=accuracy_images,
     )
     found, troubles = training.distill(asked)
     deliver(found, json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,11 @@ from dametric.commands.tables import print_analysis
 from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.joining import study
-from dametric.ledger import load_runs
+from dametric.ledger import find_runs, load_runs
 from dametric.recipes import chosen, differences
 from dametric.results import Scores
+from dametric.spreadsheet import csv_text
+from dametric.terminal import note
 
 
 def table_of(
@@ -62,7 +63,7 @@ def table_of(
         said = ", ".join(f"{name} ({', '.join(values)})" for name, values in differ.items())
         choice = next(f"{name}={values[0]}" for name, values in differ.items())
         line = f"runs of one student differ in {said}: kept apart; to choose, for example: --only {choice}"
-        print(line, file=sys.stderr)
+        note(line)
     return without_null(study([Scores.read(path) for path in files], runs), drop)
 
 
@@ -73,8 +74,7 @@ def tables_of(paths: Sequence[str]) -> list[str]:
 
 def runs_of(folders: Sequence[str], only: Sequence[str] = ()) -> pd.DataFrame:
     """The runs of all folders, each once, as far as they are chosen."""
-    runs = pd.concat([load_runs(folder) for folder in folders], ignore_index=True)
-    return chosen(runs.drop_duplicates("id"), only)
+    return chosen(load_runs(run for folder in folders for run in find_runs(folder)), only)
 
 
 def run(
@@ -100,7 +100,7 @@ def run(
     found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])], notes=notes)
     rows = pd.DataFrame(long_rows(found))
     if csv is not None:
-        write_atomic(csv, rows.to_csv(index=False))
+        write_atomic(csv, csv_text(rows))
     if as_json:
         print(json.dumps(found, indent=1, allow_nan=False, ensure_ascii=False))
     elif latex:

@@ -19,6 +19,7 @@ from dametric.files import check_writable, write_atomic
 from dametric.joining import join
 from dametric.ledger import load_runs
 from dametric.report.figures import render, students_figure
+from dametric.spreadsheet import csv_text
 
 ARCH = "resnet8"  # of teacher and students
 SIZE = 16  # pixels: enough for digits, and four times as fast as 32
@@ -55,7 +56,7 @@ def run(folder: Path, seed: int, quiet: bool) -> None:
     )
     joined = join(scores, load_runs(runs))
     print_joined(joined, scores.metrics[0])
-    write_atomic(folder / "students.csv", joined.to_csv(index=False))
+    write_atomic(folder / "students.csv", csv_text(joined))
     title = f"{ARCH} distilled from {ARCH} on digits, {STUDENT_EPOCHS} epochs, {SEEDS} seeds"
     write_atomic(folder / "students.png", render(students_figure(joined, scores.metrics[0], title), "png"))
     say(f"wrote {', '.join(FILES)} and runs/ into {folder}; look at augmentations with: dametric show", quiet)

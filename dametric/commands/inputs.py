@@ -16,6 +16,7 @@ from torch import nn
 from dametric.data import Choice, Found, ImageSet, NoSplit, find_data, is_there
 from dametric.data.checks import check_order
 from dametric.data.few import as_held_out, few_rows, hold_out_rows
+from dametric.data.glance import accuracy_text, glance, share_error
 from dametric.errors import UsageError
 from dametric.importing import one_line
 from dametric.models import Checkpoint, LoadedNetwork, inference_copy, load_checkpoint, preferred_dtype
@@ -29,7 +30,8 @@ from dametric.scoring.ranks import Ranks
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 OTHER_CLASSES = ", or --no-accuracy if images of other classes are meant"
-_MOST_IMAGES = 10_000  # for the clean accuracy of sets that are decoded while they are read
+ACCURACY_IMAGES = 2_000
+"""Images that tell how good a teacher is: to about one percentage point."""
 
 
 class Splits(NamedTuple):
@@ -196,11 +198,11 @@ def check_classes(checkpoint: Checkpoint, data: ImageSet, or_else: str = "") -> 
     check_order("teacher", checkpoint.classes, data.name, data.classes)
 
 
-def clean_accuracy(network: Network, data: ImageSet, device: torch.device, quiet: bool) -> tuple[float, float, int]:
-    """Top-1 accuracy and mean cross-entropy (nats) on unaugmented images, and how many were shown."""
-    order = torch.arange(len(data))
-    if data.lazy and len(data) > _MOST_IMAGES:
-        order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))[:_MOST_IMAGES]
+def clean_accuracy(
+    network: Network, data: ImageSet, device: torch.device, quiet: bool, most: int = ACCURACY_IMAGES
+) -> tuple[float, float, int]:
+    """Top-1 accuracy and mean cross-entropy (nats) on unaugmented images, ``most`` at most, and how many were shown."""
+    order = glance(len(data), most)
     ranks = Ranks.current()
     parts = order.split(network.chunk)[ranks.rank :: ranks.world]
     correct = loss = 0.0
@@ -221,6 +223,7 @@ def report_accuracy(
     device: torch.device,
     dtype: torch.dtype,
     training: ImageSet,
+    most: int = ACCURACY_IMAGES,
 ) -> dict[str, Any]:
     """Measure the teacher's clean accuracy on the evaluation split, print it, and warn near chance."""
     try:
@@ -232,14 +235,17 @@ def report_accuracy(
     copy = inference_copy(checkpoint.model, dtype=dtype, device=device, interface=teacher.interface)
     of = {"mean": teacher.mean, "std": teacher.std}
     network = Network(copy, **of, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
-    top1, loss, count = clean_accuracy(network, held_out.to(device), device, options.quiet)
-    say(f"teacher: {100 * top1:.2f} % top-1, loss {loss:.4f} on {count} {held_out.split} images", options.quiet)
+    top1, loss, count = clean_accuracy(network, held_out.to(device), device, options.quiet, most)
+    shown = f"{count}" if count == len(held_out) else f"{count} of {len(held_out)}"
+    accuracy = accuracy_text(top1, count)
+    say(f"teacher: {accuracy}, loss {loss:.4f} on {shown} {held_out.split} images", options.quiet)
     if not math.isfinite(loss):
         raise UsageError(
             "the teacher's output on clean images is not finite: the weights or the normalisation are broken"
         )
     warn_of_teacher(teacher, top1, checkpoint.num_classes, count, "scores")
-    return {"top1": top1, "loss": loss, "images": count, "split": held_out.split}
+    numbers = {"top1": top1, "top1_se": share_error(top1, count), "loss": loss}
+    return {**numbers, "images": count, "split": held_out.split}
 
 
 def near_chance(top1: float, classes: int, images: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from dametric import stats
+from dametric import limits, stats
 
 POWER = 0.8
 
@@ -14,6 +14,8 @@ def plan(
     rho: float, augs: int, seeds: int, units: int, seed_sd: float, spread: float, alpha: float, seed: int, as_json: bool
 ) -> None:
     """Print what a study of this size can detect."""
+    for name, count in (("augs", augs), ("seeds", seeds), ("units", units)):
+        limits.whole(name, count, limits.STUDIES[name])
     found = stats.plan(rho, augs, seeds, units, seed_sd, spread, alpha, seed=seed)
     least = stats.detectable(augs, seeds, units, seed_sd=seed_sd, spread=spread, alpha=alpha, power=POWER, seed=seed)
     if as_json:

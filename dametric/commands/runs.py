@@ -15,9 +15,10 @@ from rich.table import Table
 
 from dametric.commands.console import wide_console
 from dametric.files import check_writable, write_atomic
-from dametric.ledger import Run, find_runs, load_runs
+from dametric.ledger import Run, distinct, find_runs, load_runs
 from dametric.recipes import told_apart
 from dametric.results import finite
+from dametric.spreadsheet import csv_text
 
 _MEASURES = ("seed", "epochs", "test loss", "top-1 %", "best %", "agree %", "ece %", "seconds")
 _SPARED = ("ece %", "best %", "agree %", "seconds", "seed")  # where a terminal is too narrow for all, in this order
@@ -25,10 +26,11 @@ _SPARED = ("ece %", "best %", "agree %", "seconds", "seed")  # where a terminal 
 
 def runs(folder: str, as_json: bool, csv: str | None) -> None:
     """Print the ledger, and write it."""
-    found = find_runs(folder)
     if csv is not None:
         check_writable(Path(csv))
-        write_atomic(csv, load_runs(folder).to_csv(index=False))
+    found = distinct(find_runs(folder))
+    if csv is not None:
+        write_atomic(csv, csv_text(load_runs(found)))
     deliver(found, as_json)
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from dametric.commands.console import wide_console
 from dametric.commands.inputs import (
+    ACCURACY_IMAGES,
     OTHER_CLASSES,
     DataOptions,
     check_classes,
@@ -55,6 +56,7 @@ class ScoreOptions:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     accuracy: bool = True
+    accuracy_images: int = ACCURACY_IMAGES
     device: str | None = None
     dtype: str | None = None
     output: str | None = None
@@ -101,7 +103,8 @@ def _score(options: ScoreOptions) -> Scores:
     provenance: dict[str, Any] = {"teacher": describe(checkpoint, options.teacher)}
     if options.accuracy:
         check_classes(checkpoint, data, OTHER_CLASSES)
-        accuracy = report_accuracy(checkpoint, teacher, data_options, device, dtype, data)
+        most = options.accuracy_images
+        accuracy = report_accuracy(checkpoint, teacher, data_options, device, dtype, data, most)
         provenance["teacher"]["clean"] = accuracy
     student = None
     if student_file is not None and options.student is not None:

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from dametric import limits
 from dametric.commands import sweep_tasks as tasks
-from dametric.commands.inputs import chosen_device, network_errors, say, warn_of_teacher
+from dametric.commands.inputs import ACCURACY_IMAGES, chosen_device, network_errors, say, warn_of_teacher
 from dametric.commands.sweep_options import Place, read_images
 from dametric.commands.sweep_perform import perform
 from dametric.commands.sweep_plan import print_plan, time_left
 from dametric.commands.sweep_results import WORK_LEFT, deliver_sweep
 from dametric.commands.sweep_study import Study, chosen, study
 from dametric.commands.training import eval_every, keep_weights
+from dametric.data.glance import accuracy_text
 from dametric.distill.attempt import tidy
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.workers import Workers
@@ -200,9 +202,10 @@ def shard_of(text: str) -> tuple[int, int]:
         For anything else.
     """
     first, slash, second = text.partition("/")
-    if not slash or not first.isdecimal() or not second.isdecimal() or not 1 <= int(first) <= int(second):
+    which, count = (limits.read_whole(part, limits.RUNS) for part in (first, second))
+    if not slash or which is None or count is None or which > count:
         raise UsageError(f"--shard is a share of how many, from 1/4 to 4/4 for example, not '{text}'")
-    return int(first), int(second)
+    return which, count
 
 
 def _jobs(options: SweepOptions, count: int) -> int:
@@ -228,10 +231,10 @@ def _look_at_teachers(left: Sequence[Task], quiet: bool) -> None:
         where = payload.setting()
         assert where.teacher is not None
         where.teacher.introduce(f"teacher {payload.teacher}", quiet)
-        top1 = where.clean["top1"]
-        warn_of_teacher(where.teacher, top1, where.train.num_classes, len(where.test), "students")
-        shown = f"{len(where.test)} test images of {where.test.image_size} pixels"
-        say(f"teacher {payload.teacher}: {100 * top1:.2f} % top-1 on {shown}", quiet)
+        top1, count = where.accuracy(ACCURACY_IMAGES)
+        warn_of_teacher(where.teacher, top1, where.train.num_classes, count, "students")
+        shown = f"{count} test images of {where.test.image_size} pixels"
+        say(f"teacher {payload.teacher}: {accuracy_text(top1, count)} on {shown}", quiet)
 
 
 def _carry_out(

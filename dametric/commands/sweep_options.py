@@ -12,6 +12,7 @@ from dametric.commands.training import TrainingOptions
 from dametric.distill import LABELS, Objective
 from dametric.distill.setting import EvalEvery, Keep
 from dametric.errors import UsageError
+from dametric.names import inside
 from dametric.sweep.grid import Grid, RunSpec
 
 _OBJECTIVE = ("views", "ce_weight", "raw_weight", "aug_weight", "temperature")
@@ -101,7 +102,7 @@ def training_options(data: DataOptions, options: dict[str, Any], place: Place, t
 def teacher_file(grid: Grid, data: str, teacher: str, place: Place) -> Path:
     """A teacher's checkpoint: the one that was given, or that will be made."""
     given = grid.teachers[teacher].get("checkpoint")
-    return Path(given) if given else place.root / "teachers" / f"{data}-{teacher}.pth"
+    return Path(given) if given else inside(place.root, "teachers", f"{data}-{teacher}.pth")
 
 
 def shown_data(grid: Grid, data: str, teacher: str) -> DataOptions:
@@ -124,5 +125,5 @@ def student_task(grid: Grid, spec: RunSpec, place: Place) -> tasks.StudentTask:
     path = str(teacher_file(grid, spec.data, spec.teacher, place))
     if about.get("arch") is None:
         about.pop("arch", None)
-    root = place.root / grid.folder(spec.training)
+    root = inside(place.root, grid.folder(spec.training))
     return tasks.StudentTask(common, path, spec.student, spec.aug, spec.seed, str(root), **about)

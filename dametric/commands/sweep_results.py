@@ -15,6 +15,7 @@ from dametric.errors import RunFailed
 from dametric.files import write_atomic
 from dametric.ledger import Run, find_runs, load_runs
 from dametric.results import Scores
+from dametric.spreadsheet import csv_text
 from dametric.sweep.schedule import Report, Task
 
 WORK_LEFT = 3
@@ -29,7 +30,7 @@ def deliver_sweep(
     keys = {task.key for task in wanted}
     mine = _of_grid(found, made, keys)
     if csv is not None and mine:
-        write_atomic(Path(csv) / "runs.csv", load_runs(mine).to_csv(index=False))
+        write_atomic(Path(csv) / "runs.csv", csv_text(load_runs(mine)))
         _write_scores(wanted, Path(csv) / "scores.csv")
     deliver(mine, json)
     scores = sorted(
@@ -72,13 +73,13 @@ def _write_scores(wanted: Sequence[Task], path: Path) -> None:
     for task in wanted:
         if task.kind == "score" and task.payload.output.exists():
             scores = Scores.read(task.payload.output)
-            student = scores.config.get("student") or {}
+            teacher, student, data = (scores.config.get(name) or {} for name in ("teacher", "student", "data"))
             about = {
-                "teacher": scores.config["teacher"]["arch"],
-                "teacher_sha256": scores.config["teacher"]["sha256"],
+                "teacher": teacher.get("arch"),
+                "teacher_sha256": teacher.get("sha256"),
                 "student": student.get("arch"),
-                "data": scores.config["data"]["name"],
+                "data": data.get("name"),
             }
             parts.append(scores.table.assign(**about)[[*about, *scores.table.columns]])
     if parts:
-        write_atomic(path, pd.concat(parts, ignore_index=True).to_csv(index=False))
+        write_atomic(path, csv_text(pd.concat(parts, ignore_index=True)))

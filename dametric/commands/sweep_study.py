@@ -18,6 +18,7 @@ from dametric.distill import Recipe, Work
 from dametric.errors import UsageError, unknown
 from dametric.ledger import Run
 from dametric.models import build
+from dametric.names import inside, slug
 from dametric.scoring import check_request
 from dametric.sweep.grid import Grid, RunSpec
 from dametric.sweep.schedule import Task
@@ -230,7 +231,7 @@ def _scores(grid: Grid, place: Place) -> Iterator[tuple[str, tuple[str, str, str
             augs = [aug for aug in augs if aug not in left_out]
             for aug in left_out:
                 say(f"{aug} is not scored: it asks a student, name one with 'student:' in the score block")
-        name = f"{data}-{teacher}" + (f"-{student}" if student else "")
+        name = f"{data}-{teacher}" + (f"-{slug(student)}" if student else "")
         task = _score_task(grid, place, rows[0], augs, name)
         needs = [] if "checkpoint" in grid.teachers[teacher] else [f"teacher:{data}-{teacher}"]
         if spec is not None:
@@ -266,7 +267,7 @@ def _score_task(grid: Grid, place: Place, row: RunSpec, augs: list[str], name: s
         std=distilled.std,
         device=place.device,
         dtype=dtype,
-        output=str(place.root / "scores" / f"{name}.json"),
+        output=str(inside(place.root, "scores", f"{name}.json")),
         passed_on={**seen, **asked, **({"metrics": metrics} if metrics else {})},
     )
     return tasks.ScoreTask(options)

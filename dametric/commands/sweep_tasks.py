@@ -135,6 +135,7 @@ class ScoreTask:
         for name in ("label_column", "image_column", "config"):  # scores were asked for before there were these
             if parts["data"][name] is None:
                 del parts["data"][name]
+        del parts["accuracy_images"]  # no score depends on it
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
         parts["images"] = setting(options.data, options.device).train.fingerprint

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dametric import limits
 from dametric.augment import PAPER, Images, base_augmentation, default_base, parse
 from dametric.commands.inputs import (
+    ACCURACY_IMAGES,
     DataOptions,
     Splits,
     check_classes,
@@ -22,6 +24,7 @@ from dametric.commands.inputs import (
     warn_of_teacher,
 )
 from dametric.data import ImageSet
+from dametric.data.glance import accuracy_text
 from dametric.distill import Objective, Recipe, Setting, Teacher, Work, default_rate, watched_together
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.jobs import side_by_side
@@ -33,6 +36,7 @@ from dametric.ledger import Row, Run, run_id
 from dametric.models import build
 from dametric.models.normalisation import described
 from dametric.models.reading import read_weights
+from dametric.models.registry import check_architecture
 from dametric.progress import Advance, progress
 from dametric.sweep.reading import whole_numbers
 
@@ -116,6 +120,7 @@ class DistillOptions:
     jobs: int = 1
     lockstep: int = 1
     weights: str | None = None
+    accuracy_images: int = ACCURACY_IMAGES
 
     def setting(self) -> Setting:
         """Data and teacher, read once for all runs."""
@@ -152,6 +157,7 @@ def train(arch: str, output: str, options: TrainingOptions) -> Run:
         raise UsageError(f"{target} is the name of the run's folder: call the checkpoint {target.with_suffix('.pth')}")
     check_writable(target)
     options.check()
+    check_architecture(arch)
     with network_errors():
         images, test, held_out = options.splits(options.data)
         # refused here, not after the data are moved
@@ -173,6 +179,7 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
     """Distil a student for every augmentation and seed not yet in the ledger; its runs, and what went wrong."""
     common = options.common
     common.check()
+    check_architecture(options.student)
     for aug in options.augs:
         parse(aug, Images())
     if not common.objective.needs_teacher:
@@ -187,10 +194,10 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
                 parse(aug, replace(of, mean=setting.teacher.mean) if setting.teacher else of), common.quiet
             )
         groups = options.groups()
-        warn_of_teacher(
-            setting.teacher, setting.clean["top1"], setting.train.num_classes, len(setting.test), "students"
-        )
-        say(f"teacher: {100 * setting.clean['top1']:.2f} % top-1 on {len(setting.test)} test images", common.quiet)
+        top1, shown = setting.accuracy(options.accuracy_images)
+        warn_of_teacher(setting.teacher, top1, setting.train.num_classes, shown, "students")
+        of_all = "" if shown == len(setting.test) else f" of {len(setting.test)}"
+        say(f"teacher: {accuracy_text(top1, shown)} on {shown}{of_all} test images", common.quiet)
         found = [options.work(setting, aug, seed).run for aug in options.augs for seed in options.seeds]
         if options.jobs > 1:
             troubles = _side_by_side(options, setting, groups)
@@ -220,9 +227,10 @@ def eval_every(text: str) -> EvalEvery:
     """
     if text == "last":
         return "last"
-    if not text.isdecimal() or int(text) < 1:
+    every = limits.read_whole(text, limits.EPOCHS)
+    if every is None:
         raise UsageError(f"--eval-every is a number of epochs from 1 up, or last, not '{text}'")
-    return int(text)
+    return every
 
 
 def keep_weights(text: str) -> Keep:
@@ -314,6 +322,9 @@ def _said(result: Result) -> str:
 def _carry_out(works: Sequence[Work], options: TrainingOptions, stop: Callable[[], bool] | None = None) -> list[Result]:
     """Carry out runs in lockstep with a bar, and a line for each; what came of them."""
     known = [work.finished for work in works]
+    for work in works:
+        if work.weights_gone:
+            say(f"{work.title}: finished before, but its weights are gone: training starts over", options.quiet)
     results = watched_together(works, quiet=options.quiet, on_epoch=_on_epoch(works, options), stop=stop)
     for work, result, before in zip(works, results, known, strict=True):
         if not _failed(result):
@@ -322,8 +333,11 @@ def _carry_out(works: Sequence[Work], options: TrainingOptions, stop: Callable[[
 
 
 def outcome(record: dict[str, Any]) -> str:
-    last = record["last"]
-    return f"test loss {last['test_loss']:.4f}, {100 * last['test_top1']:.2f} % ({record['timing']['seconds']:.0f} s)"
+    """How a finished run came out, in a few words; "nan" for what its record does not say."""
+    last, timing = record["last"] or {}, record.get("timing") or {}
+    loss, top1, seconds = last.get("test_loss"), last.get("test_top1"), timing.get("seconds")
+    loss, top1, seconds = (math.nan if value is None else value for value in (loss, top1, seconds))
+    return f"test loss {loss:.4f}, {100 * top1:.2f} % ({seconds:.0f} s)"
 
 
 def _on_epoch(works: Sequence[Work], options: TrainingOptions) -> Callable[[Work, Row], None]:

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from dametric import limits
 from dametric.augment.keys import Per
-from dametric.errors import UsageError, shortened, unknown
+from dametric.errors import UsageError, unknown
 
 Schedule = Literal["step", "cosine", "onecycle"]
 Views = Literal["both", "augmented", "raw"]
@@ -18,6 +19,7 @@ VERSIONS = {"ce": 1, "kd": 1, "sgd": 1, "order": 1, "initial weights": 1, "step"
 """Of the arithmetic of every term, the optimizer, the order of images, initial weights and the schedules, and of
 architectures by their names (1 where there is no entry): raised when the same recipe comes to another result, which
 gives the runs that use it, and no others, new ids. All runs use "sgd", "order" and "initial weights"."""
+_MOST = {"epochs": limits.EPOCHS, "steps": limits.STEPS, "batch size": limits.BATCH_SIZE}
 _SMALL_RATE = ("mobilenet", "shufflev")
 _WARM_UP, _START, _END = 0.3, 25.0, 1e4  # of the one-cycle schedule, as torch's OneCycleLR has them
 
@@ -25,6 +27,7 @@ _WARM_UP, _START, _END = 0.3, 25.0, 1e4  # of the one-cycle schedule, as torch's
 def as_floats(options: object, *names: str) -> None:
     """Make whole numbers real ones, so that equal options have equal hashes."""
     for name in names:
+        limits.real(name.replace("_", " "), getattr(options, name))
         object.__setattr__(options, name, float(getattr(options, name)))
 
 
@@ -178,11 +181,13 @@ class Recipe:
         for name, number in {**lengths, "batch size": self.batch_size, "seed": self.seed}.items():
             if not isinstance(number, int):
                 raise UsageError(f"{name} is a whole number, not {number}")
+            if name in _MOST:
+                limits.whole(name, number, _MOST[name])
         for name in ("nesterov", "joint_batch"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} is true or false, not {getattr(self, name)}")
         if not 0 <= self.seed < 2**31:
-            raise UsageError(f"the seed is a whole number from 0 to 2147483647, not {shortened(self.seed)}")
+            raise UsageError(f"the seed is a whole number from 0 to 2147483647, not {limits.number(self.seed)}")
         for name, number in lengths.items():
             if number < 1:
                 raise UsageError(f"{name} is a whole number from 1 up, not {number}")

@@ -18,6 +18,7 @@ from dametric.augment.examine import check_base, examined, looked_at, sample
 from dametric.augment.external import External, Findings
 from dametric.data import ImageSet
 from dametric.data.checks import check_order
+from dametric.data.glance import glance
 from dametric.distill.evaluate import evaluate, held_out_logits
 from dametric.distill.recipe import Recipe, term_versions
 from dametric.distill.trainer import Training
@@ -154,6 +155,13 @@ class Setting:
         """Loss and accuracy of the teacher on the test images."""
         assert self.teacher_logits is not None
         return evaluate(self.teacher_logits, self.test.labels.cpu())
+
+    def accuracy(self, most: int) -> tuple[float, int]:
+        """Accuracy of the teacher on so many test images at most, and on how many: a first look, before all are."""
+        if len(self.test) <= most:
+            return self.clean["top1"], len(self.test)
+        some = self.test.subset(glance(len(self.test), most))
+        return evaluate(self._ask_teacher(some), some.labels.cpu())["top1"], len(some)
 
     def work(
         self,
@@ -293,6 +301,12 @@ class Work:
         if self.target is not None:
             return self.target.exists()
         return self.run.checkpoint.exists() or record.get("kept") == "none"
+
+    @property
+    def weights_gone(self) -> bool:
+        """Whether the record says that the run is finished and its weights kept, and they are not there."""
+        record = self.run.record
+        return record is not None and record["status"] == "finished" and not self.finished
 
     @property
     def epochs(self) -> float:

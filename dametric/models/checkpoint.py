@@ -225,7 +225,7 @@ def _count_classes(
         return count
     matrices = [weight for weight in levels[-1].weights.values() if weight.dim() == 2]
     if asked is None and not matrices:
-        raise UsageError(f"the number of classes cannot be told from {path}: say it with --num-classes")
+        raise UsageError(f"the number of classes cannot be told from {path}: it holds no last layer that says")
     return matrices[-1].shape[0] if asked is None else asked
 
 

@@ -61,6 +61,19 @@ def from_library(library: str, spec: str, num_classes: int, image_size: int) -> 
         raise UsageError(f"{library}:{spec} cannot be made{size}: {one_line(error)}") from error
 
 
+def check_library_name(library: str, spec: str) -> None:
+    """Refuse a name that torchvision does not have; timm, which takes seconds to load, is asked when one is made.
+
+    Raises
+    ------
+    UsageError
+    """
+    name = spec.partition(",")[0]
+    known = torchvision.models.list_models(module=torchvision.models)
+    if library == "torchvision" and name.lower() not in known:
+        raise _unknown_in("torchvision", name, known)
+
+
 def elsewhere(name: str) -> str | None:
     """How to ask for a name that one of the libraries knows, ``timm:NAME``; None where neither does."""
     if name.lower() in torchvision.models.list_models(module=torchvision.models):

@@ -83,6 +83,10 @@ class Network:
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(f"the network must return logits of shape (rows, classes), not {got}")
+        if len(logits) != len(images):
+            raise UsageError(f"the network returns {len(logits)} rows for {len(images)} images: one an image is needed")
+        if not logits.shape[1]:
+            raise UsageError("the network returns logits of 0 classes: it must have one class at least")
         return logits
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from dametric import limits
 from dametric.errors import UsageError, unknown
 from dametric.importing import load_object, one_line
 from dametric.models.interface import input_channels
-from dametric.models.library import LIBRARIES, elsewhere, from_library
+from dametric.models.library import LIBRARIES, check_library_name, elsewhere, from_library
 from dametric.models.mobilenet import MOBILENETS
 from dametric.models.outputs import answer
 from dametric.models.resnet import RESNETS
@@ -52,6 +53,8 @@ def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
     UsageError
         If the name is not known, the network does not exist at this size, or the user's code fails.
     """
+    limits.whole("the number of classes", num_classes, limits.CLASSES)
+    limits.whole("the image size", image_size, limits.IMAGE_SIZE)
     if num_classes < 1:
         raise UsageError(f"a network needs at least one class, not {num_classes}")
     if image_size < SMALLEST:
@@ -64,10 +67,7 @@ def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
         return from_library(library, name, num_classes, image_size)
     if is_user_code(arch):
         return _from_user(arch, num_classes, image_size)
-    there = elsewhere(arch)
-    if there is not None:
-        raise UsageError(f"unknown architecture '{arch}': did you mean {there}?")
-    raise unknown("architecture", arch, MODELS)
+    raise _no_such(arch)
 
 
 def canonical(arch: str) -> str:
@@ -76,6 +76,32 @@ def canonical(arch: str) -> str:
         return arch
     same = [name for name in MODELS if name.casefold() == arch.casefold()]
     return same[0] if len(same) == 1 else arch
+
+
+def check_architecture(arch: str) -> None:
+    """Refuse an architecture that does not exist, before anything is read for its sake.
+
+    Raises
+    ------
+    UsageError
+        As :func:`build` does for such a name.
+    """
+    library, _, name = arch.partition(":")
+    if canonical(arch) in MODELS:
+        return
+    if library in LIBRARIES:
+        check_library_name(library, name)
+    elif is_user_code(arch):
+        load_object(arch, "architecture")
+    else:
+        raise _no_such(arch)
+
+
+def _no_such(arch: str) -> UsageError:
+    there = elsewhere(arch)
+    if there is not None:
+        return UsageError(f"unknown architecture '{arch}': did you mean {there}?")
+    return unknown("architecture", arch, MODELS)
 
 
 def is_user_code(arch: str) -> bool:

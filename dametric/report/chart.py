@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dametric.report.drawing import Mark
+from dametric.spreadsheet import csv_text
 
 Draw = Callable[[Axes], Axes]
 
@@ -64,4 +65,4 @@ class Chart:
     @property
     def csv(self) -> str:
         """The data as CSV text."""
-        return str(self.data.to_csv(index=False, lineterminator="\n"))
+        return csv_text(self.data)

@@ -69,10 +69,10 @@ def score_figure(scores: Scores) -> Figure:
     figure = Figure(figsize=(7.5, 1.6 + 0.32 * len(scores.scores)), layout="constrained")
     axes = score_chart(scores, figure.subplots())
     config = scores.config
-    teacher = config.get("teacher", {}).get("arch", "teacher")
-    data = Path(config["data"]["name"]).name
+    teacher = (config.get("teacher") or {}).get("arch", "teacher")
+    data = Path((config.get("data") or {}).get("name", "data")).name
     axes.set_title(
-        f"{teacher} on {data}: {scores.batches} batches of {config['b']}, seed {config['seed']}",
+        f"{teacher} on {data}: {scores.batches} batches of {config.get('b', '?')}, seed {config.get('seed', '?')}",
         fontsize="medium",
         loc="left",
     )

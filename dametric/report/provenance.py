@@ -45,12 +45,12 @@ def _of_scores(path: str, digest: str, file: Scores) -> list[tuple[str, str]]:
     config, teacher = file.config, file.config.get("teacher") or {}
     settings = {name: config[name] for name in ("protocol", "n", "G", "b", "w", "temperature", "per") if name in config}
     listed = ", ".join(f"{name} {value}" for name, value in settings.items())
-    data = config["data"]
+    data = config.get("data") or {}
     versions = ", ".join(f"{name} {value}" for name, value in file.versions.items())
     return [
         ("Score file", f"{path}, SHA-256 {digest}"),
         ("— teacher", f"{teacher.get('arch', 'not named')}, SHA-256 {teacher.get('sha256', 'not known')}"),
-        ("— data", f"{data['name']}, fingerprint {data.get('fingerprint', 'not known')}"),
+        ("— data", f"{data.get('name', 'not named')}, fingerprint {data.get('fingerprint', 'not known')}"),
         ("— settings", f"{file.batches} batches, seed {config.get('seed', 'not known')}, {listed}"),
         ("— versions", versions),
     ]

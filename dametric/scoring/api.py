@@ -15,6 +15,7 @@ from dametric.augment.examine import check_base, looked_at, sample
 from dametric.augment.keys import Per
 from dametric.data import ImageSet
 from dametric.errors import UsageError, unknown
+from dametric.limits import ROWS, whole
 from dametric.machine import machine
 from dametric.models import Checkpoint, LoadedNetwork, inference_copy, preferred_dtype
 from dametric.models.network import Network
@@ -161,6 +162,8 @@ def score(
     if protocol not in ("default", "reference"):
         raise unknown("protocol", protocol, ("default", "reference"))
     precision = wanted_precision(rel_se, protocol)
+    if chunk is not None:
+        whole("chunk", chunk, ROWS)
     if chunk is not None and chunk < 1:
         raise UsageError(f"--chunk is a number of rows from 1 up, not {chunk}")
     reference = protocol == "reference"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dametric import limits
 from dametric.augment import Augmentation
 from dametric.augment.keys import Per, check_seed
 from dametric.errors import UsageError
@@ -48,7 +49,11 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        limits.whole("batch size", self.batch, limits.BATCH_SIZE)
+        limits.whole("draw", self.draw, limits.DRAW_BATCHES)
         check_seed(self.seed)
+        limits.real("raw weight", self.raw_weight)
+        limits.real("temperature", self.temperature)
         for name, value, least in (("batch size", self.batch, 4), ("draw", self.draw, 1)):
             if value < least:
                 raise UsageError(f"{name} must be at least {least}, not {value}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from dametric import limits
 from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
 from dametric.errors import UsageError, unknown
 from dametric.metrics import METRICS, Metric
@@ -61,6 +62,7 @@ def wanted_precision(rel_se: float | None, protocol: str) -> float:
         raise UsageError(
             "the reference protocol shows ten epochs, or as many batches as --batches says, whatever --rel-se"
         )
+    limits.real("rel_se", rel_se)
     if not 0 < rel_se < 1:
         raise UsageError(f"--rel-se is a fraction between 0 and 1, for example 0.01, not {rel_se}")
     return rel_se
@@ -68,6 +70,8 @@ def wanted_precision(rel_se: float | None, protocol: str) -> float:
 
 def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) -> list[Augmentation]:
     """Every augmentation that was asked for, once; ``"paper"`` stands for the paper's nine."""
+    if not isinstance(augs, (str, Augmentation, Iterable)) and not callable(augs):
+        raise UsageError(f"augmentations are names, functions, or a list of them, not {augs!r}")
     asked: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
     chosen: dict[str, Augmentation] = {}
     for spec in asked:
@@ -96,6 +100,8 @@ def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
 
     The guard against destroyed images is among them wherever the raw images are forwarded anyway.
     """
+    if names is not None and not isinstance(names, Iterable):
+        raise UsageError(f"metrics are a list of names, not {names!r}")
     names = [names] if isinstance(names, str) else names or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
     for name in names:
         if name not in METRICS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from dametric import limits
 from dametric.errors import Interrupted, UsageError
 from dametric.progress import Advance, progress
 from dametric.scoring.engine import Engine
@@ -45,6 +46,9 @@ def walk(
         If ``stop`` said so.
     """
     plan = engine.protocol
+    for name, asked in (("batches", batches), ("max_batches", max_batches)):
+        if asked is not None:
+            limits.whole(name, asked, limits.BATCHES)
     fixed = batches
     if fixed is None and plan.reference:
         fixed = -(-len(engine.data) // plan.batch) * _REFERENCE_EPOCHS

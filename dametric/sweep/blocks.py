@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dametric.errors import UsageError, unknown
-from dametric.sweep.reading import KEYS, as_list, block, crossed, known_keys, typed
+from dametric.names import checked_name, slug
+from dametric.sweep.reading import KEYS, as_list, block, check_combinations, crossed, known_keys, shown, typed
 
 
 def augmentations(value: Any) -> tuple[str, ...]:
@@ -18,6 +19,7 @@ def augmentations(value: Any) -> tuple[str, ...]:
         if isinstance(item, dict):
             for name, parameters in item.items():
                 lists = {key: as_list(one) for key, one in block(parameters, f"augmentations: {name}").items()}
+                check_combinations(lists.values(), f"augmentations: {name}")
                 for values in itertools.product(*lists.values()):
                     words = (f"{key}={one}" for key, one in zip(lists, values, strict=True))
                     found.append(":".join([str(name), *words]))
@@ -54,19 +56,19 @@ def named_data(value: Any) -> dict[str, dict[str, Any]]:
             )
         if name in found:
             raise UsageError(f"data: two sets are called '{name}': give each a name")
-        found[name] = options
+        found[checked_name(name, "data set")] = options
     return found
 
 
 def named_teachers(value: Any, data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Teachers by name: checkpoints, and recipes, of which lists make variants."""
-    entries: dict[Any, Any] = dict.fromkeys(as_list(value)) if not isinstance(value, dict) else value
+    entries = list(value.items()) if isinstance(value, dict) else [(name, None) for name in as_list(value)]
     found: dict[str, dict[str, Any]] = {}
     known = ("family", "checkpoint", "weights", "arch", "mean", "std", "data")
-    for family, given in entries.items():
-        where = f"teacher {family}"
+    for family, given in entries:
         if not isinstance(family, str):
-            raise UsageError(f"teachers is lines of 'name: options', or a list of architectures, not '{value}'")
+            raise UsageError(f"teachers is lines of 'name: options', or a list of architectures, not {shown(value)}")
+        where = f"teacher {family}"
         options = {"checkpoint": given} if isinstance(given, str) else block(given, where)
         options = _in_numbers(options)
         variants = list(crossed(options, KEYS["teacher"], where))
@@ -82,7 +84,10 @@ def named_teachers(value: Any, data: Mapping[str, Any]) -> dict[str, dict[str, A
                 raise UsageError(f"{where}: weights says which of a checkpoint's are meant")
             for name in one.get("data", ()):
                 known_name(name, data, f"data of {where}")
-            found["-".join([family, *(f"{key}={one.get(key)}" for key in differ)])] = one
+            name = "-".join([checked_name(family, "teacher"), *(slug(f"{key}={one.get(key)}") for key in differ)])
+            if name in found and found[name] != one:
+                raise UsageError(f"two teachers are called '{name}': give each a name")
+            found[name] = one
     return found
 
 

@@ -27,11 +27,13 @@ training options.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dametric import limits
 from dametric.errors import UsageError
 from dametric.recipes import matches, patterns, word
 from dametric.sweep.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
@@ -170,12 +172,17 @@ def _grid(path: str, document: dict[str, Any]) -> Grid:
         "seed": whole_numbers(blocks.get("seeds", 0), "seeds"),
         "training": trainings,
     }
-    rows = list(_product(base))
+    rows = list(_product(base, "the grid"))
+    for name in ("include", "exclude"):
+        if len(as_list(blocks.get(name) or [])) > limits.LINES:
+            raise UsageError(f"{name} has more than {limits.LINES:,} lines")
     for number, line in enumerate(as_list(blocks.get("exclude") or []), 1):
         unwanted = _exclusion(line, f"exclude, line {number}", rows)
         rows = [row for row in rows if not _matches(row, unwanted)]
     for number, line in enumerate(as_list(blocks.get("include") or []), 1):
         rows += _included(line, f"include, line {number}", base, data, teachers)
+        if len(rows) > limits.RUNS:
+            raise UsageError(f"the grid asks for more than {limits.RUNS:,} runs, at most so many go into one grid")
     if not rows:
         raise UsageError("no run is left")
     score = None if blocks.get("score") is None else score_options(blocks["score"])
@@ -187,7 +194,10 @@ def _trainings(options: Mapping[str, Any], where: str) -> list[Training]:
     return [tuple(sorted(one.items())) for one in crossed(options, KEYS["training"], where)]
 
 
-def _product(base: Mapping[str, Any]) -> Iterator[RunSpec]:
+def _product(base: Mapping[str, Any], where: str) -> Iterator[RunSpec]:
+    count = math.prod(len(base[name]) for name in ("pairs", "training", "aug", "seed"))
+    if count > limits.RUNS:
+        raise UsageError(f"{where} asks for {limits.number(count)} runs, at most {limits.RUNS:,} go into one grid")
     for (data, teacher, student), training in itertools.product(base["pairs"], base["training"]):
         for aug, seed in itertools.product(base["aug"], base["seed"]):
             yield RunSpec(data, teacher, student, aug, seed, training)
@@ -220,7 +230,7 @@ def _included(
             _changed(dict(training), dict(one)) for training in base["training"] for one in _trainings(own, where)
         ]
         grid["training"] = list(dict.fromkeys(tuple(sorted(one.items())) for one in changed))
-    return _product(grid)
+    return _product(grid, where)
 
 
 def _changed(training: dict[str, Any], by: dict[str, Any]) -> dict[str, Any]:

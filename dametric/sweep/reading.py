@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
-from dametric.errors import UsageError, shortened, unknown
+from dametric import limits
+from dametric.errors import UsageError, unknown
+from dametric.yamls import parsed, read_yaml_file
 
 Kind = type | str
 """A type, or "numbers" (a list of numbers), "names" (a list of strings)."""
 
 _MOST_SEEDS = 10_000  # of one command
-_MOST_DIGITS = 20  # of a seed as it is written
+_DIGITS = 4000  # of a number: Python reads no longer ones
 _TRAINING: dict[str, Kind] = {
     "epochs": int,
     "steps": int,
@@ -111,12 +110,7 @@ def read_yaml(path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     UsageError
         If the file cannot be read, is not YAML, holds a key twice, or an override names no value.
     """
-    try:
-        document = _Unique(Path(path).read_text(encoding="utf-8")).get_single_data()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    document = read_yaml_file(path)
     if not isinstance(document, dict):
         raise UsageError(f"{path}: a grid is blocks such as 'data:' and 'pairs:', not a {type(document).__name__}")
     for override in overrides:
@@ -131,8 +125,8 @@ def read_yaml(path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
             if not isinstance(inner, dict):
                 raise UsageError(f"--set {override}: '{parent}' in {path} has no parts with names")
         try:
-            inner[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            inner[last] = parsed(text, "the value")
+        except UsageError:
             raise UsageError(f"--set {override}: the value is not YAML") from None
     return document
 
@@ -142,7 +136,7 @@ def _spelt_out(name: str, value: Any) -> Any:
     if name == "data" and isinstance(value, str):
         return {"source": value}
     if name == "teachers" and isinstance(value, list):
-        return dict.fromkeys(value)
+        return {one if isinstance(one, str) else str(one): None for one in value}
     return {} if value is None else value
 
 
@@ -151,7 +145,7 @@ def block(value: Any, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise UsageError(f"{where} is lines of 'key: value', not {_shown(value)}")
+        raise UsageError(f"{where} is lines of 'key: value', not {shown(value)}")
     return {str(key): item for key, item in value.items()}
 
 
@@ -180,7 +174,7 @@ def typed(value: Any, kind: Kind, where: str) -> Any:
         return str(value)
     elif isinstance(value, kind) and not (kind is int and isinstance(value, bool)):  # type: ignore[arg-type]
         return value
-    raise UsageError(f"{where} is {wanted}, not {_shown(value)}")
+    raise UsageError(f"{where} is {wanted}, not {shown(value)}")
 
 
 def crossed(value: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> Iterator[dict[str, Any]]:
@@ -194,8 +188,18 @@ def crossed(value: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> 
         if not items:
             raise UsageError(f"{place} is an empty list: nothing would be run")
         lists[key] = list(dict.fromkeys(None if one is None else typed(one, kind, place) for one in items))
+    check_combinations(lists.values(), where)
     for values in itertools.product(*lists.values()):
         yield {key: one for key, one in zip(lists, values, strict=True) if one is not None}
+
+
+def check_combinations(lists: Iterable[Sequence[Any]], where: str) -> None:
+    """Refuse lists that make more combinations than one block may have."""
+    count = math.prod(len(values) for values in lists)
+    if count > limits.COMBINATIONS:
+        raise UsageError(
+            f"{where}: its lists make {limits.number(count)} combinations, at most {limits.COMBINATIONS:,} are taken"
+        )
 
 
 def as_list(value: Any) -> list[Any]:
@@ -215,10 +219,12 @@ def whole_numbers(value: Any, where: str) -> tuple[int, ...]:
     for item in as_list(value):
         for part in str(item).split(","):
             first, dash, last = part.strip().partition("-")
-            digits = (first, last) if dash else (first,)
-            readable = all(word.isdecimal() and len(word) <= _MOST_DIGITS for word in digits)
-            if not readable or (dash and int(last) < int(first)):
-                raise UsageError(f"{where} is numbers and ranges such as 0-2 or 0,3,7, not '{shortened(item)}'")
+            if not first.isdecimal() or (dash and not last.isdecimal()):
+                raise UsageError(f"{where} is numbers and ranges such as 0-2 or 0,3,7, not {shown(item)}")
+            if max(len(first), len(last)) > _DIGITS:
+                raise UsageError(f"{where} goes up to {2**31 - 1}, not {shown(item)}")
+            if dash and int(last) < int(first):
+                raise UsageError(f"{where} is numbers and ranges such as 0-2 or 0,3,7, not {shown(item)}")
             start, stop = int(first), int(last if dash else first) + 1
             if len(found) + stop - start > _MOST_SEEDS:
                 raise UsageError(f"{where} {item}: at most {_MOST_SEEDS} seeds at once, start with fewer and add more")
@@ -230,19 +236,10 @@ def whole_numbers(value: Any, where: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _shown(value: Any) -> str:
-    text = str(value)
+def shown(value: Any) -> str:
+    """A value as an error shows it: in quotes, and not all of it where it is long."""
+    try:
+        text = str(value)
+    except ValueError:  # a number of 5,000 digits
+        return "a huge number"
     return f"'{text if len(text) < 60 else text[:57] + '...'}'"
-
-
-class _Unique(yaml.SafeLoader):
-    """The safe loader, which makes plain values only, and refuses a key that stands twice in one block."""
-
-    def compose_mapping_node(self, anchor: Any) -> Any:
-        node = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.YAMLError(f"'{key.value}' stands twice, the second time in line {key.start_mark.line + 1}")
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        return node

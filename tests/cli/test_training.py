@@ -319,6 +319,7 @@ ELSEWHERE = {
     "--arch",
 }
 NOWHERE = {
+    "--accuracy-images",
     "--eval-every",
     "--keep",
     "--lockstep",

@@ -132,9 +132,9 @@ def test_a_run_that_is_there_under_an_older_id_is_found(setting: Setting, tmp_pa
     work = setting.work("resnet8", Recipe(aug="cutmix"), tmp_path)
     other = setting.work("resnet8", Recipe(aug="cutmix", lr=0.3), tmp_path)
     older = Run(work.run.folder.with_name(work.run.folder.name[:-16] + "0" * 16))
-    older.write_record(
-        {"id": "0" * 16, "status": "finished", "config": {**work.config, "law": 1}, "about": {}, "last": {}, "best": {}}
-    )
+    about = {"student": {"arch": "resnet8"}, "data": {"name": "digits"}}
+    record = {"id": "0" * 16, "status": "finished", "config": {**work.config, "law": 1}, "about": about}
+    older.write_record({**record, "last": {}, "best": {}})
     assert setting.work("resnet8", Recipe(aug="cutmix"), tmp_path).run == older
     assert setting.work("resnet8", Recipe(aug="cutmix", lr=0.3), tmp_path).run == other.run
 

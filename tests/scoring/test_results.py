@@ -99,8 +99,8 @@ def test_file_is_replaced_whole_or_not_at_all(scores: Scores, tmp_path: Path, mo
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_non_ascii_names_survive(tmp_path: Path) -> None:
-    odd = Scores([{"aug": "./Überlagerung.py:é"}], {"metrics": []}, {})
+def test_non_ascii_names_survive(scores: Scores, tmp_path: Path) -> None:
+    odd = Scores([{**scores.scores[0], "aug": "./Überlagerung.py:é"}], scores.config, {})
     assert Scores.read(odd.write(tmp_path / "s.json")).scores[0]["aug"] == "./Überlagerung.py:é"
 
 

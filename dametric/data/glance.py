@@ -1,0 +1,30 @@
+"""Which images are looked at where a part of a set tells enough."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def glance(count: int, most: int) -> Tensor:
+    """Positions of at most ``most`` of ``count`` images, drawn by a seed of its own; all where there are fewer.
+
+    Returns
+    -------
+    Tensor of int64
+    """
+    if count <= most:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most]
+
+
+def share_error(share: float, count: int) -> float:
+    """Standard error of a share of ``count`` images."""
+    return math.sqrt(share * (1 - share) / count)
+
+
+def accuracy_text(share: float, count: int) -> str:
+    """An accuracy with its standard error, in per cent: "97.18 % top-1 ± 0.88"."""
+    return f"{100 * share:.2f} % top-1 ± {100 * share_error(share, count):.2f}"

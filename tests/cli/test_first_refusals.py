@@ -1,0 +1,87 @@
+"""What cannot be is refused before images are decoded; how good a teacher is, is told by a part of the images."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+
+from dametric import cli
+from dametric.commands.inputs import DataOptions
+from dametric.data import load_data
+from dametric.models import load_checkpoint
+from dametric.models.network import normalisation
+
+Refused = Callable[..., str]
+Run = Callable[..., Any]
+
+
+def test_before_images_are_decoded(
+    refused: Refused, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: Any) -> None:
+        raise AssertionError("images were read")
+
+    monkeypatch.setattr(DataOptions, "_whole", decode)
+    (tmp_path / "file").write_text("")
+    train = ("train", "--data", "digits", "-q")
+    distill = ("distill", "-t", teacher, "-a", "flip", "--data", "digits", "-q")
+    for arguments, said in (
+        ((*train, "--arch", "resnet9", "-o", tmp_path / "t.pth"), "unknown architecture 'resnet9'"),
+        ((*train, "--arch", "torchvision:resnet19", "-o", tmp_path / "t.pth"), "unknown torchvision architecture"),
+        ((*train, "--arch", "./none.py:net", "-o", tmp_path / "t.pth"), "there is no file"),
+        ((*train, "--arch", "resnet8", "-o", tmp_path / "file" / "t.pth"), "is not a folder"),
+        ((*distill, "-s", "resnet9", "-o", tmp_path / "runs"), "unknown architecture 'resnet9'"),
+        ((*distill, "-s", "resnet8", "-o", tmp_path / "file"), "is not a folder"),
+    ):
+        assert said in refused(*arguments)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_a_part_of_the_images_tells_how_good_the_teacher_is(
+    run: Run, score: Run, teacher: Path, tmp_path: Path
+) -> None:
+    test = load_data("digits", "test", quiet=True)
+    index = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:100]
+    checkpoint = load_checkpoint(teacher)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in normalisation(test.mean, test.std, 3))
+    with torch.inference_mode():
+        right = checkpoint.model((test.images[index] / 255 - mean) / std).argmax(1) == test.labels[index]
+    share = float(right.double().mean())
+    line = f"{100 * share:.2f} % top-1 ± {100 * math.sqrt(share * (1 - share) / 100):.2f}"
+    said = score("--accuracy", "--accuracy-images", 100, "--json")
+    assert f"teacher: {line}, loss " in said.err
+    assert " on 100 of 355 test images" in said.err
+    clean = said.document["config"]["teacher"]["clean"]
+    assert (clean["images"], clean["top1"]) == (100, share)
+    options = ("--steps", 1, "--dtype", "float32", "--accuracy-images", 100, "-o", tmp_path / "runs", "--json")
+    learnt = run("distill", "-t", teacher, "-s", "resnet8", "-a", "identity", *options)
+    assert f"teacher: {line} on 100 of 355 test images" in learnt.err
+    (record,) = learnt.document  # type: ignore[misc]
+    model = checkpoint.model
+    with torch.inference_mode():
+        every = (model((test.images / 255 - mean) / std).argmax(1) == test.labels).double().mean()
+    assert record["about"]["teacher"]["clean"]["top1"] == float(every), "the record is of all images"
+
+
+def test_no_hint_names_an_option_that_does_not_exist() -> None:
+    options = {
+        name
+        for command in typer.main.get_command(cli.app).commands.values()  # type: ignore[attr-defined]
+        for option in command.params
+        for name in (*option.opts, *option.secondary_opts)
+    }
+    elsewhere = {"--nproc-per-node", "--head", "--json", "--help", "--version"}
+    assert {"--rel-se", "--no-accuracy", "--data"} <= options
+    for path in Path(cli.__file__).parents[1].rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", node.value))
+                assert named <= options | elsewhere, f"{path.name}, line {node.lineno}: {named - options}"
