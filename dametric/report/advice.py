@@ -119,6 +119,8 @@ def _advice(material: Material, unit: str, rows: pd.DataFrame) -> Advice:
     file = _file_of(material.scores, rows, metric)
     points = _scored(file, metric) if file else rows[["aug", "score", "score_se"]]
     points = points.dropna(subset="score").reset_index(drop=True)
+    lost = points["aug"].isin(_destroyed(rows, file))
+    points = points if lost.all() else points[~lost].reset_index(drop=True)
     if direction == "open":
         return _without_choice(unit, rows, len(points), material.found["units"][unit][metric])
     turned = points["score"] if direction != "higher" else -points["score"]
@@ -146,6 +148,12 @@ def _advice(material: Material, unit: str, rows: pd.DataFrame) -> Advice:
         tied_cost=float(costs[alike].max()) if alike and tied is not None else math.nan,
         random_cost=float(costs.mean()),
     )
+
+
+def _destroyed(rows: pd.DataFrame, file: Scores | None) -> set[str]:
+    """What no score speaks for, as so little of the information between images is left."""
+    distilled = {str(aug) for aug in rows["aug"][rows["destroyed"]]} if "destroyed" in rows else set()
+    return distilled | {str(row["aug"]) for row in (file.scores if file else ()) if row.get("destroyed")}
 
 
 def _without_choice(unit: str, rows: pd.DataFrame, count: int, described: dict[str, Any]) -> Advice:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 
 from dametric.errors import UsageError, unknown
+from dametric.metrics import DESTROYED
+from dametric.metrics.information import INFORMATION_KEPT
 from dametric.stats.result import Floats, Result
 from dametric.stats.table import checked
 
@@ -31,7 +33,8 @@ def prepare(frame: pd.DataFrame, direction: str = "lower") -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        With all columns; NaN where nothing is known.
+        With all columns; NaN where nothing is known. ``destroyed``: whether so little of the information between
+        images is left under an augmentation, by a metric ``information_kept``, that no score speaks for it.
 
     Raises
     ------
@@ -63,7 +66,13 @@ def prepare(frame: pd.DataFrame, direction: str = "lower") -> pd.DataFrame:
             raise UsageError(f"metric {metric} has directions {' and '.join(sorted(stated))}: give one")
         if stated[0] not in DIRECTIONS:
             raise unknown("direction", stated[0], DIRECTIONS)
-    return table
+    return table.assign(destroyed=_destroyed(table))
+
+
+def _destroyed(table: pd.DataFrame) -> list[bool]:
+    lost = table[(table["metric"] == INFORMATION_KEPT.name) & (table["score"] < DESTROYED)]
+    known = set(zip(lost["unit"], lost["aug"], strict=True))
+    return [pair in known for pair in zip(table["unit"], table["aug"], strict=True)]
 
 
 def _without_rounding(table: pd.DataFrame) -> pd.Series:
@@ -127,6 +136,8 @@ class Unit:
     score, score_se, loss, loss_se, top1, seeds : ndarray of shape (n,)
         Errors, accuracies and seeds may be NaN.
     direction : str
+    destroyed : tuple of bool
+        What no score speaks for.
     """
 
     augs: tuple[str, ...]
@@ -137,6 +148,7 @@ class Unit:
     top1: Floats
     seeds: Floats
     direction: str
+    destroyed: tuple[bool, ...]
 
     @classmethod
     def of(cls, rows: pd.DataFrame) -> Unit:
@@ -154,12 +166,19 @@ class Unit:
             top1=column("test_top1"),
             seeds=column("seeds"),
             direction=str(rows["direction"].iloc[0]),
+            destroyed=tuple(rows["destroyed"]) if "destroyed" in rows else (False,) * len(rows),
         )
 
     @property
     def n(self) -> int:
         """Augmentations."""
         return len(self.augs)
+
+    @property
+    def choice_score(self) -> Floats:
+        """Scores by which one would choose, lower is better: what is destroyed comes after all others."""
+        turned = -self.score if self.direction == "higher" else self.score
+        return np.where(self.destroyed, turned + (np.ptp(turned) + 1), turned)
 
     @property
     def errors_known(self) -> bool:

@@ -86,7 +86,6 @@ def describe_unit(rows: pd.DataFrame, **options: Any) -> dict[str, Any]:
     }
     second = bca(unit.score, unit.loss, confidence=confidence, resamples=_BOOTSTRAP, seed=options["seed"])
     families = [family(aug) for aug in unit.augs]
-    by_score = unit.score if unit.direction != "higher" else -unit.score
     return {
         "n": unit.n,
         "augs": list(unit.augs),
@@ -95,7 +94,7 @@ def describe_unit(rows: pd.DataFrame, **options: Any) -> dict[str, Any]:
         "direction": unit.direction,
         "seeds": {"least": _least(unit.seeds), "most": -_least(-unit.seeds)},
         "best": {
-            "by_score": [] if unit.direction == "open" else _lowest(unit, by_score),
+            "by_score": [] if unit.direction == "open" else _lowest(unit, unit.choice_score),
             "by_loss": _lowest(unit, unit.loss),
         },
         "coefficients": found,
@@ -145,9 +144,8 @@ def _york(unit: Unit, confidence: float) -> dict[str, Any] | None:
 
 def _regret(unit: Unit) -> list[dict[str, Any]]:
     curve = regret_curve(
-        unit.score,
+        unit.choice_score,
         unit.loss,
-        direction="higher" if unit.direction == "higher" else "lower",
         loss_se=unit.loss_se if np.isfinite(unit.loss_se).all() else None,
         accuracy=unit.top1 if np.isfinite(unit.top1).all() else None,
     )

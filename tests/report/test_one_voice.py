@@ -86,3 +86,21 @@ def test_figures_say_that_their_p_is_two_sided() -> None:
 @pytest.mark.parametrize(("value", "text"), [(1.02, "above 1"), (-1.3, "below -1"), (0.98, "0.98"), (None, "–")])
 def test_a_correlation_above_one_is_not_printed_as_one(value: float | None, text: str) -> None:
     assert _within_one(value).text == text
+
+
+def test_destroyed_images_are_never_recommended_though_they_score_best() -> None:
+    augs = ["black", *AUGS]
+    material = made([9.0, *range(6)], augs)
+    left = [0.01, 1.0, 0.3, 0.9, 0.8, 0.7, 0.6]
+    kept = material.frame.assign(metric="information_kept", direction="open", score=left)
+    frame = pd.concat([material.frame, kept], ignore_index=True)
+    found = stats.analyse(frame, resamples=99, confirmatory=["m"])
+    about = found["units"]["u0"]["m"]
+    assert about["best"]["by_score"] == ["identity"]
+    assert about["regret"][0]["loss"] == 0, "what is chosen is the best of what is not destroyed"
+    assert about["n"] == 7, "it goes on being a point of the correlation"
+    only = advise(Material(frame, found))[0]
+    assert only.choice == "identity"
+    assert only.count == 6
+    without = stats.analyse(material.frame, resamples=99)
+    assert without["units"]["u0"]["m"]["best"]["by_score"] == ["black"], "nobody knows without the guard"
