@@ -213,19 +213,24 @@ def _stated(number: dict[str, Any], blocks: int | None = None) -> dict[str, floa
 
 def _footer(result: Scores) -> list[str]:
     config, first = result.config, result.metrics[0]
-    compiled = config["compile_seconds"]
+    compiled, stated = config["compile_seconds"], "value ± standard error"
+    if any(row["metrics"][first]["blocks"] < _FEW for row in result.scores):
+        why = f"since fewer than {_FEW} batches hardly tell the error"
+        stated = f"value ± half the width of the 95 % interval, {why}"
     lines = [
         f"{result.batches} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters "
         f"per {config['per']}, stated for n = {config['n']} images; {config['dtype']}, seed {config['seed']}, "
         f"{config['seconds']:.1f} s",
         *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
-        "value ± standard error; '= best': not distinguishable from the best (95 %)",
+        f"{stated}; '= best': not distinguishable from the best (95 %)",
     ]
-    if any(row["metrics"][first]["blocks"] < _FEW for row in result.scores):
-        lines[-1] = (
-            f"value ± half the width of the 95 % interval, since fewer than {_FEW} batches hardly tell the error; "
-            "'= best': not distinguishable from the best (95 %)"
+    images, passes = config["data"]["images"], config["epochs"]
+    if passes > 1 and config["protocol"] != "reference":
+        whose = "errors are those for other images of their kind"
+        whose = (
+            whose if images >= 2 * config["b"] else "errors are of these images only, other images would differ more"
         )
+        lines.append(f"{passes:.3g} passes over {images} images: {whose}")
     lost = [row["aug"] for row in result.scores if row.get("destroyed")]
     if lost:
         lines.append(
@@ -233,7 +238,8 @@ def _footer(result: Scores) -> list[str]:
             f"{', '.join(lost)}: a low score does not speak for it"
         )
     if not config["rel_se_reached"]:
-        lines.append(f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: raise --max-batches.")
+        way = "these images are too few for it" if config["epochs"] >= 2 else "raise --max-batches"
+        lines.append(f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: {way}.")
     if any(math.isnan(row["metrics"][name]["se"]) for row in result.scores for name in result.metrics):
         lines.append("nan: too few batches for a standard error: use at least 4.")
     return lines

@@ -11,6 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from dametric.metrics import Contribution, Design, Metric
+from dametric.scoring.population import Passes, Population, of_population
 from dametric.scoring.strata import Half, Influence, mean_root
 
 MAX_BLOCKS = 512
@@ -177,7 +178,9 @@ def _halves(blocks: Blocks, design: Design) -> tuple[Tensor, Tensor]:
     return ~odd, odd
 
 
-def measured(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = False) -> tuple[Estimate, Influence]:
+def measured(
+    blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = False, passes: Passes | None = None
+) -> tuple[Estimate, Influence]:
     """A metric's value with its standard error and 95 % interval, and each block's influence on it.
 
     The value is the jackknife's, or, for a mean of roots over classes, that of :mod:`dametric.scoring.strata`.
@@ -190,6 +193,9 @@ def measured(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = F
     design : Design
     plugin : bool
         Report the uncorrected value, as published protocols do.
+    passes : Passes, optional
+        How often the images were shown: beyond once the errors, and the correction for bias, are those for new images,
+        see :mod:`dametric.scoring.population`.
 
     Returns
     -------
@@ -203,18 +209,25 @@ def measured(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = F
     of_roots = _of_roots(blocks, metric, design)
     if of_roots is not None and not plugin:
         value, influence = of_roots
-        return _on_logarithm(value, influence.se / value, influence.dof, raw, count), influence
+        grown = influence.se * _population(influence, passes).factor
+        return _on_logarithm(value, grown / value, influence.dof, raw, count), influence
     corrected, shares = _jackknife(theta, deleted, blocks.units)
     influence = Influence(shares, torch.zeros_like(shares), count - 1)
     if count < 2:
         return Estimate(raw, math.nan, math.nan, math.nan, raw, count), influence
     if metric.positive and raw > 0 and bool((deleted > 0).all()):
         of_log, log_shares = _jackknife(theta.log(), deleted.log(), blocks.units)
-        value = math.exp(math.log(raw) if plugin else float(of_log))
-        return _on_logarithm(value, float(log_shares.norm()), count - 1, raw, count), influence
-    value, se = raw if plugin else float(corrected), influence.se
+        factor = _population(Influence(log_shares, log_shares, 0), passes).factor
+        value = math.exp(math.log(raw) + (0 if plugin else factor**2 * (float(of_log) - math.log(raw))))
+        return _on_logarithm(value, factor * float(log_shares.norm()), count - 1, raw, count), influence
+    factor = _population(influence, passes).factor
+    value, se = raw + (0 if plugin else factor**2 * (float(corrected) - raw)), factor * influence.se
     half = float(stats.t.ppf(0.975, count - 1)) * se
     return Estimate(value, se, value - half, value + half, raw, count), influence
+
+
+def _population(influence: Influence, passes: Passes | None) -> Population:
+    return Population() if passes is None else of_population(influence.total, passes)
 
 
 def estimate(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = False) -> Estimate:
@@ -228,7 +241,7 @@ def _on_logarithm(value: float, log_se: float, dof: int, raw: float, count: int)
 
 
 def difference(
-    ours: tuple[Estimate, Influence], theirs: tuple[Estimate, Influence]
+    ours: tuple[Estimate, Influence], theirs: tuple[Estimate, Influence], passes: Passes | None = None
 ) -> tuple[float, float, float, float]:
     """Difference of a metric between two augmentations scored on the same images.
 
@@ -239,6 +252,8 @@ def difference(
     ----------
     ours, theirs : tuple of Estimate and Influence
         From :func:`measured`, of blocks of which those of equal number hold the same images.
+    passes : Passes, optional
+        Of the longer one: the error is that for new images.
 
     Returns
     -------
@@ -255,6 +270,7 @@ def difference(
         a, b = (torch.nn.functional.pad(shares, (0, longest - len(shares))) for shares in (one, other))
         return a - b
 
-    se = Influence(gap(first.total, second.total), gap(first.pairs, second.pairs), dof).se
+    between = Influence(gap(first.total, second.total), gap(first.pairs, second.pairs), dof)
+    se = between.se * _population(between, passes).factor
     half = float(stats.t.ppf(0.975, dof)) * se
     return value, se, value - half, value + half

@@ -14,6 +14,7 @@ from dametric.metrics import DESTROYED, Design, Metric
 from dametric.metrics.information import INFORMATION_KEPT
 from dametric.scoring.engine import Engine
 from dametric.scoring.jackknife import Blocks, Estimate, difference, measured
+from dametric.scoring.population import Passes, of_population
 from dametric.scoring.strata import Influence
 
 ROUNDING = 1e-12  # differences below that are chance roundings, of which the interval may miss zero
@@ -26,12 +27,29 @@ class Found(NamedTuple):
     design: Design
     estimate: Estimate
     influence: Influence
+    passes: Passes | None
+
+    def gap(self, other: Found) -> tuple[float, float, float, float]:
+        """Paired difference to another augmentation, with its error."""
+        longer = self if len(self.blocks.units) >= len(other.blocks.units) else other
+        return difference((self.estimate, self.influence), (other.estimate, other.influence), longer.passes)
+
+    @property
+    def floor(self) -> float:
+        """The relative error that no further pass over the same images lowers."""
+        if self.passes is None or not self.estimate.value:
+            return 0.0
+        return (
+            self.influence.se * math.sqrt(of_population(self.influence.total, self.passes).floor) / self.estimate.value
+        )
 
 
 def found(engine: Engine, aug: Augmentation, metric: Metric) -> Found:
     """Estimate a metric from what has been accumulated so far."""
     blocks, design = engine.blocks[aug.name, metric.observe].cpu(), engine.protocol.design(aug)
-    return Found(blocks, design, *measured(blocks, metric, design, plugin=engine.protocol.reference))
+    plan = engine.protocol
+    passes = None if plan.reference else Passes(blocks.epoch, blocks.units, len(engine.data) // plan.batch)
+    return Found(blocks, design, *measured(blocks, metric, design, plugin=plan.reference, passes=passes), passes)
 
 
 def ranked(engine: Engine) -> list[dict[str, Any]]:
@@ -64,13 +82,13 @@ def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Found]
             "direction": metric.direction,
             "estimator": that.design.estimator,
         }
-    gap = difference(ours[2:], by_name[best][2:])  # exactly zero for the best itself
+    gap = ours.gap(by_name[best])  # exactly zero for the best itself
     return {
         "aug": aug.name,
         "metrics": values,
         "difference": {"to": best, **_gap(gap)},
         "tied_with_best": _holds_zero(gap[2], gap[3]),
-        "differences": {other: _gap(difference(ours[2:], that[2:])) for other, that in by_name.items()},
+        "differences": {other: _gap(ours.gap(that)) for other, that in by_name.items()},
         "parameters": [parameters(operation) for operation in aug.operations],
         "batches": int(ours.blocks.units.sum()) * (engine.protocol.draw if engine.protocol.reference else 1),
         "rows": engine.rows[aug.name],

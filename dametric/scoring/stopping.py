@@ -81,12 +81,16 @@ def _growing(total: int) -> Iterator[int]:
 
 
 def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, advance: Advance) -> bool:
+    limited: set[str] = set()  # by how few the images are: more passes over the same ones would not help
     for _ in engine.run(looks, advance):
         if rel_se is not None:
-            errors = {aug.name: found(engine, aug, engine.metrics[0]).estimate.relative_se for aug in engine.active}
-            enough = {name for name, error in errors.items() if error <= rel_se}
+            known = {aug.name: found(engine, aug, engine.metrics[0]) for aug in engine.active}
+            precise = {name for name, one in known.items() if one.estimate.relative_se <= rel_se}
+            out_of_reach = {name for name, one in known.items() if one.floor > rel_se}
+            limited |= out_of_reach - precise
+            enough = precise | out_of_reach
             engine.retired |= engine.ranks.agree(enough)  # ranks of different chips might differ in the last digit
         advance(0, note=f"{len(engine.active)} augmentations to go" if rel_se else "")
         if rel_se is not None and not engine.active:
-            return True
+            return not limited
     return rel_se is None
