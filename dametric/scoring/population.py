@@ -7,6 +7,10 @@ set of ``N`` images it is ``V_i / N + V_a / (N E)``. Every complete pass shows e
 between passes is ``V_a / N`` alone, and with it ::
 
     error^2 = E J - (1 - 1 / E) V_a / N
+
+Batches of one pass have no image in common, so that all of them scatter less than as many that were drawn with
+replacement. ``J`` is therefore taken from deviations within passes: ``K / (K - E)`` times their sum of squares over
+``K`` blocks, once there are several passes.
 """
 
 from __future__ import annotations
@@ -80,14 +84,20 @@ def of_population(influence: Tensor, passes: Passes) -> Population:
     if not (passes.told_apart and number > 1 and square > 0):
         return Population()
     _, epoch = torch.unique(passes.epoch, return_inverse=True)
-    count = int(epoch.max()) + 1
-    units = torch.zeros(count, dtype=torch.float64).index_add_(0, epoch, passes.units.double())
-    shares = torch.zeros(count, dtype=torch.float64).index_add_(0, epoch, influence)
+    blocks = epoch.bincount()
+    units, shares = (
+        torch.zeros(len(blocks), dtype=torch.float64).index_add_(0, epoch, values.double())
+        for values in (passes.units, influence)
+    )
+    within = float((influence - (shares / blocks)[epoch]).square().sum())
+    if len(epoch) == len(blocks) or not within > 0:
+        return Population(math.sqrt(number))
     whole = units >= passes.complete
     if int(whole.sum()) < _FEW:
-        return Population(math.sqrt(number))
-    drawn = float((shares[whole] * (units.sum() / units[whole])).var()) / square
-    # V_a / N in units of J; the scatter of few passes may be less than it is, which must not pass for a floor
-    at_most = drawn * (1 + 2 * math.sqrt(2 / (int(whole.sum()) - 1)))
-    variance = min(max(number - (1 - 1 / number) * drawn, 1.0), number)
-    return Population(math.sqrt(variance), max(number - at_most, 0.0))
+        drawn, at_most = 0.0, number
+    else:  # V_a / N in units of J; the scatter of few passes may be less than it is, which must not pass for a floor
+        within *= len(epoch) / (len(epoch) - len(blocks))
+        drawn = min(float((shares[whole] * (units.sum() / units[whole])).var()) / within, number)
+        at_most = drawn * (1 + 2 * math.sqrt(2 / (int(whole.sum()) - 1)))
+    variance = min(max(number - (1 - 1 / number) * drawn, 1.0), number) * max(within / square, 1.0)
+    return Population(math.sqrt(variance), max(number - at_most, 0.0) * within / square)

@@ -59,8 +59,8 @@ def test_one_pass_or_batches_of_all_images_change_nothing_and_an_image_s_part_is
         5
     )  # every pass says the same: all is the images' own
     factor, floor = of_population(alike, Passes(epoch, torch.ones(20).long(), 4))
-    assert factor == pytest.approx(math.sqrt(5))
-    assert floor == pytest.approx(5)
+    assert factor == pytest.approx(math.sqrt(5 * 20 / 15))  # 20 blocks have 15 degrees of freedom within 5 passes
+    assert floor == pytest.approx(5 * 20 / 15)
 
 
 def test_paired_differences_know_the_passes() -> None:
@@ -70,4 +70,4 @@ def test_paired_differences_know_the_passes() -> None:
     other = Blocks({**made.contribution, "sum": made.contribution["sum"] ** 2}, made.units, made.epoch)
     gap = difference(side, measured(other, METRIC, DESIGN, passes=passes), passes)
     plain = difference(side, measured(other, METRIC, DESIGN, passes=passes))
-    assert gap[1] == pytest.approx(math.sqrt(10) * plain[1], rel=0.05)
+    assert gap[1] == pytest.approx(math.sqrt(10 * 60 / 50) * plain[1], rel=0.05)
