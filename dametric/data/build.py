@@ -34,14 +34,14 @@ class Found:
         Names of the classes.
     read : callable
         Gives the `ImageSet` of some rows (int64, shape (M,)), or of all for None.
-    image_size : int
-        Pixels a side.
+    image_size : callable
+        Gives the pixels a side, once a few images have shown that they agree.
     """
 
     labels: torch.Tensor
     classes: tuple[str, ...]
     read: Callable[[torch.Tensor | None], ImageSet]
-    image_size: int
+    image_size: Callable[[], int]
 
     def grey(self) -> Found:
         """The same in one channel."""
@@ -76,7 +76,7 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
     if not lazy:
         check_fits(name, shape, options)
     source = _Source(name, split, own, listing, options, lazy, shape[2])
-    return Found(torch.from_numpy(own.labels), own.classes, source.read, shape[2])
+    return Found(torch.from_numpy(own.labels), own.classes, source.read, lambda: _size(own, options.image_size))
 
 
 def from_arrays(
@@ -111,7 +111,7 @@ def from_arrays(
 
     labels = torch.from_numpy(arrays.labels)
     size = options.image_size or arrays.pixels.shape[2]
-    return Found(labels, arrays.classes, lambda rows: whole() if rows is None else whole().subset(rows), size)
+    return Found(labels, arrays.classes, lambda rows: whole() if rows is None else whole().subset(rows), lambda: size)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class _Source:
             return self._set(self._listing, decoded(self._listing, self.split, self._description, self.options))
         listing = self._listing
         images = LazyImages(listing, self.options.image_size)
-        images[torch.arange(len(images))[:: max(1, len(images) // 32)]]  # sizes that differ show now, not in an hour
+        _size(listing, self.options.image_size)  # sizes that differ show now, not in an hour
         (mean, std), notes = self._statistics(None)
         return ImageSet(
             images=images,
@@ -206,6 +206,13 @@ class _Source:
     @property
     def _description(self) -> str:
         return f"Decoding {self.name} ({self.split})"
+
+
+def _size(listing: Listing, asked: int | None) -> int:
+    """The images' size in pixels, if a few of them agree in it."""
+    images = LazyImages(listing, asked)
+    images[torch.arange(len(images))[:: max(1, len(images) // 32)]]
+    return images.shape[2]
 
 
 def _normalised_by(constants: str | None) -> str:

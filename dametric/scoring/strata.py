@@ -6,17 +6,20 @@ mends that: the plain value is 20 % too low, its jackknife 5 % too high. No unbi
 mean over *many* classes can be known without knowing any one of them, because ``sqrt`` is nearly a parabola over
 classes that resemble each other, and first and second moments of ``theta`` have unbiased estimates.
 
-1.  The blocks are dealt into two halves. The classes are put in order of their estimates from one half, and cut into
-    strata of neighbours, each of them just large enough that the other half knows the stratum's mean ``m`` with a
-    squared relative error of 0.02 or less. A class that is known that well is a stratum of its own.
-2.  The other half, which had no part in that choice, gives each stratum's value: with ``x`` the squared coefficient
-    of variation of ``theta`` in the stratum, sampling noise taken off, ::
+1.  The blocks are dealt into two halves. One half puts the classes in order of their estimates; in that order they are
+    cut into strata of neighbours, each of them just large enough that the other half knows its mean ``m`` with a
+    squared relative error of 0.02 or less. How large that is, is judged from 16 neighbours and more at once: a class
+    whose rare large rows have not been drawn looks better known than it is. A class that is known that well is a
+    stratum of its own.
+2.  The other half, which had no part in that order, gives each stratum's value: with ``x`` the squared coefficient of
+    variation of ``theta`` in the stratum, sampling noise taken off, ::
 
-        mean of sqrt(theta) = sqrt(m) (1 - x / 8 + 5 x^2 / 128)
+        mean of sqrt(theta) = sqrt(m) (1 - (x / 8) / (1 + 5 x / 16)) = sqrt(m) (1 - x / 8 + 5 x^2 / 128 - ...)
 
     The first two terms hold for any distribution; the noise of ``m`` itself is taken off by the same subtraction
     (for a stratum of one class they are the second-order correction of a root). The coefficient of ``x^2`` depends
-    on the distribution (gamma 1/128, lognormal 9/128): the middle is off by ``x^2 / 32`` at most for these.
+    on the distribution (gamma 1/128, lognormal 9/128): the middle is off by ``x^2 / 32`` at most for these, and what
+    the noise of ``x`` adds to it is taken off. Strata of fewer than 8 classes go by the first two terms.
 3.  The halves change places, and the two values are averaged.
 
 The error is that of deleting one block at a time with the strata held. Deletion counts the part of an influence that
@@ -26,7 +29,6 @@ only pairs of blocks make twice (the variance of a degenerate U-statistic of deg
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -36,10 +38,10 @@ from dametric.metrics.base import ratio
 
 KNOWN = 0.02
 """Squared relative error up to which the mean of a stratum counts as known."""
-CURVATURE = 5 / 128
-"""Coefficient of the squared spread: between a gamma distribution's 1/128 and a lognormal's 9/128."""
-APART = 3.0
-"""Standard errors of their difference by which neighbours differ that no stratum holds together."""
+CURVATURE = 5 / 16
+"""How soon the fall with the squared spread slows down: between a gamma distribution's 1/16 and a lognormal's 9/16."""
+CELL = 16
+"""Neighbouring classes that are looked at together to see how well they are known."""
 _TIED = 2.0**30  # classes whose estimates differ by rounding only, on another chip or in other chunks, are in one order
 _ENOUGH = 8  # classes that tell how well a spread within a stratum is known
 
@@ -117,52 +119,36 @@ def _classes(half: Half) -> _Classes:
     return _Classes(share, share / (1 - share) / len(share), pseudo)
 
 
-@dataclass(frozen=True)
-class _Stratum:
-    """Neighbouring classes: how many, and the sums of their estimates and of the sampling variances of these."""
-
-    count: int
-    total: float
-    noise: float
-
-    def __add__(self, other: _Stratum) -> _Stratum:
-        return _Stratum(self.count + other.count, self.total + other.total, self.noise + other.noise)
-
-    @property
-    def known(self) -> bool:
-        return self.total > 0 and self.noise <= KNOWN * self.total**2 * (1 + 1e-9)  # counts of images make exact ties
-
-    def apart(self, other: _Stratum) -> bool:
-        gap = self.total / self.count - other.total / other.count
-        return gap**2 > APART**2 * (self.noise / self.count**2 + other.noise / other.count**2)
-
-
-def cut(mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+def cut(order_by: Tensor, mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Strata of classes that resemble each other, as small as they can be known.
 
     Parameters
     ----------
+    order_by : Tensor of shape (classes,)
+        Each class's estimate from the other half.
     mean, noise : Tensor of shape (classes,)
-        Each class's estimate and its sampling variance.
+        Each class's estimate from this half and its sampling variance, of which only sums over neighbours count.
 
     Returns
     -------
     order : Tensor of shape (classes,), int64
-        The classes in order of their estimates.
+        The classes in order of ``order_by``.
     sizes : Tensor of shape (strata,), int64
         How many of them, in that order, make a stratum.
     """
-    order = (mean / mean.abs().mean() * _TIED).round().argsort(stable=True)
-    strata: list[_Stratum] = []
-    for value, own in zip(mean[order].tolist(), noise[order].tolist(), strict=True):
-        one = _Stratum(1, value, own)
-        if not strata or strata[-1].known or strata[-1].apart(one):
-            strata.append(one)
-        else:
-            strata[-1] += one
-    if len(strata) > 1 and not strata[-1].known and not strata[-2].apart(strata[-1]):
-        strata[-2:] = [strata[-2] + strata[-1]]
-    return order, torch.tensor([stratum.count for stratum in strata])
+    order = (order_by / order_by.abs().mean() * _TIED).round().argsort(stable=True)
+    sizes: list[int] = []
+    count, total, error = 0, 0.0, 0.0
+    for m, v in zip(mean[order].split(CELL), noise[order].split(CELL), strict=True):
+        count, total, error = count + len(m), total + float(m.sum()), error + float(v.sum())
+        within = KNOWN * total**2 * (1 + 1e-9)  # counts of images make exact ties
+        if total > 0 and error <= within:
+            parts = count if error == 0 else min(count, int(within / error))
+            sizes += [count * (k + 1) // parts - count * k // parts for k in range(parts)]
+            count, total, error = 0, 0.0, 0.0
+    if count:
+        sizes = [*sizes[:-1], sizes[-1] + count] if sizes else [count]
+    return order, torch.tensor(sizes)
 
 
 def _values(mean: Tensor, noise: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,8 +164,9 @@ def _values(mean: Tensor, noise: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]
     spread = torch.where(own > 0, ((mean - own).square() - noise) / own.square(), 0)
     x = average(spread)
     uncertain = ratio(average(spread.square()) - x.square(), (sizes - 1).expand(x.shape))
-    square = torch.where(sizes >= _ENOUGH, x.square() - uncertain, 0)
-    return (m.clamp(min=0).sqrt() * (1 - x / 8 + CURVATURE * square) * sizes).sum(-1) / sizes.sum(), own
+    slower = (1 + CURVATURE * x.clamp(min=0)).where(sizes >= _ENOUGH, torch.ones_like(x))
+    bent = torch.where(sizes >= _ENOUGH, CURVATURE / 8 * uncertain / slower**3, 0)
+    return (m.clamp(min=0).sqrt() * (1 - x / 8 / slower - bent) * sizes).sum(-1) / sizes.sum(), own
 
 
 def mean_root(halves: tuple[Half, Half]) -> tuple[float, Influence, Influence]:
@@ -200,7 +187,7 @@ def mean_root(halves: tuple[Half, Half]) -> tuple[float, Influence, Influence]:
     known = [_classes(half) for half in halves]
     value, influences = 0.0, []
     for own, other in (known, known[::-1]):
-        order, sizes = cut(other.mean, other.noise)
+        order, sizes = cut(other.mean, own.mean, own.noise)
         own = own._replace(pseudo=own.pseudo[:, order])
         theta, stratum = _values(own.mean, own.noise, sizes)
         deleted, _ = _values(*own.without_each(), sizes)

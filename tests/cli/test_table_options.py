@@ -56,10 +56,11 @@ def test_a_teacher_of_coarse_labels_is_asked(
 
 def test_every_command_that_reads_images_takes_them(animals: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
     made = tmp_path / "made.png"
+    teacher = save_checkpoint(tmp_path / "teacher.pth", build("resnet8", 4, 32), arch="resnet8", image_size=32)
     for command in (
         ("train", "--arch", "resnet8", "-o", made),
-        ("distill", "-t", made, "-s", "resnet8", "-a", "identity", "-o", tmp_path / "runs"),
-        ("score", "-t", made, "-a", "identity"),
+        ("distill", "-t", teacher, "-s", "resnet8", "-a", "identity", "-o", tmp_path / "runs"),
+        ("score", "-t", teacher, "-a", "identity"),
         ("show", "-a", "identity", "-o", made),
     ):
         given = (*command, "--data", animals)

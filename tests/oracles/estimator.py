@@ -220,27 +220,24 @@ def interval(theta: float, deleted: Sequence[float], sizes: Sequence[int], log: 
     return math.exp(value), math.exp(value) * se, math.exp(value - t * se), math.exp(value + t * se)
 
 
-def strata(mean: Sequence[float], noise: Sequence[float]) -> list[list[int]]:
-    """Neighbours, in order of their means, until a stratum's squared relative error is 0.02 or the next one differs."""
+def strata(order_by: Sequence[float], mean: Sequence[float], noise: Sequence[float]) -> list[list[int]]:
+    """Neighbours, in one half's order, in as many strata as the other half knows with a squared relative error of 0.02.
 
-    def known(classes: list[int]) -> bool:
-        total = sum(mean[k] for k in classes)
-        return total > 0 and sum(noise[k] for k in classes) <= 0.02 * total**2
-
-    def apart(one: list[int], other: list[int]) -> bool:
-        (a, a_noise), (b, b_noise) = (
-            (np.mean([mean[k] for k in part]), sum(noise[k] for k in part) / len(part) ** 2) for part in (one, other)
-        )
-        return abs(a - b) > 3 * math.sqrt(a_noise + b_noise)
-
+    Sixteen neighbours are looked at together; where they are not known as a whole, the next sixteen join them.
+    """
+    ranked = sorted(range(len(mean)), key=lambda c: order_by[c])
     made: list[list[int]] = []
-    for c in sorted(range(len(mean)), key=lambda c: mean[c]):
-        if made and not known(made[-1]) and not apart(made[-1], [c]):
-            made[-1].append(c)
-        else:
-            made.append([c])
-    if len(made) > 1 and not known(made[-1]) and not apart(made[-2], made[-1]):
-        made[-2:] = [made[-2] + made[-1]]
+    current: list[int] = []
+    for start in range(0, len(ranked), 16):
+        current += ranked[start : start + 16]
+        total, error = sum(mean[c] for c in current), sum(noise[c] for c in current)
+        if total > 0 and error <= 0.02 * total**2:
+            parts = int(min(len(current), 0.02 * total**2 / error))
+            ends = [len(current) * k // parts for k in range(parts + 1)]
+            made += [current[a:b] for a, b in itertools.pairwise(ends)]
+            current = []
+    if current:
+        made = [*made[:-1], made[-1] + current] if made else [current]
     return made
 
 
@@ -253,8 +250,11 @@ def root_in_strata(mean: Sequence[float], noise: Sequence[float], cut: Sequence[
             continue
         spreads = [((mean[c] - m) ** 2 - noise[c]) / m**2 for c in stratum]
         x = float(np.mean(spreads))
-        square = x**2 - float(np.var(spreads, ddof=1)) / len(stratum) if len(stratum) >= 8 else 0.0
-        total += len(stratum) * math.sqrt(m) * (1 - x / 8 + 5 / 128 * square)
+        fall = x / 8
+        if len(stratum) >= 8:
+            slower = 1 + 5 / 16 * max(x, 0)
+            fall = x / 8 / slower + 5 / 128 * float(np.var(spreads, ddof=1)) / len(stratum) / slower**3
+        total += len(stratum) * math.sqrt(m) * (1 - fall)
     return total / len(mean)
 
 
@@ -280,8 +280,8 @@ def mean_of_roots(
         halves.append((shares, pseudo))
     value, influence, straight = 0.0, [0.0] * len(blocks), [0.0] * len(blocks)
     for place, (shares, pseudo) in enumerate(halves):
-        cut = strata(*_mean_and_noise(*halves[1 - place]))
         mean, noise = _mean_and_noise(shares, pseudo)
+        cut = strata(_mean_and_noise(*halves[1 - place])[0], mean, noise)
         theta, g = root_in_strata(mean, noise, cut), len(shares)
         value += theta / 2
         pseudos = []

@@ -73,10 +73,11 @@ def test_rounding_order_of_classes_and_size_of_blocks_do_not_move_the_value() ->
 
 
 def test_classes_that_are_known_are_strata_of_their_own_and_unknown_ones_share() -> None:
-    mean = torch.tensor([3.0, 1.0, 2.0, 4.0], dtype=torch.float64)
-    assert cut(mean, 0.019 * mean.square())[1].tolist() == [1, 1, 1, 1]
-    order, sizes = cut(mean, 0.03 * mean.square())
-    assert order.tolist() == [1, 2, 0, 3]
-    assert sizes.tolist() == [2, 2]
-    assert cut(mean, mean.square())[1].tolist() == [4]
-    assert cut(torch.zeros(5, dtype=torch.float64), torch.zeros(5, dtype=torch.float64))[1].tolist() == [5]
+    mean = torch.tensor([3.0, 1.0, 2.0, 4.0], dtype=torch.float64).repeat(16)
+    order_by = torch.arange(64).flip(0).double()
+    order, sizes = cut(order_by, mean, torch.zeros(64))
+    assert (order.tolist(), len(sizes)) == ([*range(64)][::-1], 64)
+    assert cut(order_by, torch.ones(64), torch.full((64,), 0.02 * 16))[1].tolist() == [16] * 4
+    assert cut(order_by, torch.ones(64), torch.full((64,), 0.02 * 17))[1].tolist() == [32, 32]
+    assert cut(order_by, torch.ones(64), torch.full((64,), 100.0))[1].tolist() == [64]
+    assert cut(torch.zeros(5), torch.zeros(5), torch.zeros(5))[1].tolist() == [5]
