@@ -167,7 +167,8 @@ def _of_roots(blocks: Blocks, metric: Metric, design: Design) -> tuple[float, In
     total, pairs = (torch.empty(len(blocks.units), dtype=torch.float64) for _ in range(2))
     for half, influence in zip(halves, influences, strict=True):
         total[half], pairs[half] = influence.total, influence.pairs
-    return value, Influence(total, pairs, len(total) - 2)
+    shape = sum(influence.shape for influence in influences) / 2
+    return value, Influence(total, pairs, len(total) - 2, shape)
 
 
 def _halves(blocks: Blocks, design: Design) -> tuple[Tensor, Tensor]:
@@ -270,7 +271,8 @@ def difference(
         a, b = (torch.nn.functional.pad(shares, (0, longest - len(shares))) for shares in (one, other))
         return a - b
 
-    between = Influence(gap(first.total, second.total), gap(first.pairs, second.pairs), dof)
+    shape = abs(first.shape - second.shape)  # classes that are alike under one augmentation are so under the other
+    between = Influence(gap(first.total, second.total), gap(first.pairs, second.pairs), dof, shape)
     se = between.se * _population(between, passes).factor
     half = float(stats.t.ppf(0.975, dof)) * se
     return value, se, value - half, value + half

@@ -18,8 +18,9 @@ classes that resemble each other, and first and second moments of ``theta`` have
 
     The first two terms hold for any distribution; the noise of ``m`` itself is taken off by the same subtraction
     (for a stratum of one class they are the second-order correction of a root). The coefficient of ``x^2`` depends
-    on the distribution (gamma 1/128, lognormal 9/128): the middle is off by ``x^2 / 32`` at most for these, and what
-    the noise of ``x`` adds to it is taken off. Strata of fewer than 8 classes go by the first two terms.
+    on the distribution (gamma 1/128, lognormal 9/128). The middle is taken, with the distance to either as the bounds
+    of a further error, which counts where strata are wide; what the noise of ``x`` adds is taken off. Strata of fewer
+    than 8 classes go by the first two terms.
 3.  The halves change places, and the two values are averaged.
 
 The error is that of deleting one block at a time with the strata held. Deletion counts the part of an influence that
@@ -38,8 +39,9 @@ from dametric.metrics.base import ratio
 
 KNOWN = 0.02
 """Squared relative error up to which the mean of a stratum counts as known."""
-CURVATURE = 5 / 16
-"""How soon the fall with the squared spread slows down: between a gamma distribution's 1/16 and a lognormal's 9/16."""
+GAMMA, LOGNORMAL = 1 / 16, 9 / 16
+"""How soon the fall with the squared spread slows down, for two distributions between which classes may lie."""
+CURVATURE = (GAMMA + LOGNORMAL) / 2
 CELL = 16
 """Neighbouring classes that are looked at together to see how well they are known."""
 _TIED = 2.0**30  # classes whose estimates differ by rounding only, on another chip or in other chunks, are in one order
@@ -57,17 +59,21 @@ class Influence(NamedTuple):
         The part of it that only pairs of blocks make, which deletion counts twice.
     dof : int
         Degrees of freedom of the error.
+    shape : float
+        Error from not knowing how classes are distributed within strata, in units of the value.
     """
 
     total: Tensor
     pairs: Tensor
     dof: int
+    shape: float = 0.0
 
     @property
     def se(self) -> float:
         """Standard error, in units of the value."""
         twice = self.total.square().sum()
-        return float(torch.maximum(twice - self.pairs.square().sum() / 2, twice / 2).sqrt())
+        once = float(torch.maximum(twice - self.pairs.square().sum() / 2, twice / 2))
+        return math.sqrt(once + self.shape**2)
 
 
 class Half(NamedTuple):
@@ -151,8 +157,11 @@ def cut(order_by: Tensor, mean: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     return order, torch.tensor(sizes)
 
 
-def _values(mean: Tensor, noise: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean root over all classes, and the mean of each class's stratum: shapes (...) and (..., classes)."""
+def _values(mean: Tensor, noise: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean root over all classes, its error by shape, and the mean of each class's stratum.
+
+    Of shapes (...), (...) and (..., classes).
+    """
     stratum = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
 
     def average(values: Tensor) -> Tensor:
@@ -166,7 +175,9 @@ def _values(mean: Tensor, noise: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]
     uncertain = ratio(average(spread.square()) - x.square(), (sizes - 1).expand(x.shape))
     slower = (1 + CURVATURE * x.clamp(min=0)).where(sizes >= _ENOUGH, torch.ones_like(x))
     bent = torch.where(sizes >= _ENOUGH, CURVATURE / 8 * uncertain / slower**3, 0)
-    return (m.clamp(min=0).sqrt() * (1 - x / 8 / slower - bent) * sizes).sum(-1) / sizes.sum(), own
+    root, y = m.clamp(min=0).sqrt() * sizes / sizes.sum(), (x.square() - uncertain.nan_to_num(0)).clamp(min=0).sqrt()
+    off = (y / 8 / (1 + GAMMA * y) - y / 8 / (1 + LOGNORMAL * y)) / 2 / math.sqrt(3)
+    return (root * (1 - x / 8 / slower - bent)).sum(-1), (root * off).sum(-1), own
 
 
 def mean_root(halves: tuple[Half, Half]) -> tuple[float, Influence, Influence]:
@@ -189,12 +200,12 @@ def mean_root(halves: tuple[Half, Half]) -> tuple[float, Influence, Influence]:
     for own, other in (known, known[::-1]):
         order, sizes = cut(other.mean, own.mean, own.noise)
         own = own._replace(pseudo=own.pseudo[:, order])
-        theta, stratum = _values(own.mean, own.noise, sizes)
-        deleted, _ = _values(*own.without_each(), sizes)
+        theta, off, stratum = _values(own.mean, own.noise, sizes)
+        deleted, _, _ = _values(*own.without_each(), sizes)
         share, scale = own.share[:, 0], own.scale[:, 0].sqrt()
         pseudo = (theta - (1 - share) * deleted) / share
         straight = torch.where(stratum > 0, (own.pseudo - own.mean) / (2 * stratum.sqrt()), 0).mean(1)
         total = (pseudo - (share * pseudo).sum()) * scale / 2
-        influences.append(Influence(total, total - straight * scale / 2, len(share) - 1))
+        influences.append(Influence(total, total - straight * scale / 2, len(share) - 1, float(off)))
         value += float(theta) / 2 if bool((stratum >= 0).all()) else math.nan
     return value, influences[0], influences[1]

@@ -241,9 +241,9 @@ def strata(order_by: Sequence[float], mean: Sequence[float], noise: Sequence[flo
     return made
 
 
-def root_in_strata(mean: Sequence[float], noise: Sequence[float], cut: Sequence[Sequence[int]]) -> float:
-    """Mean of the square roots of the classes' variances, stratum by stratum."""
-    total = 0.0
+def root_in_strata(mean: Sequence[float], noise: Sequence[float], cut: Sequence[Sequence[int]]) -> tuple[float, float]:
+    """Mean of the square roots of the classes' variances, stratum by stratum, and its error by shape."""
+    total = off = 0.0
     for stratum in cut:
         m = max(sum(mean[c] for c in stratum) / len(stratum), 0.0)
         if m == 0:
@@ -255,13 +255,16 @@ def root_in_strata(mean: Sequence[float], noise: Sequence[float], cut: Sequence[
             slower = 1 + 5 / 16 * max(x, 0)
             fall = x / 8 / slower + 5 / 128 * float(np.var(spreads, ddof=1)) / len(stratum) / slower**3
         total += len(stratum) * math.sqrt(m) * (1 - fall)
-    return total / len(mean)
+        apart = float(np.var(spreads, ddof=1)) / len(stratum) if len(stratum) > 1 else 0.0
+        y = math.sqrt(max(x**2 - apart, 0))
+        off += len(stratum) * math.sqrt(m) * (y / (8 + y / 2) - y / (8 + 9 / 2 * y)) / 2 / math.sqrt(3)
+    return total / len(mean), off / len(mean)
 
 
 def mean_of_roots(
     blocks: Sequence[Sequence[Unit]], squared: Callable[[list[Unit]], np.ndarray], units_are_compared: bool
-) -> tuple[float, list[float], list[float]]:
-    """Value, each block's influence on it, and the part of that which is linear in the classes' variances.
+) -> tuple[float, list[float], list[float], float]:
+    """Value, each block's influence on it, the part of that which is linear in the variances, and the error by shape.
 
     The blocks are dealt into two halves, alternate ones, or alternate epochs where units are compared within them;
     each half's classes are cut into strata by the other half.
@@ -278,26 +281,26 @@ def mean_of_roots(
         shares = [size / sum(sizes) for size in sizes]
         pseudo = [(theta - (1 - p) * d) / p for p, d in zip(shares, deleted, strict=True)]
         halves.append((shares, pseudo))
-    value, influence, straight = 0.0, [0.0] * len(blocks), [0.0] * len(blocks)
+    value, shape, influence, straight = 0.0, 0.0, [0.0] * len(blocks), [0.0] * len(blocks)
     for place, (shares, pseudo) in enumerate(halves):
         mean, noise = _mean_and_noise(shares, pseudo)
         cut = strata(_mean_and_noise(*halves[1 - place])[0], mean, noise)
-        theta, g = root_in_strata(mean, noise, cut), len(shares)
-        value += theta / 2
+        (theta, off), g = root_in_strata(mean, noise, cut), len(shares)
+        value, shape = value + theta / 2, shape + off / 2
         pseudos = []
         for j in range(g):
-            left = root_in_strata(*_mean_and_noise(shares, pseudo, without=j), cut)
+            left, _ = root_in_strata(*_mean_and_noise(shares, pseudo, without=j), cut)
             pseudos.append((theta - (1 - shares[j]) * left) / shares[j])
         middle = sum(p * x for p, x in zip(shares, pseudos, strict=True))
         if any(sum(mean[k] for k in s) < 0 for s in cut):
-            return math.nan, [], []
+            return math.nan, [], [], 0.0
         slopes = {c: 1 / (2 * math.sqrt(np.mean([mean[k] for k in s]))) for s in cut for c in s}
         for j in range(g):
             scale = math.sqrt(shares[j] / (1 - shares[j]) / g) / 2
             influence[places[place][j]] = (pseudos[j] - middle) * scale
             linear = np.mean([slopes[c] * (pseudo[j][c] - mean[c]) for c in slopes])
             straight[places[place][j]] = float(linear) * scale
-    return value, influence, straight
+    return value, influence, straight, shape
 
 
 def _mean_and_noise(
@@ -310,11 +313,13 @@ def _mean_and_noise(
     return mean.tolist(), (noise * (1 if without is None else g / (g - 2))).tolist()
 
 
-def roots_interval(influence: Sequence[float], straight: Sequence[float], value: float) -> tuple[float, ...]:
+def roots_interval(
+    influence: Sequence[float], straight: Sequence[float], shape: float, value: float
+) -> tuple[float, ...]:
     """Value, standard error and ends of the 95 % interval: what only pairs of blocks make is counted half."""
     total = sum(x**2 for x in influence)
     pairs = sum((x - y) ** 2 for x, y in zip(influence, straight, strict=True))
-    se = math.sqrt(max(total - pairs / 2, total / 2))
+    se = math.sqrt(max(total - pairs / 2, total / 2) + shape**2)
     width = math.exp(float(stats.t.ppf(0.975, len(influence) - 2)) * se / value)
     return value, se, value / width, value * width
 

@@ -142,8 +142,8 @@ def test_unequal_blocks_equal_busings_formula(times: int, case: str, name: str, 
     assert len(set(sizes)) > 1
     roots = by_strata(made, units, name, design)
     if roots is not None:
-        value, influence, straight = roots
-        expected = oracle.roots_interval(influence, straight, value)
+        value, *parts = roots
+        expected = oracle.roots_interval(*parts, value)
     else:
         theta, deleted = oracle.delete_one(gathered(units, made), value_of(name, design))
         expected = oracle.interval(theta, deleted, sizes, name in oracle.ON_LOGARITHM)
@@ -178,9 +178,9 @@ def test_paired_difference_equals_recomputing_both_without_each_block(case: str,
     gap = sides[0][0].value - sides[1][0].value
     roots = [by_strata(side, units, name, design) for side, units in zip(made, (ours, theirs), strict=True)]
     if roots[0] is not None and roots[1] is not None:
-        (_, *one), (_, *other) = roots
+        (_, *one, mine), (_, *other, its) = roots
         total, straight = ([x - y for x, y in zip(*pair, strict=True)] for pair in zip(one, other, strict=True))
-        se, dof = oracle.roots_interval(total, straight, 1.0)[1], 17
+        se, dof = oracle.roots_interval(total, straight, mine - its, 1.0)[1], 17
     else:
         (a, a_deleted), (b, b_deleted) = (
             oracle.delete_one([[unit] for unit in units], value_of(name, design)) for units in (ours, theirs)
