@@ -48,7 +48,11 @@ _SCORE = _object(
         "tied_with_best": {"type": "boolean"},
         "rows": _COUNT,
     },
-    {"batches": _COUNT, "differences": {"type": "object", "additionalProperties": _DIFFERENCE}},
+    {
+        "destroyed": {"type": "boolean"},
+        "batches": _COUNT,
+        "differences": {"type": "object", "additionalProperties": _DIFFERENCE},
+    },
 )
 SCORES = _object(
     {

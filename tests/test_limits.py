@@ -194,8 +194,8 @@ def test_from_python() -> None:
 
     assert score().scores
     wrong: list[tuple[str, Callable[[], Any]]] = [
-        ("returns 32 rows for 64 images", lambda: score(Wrong(lambda logits: logits[::2]))),
-        ("returns 128 rows for 64 images", lambda: score(Wrong(lambda logits: logits.repeat(2, 1)))),
+        (r"returns a tensor of shape \(4, 4\), not logits", lambda: score(Wrong(lambda logits: logits[::2]))),
+        (r"returns a tensor of shape \(16, 4\), not logits", lambda: score(Wrong(lambda logits: logits.repeat(2, 1)))),
         ("logits of 0 classes", lambda: score(Wrong(lambda logits: logits[:, :0]))),
         ("batches is a whole number, not 2.5", lambda: score(batches=2.5)),
         ("batches is a whole number, not '4'", lambda: score(batches="4")),

@@ -96,7 +96,9 @@ def listing(root: Path, split: str, form: Format, *, memory: int, choice: Choice
     wanted = TRAINING if split == "train" else EVALUATION
     present = [name for name in wanted if name in found.splits]
     if not present:
-        raise NoSplit(f"{root} has no {split} split: its files hold {', '.join(found.splits)} (see --split)")
+        raise NoSplit(
+            f"{root} has no {split} split: its files hold {', '.join(found.splits)}: give a split that is there"
+        )
     numbered = _Labels(form, read, found)
     name, parts, labels = _labelled(found, present, read, numbered)
     classes = _class_names(root, parts, labels, numbered)
