@@ -60,14 +60,17 @@ class DataOptions:
     config: str | None = None
     grey: bool = False
 
-    def load(self, split: str) -> ImageSet:
-        """Read one split; of the training split what is trained on."""
-        found = self._find(split)
+    def load(self, split: str, found: Found | None = None) -> ImageSet:
+        """Read one split, which may be found already; of the training split what is trained on."""
+        found = found or self.find(split)
         return self._training(found)[0] if split == "train" else found.read(None)
 
-    def splits(self) -> Splits:
-        """Everything that training needs; what is missing is missed before any image is decoded."""
-        found, test = self._find("train"), self._find("test")
+    def splits(self, found: Found | None = None) -> Splits:
+        """Everything that training needs; what is missing is missed before any image is decoded.
+
+        The training images may be found already.
+        """
+        found, test = found or self.find("train"), self.find("test")
         training, held_out = self._training(found)
         return Splits(training, test.read(None), held_out)
 
@@ -84,7 +87,8 @@ class DataOptions:
         rows = None if self.train_images is None else few_rows(labels, classes, self.train_images)
         return found.read(rows), None
 
-    def _find(self, split: str) -> Found:
+    def find(self, split: str) -> Found:
+        """Find one split; no image of it is decoded."""
         if self.source is None:
             raise UsageError("which images? give --data, a name (see dametric ls data) or a path")
         found = find_data(
@@ -100,9 +104,9 @@ class DataOptions:
         )
         return found.grey() if self.grey else found
 
-    def load_in_turn(self, split: str) -> ImageSet:
+    def load_in_turn(self, split: str, found: Found | None = None) -> ImageSet:
         """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""
-        return Ranks.current().in_turn(partial(self.load, split))
+        return Ranks.current().in_turn(partial(self.load, split, found))
 
     def of(self, checkpoint: Checkpoint | WeightFile) -> DataOptions:
         """With what the checkpoint says about its data and their size, where the user said nothing."""
@@ -121,7 +125,7 @@ class DataOptions:
     def _own_size(self) -> int | None:
         """The size that the images have as they are; None where they differ, or that is not seen without effort."""
         try:
-            return self._find("train").image_size
+            return self.find("train").image_size
         except UsageError:
             return None
 
@@ -170,7 +174,9 @@ def network_errors() -> Iterator[None]:
         raise UsageError(failure(error)) from error
 
 
-def read_checkpoint(file: WeightFile, arch: str | None, data: ImageSet, asked_size: int | None) -> Checkpoint:
+def read_checkpoint(
+    file: WeightFile, arch: str | None, data: ImageSet | Found, asked_size: int | None
+) -> Checkpoint:
     """The network of a file, for images of a set; a size that the user asked for is the network's too."""
     return load_checkpoint(file, arch=arch, image_size=size_for(file, data, asked_size is not None))
 
@@ -188,7 +194,7 @@ def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:
     return {"arch": checkpoint.arch, "file": Path(path).name, "sha256": checkpoint.sha256}
 
 
-def check_classes(checkpoint: Checkpoint, data: ImageSet, or_else: str = "") -> None:
+def check_classes(checkpoint: Checkpoint, data: ImageSet | Found, or_else: str = "") -> None:
     """Refuse data whose classes are not the teacher's."""
     if data.num_classes and data.num_classes != checkpoint.num_classes:
         raise UsageError(

@@ -36,12 +36,20 @@ class Found:
         Gives the `ImageSet` of some rows (int64, shape (M,)), or of all for None.
     image_size : int
         Pixels a side.
+    name : str
+        What the set is called.
     """
 
     labels: torch.Tensor
     classes: tuple[str, ...]
     read: Callable[[torch.Tensor | None], ImageSet]
     image_size: int
+    name: str
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 in a set without labels."""
+        return len(self.classes)
 
     def grey(self) -> Found:
         """The same in one channel."""
@@ -76,7 +84,7 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
     if not lazy:
         check_fits(name, shape, options)
     source = _Source(name, split, own, listing, options, lazy, shape[2])
-    return Found(torch.from_numpy(own.labels), own.classes, source.read, shape[2])
+    return Found(torch.from_numpy(own.labels), own.classes, source.read, shape[2], name)
 
 
 def from_arrays(
@@ -111,7 +119,7 @@ def from_arrays(
 
     labels = torch.from_numpy(arrays.labels)
     size = options.image_size or arrays.pixels.shape[2]
-    return Found(labels, arrays.classes, lambda rows: whole() if rows is None else whole().subset(rows), size)
+    return Found(labels, arrays.classes, lambda rows: whole() if rows is None else whole().subset(rows), size, name)
 
 
 @dataclass(frozen=True)
