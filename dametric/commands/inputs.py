@@ -19,7 +19,9 @@ from dametric.data.few import as_held_out, few_rows, hold_out_rows
 from dametric.data.glance import accuracy_text, glance, share_error
 from dametric.errors import UsageError
 from dametric.importing import one_line
-from dametric.models import Checkpoint, LoadedNetwork, inference_copy, load_checkpoint, preferred_dtype
+from dametric.models import Checkpoint, LoadedNetwork, inference_copy, load_checkpoint
+from dametric.models.computing import chosen_device as chosen_device
+from dametric.models.computing import chosen_dtype as chosen_dtype
 from dametric.models.interface import FORWARD, failure, input_channels
 from dametric.models.loaded import size_for
 from dametric.models.network import Network
@@ -28,7 +30,6 @@ from dametric.progress import progress
 from dametric.progress import say as say
 from dametric.scoring.ranks import Ranks
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 OTHER_CLASSES = ", or --no-accuracy if images of other classes are meant"
 ACCURACY_IMAGES = 2_000
 """Images that tell how good a teacher is: to about one percentage point."""
@@ -130,33 +131,6 @@ class DataOptions:
             return None
 
 
-def chosen_device(name: str | None) -> torch.device:
-    """The device asked for, CUDA by default where there is one."""
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device '{name}': cpu, cuda or cuda:0") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device {name} is not supported: cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"there are {torch.cuda.device_count()} CUDA devices here, and no {name}"
-            if torch.cuda.is_available()
-            else "there is no CUDA device here: use --device cpu"
-        )
-    return device
-
-
-def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The dtype asked for, the fastest in hardware by default."""
-    if name is None:
-        return preferred_dtype(device)
-    if name not in DTYPES:
-        raise UsageError(f"unknown --dtype '{name}': one of {', '.join(DTYPES)}")
-    return DTYPES[name]
-
-
 @contextmanager
 def network_errors() -> Iterator[None]:
     """What torch says from inside a network, in one line."""
@@ -174,9 +148,7 @@ def network_errors() -> Iterator[None]:
         raise UsageError(failure(error)) from error
 
 
-def read_checkpoint(
-    file: WeightFile, arch: str | None, data: ImageSet | Found, asked_size: int | None
-) -> Checkpoint:
+def read_checkpoint(file: WeightFile, arch: str | None, data: ImageSet | Found, asked_size: int | None) -> Checkpoint:
     """The network of a file, for images of a set; a size that the user asked for is the network's too."""
     return load_checkpoint(file, arch=arch, image_size=size_for(file, data, asked_size is not None))
 

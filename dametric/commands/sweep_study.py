@@ -9,7 +9,7 @@ import torch
 
 from dametric.augment import NEEDS_STUDENT, Images, base_augmentation, parse
 from dametric.commands import sweep_tasks as tasks
-from dametric.commands.inputs import DTYPES, say
+from dametric.commands.inputs import say
 from dametric.commands.score import ScoreOptions
 from dametric.commands.sweep_options import Place, data_options, student_task, teacher_file, training_options
 from dametric.commands.training import TrainingOptions, refuse_another
@@ -18,6 +18,7 @@ from dametric.distill import Recipe, Work
 from dametric.errors import UsageError, unknown
 from dametric.ledger import Run
 from dametric.models import build
+from dametric.models.computing import DTYPES
 from dametric.names import inside, slug
 from dametric.scoring import check_request
 from dametric.sweep.grid import Grid, RunSpec

@@ -61,7 +61,13 @@ def test_other_classes_are_refused_before_images_are_decoded(
 ) -> None:
     never_decoded(monkeypatch)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
-    np.savez(tmp_path / "data.npz", images=pixels, labels=np.arange(40) % 5, test_images=pixels, test_labels=np.arange(40) % 5)
+    np.savez(
+        tmp_path / "data.npz",
+        images=pixels,
+        labels=np.arange(40) % 5,
+        test_images=pixels,
+        test_labels=np.arange(40) % 5,
+    )
     few = save_checkpoint(
         tmp_path / "few.pth", build("resnet8", 7, 32), arch="resnet8", image_size=32, classes=None, mean=None, std=None
     )
