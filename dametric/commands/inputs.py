@@ -31,6 +31,7 @@ from dametric.progress import say as say
 from dametric.scoring.ranks import Ranks
 
 OTHER_CLASSES = ", or --no-accuracy if images of other classes are meant"
+GREY = "data: images become one-channel (grey), as the {}'s first layer takes one channel"
 ACCURACY_IMAGES = 2_000
 """Images that tell how good a teacher is: to about one percentage point."""
 
@@ -157,7 +158,7 @@ def taken_by(network: nn.Module, who: str, options: DataOptions, image_size: int
     """The data in as many channels as a network takes: grey, which is said, where its first layer takes one."""
     if options.grey or input_channels(network, image_size) != 1:
         return options
-    say(f"data: images become one-channel (grey), as the {who}'s first layer takes one channel", options.quiet)
+    say(GREY.format(who), options.quiet)
     return replace(options, grey=True)
 
 

@@ -103,6 +103,11 @@ class Setting:
             self._told.add(way.guess)
             say(way.guess, quiet)
 
+    def share(self, other: Setting) -> None:
+        """Know and say together with a setting of the same images what there is to say of the user's functions."""
+        for name in ("_told", "_said", "_findings"):
+            object.__setattr__(self, name, getattr(other, name))
+
     @cached_property
     def on_device(self) -> ImageSet:
         """The training images, moved once."""

@@ -73,7 +73,7 @@ def test_other_classes_are_refused_before_images_are_decoded(
     )
     teacher_of_10 = ("--teacher", teacher, "--data", tmp_path / "data.npz")
     said = refused("--accuracy", *teacher_of_10, command=score)
-    assert "the teacher has 10 classes and" in said and "has 5" in said and "--no-accuracy" in said
+    assert re.search(r"the teacher has 10 classes and .* has 5: .*--no-accuracy", said)
     assert "the student has 7 classes and the teacher 10" in refused("--accuracy", "--student", few, command=score)
     assert "the student has 7 classes and the teacher 10" in refused("--student", few, command=score)
     distill = ("distill", "-s", "resnet8", "-a", "flip", "-o", tmp_path / "runs")
