@@ -324,8 +324,8 @@ def _carry_out(works: Sequence[Work], options: TrainingOptions, stop: Callable[[
     """Carry out runs in lockstep with a bar, and a line for each; what came of them."""
     known = [work.finished for work in works]
     for work in works:
-        if work.weights_gone:
-            say(f"{work.title}: finished before, but its weights are gone: training starts over", options.quiet)
+        if why := work.starts_over:
+            say(f"{work.title}: finished before, {why}: training starts over", options.quiet)
     results = watched_together(works, quiet=options.quiet, on_epoch=_on_epoch(works, options), stop=stop)
     for work, result, before in zip(works, results, known, strict=True):
         if not _failed(result):

@@ -144,7 +144,8 @@ def distill(
     train_set, test = data
     own = Teacher.of(teacher, train_set, mean, std)
     if isinstance(teacher, (nn.Module, Checkpoint)):
-        say(own.line("teacher"), quiet)
+        for line in filter(None, (own.line("teacher"), own.interface.guess)):
+            say(line, quiet)
     else:
         own.introduce("teacher", quiet)
     setting = Setting(train_set, test, place, own, held_out)
