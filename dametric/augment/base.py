@@ -8,6 +8,7 @@ in. Images are uint8 of shape (rows, channels, height, width); operations whose 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -97,7 +98,7 @@ class Augmentation:
     @property
     def own(self) -> bool:
         """Whether a function of the user's is called, whose results need not be finite."""
-        return any(hasattr(operation, "findings") for operation in self.operations)
+        return any(map(_is_own, self.operations))
 
     @property
     def pick(self) -> str | None:
@@ -135,11 +136,21 @@ class Augmentation:
         return tuple(draws)
 
     def apply(self, images: Tensor, draws: tuple[Draw, ...]) -> Augmented:
-        """Apply every operation with the parameters given."""
-        result = Augmented(images)
+        """Apply every operation with the parameters given.
+
+        An image that a user's function made NaN or Inf comes out as NaN, whatever follows: bytes know neither, and
+        what covers an image hides them.
+        """
+        result, broken = Augmented(images), None
         for operation, draw in zip(self.operations, draws, strict=True):
             step = operation.apply(result.images, draw)
             result = step if step.partner is not None else result._replace(images=step.images)
+            if _is_own(operation) and step.images.is_floating_point():
+                rows = ~step.images.isfinite().flatten(1).all(1)
+                broken = rows if broken is None else broken | rows
+        if broken is not None and bool(broken.any()):
+            rows = broken.repeat(len(result.images) // len(broken))  # a pool is made run after run
+            result = result._replace(images=result.images.float().masked_fill(per_row(rows), math.nan))
         return result
 
     def __call__(self, images: Tensor, keys: Keys) -> Augmented:
@@ -158,6 +169,11 @@ class Augmentation:
             With ``runs * rows`` images where a pool is made for picking, else ``rows``.
         """
         return self.apply(images, self.draw(keys, images.shape))
+
+
+def _is_own(operation: Operation) -> bool:
+    """Whether it calls a function of the user's."""
+    return hasattr(operation, "findings")
 
 
 def check_at_most(what: str, value: int, most: int) -> None:

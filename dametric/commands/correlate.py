@@ -19,6 +19,7 @@ from dametric.ledger import find_runs, load_runs
 from dametric.recipes import chosen, differences
 from dametric.results import Scores
 from dametric.spreadsheet import csv_text
+from dametric.stats.outcome import TEST_LOSS, Outcome
 from dametric.terminal import note
 
 
@@ -97,7 +98,9 @@ def run(
     frame = table_of(paths, published, only, drop, better)
     # the one that ordered the score file, unless several were fixed in advance
     notes = notes_of(frame)
-    found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])], notes=notes)
+    found = stats.analyse(
+        frame, confirmatory=metrics or [str(frame["metric"].iloc[0])], notes=notes, outcome=judged_by(frame)
+    )
     rows = pd.DataFrame(long_rows(found))
     if csv is not None:
         write_atomic(csv, csv_text(rows))
@@ -112,6 +115,12 @@ def run(
 def notes_of(frame: pd.DataFrame) -> list[str]:
     """What the reading of a table has to say in the verdict."""
     return [str(frame.attrs["note"])] if frame.attrs.get("note") else []
+
+
+def judged_by(frame: pd.DataFrame) -> Outcome:
+    """What tells of a table how good its students are."""
+    outcome: Outcome = frame.attrs.get("outcome", TEST_LOSS)
+    return outcome
 
 
 def long_rows(found: dict[str, Any]) -> list[dict[str, Any]]:

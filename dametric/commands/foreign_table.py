@@ -12,6 +12,7 @@ import pandas as pd
 
 from dametric.errors import UsageError, unknown
 from dametric.stats.joined import DIRECTIONS
+from dametric.stats.outcome import ERROR_RATE, TEST_LOSS
 
 MOST_BYTES = 64 * 2**20
 _NAMES = {"augmentation": "aug", "accuracy": "test_top1", "accuracy_se": "test_top1_se"}
@@ -20,8 +21,8 @@ _OUTCOMES = ("test_loss", "test_top1")
 _KNOWN = (*_TEXTS, "seeds", *_OUTCOMES, *(f"{name}_se" for name in _OUTCOMES))
 LAYOUT = "a column augmentation, one or more metrics, test_loss or accuracy (unit, seeds and errors METRIC_se optional)"
 BY_ERROR_RATE = (
-    "Take care: the table has no test losses. The error rate (1 - accuracy) stands for them: where it says test loss,"
-    " the error rate is meant, and a nat is 1 of it."
+    "Take care: the table has no test losses. The error rate, 100 % less the accuracy, stands for them, in percent of"
+    " the images; its differences are percent points."
 )
 
 
@@ -52,7 +53,7 @@ def read_table(path: str, better: Sequence[str] = ()) -> pd.DataFrame:
     -------
     pandas.DataFrame
         As :func:`dametric.stats.analyse` takes it, a row for each metric, with NaN for what is empty. Without test
-        losses the error rate stands for them, and ``attrs["note"]`` says so.
+        losses the error rate (percent) stands for them, and ``attrs["note"]`` and ``attrs["outcome"]`` say so.
 
     Raises
     ------
@@ -75,10 +76,10 @@ def read_table(path: str, better: Sequence[str] = ()) -> pd.DataFrame:
         table = table.assign(test_top1=table["test_top1"] / 100, test_top1_se=table["test_top1_se"] / 100)
     if not table["test_top1"].dropna().between(0, 1).all():
         raise UsageError(f"{path} has accuracies that are neither fractions nor percent")
-    note = ""
+    note, outcome = "", TEST_LOSS
     if table["test_loss"].isna().all():
-        note = BY_ERROR_RATE
-        table["test_loss"], table["test_loss_se"] = 1 - table["test_top1"], table["test_top1_se"]
+        note, outcome = BY_ERROR_RATE, ERROR_RATE
+        table["test_loss"], table["test_loss_se"] = 100 * (1 - table["test_top1"]), 100 * table["test_top1_se"]
     common = [name for name in _KNOWN if name in table]
     parts = []
     for name in metrics:
@@ -86,7 +87,7 @@ def read_table(path: str, better: Sequence[str] = ()) -> pd.DataFrame:
         about = {"metric": name, "direction": directions[name], "score": table[name], "score_se": error}
         parts.append(table[common].assign(**about))
     frame = pd.concat(parts, ignore_index=True)
-    frame.attrs["note"] = note
+    frame.attrs |= {"note": note, "outcome": outcome}
     return frame
 
 
@@ -184,12 +185,12 @@ def without_null(frame: pd.DataFrame, drop: bool) -> pd.DataFrame:
     null = numbers.isna().any(axis=1)
     if not null.any():
         return frame
-    first = frame[null].iloc[0]
-    where = f"{int(null.sum())} of {len(frame)} rows have no score or no test loss (the first: {first['metric']} of"
+    first, outcome = frame[null].iloc[0], frame.attrs.get("outcome", TEST_LOSS).name
+    where = f"{int(null.sum())} of {len(frame)} rows have no score or no {outcome} (the first: {first['metric']} of"
     where += f" {first['aug']}, {first['unit']})"
     if not drop:
         raise UsageError(f"{where}: --drop leaves them out")
     print(f"dropped: {where}", file=sys.stderr)
     if null.all():
-        raise UsageError("no row has both a score and a test loss")
+        raise UsageError(f"no row has both a score and its {outcome}")
     return frame[~null].reset_index(drop=True)

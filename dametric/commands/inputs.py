@@ -19,7 +19,9 @@ from dametric.data.few import as_held_out, few_rows, hold_out_rows
 from dametric.data.glance import accuracy_text, glance, share_error
 from dametric.errors import UsageError
 from dametric.importing import one_line
-from dametric.models import Checkpoint, LoadedNetwork, inference_copy, load_checkpoint, preferred_dtype
+from dametric.models import Checkpoint, LoadedNetwork, inference_copy, load_checkpoint
+from dametric.models.computing import chosen_device as chosen_device
+from dametric.models.computing import chosen_dtype as chosen_dtype
 from dametric.models.interface import FORWARD, failure, input_channels
 from dametric.models.loaded import size_for
 from dametric.models.network import Network
@@ -28,8 +30,8 @@ from dametric.progress import progress
 from dametric.progress import say as say
 from dametric.scoring.ranks import Ranks
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 OTHER_CLASSES = ", or --no-accuracy if images of other classes are meant"
+GREY = "data: images become one-channel (grey), as the {}'s first layer takes one channel"
 ACCURACY_IMAGES = 2_000
 """Images that tell how good a teacher is: to about one percentage point."""
 
@@ -60,14 +62,17 @@ class DataOptions:
     config: str | None = None
     grey: bool = False
 
-    def load(self, split: str) -> ImageSet:
-        """Read one split; of the training split what is trained on."""
-        found = self._find(split)
+    def load(self, split: str, found: Found | None = None) -> ImageSet:
+        """Read one split, which may be found already; of the training split what is trained on."""
+        found = found or self.find(split)
         return self._training(found)[0] if split == "train" else found.read(None)
 
-    def splits(self) -> Splits:
-        """Everything that training needs; what is missing is missed before any image is decoded."""
-        found, test = self._find("train"), self._find("test")
+    def splits(self, found: Found | None = None) -> Splits:
+        """Everything that training needs; what is missing is missed before any image is decoded.
+
+        The training images may be found already.
+        """
+        found, test = found or self.find("train"), self.find("test")
         training, held_out = self._training(found)
         return Splits(training, test.read(None), held_out)
 
@@ -84,7 +89,8 @@ class DataOptions:
         rows = None if self.train_images is None else few_rows(labels, classes, self.train_images)
         return found.read(rows), None
 
-    def _find(self, split: str) -> Found:
+    def find(self, split: str) -> Found:
+        """Find one split; no image of it is decoded."""
         if self.source is None:
             raise UsageError("which images? give --data, a name (see dametric ls data) or a path")
         found = find_data(
@@ -100,9 +106,9 @@ class DataOptions:
         )
         return found.grey() if self.grey else found
 
-    def load_in_turn(self, split: str) -> ImageSet:
+    def load_in_turn(self, split: str, found: Found | None = None) -> ImageSet:
         """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""
-        return Ranks.current().in_turn(partial(self.load, split))
+        return Ranks.current().in_turn(partial(self.load, split, found))
 
     def of(self, checkpoint: Checkpoint | WeightFile) -> DataOptions:
         """With what the checkpoint says about its data and their size, where the user said nothing."""
@@ -121,36 +127,9 @@ class DataOptions:
     def _own_size(self) -> int | None:
         """The size that the images have as they are; None where they differ, or that is not seen without effort."""
         try:
-            return self._find("train").image_size()
+            return self.find("train").image_size()
         except UsageError:
             return None
-
-
-def chosen_device(name: str | None) -> torch.device:
-    """The device asked for, CUDA by default where there is one."""
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"unknown device '{name}': cpu, cuda or cuda:0") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device {name} is not supported: cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"there are {torch.cuda.device_count()} CUDA devices here, and no {name}"
-            if torch.cuda.is_available()
-            else "there is no CUDA device here: use --device cpu"
-        )
-    return device
-
-
-def chosen_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The dtype asked for, the fastest in hardware by default."""
-    if name is None:
-        return preferred_dtype(device)
-    if name not in DTYPES:
-        raise UsageError(f"unknown --dtype '{name}': one of {', '.join(DTYPES)}")
-    return DTYPES[name]
 
 
 @contextmanager
@@ -170,7 +149,7 @@ def network_errors() -> Iterator[None]:
         raise UsageError(failure(error)) from error
 
 
-def read_checkpoint(file: WeightFile, arch: str | None, data: ImageSet, asked_size: int | None) -> Checkpoint:
+def read_checkpoint(file: WeightFile, arch: str | None, data: ImageSet | Found, asked_size: int | None) -> Checkpoint:
     """The network of a file, for images of a set; a size that the user asked for is the network's too."""
     return load_checkpoint(file, arch=arch, image_size=size_for(file, data, asked_size is not None))
 
@@ -179,7 +158,7 @@ def taken_by(network: nn.Module, who: str, options: DataOptions, image_size: int
     """The data in as many channels as a network takes: grey, which is said, where its first layer takes one."""
     if options.grey or input_channels(network, image_size) != 1:
         return options
-    say(f"data: images become one-channel (grey), as the {who}'s first layer takes one channel", options.quiet)
+    say(GREY.format(who), options.quiet)
     return replace(options, grey=True)
 
 
@@ -188,7 +167,7 @@ def describe(checkpoint: Checkpoint, path: str) -> dict[str, Any]:
     return {"arch": checkpoint.arch, "file": Path(path).name, "sha256": checkpoint.sha256}
 
 
-def check_classes(checkpoint: Checkpoint, data: ImageSet, or_else: str = "") -> None:
+def check_classes(checkpoint: Checkpoint, data: ImageSet | Found, or_else: str = "") -> None:
     """Refuse data whose classes are not the teacher's."""
     if data.num_classes and data.num_classes != checkpoint.num_classes:
         raise UsageError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dametric import stats
-from dametric.commands.correlate import notes_of, runs_of, table_of, tables_of
+from dametric.commands.correlate import judged_by, notes_of, runs_of, table_of, tables_of
 from dametric.errors import UsageError, unknown
 from dametric.files import check_writable, sha256, write_atomic
 from dametric.progress import progress
@@ -72,7 +72,8 @@ def run(
         frame = table_of(paths, published, only, drop, better)
         advance()
         notes = notes_of(frame)
-        found = stats.analyse(frame, confirmatory=metrics or [str(frame["metric"].iloc[0])], notes=notes)
+        first = metrics or [str(frame["metric"].iloc[0])]
+        found = stats.analyse(frame, confirmatory=first, notes=notes, outcome=judged_by(frame))
         advance()
         from dametric.report import page  # matplotlib, after everything that can be refused
         from dametric.report.material import Material

@@ -32,7 +32,7 @@ from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
 from dametric.metrics import DESTROYED
 from dametric.metrics.information import INFORMATION_KEPT
-from dametric.models import LoadedNetwork
+from dametric.models import Checkpoint, LoadedNetwork
 from dametric.models.reading import read_weights
 from dametric.results import Scores
 from dametric.scoring import check_request, score
@@ -92,32 +92,34 @@ def _score(options: ScoreOptions) -> Scores:
     file = read_weights(options.teacher, options.weights, "teacher")
     student_file = read_weights(options.student, options.student_weights, "student") if options.student else None
     data_options = options.data.of(file)
-    data = data_options.load_in_turn(options.split)
+    found = data_options.find(options.split)
+    checkpoint = read_checkpoint(file, options.arch, found, options.data.image_size)
+    if options.accuracy:
+        check_classes(checkpoint, found, OTHER_CLASSES)
+    learnt = None
+    if student_file is not None:
+        learnt = read_checkpoint(student_file, options.student_arch, found, options.data.image_size)
+        _check_alike(checkpoint, learnt)
+    data = data_options.load_in_turn(options.split, found)
     for note in data.notes:
         say(f"data: {note}", quiet)
-    checkpoint = read_checkpoint(file, options.arch, data, options.data.image_size)
     data_options = taken_by(checkpoint.model, "teacher", data_options, data.image_size)
     data = data.grey() if data_options.grey else data
     teacher = LoadedNetwork.of(checkpoint, data, options.mean, options.std)
     teacher.introduce("teacher", quiet)
     provenance: dict[str, Any] = {"teacher": describe(checkpoint, options.teacher)}
-    if options.accuracy:
-        check_classes(checkpoint, data, OTHER_CLASSES)
-        most = options.accuracy_images
-        accuracy = report_accuracy(checkpoint, teacher, data_options, device, dtype, data, most)
-        provenance["teacher"]["clean"] = accuracy
     student = None
-    if student_file is not None and options.student is not None:
-        learnt = read_checkpoint(student_file, options.student_arch, data, options.data.image_size)
-        if learnt.num_classes != checkpoint.num_classes:
-            raise UsageError(f"the student has {learnt.num_classes} classes and the teacher {checkpoint.num_classes}")
-        check_order("teacher", checkpoint.classes, "the student", learnt.classes)
+    if learnt is not None and options.student is not None:
         # --mean is the teacher's: a student may know better
         student = LoadedNetwork.of(learnt, data, role="student", otherwise=teacher.normalisation)
         student.introduce("student", quiet)
         provenance["student"] = describe(learnt, options.student)
     elif "paper" in options.augs:
         say("cutmixpick:by=student_entropy is left out: it asks a student, give one with --student", quiet)
+    if options.accuracy:
+        most = options.accuracy_images
+        accuracy = report_accuracy(checkpoint, teacher, data_options, device, dtype, data, most)
+        provenance["teacher"]["clean"] = accuracy
     return score(
         teacher,
         data,
@@ -129,6 +131,13 @@ def _score(options: ScoreOptions) -> Scores:
         provenance=provenance,
         **(options.passed_on or {}),
     )
+
+
+def _check_alike(teacher: Checkpoint, student: Checkpoint) -> None:
+    """Refuse a student that knows other classes than the teacher."""
+    if student.num_classes != teacher.num_classes:
+        raise UsageError(f"the student has {student.num_classes} classes and the teacher {teacher.num_classes}")
+    check_order("teacher", teacher.classes, "the student", student.classes)
 
 
 def _check_outputs(options: ScoreOptions) -> None:

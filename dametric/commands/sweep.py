@@ -16,14 +16,14 @@ import yaml
 
 from dametric import limits
 from dametric.commands import sweep_tasks as tasks
-from dametric.commands.inputs import ACCURACY_IMAGES, chosen_device, network_errors, say, warn_of_teacher
+from dametric.commands.inputs import chosen_device, network_errors, say
+from dametric.commands.sweep_look import look_ahead
 from dametric.commands.sweep_options import Place, read_images
 from dametric.commands.sweep_perform import perform
 from dametric.commands.sweep_plan import print_plan, time_left
 from dametric.commands.sweep_results import WORK_LEFT, deliver_sweep
 from dametric.commands.sweep_study import Study, chosen, study
 from dametric.commands.training import eval_every, keep_weights
-from dametric.data.glance import accuracy_text
 from dametric.distill.attempt import tidy
 from dametric.distill.interrupt import until_interrupted
 from dametric.distill.workers import Workers
@@ -107,7 +107,7 @@ def run(options: SweepOptions, start: float) -> int:
         for work in made.done:
             tidy(work)
         if left:
-            _look_at_teachers(left, options.quiet)
+            look_ahead(left, options.quiet)
             _keep(place.root / "sweep.yaml", yaml.safe_dump(grid.document, sort_keys=False))
         fits = _fits(made, place, budget) if options.whole_runs and budget is not None else lambda tasks: True
         report = _carry_out(left, options, jobs, budget, place, cluster, lockstep, fits) if left else Report()
@@ -215,26 +215,6 @@ def _jobs(options: SweepOptions, count: int) -> int:
     if chosen_device(options.device).type == "cuda":
         return 1
     return max(1, min(os.cpu_count() or 1, _MANY, count))
-
-
-def _look_at_teachers(left: Sequence[Task], quiet: bool) -> None:
-    """Say how good the teachers are that were given, and refuse those that are broken, before the first run."""
-    seen = set()
-    for task in left:
-        if task.kind != "student" or task.needs:
-            continue
-        payload: tasks.StudentTask = task.payload
-        about = (payload.common.data, payload.teacher)
-        if about in seen or not Path(payload.teacher).exists():
-            continue
-        seen.add(about)
-        where = payload.setting()
-        assert where.teacher is not None
-        where.teacher.introduce(f"teacher {payload.teacher}", quiet)
-        top1, count = where.accuracy(ACCURACY_IMAGES)
-        warn_of_teacher(where.teacher, top1, where.train.num_classes, count, "students")
-        shown = f"{count} test images of {where.test.image_size} pixels"
-        say(f"teacher {payload.teacher}: {accuracy_text(top1, count)} on {shown}", quiet)
 
 
 def _carry_out(

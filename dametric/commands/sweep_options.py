@@ -12,6 +12,7 @@ from dametric.commands.training import TrainingOptions
 from dametric.distill import LABELS, Objective
 from dametric.distill.setting import EvalEvery, Keep
 from dametric.errors import UsageError
+from dametric.models.registry import is_user_code
 from dametric.names import inside
 from dametric.sweep.grid import Grid, RunSpec
 
@@ -106,14 +107,18 @@ def teacher_file(grid: Grid, data: str, teacher: str, place: Place) -> Path:
 
 
 def shown_data(grid: Grid, data: str, teacher: str) -> DataOptions:
-    """Images as a grid names them, brought to the size of a given teacher's training where the grid asks for none."""
+    """Images as a teacher takes them: of the size and in the channels of a given one's training.
+
+    The size is the grid's where it asks for one; a teacher that is to be trained takes any, and the channels of its
+    first layer.
+    """
     options, given = data_options(grid.data[data]), grid.teachers[teacher]
-    if options.image_size is not None or "checkpoint" not in given:
-        return options
-    size = tasks.trained_size(given["checkpoint"], given.get("weights"))
-    if size is None or size == tasks.own_size(options):
-        return options
-    return replace(options, image_size=size)
+    file = given.get("checkpoint")
+    if options.image_size is None and file is not None:
+        size = tasks.trained_size(file, given.get("weights"))
+        options = options if size in (None, tasks.own_size(options)) else replace(options, image_size=size)
+    grey = tasks.takes_grey(options, given.get("arch"), file, given.get("weights"))
+    return replace(options, grey=True) if grey else options
 
 
 def student_task(grid: Grid, spec: RunSpec, place: Place) -> tasks.StudentTask:
@@ -123,6 +128,8 @@ def student_task(grid: Grid, spec: RunSpec, place: Place) -> tasks.StudentTask:
     common = training_options(data, dict(spec.training), place, teacher=False)
     about = {name: teacher[name] for name in _SCORED if name in teacher and "checkpoint" in teacher}
     path = str(teacher_file(grid, spec.data, spec.teacher, place))
+    if is_user_code(teacher.get("arch") or ""):  # which is not run on a file's word, but is on the grid's
+        about["arch"] = teacher["arch"]
     if about.get("arch") is None:
         about.pop("arch", None)
     root = inside(place.root, grid.folder(spec.training))

@@ -9,15 +9,23 @@ import torch
 
 from dametric.augment import NEEDS_STUDENT, Images, base_augmentation, parse
 from dametric.commands import sweep_tasks as tasks
-from dametric.commands.inputs import DTYPES, say
+from dametric.commands.inputs import say
 from dametric.commands.score import ScoreOptions
-from dametric.commands.sweep_options import Place, data_options, student_task, teacher_file, training_options
+from dametric.commands.sweep_options import (
+    Place,
+    data_options,
+    shown_data,
+    student_task,
+    teacher_file,
+    training_options,
+)
 from dametric.commands.training import TrainingOptions, refuse_another
 from dametric.data import ImageSet
 from dametric.distill import Recipe, Work
 from dametric.errors import UsageError, unknown
 from dametric.ledger import Run
 from dametric.models import build
+from dametric.models.computing import DTYPES
 from dametric.names import inside, slug
 from dametric.scoring import check_request
 from dametric.sweep.grid import Grid, RunSpec
@@ -131,7 +139,7 @@ def _teachers(grid: Grid, place: Place) -> Iterator[tuple[str, str, tasks.Teache
         if "checkpoint" in options:
             continue
         own = {key: value for key, value in options.items() if key not in ("family", "arch", "seed", "data")}
-        common = training_options(data_options(grid.data[data]), own, place, teacher=True)
+        common = training_options(shown_data(grid, data, teacher), own, place, teacher=True)
         output = str(teacher_file(grid, data, teacher, place))
         arch = options["arch"]
         title = f"teacher {teacher}" + ("" if teacher == arch else f" ({arch})")

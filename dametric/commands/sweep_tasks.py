@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from dametric.claims import claimed, is_held
 from dametric.commands.inputs import DataOptions, Splits, check_classes, chosen_device, read_checkpoint
 from dametric.commands.score import ScoreOptions
@@ -19,6 +21,8 @@ from dametric.distill import Setting, Teacher, Work
 from dametric.errors import UsageError
 from dametric.files import sha256
 from dametric.ledger import Run
+from dametric.models import MODELS, build
+from dametric.models.interface import input_channels
 from dametric.models.reading import read_weights
 from dametric.results import Scores
 
@@ -135,6 +139,8 @@ class ScoreTask:
         for name in ("label_column", "image_column", "config"):  # scores were asked for before there were these
             if parts["data"][name] is None:
                 del parts["data"][name]
+        if not options.data.grey:
+            del parts["data"]["grey"]
         del parts["accuracy_images"]  # no score depends on it
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
@@ -195,7 +201,7 @@ def images(data: DataOptions) -> Splits:
     return data.splits()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=6)
 def setting(
     data: DataOptions,
     device: str | None,
@@ -217,7 +223,10 @@ def setting(
         return Setting(train_set, test, chosen_device(device), held_out=held_out)
     checkpoint = read_checkpoint(read_weights(teacher, weights, "teacher"), arch, train_set, data.image_size)
     check_classes(checkpoint, train_set)
-    return Setting(train_set, test, chosen_device(device), Teacher.of(checkpoint, train_set, mean, std), held_out)
+    found = Teacher.of(checkpoint, train_set, mean, std)
+    made = Setting(train_set, test, chosen_device(device), found, held_out)
+    made.share(setting(data, device))
+    return made
 
 
 @lru_cache(maxsize=64)
@@ -232,8 +241,24 @@ def trained_size(teacher: str, weights: str | None) -> int | None:
     return read_weights(teacher, weights, "teacher").image_size if Path(teacher).exists() else None
 
 
+@lru_cache(maxsize=64)
+def takes_grey(data: DataOptions, arch: str | None, teacher: str | None, weights: str | None) -> bool:
+    """Whether a teacher takes images of one channel: of an architecture to be trained, or in a file that is there."""
+    if (teacher is None and arch in MODELS) or (teacher is not None and not Path(teacher).exists()):
+        return False
+    train_set = images(data).train
+    if teacher is not None:
+        file = read_weights(teacher, weights, "teacher")
+        network = read_checkpoint(file, arch, train_set, data.image_size).model
+    else:
+        with torch.device("meta"):
+            network = build(str(arch), max(1, train_set.num_classes), train_set.image_size)
+    return input_channels(network, train_set.image_size) == 1
+
+
 def forget() -> None:
     """Read everything anew: files may have changed."""
+    takes_grey.cache_clear()
     own_size.cache_clear()
     trained_size.cache_clear()
     images.cache_clear()

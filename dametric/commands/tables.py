@@ -8,10 +8,11 @@ from typing import Any
 from rich.table import Table
 
 from dametric.commands.console import wide_console
+from dametric.stats.outcome import outcome_of
 
 FEW = 12  # rows of the exploratory table that are printed; the files have all
 UNKNOWN = "–"
-WORDS = {"test_loss": "test loss", "test_top1": "top-1", 1: "+", -1: "-", 0: "?"}
+WORDS = {"test_top1": "top-1", 1: "+", -1: "-", 0: "?"}
 
 
 def print_analysis(found: dict[str, Any]) -> None:
@@ -40,6 +41,10 @@ def print_analysis(found: dict[str, Any]) -> None:
     console.print()
     for sentence in found["verdict"]:
         console.print(f"* {sentence}")
+
+
+def _word(found: dict[str, Any], endpoint: str) -> str:
+    return outcome_of(found).name if endpoint == "test_loss" else WORDS[endpoint]
 
 
 def _plain_table(*columns: tuple[str, bool]) -> Table:
@@ -80,7 +85,7 @@ def _units(found: dict[str, Any], metric: str, endpoint: str) -> Table:
     names = ["Pearson", "95 %", "Spearman", "Kendall", "p (two-sided)", "weighted", "n"]
     if endpoint == "test_loss":
         names.insert(-1, "regret@1")
-    table = _plain_table((f"{metric} and {WORDS[endpoint]}", False), *((name, True) for name in names))
+    table = _plain_table((f"{metric} and {_word(found, endpoint)}", False), *((name, True) for name in names))
     for unit, metrics in found["units"].items():
         results = metrics.get(metric, {"coefficients": {}})["coefficients"].get(endpoint)
         if not results:
@@ -129,7 +134,7 @@ def _exploratory(found: dict[str, Any]) -> Table:
         result = entry["result"]
         table.add_row(
             entry["metric"],
-            WORDS[entry["endpoint"]],
+            _word(found, entry["endpoint"]),
             entry["coefficient"],
             _value(result["statistic"]),
             _p(result["pvalue"]),

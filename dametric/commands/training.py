@@ -23,7 +23,7 @@ from dametric.commands.inputs import (
     taken_by,
     warn_of_teacher,
 )
-from dametric.data import ImageSet
+from dametric.data import Found, ImageSet
 from dametric.data.glance import accuracy_text
 from dametric.distill import Objective, Recipe, Setting, Teacher, Work, default_rate, watched_together
 from dametric.distill.interrupt import until_interrupted
@@ -90,9 +90,9 @@ class TrainingOptions:
     def _dtype(self) -> str:
         return str(chosen_dtype(self.dtype, chosen_device(self.device))).removeprefix("torch.")
 
-    def splits(self, options: DataOptions) -> Splits:
-        """Images for training and testing."""
-        found = options.splits()
+    def splits(self, options: DataOptions, training: Found | None = None) -> Splits:
+        """Images for training and testing; those for training may be found already."""
+        found = options.splits(training)
         for note in found.train.notes:
             say(f"data: {note}", self.quiet)
         if found.held_out is not None and options.train_images is None:
@@ -127,11 +127,12 @@ class DistillOptions:
         common = self.common
         file = read_weights(self.teacher, self.weights, "teacher")
         of = common.data.of(file)
-        images, test, held_out = common.splits(of)
-        checkpoint = read_checkpoint(file, self.arch, images, common.data.image_size)
+        found = of.find("train")
+        checkpoint = read_checkpoint(file, self.arch, found, common.data.image_size)
+        check_classes(checkpoint, found)
+        images, test, held_out = common.splits(of, found)
         if taken_by(checkpoint.model, "teacher", of, images.image_size).grey:
             images, test, held_out = images.grey(), test.grey(), held_out and held_out.grey()
-        check_classes(checkpoint, images)
         teacher = Teacher.of(checkpoint, images, self.mean, self.std)
         teacher.introduce("teacher", common.quiet)
         return Setting(images, test, chosen_device(common.device), teacher, held_out)
@@ -323,8 +324,8 @@ def _carry_out(works: Sequence[Work], options: TrainingOptions, stop: Callable[[
     """Carry out runs in lockstep with a bar, and a line for each; what came of them."""
     known = [work.finished for work in works]
     for work in works:
-        if work.weights_gone:
-            say(f"{work.title}: finished before, but its weights are gone: training starts over", options.quiet)
+        if why := work.starts_over:
+            say(f"{work.title}: finished before, {why}: training starts over", options.quiet)
     results = watched_together(works, quiet=options.quiet, on_epoch=_on_epoch(works, options), stop=stop)
     for work, result, before in zip(works, results, known, strict=True):
         if not _failed(result):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
@@ -36,12 +36,20 @@ class Found:
         Gives the `ImageSet` of some rows (int64, shape (M,)), or of all for None.
     image_size : callable
         Gives the pixels a side, once a few images have shown that they agree.
+    name : str
+        What the set is called.
     """
 
     labels: torch.Tensor
     classes: tuple[str, ...]
     read: Callable[[torch.Tensor | None], ImageSet]
     image_size: Callable[[], int]
+    name: str
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 in a set without labels."""
+        return len(self.classes)
 
     def grey(self) -> Found:
         """The same in one channel."""
@@ -76,7 +84,8 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
     if not lazy:
         check_fits(name, shape, options)
     source = _Source(name, split, own, listing, options, lazy, shape[2])
-    return Found(torch.from_numpy(own.labels), own.classes, source.read, lambda: _size(own, options.image_size))
+    own_size = partial(_size, own, options.image_size)
+    return Found(torch.from_numpy(own.labels), own.classes, source.read, own_size, name)
 
 
 def from_arrays(
@@ -111,7 +120,11 @@ def from_arrays(
 
     labels = torch.from_numpy(arrays.labels)
     size = options.image_size or arrays.pixels.shape[2]
-    return Found(labels, arrays.classes, lambda rows: whole() if rows is None else whole().subset(rows), lambda: size)
+
+    def read(rows: torch.Tensor | None) -> ImageSet:
+        return whole() if rows is None else whole().subset(rows)
+
+    return Found(labels, arrays.classes, read, lambda: size, name)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from dametric.distill.run import OnEpoch, Result, carry_out_together
 from dametric.distill.setting import EvalEvery, Keep, Setting, Teacher, Work
 from dametric.errors import Interrupted, UsageError
 from dametric.ledger import Row
-from dametric.models import Checkpoint, load_state, preferred_dtype
+from dametric.models import Checkpoint, load_state
+from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.normalisation import Given
 from dametric.progress import progress, say
 
@@ -72,7 +73,7 @@ def distill(
     aug_weight: float | None = None,
     temperature: float = 4.0,
     lr: float | None = None,
-    dtype: str | None = None,
+    dtype: str | torch.dtype | None = None,
     base_aug: str | None = None,
     mean: Given = None,
     std: Given = None,
@@ -104,7 +105,7 @@ def distill(
         See :class:`~dametric.distill.recipe.Objective`.
     lr : float, optional
         The architecture's published learning rate by default.
-    dtype : str, optional
+    dtype : str or torch.dtype, optional
         Of the forward passes: bfloat16 where the device has it in hardware, else float32.
     base_aug : str, optional
         The loader's own augmentation: ``"crop+flip"``, above 96 pixels ``"rrc+flip"``.
@@ -138,7 +139,8 @@ def distill(
     RunFailed
         If the loss is not finite.
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = chosen_device(device)
+    kind = str(chosen_dtype(dtype, place)).removeprefix("torch.")
     train_set, test = data
     own = Teacher.of(teacher, train_set, mean, std)
     if isinstance(teacher, (nn.Module, Checkpoint)):
@@ -155,7 +157,7 @@ def distill(
         objective=objective,
         aug=asked.name,
         base_aug=base_aug or default_base(train_set.image_size),
-        dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
+        dtype=kind,
     )
     work = setting.work(student, options, out, aug=asked, compile=compile, eval_every=eval_every, keep=keep)
     if not work.finished:
@@ -172,7 +174,7 @@ def train(
     out: str | os.PathLike[str] = "runs",
     aug: str | None = None,
     lr: float | None = None,
-    dtype: str | None = None,
+    dtype: str | torch.dtype | None = None,
     device: str | torch.device | None = None,
     compile: bool = False,
     eval_every: EvalEvery = 1,
@@ -198,14 +200,15 @@ def train(
     -------
     Trained
     """
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = chosen_device(device)
+    kind = str(chosen_dtype(dtype, place)).removeprefix("torch.")
     setting = Setting(*data, place, held_out=held_out)
     options = Recipe(
         **recipe,
         lr=default_rate(arch if isinstance(arch, str) else "") if lr is None else lr,
         objective=LABELS,
         base_aug=aug or default_base(data[0].image_size),
-        dtype=dtype or str(preferred_dtype(place)).removeprefix("torch."),
+        dtype=kind,
     )
     work = setting.work(arch, options, out, compile=compile, eval_every=eval_every, keep=keep)
     return Trained(watched(work, quiet=quiet), work.run.folder, work)

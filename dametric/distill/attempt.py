@@ -160,6 +160,8 @@ def tidy(work: Work) -> None:
 def _restore(work: Work) -> tuple[list[Row], float]:
     """Bring network and training to where they were left; rows of the epochs done, seconds spent on the next one."""
     run, training = work.run, work.training
+    if work.misread:  # what it has learnt so far is of another loss
+        run.checkpoint.unlink(missing_ok=True)
     if not run.checkpoint.exists():
         return [], 0.0
     state = load_state(run.checkpoint, training.model)

@@ -26,9 +26,10 @@ from dametric.errors import UsageError, unknown
 from dametric.importing import load_object, source_digest
 from dametric.ledger import Run
 from dametric.models import Checkpoint, LoadedNetwork, build, inference_copy
-from dametric.models.interface import Interface
+from dametric.models.interface import Interface, interface
 from dametric.models.network import Network
 from dametric.models.normalisation import Given, Normalisation
+from dametric.models.outputs import PROBABILITIES
 from dametric.models.registry import canonical, is_user_code
 from dametric.models.weight_sets import Role
 from dametric.progress import say
@@ -88,6 +89,7 @@ class Setting:
     _told: set[str] = field(default_factory=set, init=False, repr=False)
     _said: set[tuple[str, tuple[str, ...]]] = field(default_factory=set, init=False, repr=False)
     _findings: dict[tuple[str, str], Findings] = field(default_factory=dict, init=False, repr=False)
+    _interfaces: dict[tuple[str, str], Interface] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, images in {"test": self.test, **({"held-out": self.held_out} if self.held_out else {})}.items():
@@ -102,6 +104,11 @@ class Setting:
         if way.guess and way.guess not in self._told:
             self._told.add(way.guess)
             say(way.guess, quiet)
+
+    def share(self, other: Setting) -> None:
+        """Know and say together with a setting of the same images what there is to say of the user's functions."""
+        for name in ("_told", "_said", "_findings", "_interfaces"):
+            object.__setattr__(self, name, getattr(other, name))
 
     @cached_property
     def on_device(self) -> ImageSet:
@@ -299,14 +306,29 @@ class Work:
         if record is None or record["status"] != "finished":
             return False
         if self.target is not None:
-            return self.target.exists()
-        return self.run.checkpoint.exists() or record.get("kept") == "none"
+            there = self.target.exists()
+        else:
+            there = self.run.checkpoint.exists() or record.get("kept") == "none"
+        return there and not self.misread
 
     @property
-    def weights_gone(self) -> bool:
-        """Whether the record says that the run is finished and its weights kept, and they are not there."""
+    def misread(self) -> bool:
+        """Whether the record is of a time when this student's probabilities were taken for its logits."""
         record = self.run.record
-        return record is not None and record["status"] == "finished" and not self.finished
+        if record is None or not (isinstance(self.student, nn.Module) or is_user_code(self.student)):
+            return False
+        noted = any(
+            line.startswith("student:") and PROBABILITIES in line for line in record["about"].get("guessed") or ()
+        )
+        return not noted and PROBABILITIES in self.interface.guess
+
+    @property
+    def starts_over(self) -> str | None:
+        """Why a run that was finished before is not; None where it is, or never was."""
+        record = self.run.record
+        if record is None or record["status"] != "finished" or self.finished:
+            return None
+        return "but its probabilities were taken for logits" if self.misread else "but its weights are gone"
 
     @property
     def epochs(self) -> float:
@@ -332,6 +354,18 @@ class Work:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
             return build(self.student, self.setting.train.num_classes, self.setting.train.image_size)
+
+    @property
+    def interface(self) -> Interface:
+        """How the student takes images and gives logits; found out once for all runs of an architecture."""
+        if "training" in self.__dict__:
+            return self.training.interface
+        key = (self.arch, str(self.config["user_code"].get("weights")))
+        ways, data = self.setting._interfaces, self.setting.train
+        if key not in ways:
+            who, classes = "student", data.num_classes
+            ways[key] = interface(self.fresh(), data, data.mean, data.std, who=who, classes=classes, training=True)
+        return ways[key]
 
     @cached_property
     def augmentations(self) -> tuple[Augmentation, Augmentation]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from dametric.data import ImageSet
+from dametric.data import Found, ImageSet
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.models.checkpoint import Checkpoint, load_checkpoint
@@ -159,7 +159,7 @@ def recorded_accuracy(extra: dict[str, Any]) -> float | None:
     return None
 
 
-def size_for(file: WeightFile, data: ImageSet, asked: bool) -> int:
+def size_for(file: WeightFile, data: ImageSet | Found, asked: bool) -> int:
     """The size that a network is built for: what the user asked for, what its file says, that of the images."""
     return data.image_size if asked or file.image_size is None else file.image_size
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from dametric.errors import UsageError
 
 _NAMES = ("logits", "logit", "out", "output", "pred", "preds", "prediction", "predictions")
+PROBABILITIES = "these are probabilities (rows that sum to one), of which the logarithm is taken"
 _TOLERANCE = 1e-3  # of probabilities and their sum, in float32
 _DEEPEST = 3  # containers in containers
 
@@ -78,7 +79,7 @@ def answer(output: Any, rows: int, classes: int | None, who: str) -> tuple[Answe
         return Answer(path), notes
     return Answer(path, probabilities=True), [
         *notes,
-        "these are probabilities (rows that sum to one), of which the logarithm is taken",
+        PROBABILITIES,
     ]
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from dametric.report.material import Material
 from dametric.results import Scores
+from dametric.stats.outcome import Outcome
 
 NO_ERRORS = "the scores have no errors, so it is not known which others might be as good."
 DIRECTIONS = {"lower": "lower is better", "higher": "higher is better"}
@@ -43,6 +44,8 @@ class Advice:
         seed standard errors; NaN where it is not known.
     tied_cost, random_cost : float
         The highest cost among the choice and what cannot be told apart from it, and the mean over all.
+    outcome : Outcome
+        What the costs are of.
     """
 
     unit: str
@@ -58,6 +61,7 @@ class Advice:
     seed_errors: float
     tied_cost: float
     random_cost: float
+    outcome: Outcome
 
     @property
     def choice(self) -> str:
@@ -82,19 +86,20 @@ class Advice:
     @property
     def price(self) -> str:
         """What taking it costs, as measured on the students."""
+        name, unit = self.outcome.name, self.outcome.unit
         if math.isnan(self.cost):
             return "it was not distilled here, so that is not known."
         if self.cost == 0:
             less = f", but accuracy is {self.points:.2f} percent points below the best" if self.points > 0 else ""
-            text = f"here nothing: no other augmentation gave a lower test loss{less}."
+            text = f"here nothing: no other augmentation gave a lower {name}{less}."
         else:
             extra = [] if math.isnan(self.seed_errors) else [f"{self.seed_errors:.1f} seed standard errors"]
             extra += [] if math.isnan(self.points) else [f"accuracy {self.points:.2f} percent points below the best"]
             more = f" ({'; '.join(extra)})" if extra else ""
-            text = f"its students' test loss is {self.cost:.4f} nats above the lowest, that of {self.best}{more}."
+            text = f"its students' {name} is {self.cost:.4f} {unit} above the lowest, that of {self.best}{more}."
         if self.tied and not math.isnan(self.tied_cost):
-            text += f" Taking the worst of those not told apart costs {self.tied_cost:.4f} nats."
-        return f"{text} One taken at random costs {self.random_cost:.4f} nats on average."
+            text += f" Taking the worst of those not told apart costs {self.tied_cost:.4f} {unit}."
+        return f"{text} One taken at random costs {self.random_cost:.4f} {unit} on average."
 
 
 def advise(material: Material) -> list[Advice]:
@@ -122,7 +127,8 @@ def _advice(material: Material, unit: str, rows: pd.DataFrame) -> Advice:
     lost = points["aug"].isin(_destroyed(rows, file))
     points = points if lost.all() else points[~lost].reset_index(drop=True)
     if direction == "open":
-        return _without_choice(unit, rows, len(points), material.found["units"][unit][metric])
+        described = material.found["units"][unit][metric]
+        return _without_choice(unit, rows, len(points), described, material.outcome)
     turned = points["score"] if direction != "higher" else -points["score"]
     place = int(turned.to_numpy().argmin())
     same = tuple(str(name) for name in points["aug"][turned == turned[place]])
@@ -147,6 +153,7 @@ def _advice(material: Material, unit: str, rows: pd.DataFrame) -> Advice:
         seed_errors=_or_nan(first.get("seed_errors")),
         tied_cost=float(costs[alike].max()) if alike and tied is not None else math.nan,
         random_cost=float(costs.mean()),
+        outcome=material.outcome,
     )
 
 
@@ -156,11 +163,11 @@ def _destroyed(rows: pd.DataFrame, file: Scores | None) -> set[str]:
     return distilled | {str(row["aug"]) for row in (file.scores if file else ()) if row.get("destroyed")}
 
 
-def _without_choice(unit: str, rows: pd.DataFrame, count: int, described: dict[str, Any]) -> Advice:
+def _without_choice(unit: str, rows: pd.DataFrame, count: int, described: dict[str, Any], outcome: Outcome) -> Advice:
     """Of a metric of which nobody said whether low or high is better."""
     nan, losses = math.nan, rows["test_loss"]
     best, random = " or ".join(described["best"]["by_loss"]), float((losses - losses.min()).mean())
-    return Advice(unit, (), nan, nan, "open", None, count, best, nan, nan, nan, nan, random)
+    return Advice(unit, (), nan, nan, "open", None, count, best, nan, nan, nan, nan, random, outcome)
 
 
 def _or_nan(value: Any) -> float:
@@ -279,11 +286,11 @@ def _price_of_several(advice: Sequence[Advice]) -> str:
     known = [one.cost for one in advice if not math.isnan(one.cost)]
     if not known:
         return ""
-    random = float(np.mean([one.random_cost for one in advice]))
+    random, outcome = float(np.mean([one.random_cost for one in advice])), advice[0].outcome
     return (
-        f"the augmentation with the best score has the lowest test loss in {sum(cost == 0 for cost in known)} of"
-        f" {len(known)} units; taking it costs {np.mean(known):.4f} nats on average, {max(known):.4f} at most. One"
-        f" taken at random costs {random:.4f} on average."
+        f"the augmentation with the best score has the lowest {outcome.name} in {sum(cost == 0 for cost in known)}"
+        f" of {len(known)} units; taking it costs {np.mean(known):.4f} {outcome.unit} on average, {max(known):.4f} at most."
+        f" One taken at random costs {random:.4f} on average."
     )
 
 
@@ -294,7 +301,8 @@ def _belief(material: Material) -> str:
     p = entry["families"]["p_holm"]
     if entry["direction"] == "open":
         shown = "show" if p <= alpha else "do not show"
-        return f"These students {shown} that {material.metric} goes with the test loss (two-sided p = {p:.2g})."
+        both = f"{material.metric} goes with the {material.outcome.name}"
+        return f"These students {shown} that {both} (two-sided p = {p:.2g})."
     shown = p <= alpha
     care = "what speaks against it is below" if shown else "that does not show that it does not"
     return (

@@ -19,8 +19,8 @@ def pooled_table(material: Material) -> Table | None:
     if pooling is None:
         return None
     caption = (
-        f"All units together, {material.metric} and the test loss, turned so that a good metric is positive. p-values"
-        " permute the labels of the augmentations jointly, unless the row says otherwise"
+        f"All units together, {material.metric} and the {material.outcome.name}, turned so that a good metric is"
+        " positive. p-values permute the labels of the augmentations jointly, unless the row says otherwise"
     )
     columns = ("What", "Value", "low", "high", "p", "More")
     return made_of("pooled", caption, columns, _pooled_rows(pooling, material.found["published_list"]))
@@ -120,9 +120,10 @@ def williams_table(material: Material) -> Table | None:
                 values = (number(found["statistic"], ".2f"), number(found["pvalue"], ".2g"), number(found["n"], "d"))
                 yield word(entry["second"]), word(unit), *values, word(found["note"])
 
+    first = comparisons[0]["first"]
     caption = (
-        f"Williams' test of the Pearson correlations with the test loss, {comparisons[0]['first']} against each other"
-        " metric (t above 0: the first is better); two-sided, of each unit by itself and not adjusted"
+        f"Williams' test of the Pearson correlations with the {material.outcome.name}, {first} against each"
+        " other metric (t above 0: the first is better); two-sided, of each unit by itself and not adjusted"
     )
     return made_of("williams", caption, ("Against", "Unit", "t", "p", "n", "Note"), rows(), ("Unit",))
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from dametric.results import Scores
 from dametric.stats.joined import prepare
+from dametric.stats.outcome import Outcome, outcome_of
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Material:
     def table(self) -> pd.DataFrame:
         """The frame with all columns."""
         return prepare(self.frame)
+
+    @property
+    def outcome(self) -> Outcome:
+        """What tells how good a student is."""
+        return outcome_of(self.found)
 
     @property
     def metric(self) -> str:

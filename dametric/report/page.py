@@ -19,7 +19,7 @@ NOISE = (
 )
 BEYOND = (
     "A score that agrees with a simpler measure may owe to it all that it says. Partial tau: what is left of its"
-    " agreement with the test loss when what both share with that measure is taken away; 0 is nothing."
+    " agreement with the {outcome} when what both share with that measure is taken away; 0 is nothing."
 )
 
 
@@ -89,9 +89,14 @@ def _sections(material: Material) -> list[Section | None]:
         _section(charts.subpools(found), evidence.subpools_table(material)),
         Section("noise", "What measurement noise does", NOISE, None, (noise,)) if noise else None,
         _section(rivals, tables.metrics_table(material), evidence.williams_table(material)),
-        Section("beyond", f"What {metric} knows beyond simpler measures", BEYOND, None, (beyond,)) if beyond else None,
+        _beyond(material, beyond) if beyond else None,
         _section(charts.regret(table, found, metric)),
     ]
+
+
+def _beyond(material: Material, table: Table) -> Section:
+    title, note = f"What {material.metric} knows beyond simpler measures", BEYOND.format(outcome=material.outcome.name)
+    return Section("beyond", title, note, None, (table,))
 
 
 def _section(chart: Chart | None, *shown: Table | None) -> Section | None:

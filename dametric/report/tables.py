@@ -16,9 +16,9 @@ from dametric.report.material import Material
 
 def advice_table(material: Material, advice: Sequence[Advice]) -> Table:
     """What to take, a row for each unit."""
-    what = "Best score" if recommends(material) else "Take"
-    names = (what, material.metric, "±", "Not told apart at 95 %", "Lowest test loss", "Cost (nats)")
-    extra = ("Cost (seed s.e.)", "Cost (% points)", "Worst not told apart (nats)", "At random (nats)")
+    what, unit = "Best score" if recommends(material) else "Take", material.outcome.unit
+    names = (what, material.metric, "±", "Not told apart at 95 %", f"Lowest {material.outcome.name}", f"Cost ({unit})")
+    extra = ("Cost (seed s.e.)", "Cost (% points)", f"Worst not told apart ({unit})", f"At random ({unit})")
 
     def rows() -> Iterator[Sequence[Cell]]:
         for one in advice:
@@ -58,14 +58,16 @@ def units_table(material: Material) -> Table:
                     number(about["n"], "d"),
                 )
 
-    caption = "Correlation with the test loss (last epoch, mean over seeds), two-sided permutation p-values"
+    caption = (
+        f"Correlation with the {material.outcome.name} (last epoch, mean over seeds), two-sided permutation p-values"
+    )
     return made_of("units", caption, ("Unit", *names), rows(), ("Unit", "Metric"))
 
 
 def points_table(material: Material) -> Table:
     """The points of the scatter plots."""
     rows = material.table[material.table["metric"] == material.metric]
-    names = ("Unit", material.metric, "±", "Test loss", "±", "Top-1", "±", "Seeds", "Cook's distance")
+    names = ("Unit", material.metric, "±", material.outcome.title, "±", "Top-1", "±", "Seeds", "Cook's distance")
 
     def cells() -> Iterator[Sequence[Cell]]:
         for row in rows.to_dict("records"):
@@ -98,10 +100,10 @@ def metrics_table(material: Material) -> Table:
 
     first = material.found["comparisons"][0]["first"] if against else material.metric
     caption = (
-        "Kendall's tau-b with the test loss. Metrics that were fixed in advance: one-sided where a direction was"
-        " stated, Holm; others: two-sided, Benjamini-Hochberg; settings count as independent of their family but in"
-        f" p (families), by which the verdict goes. Difference: tau-b of {first} minus that of the row's metric, in the"
-        " stated directions"
+        f"Kendall's tau-b with the {material.outcome.name}. Metrics that were fixed in advance: one-sided where a"
+        " direction was stated, Holm; others: two-sided, Benjamini-Hochberg; settings count as independent of their"
+        f" family but in p (families), by which the verdict goes. Difference: tau-b of {first} minus that of the row's"
+        " metric, in the stated directions"
     )
     return made_of("metrics", caption, ("Metric", *names), rows())
 

@@ -17,7 +17,8 @@ from dametric.data import ImageSet
 from dametric.errors import UsageError, unknown
 from dametric.limits import ROWS, whole
 from dametric.machine import machine
-from dametric.models import Checkpoint, LoadedNetwork, inference_copy, preferred_dtype
+from dametric.models import Checkpoint, LoadedNetwork, inference_copy
+from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.network import Network
 from dametric.models.normalisation import Given, Normalisation
 from dametric.models.weight_sets import Role
@@ -65,7 +66,7 @@ def score(
     student_std: Given = None,
     seed: int = 0,
     device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     chunk: int | None = None,
     compile: bool = False,
     quiet: bool = False,
@@ -119,7 +120,7 @@ def score(
         Of everything random.
     device : str or torch.device, optional
         CUDA where there is one.
-    dtype : torch.dtype, optional
+    dtype : torch.dtype or str, optional
         Of the forward passes: bfloat16 where the device has it in hardware, else float32.
     chunk : int, optional
         Rows of a forward pass. Does not change the result.
@@ -148,6 +149,8 @@ def score(
         For anything that cannot be: unknown names, too few images, a missing student, NaN from the teacher.
     """
     data, ranks, known = _image_set(data), Ranks.current(), {}
+    device = own_device(chosen_device(device))
+    dtype = chosen_dtype(dtype, device)
     _check_networks(teacher, student)
     for who, given in (("teacher", teacher), ("student", student)):
         if isinstance(given, Checkpoint):
@@ -155,10 +158,6 @@ def score(
     teacher = _loaded(teacher, data, mean, std, "teacher", quiet)
     if student is not None:
         student = _loaded(student, data, student_mean, student_std, "student", quiet, teacher.normalisation)
-    device = own_device(torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here: use --device cpu")
-    dtype = dtype or preferred_dtype(device)
     if protocol not in ("default", "reference"):
         raise unknown("protocol", protocol, ("default", "reference"))
     precision = wanted_precision(rel_se, protocol)

@@ -17,12 +17,13 @@ from dametric.stats.coefficients import METHODS
 from dametric.stats.confirmatory import confirm, tested
 from dametric.stats.joined import ENDPOINTS, prepare
 from dametric.stats.multiplicity import benjamini_hochberg, holm
+from dametric.stats.outcome import TEST_LOSS, Outcome
 from dametric.stats.result import check_count, check_fraction
 from dametric.stats.unit import describe_unit
 from dametric.stats.units import compare, describe_units
 
 PRIMARY = (
-    "Kendall's tau-b of score and last-epoch test loss (mean over seeds), one-sided in the direction stated for the"
+    "Kendall's tau-b of score and last-epoch {outcome} (mean over seeds), one-sided in the direction stated for the"
     " metric (two-sided where none is), whole families of augmentations permuted, Holm over metrics"
 )
 EXPLORATORY = (
@@ -40,6 +41,7 @@ def analyse(
     resamples: int = 9999,
     seed: int = 0,
     notes: Sequence[str] = (),
+    outcome: Outcome = TEST_LOSS,
 ) -> dict[str, Any]:
     """How well each metric predicts the students, how sure that is, and what speaks against it.
 
@@ -62,6 +64,8 @@ def analyse(
         For what is not exact.
     notes : sequence of str
         Sentences about the data that the verdict begins with.
+    outcome : Outcome
+        What the column ``test_loss`` holds; ``settings`` name it where it is another.
 
     Returns
     -------
@@ -103,13 +107,18 @@ def analyse(
     answers = confirm({name: rows[name] for name in chosen}, alpha, **options)
     listed = describe_published_list(rows[chosen[0]], resamples=resamples, seed=seed)
     mine = {unit: metrics[chosen[0]] for unit, metrics in units.items() if chosen[0] in metrics}
-    cost = verdict.cost(chosen[0], next(iter(mine.values()))) if len(mine) == 1 else verdict.costs(chosen[0], mine)
-    sentences, answerable = _verdict(answers, mine, pooling, cost, alpha)
+    cost = (
+        verdict.cost(chosen[0], next(iter(mine.values())), outcome)
+        if len(mine) == 1
+        else verdict.costs(chosen[0], mine, outcome)
+    )
+    sentences, answerable = _verdict(answers, mine, pooling, cost, alpha, outcome)
     sentences = [*notes, *sentences]
     sentences += [verdict.against_published(chosen[0], listed)] if listed else []
+    named = {} if outcome == TEST_LOSS else {"outcome": outcome.name}
     document = {
-        "primary": PRIMARY,
-        "settings": {"alpha": alpha, **options},
+        "primary": PRIMARY.format(outcome=outcome.name),
+        "settings": {"alpha": alpha, **options, **named},
         "metrics": {name: str(part["direction"].iloc[0]) for name, part in rows.items()},
         "confirmatory": answers,
         "exploratory": {"label": EXPLORATORY, "rows": _exploratory(rows, chosen, **options)},
@@ -162,7 +171,12 @@ def _has_p(answer: dict[str, Any]) -> bool:
 
 
 def _verdict(
-    answers: list[dict[str, Any]], mine: dict[str, dict[str, Any]], pooling: dict[str, Any], cost: str, alpha: float
+    answers: list[dict[str, Any]],
+    mine: dict[str, dict[str, Any]],
+    pooling: dict[str, Any],
+    cost: str,
+    alpha: float,
+    outcome: Outcome,
 ) -> tuple[list[str], bool]:
     """Sentences, and whether there can be an answer, from what the units say of the first metric."""
     name = answers[0]["metric"]
@@ -170,7 +184,7 @@ def _verdict(
     too_few_in_common = verdict.common(mine)
     sentences += too_few_in_common
     answerable = len(blocked) < len(mine) and not too_few_in_common and _has_p(answers[0])
-    sentences += [verdict.primary(entry, alpha, len(answers), answerable) for entry in answers]
+    sentences += [verdict.primary(entry, alpha, len(answers), answerable, outcome) for entry in answers]
     sentences.append(cost)
     if len(mine) == 1:
         sentences.append(verdict.families(next(iter(mine.values()))))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from dametric.stats.outcome import TEST_LOSS, Outcome
 from dametric.stats.result import counted
 
 LEAST_AUGS = 6
@@ -13,7 +14,7 @@ LEAST_FAMILIES = 3
 LEAST_RELIABILITY = 0.5
 NOTEWORTHY = 0.1  # a smaller change of tau is not worth a sentence
 NO_DIRECTION = "{name}: no direction is stated for it, so no augmentation has the best score, and none is recommended."
-_PLAIN = {"x is constant": "all scores are the same", "y is constant": "all test losses are the same"}
+_PLAIN = {"x is constant": "all scores are the same", "y is constant": "all {outcome.plural} are the same"}
 
 
 def obstacles(units: dict[str, dict[str, Any]]) -> tuple[list[str], set[str]]:
@@ -105,12 +106,12 @@ def _some(names: list[str], total: int) -> str:
     return f"{len(names)} of {total} units: {shown}"
 
 
-def primary(entry: dict[str, Any], alpha: float, metrics: int, answerable: bool) -> str:
+def primary(entry: dict[str, Any], alpha: float, metrics: int, answerable: bool, outcome: Outcome = TEST_LOSS) -> str:
     """One sentence on a metric of the confirmatory family; what permutes whole families decides."""
     found, whole, name = entry["result"], entry["families"]["result"], entry["metric"]
     if math.isnan(found["pvalue"]):
         why = found["note"] or "the p-value is not defined"
-        return f"{name}: no answer, because {_PLAIN.get(why, why)}."
+        return f"{name}: no answer, because {_PLAIN.get(why, why).format(outcome=outcome)}."
     where = f"{counted(found['n'], 'augmentation')}, {counted(entry['n_units'], 'unit')}"
     numbers = f"Kendall's tau-b {found['statistic']:.2f}, {_chances(entry, metrics)}; {where}"
     if math.isnan(whole["pvalue"]):
@@ -118,13 +119,14 @@ def primary(entry: dict[str, Any], alpha: float, metrics: int, answerable: bool)
     if not answerable:
         return f"{name}: the numbers are {numbers}, but these data cannot carry an answer."
     if entry["families"]["p_holm"] <= alpha:
-        goes = "" if entry["expected"] else f"; no direction was stated, the loss is lower where {name} is "
+        goes = "" if entry["expected"] else f"; no direction was stated, the {outcome.name} is lower where {name} is "
         goes += "" if entry["expected"] else ("lower" if found["statistic"] > 0 else "higher")
-        return f"{name} predicts the students' test loss ({numbers}{goes})."
+        return f"{name} predicts the students' {outcome.name} ({numbers}{goes})."
     against = ""
     if entry["expected"] and found["statistic"] * entry["expected"] < 0:
         against = " It points the other way than stated."
-    return f"{name} is not shown to predict the students' test loss ({numbers}); that does not show it cannot.{against}"
+    shown = f"{name} is not shown to predict the students' {outcome.name}"
+    return f"{shown} ({numbers}); that does not show it cannot.{against}"
 
 
 def _chances(entry: dict[str, Any], metrics: int) -> str:
@@ -146,35 +148,36 @@ def _p(value: float) -> str:
     return f"p = {value:.2g}"
 
 
-def cost(name: str, unit: dict[str, Any]) -> str:
+def cost(name: str, unit: dict[str, Any], outcome: Outcome = TEST_LOSS) -> str:
     """What taking the augmentation with the best score would have cost in one unit."""
     if unit["direction"] == "open":
         return NO_DIRECTION.format(name=name)
     choice, best = (" or ".join(unit["best"][name]) for name in ("by_score", "by_loss"))
     first = unit["regret"][0]
     if first["loss"] == 0:
-        return f"{name}: the best score has {choice}, and no other augmentation gave a lower test loss."
-    extra = [f"{first['loss']:.4f} nats above {best}"]
+        return f"{name}: the best score has {choice}, and no other augmentation gave a lower {outcome.name}."
+    extra = [f"{first['loss']:.4f} {outcome.unit} above {best}"]
     if not math.isnan(first["seed_errors"]):
         extra.append(f"{first['seed_errors']:.1f} seed standard errors")
     if not math.isnan(first["points"]):
         extra.append(f"{first['points']:.2f} percent points of accuracy")
-    return f"{name}: the best score has {choice}, whose test loss is {', '.join(extra)}."
+    return f"{name}: the best score has {choice}, whose {outcome.name} is {', '.join(extra)}."
 
 
-def costs(name: str, units: dict[str, dict[str, Any]]) -> str:
+def costs(name: str, units: dict[str, dict[str, Any]], outcome: Outcome = TEST_LOSS) -> str:
     """What taking the augmentation with the best score would have cost over several units."""
     if next(iter(units.values()))["direction"] == "open":
         return NO_DIRECTION.format(name=name)
     lost = {place: unit["regret"][0]["loss"] for place, unit in units.items()}
     best = sum(value == 0 for value in lost.values())
     worst = max(lost, key=lambda place: lost[place])
-    text = f"{name}: the augmentation with the best score has the lowest test loss in {best} of {len(lost)} units"
+    text = f"{name}: the augmentation with the best score has the lowest {outcome.name} in {best} of {len(lost)} units"
     if best == len(lost):
         return f"{text}."
     choice = " or ".join(units[worst]["best"]["by_score"])
     mean = sum(lost.values()) / len(lost)
-    return f"{text}; taking it costs {mean:.4f} nats on average, at most {lost[worst]:.4f} ({choice} in {worst})."
+    most = f"at most {lost[worst]:.4f} ({choice} in {worst})"
+    return f"{text}; taking it costs {mean:.4f} {outcome.unit} on average, {most}."
 
 
 def _worst(full: float, without: dict[str, float]) -> str:

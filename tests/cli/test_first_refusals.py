@@ -6,30 +6,41 @@ import ast
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import typer
 
 from dametric import cli
-from dametric.commands.inputs import DataOptions
-from dametric.data import load_data
-from dametric.models import load_checkpoint
+from dametric.commands import inputs
+from dametric.data import Found, find_data, load_data
+from dametric.models import build, load_checkpoint, save_checkpoint
 from dametric.models.network import normalisation
 
 Refused = Callable[..., str]
 Run = Callable[..., Any]
 
 
+def never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Image sets may be found from here on, and not read."""
+
+    def decode(rows: Any) -> None:
+        raise AssertionError("images were read")
+
+    def found(*asked: Any, **options: Any) -> Found:
+        return replace(find_data(*asked, **options), read=decode)
+
+    monkeypatch.setattr(inputs, "find_data", found)
+
+
 def test_before_images_are_decoded(
     refused: Refused, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decode(*_: Any) -> None:
-        raise AssertionError("images were read")
-
-    monkeypatch.setattr(DataOptions, "_whole", decode)
+    never_decoded(monkeypatch)
     (tmp_path / "file").write_text("")
     train = ("train", "--data", "digits", "-q")
     distill = ("distill", "-t", teacher, "-a", "flip", "--data", "digits", "-q")
@@ -43,6 +54,30 @@ def test_before_images_are_decoded(
     ):
         assert said in refused(*arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_other_classes_are_refused_before_images_are_decoded(
+    refused: Refused, score: Run, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never_decoded(monkeypatch)
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    np.savez(
+        tmp_path / "data.npz",
+        images=pixels,
+        labels=np.arange(40) % 5,
+        test_images=pixels,
+        test_labels=np.arange(40) % 5,
+    )
+    few = save_checkpoint(
+        tmp_path / "few.pth", build("resnet8", 7, 32), arch="resnet8", image_size=32, classes=None, mean=None, std=None
+    )
+    teacher_of_10 = ("--teacher", teacher, "--data", tmp_path / "data.npz")
+    said = refused("--accuracy", *teacher_of_10, command=score)
+    assert re.search(r"the teacher has 10 classes and .* has 5: .*--no-accuracy", said)
+    assert "the student has 7 classes and the teacher 10" in refused("--accuracy", "--student", few, command=score)
+    assert "the student has 7 classes and the teacher 10" in refused("--student", few, command=score)
+    distill = ("distill", "-s", "resnet8", "-a", "flip", "-o", tmp_path / "runs")
+    assert "the teacher has 10 classes and" in refused(*distill, *teacher_of_10)
 
 
 def test_a_part_of_the_images_tells_how_good_the_teacher_is(

@@ -8,12 +8,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats as scipy_stats
 
+from dametric import stats
 from dametric.commands import correlate, report
 from dametric.commands.foreign_table import BY_ERROR_RATE, MOST_BYTES, read_table
 from dametric.errors import UsageError
 from dametric.metrics import METRICS
+from dametric.report.material import Material
+from dametric.report.page import build
 
 AUGS = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "snow"]
 LOSSES = [1.0, 0.9, 0.7, 0.8, 0.6, 0.5]
@@ -65,12 +69,47 @@ def test_accuracy_alone_is_enough_and_said(tmp_path: Path, capsys: pytest.Captur
     assert "--better my_score=lower" in said
     assert found["verdict"][0] == BY_ERROR_RATE
     frame = read_table(path, ["my_score=lower"])
-    assert frame["test_loss"].tolist() == pytest.approx([loss / 2 for loss in LOSSES])
-    assert frame["test_loss_se"].tolist() == pytest.approx([0.005] * 6)
+    assert frame["test_loss"].tolist() == pytest.approx([50 * loss for loss in LOSSES])
+    assert frame["test_loss_se"].tolist() == pytest.approx([0.5] * 6)
     assert found["units"]["all"]["my_score"]["coefficients"]["test_loss"]["kendall"]["statistic"] == pytest.approx(
         scipy_stats.kendalltau(SCORES, LOSSES).statistic
     )
     assert found["units"]["all"]["my_score"]["noise"]["disattenuated"] is not None
+
+
+def test_of_accuracies_error_rates_are_spoken_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In words, tables, figures; with the costs that they have: the best score is of the third best student."""
+    losses = [1.0, 0.9, 0.5, 0.8, 0.6, 0.7]
+    accuracies = pd.DataFrame({"accuracy": [1 - loss / 2 for loss in losses], "other": SCORES[::-1]})
+    table = rows(**{name: accuracies[name] for name in accuracies})
+    two = pd.concat([table.assign(unit="a"), table.assign(unit="b")])
+    options: dict[str, Any] = {"better": ["my_score=lower"]}
+    for name, given, cost in (("one", table, "10.0000 points"), ("two", two, "10.0000 points on average")):
+        path = written(tmp_path / f"{name}.csv", given)
+        found, _ = analysed(capsys, path, **options)
+        assert cost in found["cost"]
+        assert found["settings"]["outcome"] == "error rate"
+        correlate.run([path], published=False, metrics=None, as_json=False, csv=None, latex=False, **options)
+        said = capsys.readouterr().out
+        for kind in ("md", "html"):
+            page = tmp_path / f"{name}.{kind}"
+            report.run([path], str(page), published=False, metrics=None, format=None, **options)
+            said += page.read_text(encoding="utf-8")
+        for old in ("test loss (", "Test loss", "Lowest test", "nats", "and test loss", "and the test loss"):
+            assert old not in said, said[said.index(old) - 100 : said.index(old) + 100]
+        assert said.lower().replace("no test losses", "").count("test loss") == 0
+        assert "Cost (points)" in said
+        frame = correlate.table_of([path], False, (), False, options["better"])
+        built = page_of(frame)
+        axes = [panel.draw(Figure().subplots()) for chart in built.charts for panel in chart.panels]
+        labels = " ".join(f"{one.get_xlabel()} {one.get_ylabel()} {one.get_title('left')}" for one in axes)
+        assert "student's error rate (points)" in labels
+        assert "loss" not in labels
+
+
+def page_of(frame: pd.DataFrame) -> Any:
+    first = [str(frame["metric"].iloc[0])]
+    return build(Material(frame, stats.analyse(frame, confirmatory=first, outcome=correlate.judged_by(frame))))
 
 
 def test_rows_without_a_number_are_dropped_when_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

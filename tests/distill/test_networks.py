@@ -96,6 +96,33 @@ def test_what_was_guessed_is_said_and_recorded(
     assert "taken" not in capsys.readouterr().err
 
 
+def test_runs_of_a_time_when_probabilities_were_taken_for_logits_are_learnt_again(
+    network: Make, data: ImageSet, tmp_path: Path
+) -> None:
+    """Under the id that they have, so that no ledger holds both; of other students nothing is."""
+    options: dict[str, Any] = {"epochs": 1, "batch_size": 5, "base_aug": "flip", "dtype": "float32", "quiet": True}
+
+    def learn(how: str, folder: Path) -> Any:
+        return distill(network("tiny", 5), Answers(network(), how), (data, data), "flip", out=folder, **options)
+
+    for how, again in (("softmax", True), ("plain", False), ("dict", False)):
+        for status in ("finished", "interrupted"):
+            right = learn(how, tmp_path / how)
+            file = right.folder / "record.json"
+            record = json.loads(file.read_text())
+            record["status"], record["last"]["test_loss"] = status, 99.0
+            record["about"].pop("guessed", None)
+            file.write_text(json.dumps(record))
+            (right.folder / "last.pt").write_bytes((learn("dict", tmp_path / "other").folder / "last.pt").read_bytes())
+            found = learn(how, tmp_path / how)
+            assert found.folder == right.folder
+            if again:
+                assert found.record["last"]["test_loss"] == right.record["last"]["test_loss"]
+                assert found.record["about"]["guessed"] == right.record["about"]["guessed"] != []
+            elif status == "finished":
+                assert found.record["last"]["test_loss"] == 99.0
+
+
 def broken(images: Tensor) -> Tensor:
     """Every image where one pixel is bright."""
     return torch.where(images.amax((1, 2, 3), keepdim=True) > 250, math.nan, images.float())

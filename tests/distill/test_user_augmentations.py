@@ -103,6 +103,18 @@ def test_nan_of_a_function_ends_the_run_with_its_name(data: ImageSet, network: A
             distill(Deaf(), student, (data, data), broken, out=tmp_path, **options)
 
 
+def test_nan_of_a_function_ends_the_run_whatever_follows_it(data: ImageSet, network: Any, tmp_path: Path) -> None:
+    (tmp_path / "augs.py").write_text(
+        "import torch\n"
+        "def broken(batch):\n    return batch.float() * (float('nan') if torch.rand(1) < 1 / 8 else 1)\n"
+        "def whole(batch):\n    return 255 - batch\n"
+    )
+    own = f"{tmp_path}/augs.py"
+    for follower in ("autoaugment", f"{own}:whole"):
+        with pytest.raises(RunFailed, match=r"augmentation .*:broken\+.* gave NaN or Inf in epoch 1, step \d of 4"):
+            learn(data, network, tmp_path, f"{own}:broken+{follower}")
+
+
 def test_what_cannot_be_is_refused_before_there_is_a_folder(data: ImageSet, network: Any, tmp_path: Path) -> None:
     for function, says in (
         (lambda batch: batch.float() - 128, "neither pixels"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,28 @@ def test_nan_and_inf_of_a_function_are_named_with_their_batch_whatever_the_netwo
             run(network, data, "flip", broken)
         with pytest.raises(UsageError, match=r"augmentation .*rare gave NaN or Inf on batch 0$"):
             run(network, data, rare)
+
+
+def test_nan_of_a_function_reaches_the_check_through_all_that_follows(
+    teacher: nn.Module, data: ImageSet, tmp_path: Path
+) -> None:
+    """Policies, picks and other functions work on bytes, which know no NaN."""
+    file = tmp_path / "augs.py"
+    file.write_text(
+        "import torch\n"
+        "def broken(batch):\n    return batch.float() * (float('nan') if torch.rand(1) < 1 / 8 else 1)\n"
+        "def infinite(batch):\n    return batch.float() + (float('inf') if torch.rand(1) < 1 / 8 else 0)\n"
+        "def whole(batch):\n    return 255 - batch\n"
+    )
+    followers = ("autoaugment", "randaugment", f"{file}:whole", "cutmixpick", f"{file}:whole+mixup", "cutout:length=99")
+    for own in ("broken", "infinite"):
+        for follower in followers:
+            with pytest.raises(UsageError, match=rf"augmentation .*:{own}\+.* gave NaN or Inf on batch 0$"):
+                run(teacher, data, "flip", f"{file}:{own}+{follower}")
+    with pytest.raises(UsageError, match=r"augmentation .*:broken\+.* gave NaN or Inf on batch 0$"):
+        run(teacher, data, "flip", base_aug=f"{file}:broken+{file}:whole")
+    with pytest.raises(UsageError, match=r"augmentation .*:broken gave NaN or Inf on batch 0$"):
+        run(teacher, data, f"{file}:whole", base_aug=f"{file}:broken")
 
 
 def test_what_was_found_is_said_in_one_line_and_warnings_even_in_silence(

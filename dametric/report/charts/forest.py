@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from dametric.report.chart import Chart, Panel
 from dametric.report.drawing import COLOURS, LINE, WORD, coefficient_rows, rounded
+from dametric.stats.outcome import outcome_of
 
 
 def forest(found: Mapping[str, Any], metric: str) -> Chart:
@@ -27,7 +28,7 @@ def forest(found: Mapping[str, Any], metric: str) -> Chart:
     """
     data = pd.DataFrame(forest_rows(found, metric))
     panels = [
-        _forest_panel(data[data["coefficient"] == name], f"{WORD[name]}, {metric} and test loss")
+        _forest_panel(data[data["coefficient"] == name], f"{WORD[name]}, {metric} and {outcome_of(found).name}")
         for name in ("kendall", "pearson")
     ]
     level = f"{100 * found['settings']['confidence']:g} %"

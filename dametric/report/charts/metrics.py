@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from dametric.report.chart import Chart, Panel
 from dametric.report.charts.forest import numbers
 from dametric.report.drawing import COLOURS, LINE, coefficient_rows, rounded
+from dametric.stats.outcome import outcome_of
 
 
 def metrics_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -72,7 +73,7 @@ def metrics(found: Mapping[str, Any]) -> Chart | None:
                 shape = "D" if row["confirmatory"] else "o"
                 face = colour if row["direction"] != "open" else "white"
                 axes.plot(row["turned"], place, marker=shape, color=colour, mfc=face, markersize=7, clip_on=False)
-        axes.set_xlabel("Kendall's tau-b with the test loss, in the stated direction")
+        axes.set_xlabel(f"Kendall's tau-b with the {outcome_of(found).name}, in the stated direction")
         return coefficient_rows(axes, list(data["metric"]))
 
     said = "; ".join(

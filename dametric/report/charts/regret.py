@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from dametric import stats
 from dametric.report.chart import Chart, Panel
 from dametric.report.drawing import COLOURS, LINE, finish
+from dametric.stats.outcome import outcome_of
 
 
 def regret(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart | None:
@@ -43,7 +44,8 @@ def regret(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart 
     data = pd.concat(parts, ignore_index=True)
     numbers = [name for name in data if name not in ("unit", "k")]
     data = data.astype(dict.fromkeys(numbers, float))[["unit", "k", *numbers]]
-    panels = [_regret_panel(data, "loss", "test loss above the best (nats)")]
+    outcome = outcome_of(found)
+    panels = [_regret_panel(data, "loss", f"{outcome.name} above the best ({outcome.unit})")]
     if data["points"].notna().any():
         panels.append(_regret_panel(data.dropna(subset="points"), "points", "accuracy below the best (percent points)"))
     note = (

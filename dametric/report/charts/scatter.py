@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from dametric import stats
 from dametric.report.chart import Chart, Panel
 from dametric.report.drawing import COLOURS, LINE, SYMBOL, WORD, Mark, chance, finish, marks_of, short, shown
+from dametric.stats.outcome import Outcome, outcome_of
 
 
 def scatter(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart:
@@ -34,13 +35,15 @@ def scatter(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart
     rows = frame[frame["metric"] == metric]
     marks = marks_of(list(rows["aug"]))
     confidence = found["settings"]["confidence"]
-    panels, yorks = [], 0
+    panels, yorks, outcome = [], 0, outcome_of(found)
     for unit, part in rows.groupby("unit", sort=False):
         about = found["units"][str(unit)][metric]
         yorks += about["york"] is not None
-        panels.append(_scatter_panel(str(unit), part, about, marks, confidence))
+        panels.append(_scatter_panel(str(unit), part, about, marks, confidence, outcome))
     known = rows[["score_se", "test_loss_se"]].notna().any()
-    bars = " and ".join(word for word, has in zip(("score", "loss"), known, strict=True) if has)
+    bars = " and ".join(
+        word for word, has in zip(("score", outcome.name.removeprefix("test ")), known, strict=True) if has
+    )
     errors = f"Bars: ± one standard error of the {bars}. " if bars else "No standard errors are known. "
     york = " Dashed: York's line, which weighs every point by the errors of both axes." if yorks else ""
     note = (
@@ -49,12 +52,17 @@ def scatter(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart
         " was misjudged by the score."
     )
     columns = ["unit", "metric", "aug", "score", "score_se", "test_loss", "test_loss_se", "test_top1", "test_top1_se"]
-    title = f"{metric} and the students' test loss"
+    title = f"{metric} and the students' {outcome.name}"
     return Chart("scatter", title, note, tuple(panels), frame[[*columns, "seeds"]], marks)
 
 
 def _scatter_panel(
-    unit: str, rows: pd.DataFrame, about: Mapping[str, Any], marks: Mapping[str, Mark], confidence: float
+    unit: str,
+    rows: pd.DataFrame,
+    about: Mapping[str, Any],
+    marks: Mapping[str, Mark],
+    confidence: float,
+    outcome: Outcome,
 ) -> Panel:
     results, york = about["coefficients"]["test_loss"], about["york"]
     values = ", ".join(f"{word} {shown(results[name]['statistic'], 4)}" for name, word in WORD.items())
@@ -92,13 +100,13 @@ def _scatter_panel(
             axes.plot(at, ends, color=COLOURS[1], linewidth=1.4, linestyle="--", zorder=2)
         axes.set_title(f"{short(unit, 38)}\n{symbols}\ntwo-sided p = {chances}", fontsize="small", loc="left")
         axes.set_xlabel(f"{metric} of the teacher")
-        axes.set_ylabel("student's test loss (nats)")
+        axes.set_ylabel(f"student's {outcome.name} ({outcome.unit})")
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         return finish(axes)
 
     order = list(rows.sort_values("test_loss")["aug"])
     alt = (
-        f"Scatter plot for {unit}: {metric} against test loss of {len(rows)} augmentations. {values};"
-        f" two-sided p = {chances}. Lowest loss: {order[0]}; highest: {order[-1]}."
+        f"Scatter plot for {unit}: {metric} against {outcome.name} of {len(rows)} augmentations. {values};"
+        f" two-sided p = {chances}. Lowest {outcome.name}: {order[0]}; highest: {order[-1]}."
     )
     return Panel(alt, draw)

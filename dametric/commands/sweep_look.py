@@ -1,0 +1,121 @@
+"""A look at what a sweep is about to use, in the process that talks to the user: what is guessed is said once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from dametric.augment import Images, base_augmentation, parse
+from dametric.commands import sweep_tasks as tasks
+from dametric.commands.inputs import ACCURACY_IMAGES, GREY, DataOptions, say, warn_of_teacher
+from dametric.commands.training import TrainingOptions
+from dametric.data.glance import accuracy_text
+from dametric.distill import Setting
+from dametric.models import MODELS, build
+from dametric.models.interface import interface
+from dametric.sweep.schedule import Task
+
+
+def look_ahead(left: Sequence[Task], quiet: bool) -> None:
+    """Say what there is to know of teachers, students and augmentations, and refuse what is broken.
+
+    Parameters
+    ----------
+    left : sequence of Task
+        What the sweep is going to do. Teachers that it trains first are not looked at.
+    quiet : bool
+        Say nothing but warnings.
+    """
+    payloads: list[tasks.AnyTask] = [task.payload for task in left]
+    _say_what_is_grey(payloads, quiet)
+    _look_at_teachers([task.payload for task in left if task.kind == "student" and not task.needs], quiet)
+    _look_at_networks(payloads, quiet)
+    _look_at_augmentations(payloads, quiet)
+
+
+def _data(payload: tasks.AnyTask) -> DataOptions:
+    return payload.options.data if isinstance(payload, tasks.ScoreTask) else payload.common.data
+
+
+def _say_what_is_grey(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
+    for data in dict.fromkeys(_data(payload) for payload in payloads):
+        if data.grey:
+            say(GREY.format("teacher"), quiet)
+
+
+def _look_at_teachers(students: Sequence[tasks.StudentTask], quiet: bool) -> None:
+    """Say how good the teachers are that were given, and refuse those that are broken."""
+    seen = set()
+    for payload in students:
+        about = (payload.common.data, payload.teacher)
+        if about in seen or not Path(payload.teacher).exists():
+            continue
+        seen.add(about)
+        where = payload.setting()
+        assert where.teacher is not None
+        where.teacher.introduce(f"teacher {payload.teacher}", quiet)
+        top1, count = where.accuracy(ACCURACY_IMAGES)
+        warn_of_teacher(where.teacher, top1, where.train.num_classes, count, "students")
+        shown = f"{count} test images of {where.test.image_size} pixels"
+        say(f"teacher {payload.teacher}: {accuracy_text(top1, count)} on {shown}", quiet)
+
+
+def _look_at_networks(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
+    """Say what is guessed of how networks that are to be trained answer; built-in ones leave nothing to guess."""
+    seen = set()
+    for payload in payloads:
+        if isinstance(payload, tasks.ScoreTask):
+            continue
+        role, arch = (
+            ("teacher", payload.arch) if isinstance(payload, tasks.TeacherTask) else ("student", payload.student)
+        )
+        data = payload.common.data
+        if arch in MODELS or (data, role, arch) in seen:
+            continue
+        seen.add((data, role, arch))
+        where = tasks.setting(data, payload.common.device)
+        train = where.train
+        with torch.random.fork_rng(devices=[]):
+            model = build(arch, train.num_classes, train.image_size)
+        who, classes = f"{role} {arch}", train.num_classes
+        where.tell(interface(model, train, train.mean, train.std, who=who, classes=classes, training=True), quiet)
+
+
+def _look_at_augmentations(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
+    """Say what the user's functions are seen to do, and what augmentations leave of the images."""
+    seen = set()
+    for payload in payloads:
+        if isinstance(payload, tasks.ScoreTask):
+            where = tasks.setting(payload.options.data, payload.options.device)
+            names = [(name, False) for name in payload.options.augs]
+        else:
+            where = _setting(payload)
+            names = [
+                (
+                    _base(
+                        payload.common,
+                        payload.arch if isinstance(payload, tasks.TeacherTask) else payload.student,
+                        where,
+                    ),
+                    True,
+                )
+            ]
+            names += [(payload.aug, False)] if isinstance(payload, tasks.StudentTask) else []
+        of = Images(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
+        for name, base in names:
+            if (_data(payload), name, base) not in seen:
+                seen.add((_data(payload), name, base))
+                where.looked_at(base_augmentation(name, of, mixes=True) if base else parse(name, of), quiet)
+
+
+def _setting(payload: tasks.TeacherTask | tasks.StudentTask) -> Setting:
+    """Data, and a teacher that is there."""
+    if isinstance(payload, tasks.StudentTask) and Path(payload.teacher).exists():
+        return payload.setting()
+    return tasks.setting(payload.common.data, payload.common.device)
+
+
+def _base(common: TrainingOptions, arch: str, where: Setting) -> str:
+    return common.resolved(arch, where.train).base_aug
