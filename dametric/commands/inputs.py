@@ -127,7 +127,7 @@ class DataOptions:
     def _own_size(self) -> int | None:
         """The size that the images have as they are; None where they differ, or that is not seen without effort."""
         try:
-            return self.find("train").image_size()
+            return self.find("train").image_size
         except UsageError:
             return None
 

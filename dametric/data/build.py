@@ -34,7 +34,7 @@ class Found:
         Names of the classes.
     read : callable
         Gives the `ImageSet` of some rows (int64, shape (M,)), or of all for None.
-    image_size : callable
+    size : callable
         Gives the pixels a side, once a few images have shown that they agree.
     name : str
         What the set is called.
@@ -43,8 +43,13 @@ class Found:
     labels: torch.Tensor
     classes: tuple[str, ...]
     read: Callable[[torch.Tensor | None], ImageSet]
-    image_size: Callable[[], int]
+    size: Callable[[], int]
     name: str
+
+    @property
+    def image_size(self) -> int:
+        """Pixels a side."""
+        return self.size()
 
     @property
     def num_classes(self) -> int:
