@@ -17,6 +17,8 @@ from dametric.augment.randomness import Seed, lent_generators, own_generators, s
 from dametric.augment.units import PIXELS, Units
 from dametric.errors import UsageError
 
+_FAR_OUT = 0.01  # share of pixels far out of range: fewer are the tails of what adds noise and does not clip
+
 
 @dataclass(frozen=True)
 class Findings:
@@ -148,12 +150,13 @@ class External:
     def _in_range(self, images: Tensor, pixels: Tensor) -> Tensor:
         """Refuse what is in other units than was found, or, where nobody has looked, than pixels."""
         if self._units.mean:
-            if bool(((pixels < -127) | (pixels > 382)).any()):  # not where it is NaN, which is looked for elsewhere
+            known = pixels.isfinite()  # NaN and Inf are looked for elsewhere, and must get there
+            if float((known & ((pixels < -127) | (pixels > 382))).float().mean()) > _FAR_OUT:
                 raise UsageError(
                     f"augmentation {self.name} returned {self._units.name} at first and now other values: all its "
                     "images must be in one range, best uint8"
                 )
-            return pixels.clamp_(0, 255)
+            return torch.where(known, pixels.clamp(0, 255), pixels)
         if self.findings is None and pixels.is_floating_point() and 0 < float(pixels.max()) <= 1 < float(images.max()):
             raise UsageError(f"augmentation {self.name}: expected pixel values from 0 to 255, got them from 0 to 1")
         return pixels

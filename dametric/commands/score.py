@@ -246,11 +246,15 @@ def _footer(result: Scores) -> list[str]:
             f"destroyed: less than {DESTROYED:g} of the information between raw images is left to the teacher under "
             f"{', '.join(lost)}: a low score does not speak for it"
         )
+    if INFORMATION_KEPT.name not in result.metrics and result.scores[0]["metrics"][first]["direction"] != "open":
+        lines.append(f"not guarded against destroyed images: add --metric {INFORMATION_KEPT.name}")
     if not config["rel_se_reached"]:
         way = "these images are too few for it" if config["epochs"] >= 2 else "raise --max-batches"
         lines.append(f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: {way}.")
     if any(math.isnan(row["metrics"][name]["se"]) for row in result.scores for name in result.metrics):
-        lines.append("nan: too few batches for a standard error: use at least 4.")
+        lines.append(
+            "nan: too few batches; use at least 4, of 32 classes and more 16, of whose images these show too few."
+        )
     return lines
 
 

@@ -15,6 +15,7 @@ from dametric.data.pixels import fingerprint, grey, histogram, mean_std, text_fi
 from dametric.errors import UsageError
 
 STATISTICS = "statistics of the training images"  # where mean and std come from, in words
+_OF_GREY = "statistics of these images in grey"
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,11 +146,13 @@ class ImageSet:
         if isinstance(self.images, Tensor):
             images = grey(self.images)
             mean, std = mean_std(histogram(images))
-            return replace(self, images=images, mean=mean, std=std, fingerprint=fingerprint(images, self.labels))
+            print_ = fingerprint(images, self.labels)
+            return replace(self, images=images, mean=mean, std=std, fingerprint=print_, normalised_by=_OF_GREY)
         lazy = self.images.grey()
         some = torch.linspace(0, len(self) - 1, min(len(self), 1000), dtype=torch.float64).long()
         mean, std = mean_std(histogram(lazy[some]))
-        return replace(self, images=lazy, mean=mean, std=std, fingerprint=text_fingerprint([self.fingerprint, "grey"]))
+        print_ = text_fingerprint([self.fingerprint, "grey"])
+        return replace(self, images=lazy, mean=mean, std=std, fingerprint=print_, normalised_by=_OF_GREY)
 
     @classmethod
     def from_tensors(

@@ -96,7 +96,10 @@ def normalisation(
     """Mean and standard deviation that fit the channels."""
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != channels or not all(math.isfinite(value) for value in values):
-            raise UsageError(f"--{name} takes one finite number for each of {channels} channels, not {list(values)}")
+            grey = ": these images are grey, so that one number is meant" if channels == 1 and len(values) == 3 else ""
+            raise UsageError(
+                f"--{name} takes one finite number for each of {channels} channels, not {list(values)}{grey}"
+            )
         if max(values) > LARGEST:
             raise UsageError(f"--{name} is in units of 0..1, divide by 255 what is in 0..255: not {list(values)}")
     if min(std) <= 0:

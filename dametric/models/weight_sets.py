@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
@@ -152,7 +152,7 @@ def choose(content: Mapping[Any, Any], key: str | None, role: Role | None, file:
         _refuse_both(content, trail, sets, file)
     taken = _at(sets, trail)
     if taken is None or not trail:
-        taken = _only(sets, taken, file)
+        taken = _only(sets, taken, role, file)
     if taken is None:
         return None
     others = tuple(one for one in sets if one is not taken and _rivals(one, taken))
@@ -228,9 +228,14 @@ def _refuse_both(content: Mapping[Any, Any], trail: tuple[str, ...], sets: list[
         content = content[key]
 
 
-def _only(sets: list[WeightSet], top: WeightSet | None, file: object) -> WeightSet | None:
-    """The one set that can be a network's, in a file without any customary name."""
+def _only(sets: list[WeightSet], top: WeightSet | None, role: Role | None, file: object) -> WeightSet | None:
+    """The one set that can be a network's, in a file without any customary name; the role's own where names say it."""
     able = [one for one in sets if not _NO_NETWORK.search(one.key)]
+    of_role = {word: [one for one in able if word in one.key.lower()] for word in get_args(Role)}
+    if all(of_role.values()):
+        if role is None:
+            raise UsageError(f"{file} holds a teacher and a student: {_ways(able)}")
+        able, top = of_role[role], None
     most = max((len(one.weights) for one in able), default=0)
     large = [one for one in able if 2 * len(one.weights) >= most]
     if top is not None and top in large:

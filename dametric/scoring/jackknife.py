@@ -16,6 +16,7 @@ from dametric.scoring.strata import Half, Influence, mean_root
 
 MAX_BLOCKS = 512
 _CLASSES = 32  # from which on classes are pooled in strata: fewer are known one by one, or have too few neighbours
+_NOISE = 0.1  # squared relative error of a class's variance above which its root, and the jackknife's of it, are wrong
 _HALF, _EPOCHS = 8, 4  # blocks that a half has at least; epochs from which on halves have epochs of their own
 
 
@@ -171,6 +172,17 @@ def _of_roots(blocks: Blocks, metric: Metric, design: Design) -> tuple[float, In
     return value, Influence(total, pairs, len(total) - 2, shape)
 
 
+def _hardly_seen(blocks: Blocks, metric: Metric, design: Design) -> bool:
+    """Whether a mean of roots over many classes is made of so few images a class that its value says nothing."""
+    if metric.class_variance is None or design.pooled or len(blocks.units) < 2:
+        return False
+    theta, deleted = leave_one_out(blocks, metric, design, metric.class_variance)
+    if len(theta) < _CLASSES:
+        return False
+    noise = (deleted - deleted.mean(0)).square().sum(0) * (1 - 1 / len(deleted))
+    return float(noise.mean()) > _NOISE * float(theta.mean()) ** 2
+
+
 def _halves(blocks: Blocks, design: Design) -> tuple[Tensor, Tensor]:
     """Alternate blocks; alternate epochs where unit means are compared within many epochs, each of which costs one."""
     _, epoch = torch.unique(blocks.epoch, return_inverse=True)
@@ -208,6 +220,9 @@ def measured(
     theta, deleted = leave_one_out(blocks, metric, design)
     raw, count = float(theta), len(deleted)
     of_roots = _of_roots(blocks, metric, design)
+    if of_roots is None and not plugin and _hardly_seen(blocks, metric, design):
+        unknown = torch.full((count,), math.nan, dtype=torch.float64)
+        return Estimate(math.nan, math.nan, math.nan, math.nan, raw, count), Influence(unknown, unknown, count - 1)
     if of_roots is not None and not plugin:
         value, influence = of_roots
         grown = influence.se * _population(influence, passes).factor
