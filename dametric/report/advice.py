@@ -281,8 +281,8 @@ def _price_of_several(advice: Sequence[Advice]) -> str:
     random, outcome = float(np.mean([one.random_cost for one in advice])), advice[0].outcome
     return (
         f"the augmentation with the best score has the lowest {outcome.name} in {sum(cost == 0 for cost in known)}"
-        f" of {len(known)} units; taking it costs {np.mean(known):.4f} {outcome.unit} on average, {max(known):.4f} at most."
-        f" One taken at random costs {random:.4f} on average."
+        f" of {len(known)} units; taking it costs {np.mean(known):.4f} {outcome.unit} on average, {max(known):.4f} at"
+        f" most. One taken at random costs {random:.4f} on average."
     )
 
 
