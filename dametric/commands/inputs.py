@@ -106,6 +106,10 @@ class DataOptions:
         )
         return found.grey() if self.grey else found
 
+    def find_in_turn(self, split: str) -> Found:
+        """Find one split on every rank, on the first of each host first, which may have to fetch it."""
+        return Ranks.current().in_turn(partial(self.find, split))
+
     def load_in_turn(self, split: str, found: Found | None = None) -> ImageSet:
         """Read one split on every rank, on the first of each host first: it leaves what it decoded in the cache."""
         return Ranks.current().in_turn(partial(self.load, split, found))

@@ -92,7 +92,7 @@ def _score(options: ScoreOptions) -> Scores:
     file = read_weights(options.teacher, options.weights, "teacher")
     student_file = read_weights(options.student, options.student_weights, "student") if options.student else None
     data_options = options.data.of(file)
-    found = data_options.find(options.split)
+    found = data_options.find_in_turn(options.split)
     checkpoint = read_checkpoint(file, options.arch, found, options.data.image_size)
     if options.accuracy:
         check_classes(checkpoint, found, OTHER_CLASSES)

@@ -10,7 +10,6 @@ import torch
 from dametric.augment import Images, base_augmentation, parse
 from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import ACCURACY_IMAGES, GREY, DataOptions, say, warn_of_teacher
-from dametric.commands.training import TrainingOptions
 from dametric.data.glance import accuracy_text
 from dametric.distill import Setting
 from dametric.models import MODELS, build
@@ -85,37 +84,32 @@ def _look_at_networks(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
 
 def _look_at_augmentations(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
     """Say what the user's functions are seen to do, and what augmentations leave of the images."""
-    seen = set()
+    seen: set[tuple[object, ...]] = set()
     for payload in payloads:
-        if isinstance(payload, tasks.ScoreTask):
-            where = tasks.setting(payload.options.data, payload.options.device)
-            names = [(name, False) for name in payload.options.augs]
-        else:
-            where = _setting(payload)
-            names = [
-                (
-                    _base(
-                        payload.common,
-                        payload.arch if isinstance(payload, tasks.TeacherTask) else payload.student,
-                        where,
-                    ),
-                    True,
-                )
-            ]
-            names += [(payload.aug, False)] if isinstance(payload, tasks.StudentTask) else []
+        where = _setting(payload)
         of = Images(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
-        for name, base in names:
-            if (_data(payload), name, base) not in seen:
-                seen.add((_data(payload), name, base))
-                where.looked_at(base_augmentation(name, of, mixes=True) if base else parse(name, of), quiet)
+        for name in _augmentations(payload):
+            if (_data(payload), name) not in seen:
+                seen.add((_data(payload), name))
+                where.looked_at(parse(name, of), quiet)
+        if isinstance(payload, tasks.ScoreTask):
+            continue
+        base = payload.common.base_aug
+        if base is not None and (_data(payload), base, "base") not in seen:
+            seen.add((_data(payload), base, "base"))
+            where.looked_at(base_augmentation(base, of, mixes=True), quiet)
 
 
-def _setting(payload: tasks.TeacherTask | tasks.StudentTask) -> Setting:
-    """Data, and a teacher that is there."""
+def _augmentations(payload: tasks.AnyTask) -> Sequence[str]:
+    """What students or scores are of."""
+    if isinstance(payload, tasks.ScoreTask):
+        return payload.options.augs
+    return [payload.aug] if isinstance(payload, tasks.StudentTask) else []
+
+
+def _setting(payload: tasks.AnyTask) -> Setting:
+    """Data, and the teacher of a student if it is there."""
     if isinstance(payload, tasks.StudentTask) and Path(payload.teacher).exists():
         return payload.setting()
-    return tasks.setting(payload.common.data, payload.common.device)
-
-
-def _base(common: TrainingOptions, arch: str, where: Setting) -> str:
-    return common.resolved(arch, where.train).base_aug
+    device = payload.options.device if isinstance(payload, tasks.ScoreTask) else payload.common.device
+    return tasks.setting(_data(payload), device)

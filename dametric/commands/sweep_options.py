@@ -116,7 +116,8 @@ def shown_data(grid: Grid, data: str, teacher: str) -> DataOptions:
     file = given.get("checkpoint")
     if options.image_size is None and file is not None:
         size = tasks.trained_size(file, given.get("weights"))
-        options = options if size in (None, tasks.own_size(options)) else replace(options, image_size=size)
+        if size is not None and size != tasks.own_size(options):
+            options = replace(options, image_size=size)
     grey = tasks.takes_grey(options, given.get("arch"), file, given.get("weights"))
     return replace(options, grey=True) if grey else options
 

@@ -246,9 +246,12 @@ def takes_grey(data: DataOptions, arch: str | None, teacher: str | None, weights
     """Whether a teacher takes images of one channel: of an architecture to be trained, or in a file that is there."""
     if (teacher is None and arch in MODELS) or (teacher is not None and not Path(teacher).exists()):
         return False
+    file = None if teacher is None else read_weights(teacher, weights, "teacher")
+    first = None if file is None else next((weight for weight in file.weights.values() if weight.dim() > 1), None)
+    if first is not None and first.dim() == 4 and first.shape[1] != 1:  # which tells without the images
+        return False
     train_set = images(data).train
-    if teacher is not None:
-        file = read_weights(teacher, weights, "teacher")
+    if file is not None:
         network = read_checkpoint(file, arch, train_set, data.image_size).model
     else:
         with torch.device("meta"):

@@ -34,7 +34,7 @@ def chosen_device(asked: str | torch.device | None) -> torch.device:
         raise UsageError(
             f"there are {torch.cuda.device_count()} CUDA devices here, and no {device}"
             if torch.cuda.is_available()
-            else "there is no CUDA device here: use the device cpu"
+            else "there is no CUDA device here: use --device cpu"
         )
     return device
 

@@ -26,6 +26,11 @@ class Outcome:
     unit: str
 
     @property
+    def short(self) -> str:
+        """Where it is clear whose it is."""
+        return self.name.removeprefix("test ")
+
+    @property
     def title(self) -> str:
         """At the head of a column."""
         return self.name.capitalize()

@@ -119,7 +119,7 @@ def primary(entry: dict[str, Any], alpha: float, metrics: int, answerable: bool,
     if not answerable:
         return f"{name}: the numbers are {numbers}, but these data cannot carry an answer."
     if entry["families"]["p_holm"] <= alpha:
-        goes = "" if entry["expected"] else f"; no direction was stated, the {outcome.name} is lower where {name} is "
+        goes = "" if entry["expected"] else f"; no direction was stated, the {outcome.short} is lower where {name} is "
         goes += "" if entry["expected"] else ("lower" if found["statistic"] > 0 else "higher")
         return f"{name} predicts the students' {outcome.name} ({numbers}{goes})."
     against = ""

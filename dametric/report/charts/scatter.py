@@ -41,9 +41,7 @@ def scatter(frame: pd.DataFrame, found: Mapping[str, Any], metric: str) -> Chart
         yorks += about["york"] is not None
         panels.append(_scatter_panel(str(unit), part, about, marks, confidence, outcome))
     known = rows[["score_se", "test_loss_se"]].notna().any()
-    bars = " and ".join(
-        word for word, has in zip(("score", outcome.name.removeprefix("test ")), known, strict=True) if has
-    )
+    bars = " and ".join(word for word, has in zip(("score", outcome.short), known, strict=True) if has)
     errors = f"Bars: ± one standard error of the {bars}. " if bars else "No standard errors are known. "
     york = " Dashed: York's line, which weighs every point by the errors of both axes." if yorks else ""
     note = (
