@@ -27,7 +27,9 @@ Run = Callable[..., Any]
 
 
 @pytest.mark.parametrize(
-    ("what", "names"), [("augs", AUGS), ("metrics", METRICS), ("models", MODELS), ("data", DATA)], ids=lambda v: str(v)
+    ("what", "names"),
+    [("augs", AUGS), ("metrics", METRICS), ("models", MODELS), ("data", DATA)],
+    ids=lambda v: v if isinstance(v, str) else "names",
 )
 def test_a_list_has_every_name_in_a_line_of_its_own(run: Run, what: str, names: dict[str, Any]) -> None:
     said = run("ls", what)
