@@ -19,7 +19,7 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 # Rooms that anybody may use: they know nothing but each other.
-COMMON = {"claims", "errors", "files", "importing", "interrupts", "limits", "machine", "progress"}
+COMMON = {"claims", "errors", "files", "guards", "importing", "interrupts", "limits", "machine", "progress"}
 COMMON |= {"names", "schema", "spreadsheet", "terminal", "yamls"}
 # Every room, and the other rooms it may import from besides the common ones.
 ALLOWED = {

@@ -30,8 +30,7 @@ from dametric.commands.inputs import (
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
 from dametric.files import check_writable, write_atomic
-from dametric.metrics import DESTROYED
-from dametric.metrics.information import INFORMATION_KEPT
+from dametric.guards import DESTROYED, KEPT
 from dametric.models import Checkpoint, LoadedNetwork
 from dametric.models.reading import read_weights
 from dametric.results import Scores
@@ -175,7 +174,7 @@ def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
     Of those that nobody asked for, what does not fit into the terminal is left out.
     """
     _, *others = result.metrics
-    shown = [name for name in others if asked or name in (INFORMATION_KEPT.name, "t_entropy", "ce_mean", "ce_cov")]
+    shown = [name for name in others if asked or name in (KEPT, "t_entropy", "ce_mean", "ce_cov")]
     console, table = wide_console(), _table(result, shown)
     while len(shown) > 1 and not asked and sys.stdout.isatty() and console.measure(table).maximum > _terminal():
         shown.pop()
@@ -246,8 +245,8 @@ def _footer(result: Scores) -> list[str]:
             f"destroyed: less than {DESTROYED:g} of the information between raw images is left to the teacher under "
             f"{', '.join(lost)}: a low score does not speak for it"
         )
-    if INFORMATION_KEPT.name not in result.metrics and result.scores[0]["metrics"][first]["direction"] != "open":
-        lines.append(f"not guarded against destroyed images: add --metric {INFORMATION_KEPT.name}")
+    if KEPT not in result.metrics and result.scores[0]["metrics"][first]["direction"] != "open":
+        lines.append(f"not guarded against destroyed images: add --metric {KEPT}")
     if not config["rel_se_reached"]:
         way = "these images are too few for it" if config["epochs"] >= 2 else "raise --max-batches"
         lines.append(f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: {way}.")

@@ -3,7 +3,7 @@
 from dametric.metrics.base import Contribution, Design, Metric, Observation
 from dametric.metrics.confidence import T_CONF, T_ENTROPY, T_GINI
 from dametric.metrics.cross_entropy import CE_COV, CE_MEAN, CE_STD
-from dametric.metrics.information import DESTROYED, INFORMATION_KEPT
+from dametric.metrics.information import INFORMATION_KEPT
 from dametric.metrics.t_stddev import T_STDDEV, T_STDDEV_AUG, T_STDDEV_RMS
 
 METRICS: dict[str, Metric] = {
@@ -22,4 +22,4 @@ METRICS: dict[str, Metric] = {
     )
 }
 
-__all__ = ["DESTROYED", "METRICS", "Contribution", "Design", "Metric", "Observation"]
+__all__ = ["METRICS", "Contribution", "Design", "Metric", "Observation"]

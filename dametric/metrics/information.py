@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dametric.guards import DESTROYED, KEPT
 from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
 from dametric.metrics.confidence import entropy
-
-DESTROYED = 0.25
-"""Fraction below which images count as destroyed: with a CIFAR-100 teacher black images keep .00, static .02, heavy
-noise .14, cutout of a whole image's width .37, cutmix .74."""
 
 
 def observe(observation: Observation) -> Contribution:
@@ -40,7 +37,7 @@ def reduce(total: Contribution, design: Design) -> Tensor:
 
 
 INFORMATION_KEPT = Metric(
-    "information_kept",
+    KEPT,
     observe,
     reduce,
     "open",

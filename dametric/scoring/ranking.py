@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dametric.augment import Augmentation
-from dametric.metrics import DESTROYED, Design, Metric
+from dametric.guards import DESTROYED
+from dametric.metrics import Design, Metric
 from dametric.metrics.information import INFORMATION_KEPT
 from dametric.scoring.engine import Engine
 from dametric.scoring.jackknife import Blocks, Estimate, difference, measured

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dametric.errors import UsageError, unknown
-from dametric.metrics import DESTROYED
-from dametric.metrics.information import INFORMATION_KEPT
+from dametric.guards import DESTROYED, KEPT
 from dametric.stats.result import Floats, Result
 from dametric.stats.table import checked
 
@@ -70,7 +69,7 @@ def prepare(frame: pd.DataFrame, direction: str = "lower") -> pd.DataFrame:
 
 
 def _destroyed(table: pd.DataFrame) -> list[bool]:
-    lost = table[(table["metric"] == INFORMATION_KEPT.name) & (table["score"] < DESTROYED)]
+    lost = table[(table["metric"] == KEPT) & (table["score"] < DESTROYED)]
     known = set(zip(lost["unit"], lost["aug"], strict=True))
     return [pair in known for pair in zip(table["unit"], table["aug"], strict=True)]
 

@@ -171,8 +171,8 @@ def test_the_demo_leaves_teacher_students_scores_and_pictures_and_can_be_repeate
     def short(options: Any) -> Scores:
         return real_score(replace(options, passed_on={**options.passed_on, "batches": 3, "batch_size": 16}))
 
-    def few(self: Any, split: str) -> Any:
-        return real_load(self, split).subset(range(128 if split == "train" else 60))
+    def few(self: Any, split: str, *found: Any) -> Any:
+        return real_load(self, split, *found).subset(range(128 if split == "train" else 60))
 
     monkeypatch.setattr(demo_command, "score", short)
     monkeypatch.setattr(demo_command.DataOptions, "load", few)

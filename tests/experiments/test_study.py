@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -117,7 +118,7 @@ def test_committed_records_count_as_done_wherever_they_are_looked_at(
             shutil.copy(path, place)
     monkeypatch.chdir(ROOT)
     if chip == "with bfloat16":
-        monkeypatch.setattr("dametric.commands.inputs.preferred_dtype", lambda device: "bfloat16")
+        monkeypatch.setattr("dametric.models.computing.preferred_dtype", lambda device: torch.bfloat16)
     counts = {"ladder": 0, "strengths": 0}
     for grid in plan.GRIDS:
         said = CliRunner().invoke(

@@ -121,6 +121,7 @@ def test_any_number_of_ranks_finds_what_one_process_finds(
 
     alone = call(0)
     for scores in together(world, call):
+        assert not isinstance(scores, Exception), scores
         assert_same(scores.to_dict(), alone.to_dict())
         assert scores.config["ranks"] == world
     if "rel_se" in settings:
@@ -147,6 +148,7 @@ def test_blocks_are_merged_as_in_one_process_and_memory_stays_bounded(
     alone = call(0)
     assert alone.scores[0]["metrics"]["t_stddev"]["blocks"] <= 16
     for scores in together(2, call):
+        assert not isinstance(scores, Exception), scores
         assert_same(scores.to_dict(), alone.to_dict())
     assert max(most) <= 3
 
