@@ -72,6 +72,15 @@ def test_a_file_of_teacher_and_student_gives_the_one_that_is_asked_for(file: Pat
         assert "--weights" in line
 
 
+def test_any_words_with_a_role_in_them_say_whose_weights_they_are(file: Path, one: State) -> None:
+    """A teacher with more than twice the tensors of its student, which used to be read for both."""
+    large = network(2, "resnet20").state_dict()
+    torch.save({"student_state_dict": one, "teacher_state_dict": large, "epoch": 3}, file)
+    assert same(load_checkpoint(file, role="student"), one)
+    assert same(load_checkpoint(file, role="teacher"), large)
+    assert "teacher_state_dict" in refusal(file)
+
+
 def test_hashes_tell_the_networks_of_one_file_apart(file: Path, one: State, other: State) -> None:
     """A run is named by its teacher's hash: two teachers of one file would be taken for one."""
     torch.save({"model": one, "model_ema": other}, file)

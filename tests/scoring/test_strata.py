@@ -81,3 +81,16 @@ def test_classes_that_are_known_are_strata_of_their_own_and_unknown_ones_share()
     assert cut(order_by, torch.ones(64), torch.full((64,), 0.02 * 17))[1].tolist() == [32, 32]
     assert cut(order_by, torch.ones(64), torch.full((64,), 100.0))[1].tolist() == [64]
     assert cut(torch.zeros(5), torch.zeros(5), torch.zeros(5))[1].tolist() == [5]
+
+
+@pytest.mark.parametrize("batches", [2, 8, 12])
+def test_classes_that_were_hardly_seen_are_not_known(batches: int) -> None:
+    """Fewer batches than strata take: the jackknife would be 51 to 5 % too low, and sure of it."""
+    rng = np.random.default_rng(batches)
+    found, influence = measured(one_hot(rng, np.full(1000, 0.001), batches), METRIC, DESIGN)
+    assert all(math.isnan(x) for x in (found.value, found.se, found.low, found.high))
+    assert math.isnan(difference((found, influence), (found, influence))[1])
+    rms = estimate(one_hot(rng, np.full(1000, 0.001), batches), METRICS["t_stddev_rms"], DESIGN)
+    assert rms.value == pytest.approx(math.sqrt(0.001 * 0.999), rel=0.05)
+    seen = estimate(one_hot(rng, np.full(40, 1 / 40), 12), METRIC, DESIGN)
+    assert seen.value == pytest.approx(math.sqrt(1 / 40 * 39 / 40), rel=0.03), "19 images of each class"

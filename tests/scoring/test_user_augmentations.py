@@ -107,10 +107,28 @@ def test_nan_and_inf_of_a_function_are_named_with_their_batch_whatever_the_netwo
             run(network, data, rare)
 
 
+def test_noise_that_is_not_clipped_is_clipped_and_inf_in_units_of_one_reaches_its_check(
+    teacher: nn.Module, data: ImageSet
+) -> None:
+    def noise(images: Tensor) -> Tensor:
+        return images.float() / 255 + 0.1 * torch.randn(images.shape)
+
+    def clipped(images: Tensor) -> Tensor:
+        return (images.float() / 255 + 0.1 * torch.randn(images.shape)).clamp(0, 1)
+
+    def divided(images: Tensor) -> Tensor:
+        return images.float() / 255 / (torch.rand(1) > 0.1)
+
+    values = [run(teacher, data, function).scores[0]["metrics"]["t_stddev"]["value"] for function in (noise, clipped)]
+    assert values[0] == pytest.approx(values[1], rel=0.05)  # random numbers go by the name of the function
+    with pytest.raises(UsageError, match=r"augmentation .*divided gave NaN or Inf on batch \d+$"):
+        run(teacher, data, divided)
+
+
 def test_nan_of_a_function_reaches_the_check_through_all_that_follows(
     teacher: nn.Module, data: ImageSet, tmp_path: Path
 ) -> None:
-    """Policies, picks and other functions work on bytes, which know no NaN."""
+    """Policies, picks and other functions work on bytes, which know no NaN. Random numbers go by the file's name."""
     file = tmp_path / "augs.py"
     file.write_text(
         "import torch\n"
@@ -121,11 +139,11 @@ def test_nan_of_a_function_reaches_the_check_through_all_that_follows(
     followers = ("autoaugment", "randaugment", f"{file}:whole", "cutmixpick", f"{file}:whole+mixup", "cutout:length=99")
     for own in ("broken", "infinite"):
         for follower in followers:
-            with pytest.raises(UsageError, match=rf"augmentation .*:{own}\+.* gave NaN or Inf on batch 0$"):
+            with pytest.raises(UsageError, match=rf"augmentation .*:{own}\+.* gave NaN or Inf on batch \d$"):
                 run(teacher, data, "flip", f"{file}:{own}+{follower}")
-    with pytest.raises(UsageError, match=r"augmentation .*:broken\+.* gave NaN or Inf on batch 0$"):
+    with pytest.raises(UsageError, match=r"augmentation .*:broken\+.* gave NaN or Inf on batch \d$"):
         run(teacher, data, "flip", base_aug=f"{file}:broken+{file}:whole")
-    with pytest.raises(UsageError, match=r"augmentation .*:broken gave NaN or Inf on batch 0$"):
+    with pytest.raises(UsageError, match=r"augmentation .*:broken gave NaN or Inf on batch \d$"):
         run(teacher, data, f"{file}:whole", base_aug=f"{file}:broken")
 
 
