@@ -17,6 +17,7 @@ from dametric.report.drawing import Mark, finish, keys_of, marks_of, style
 from dametric.results import Scores
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
+_WIDE = 5  # times the usual half width, and the range of all values, beyond which an interval is cut off
 BEST, TIED, OTHER = "#009E73", "#56B4E9", "#555555"
 
 
@@ -42,6 +43,7 @@ def score_chart(scores: Scores, axes: Axes, metric: str | None = None) -> Axes:
         colour, marker = (BEST, "D") if place == 0 else (TIED, "o") if score["tied_with_best"] else (OTHER, "s")
         error = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
         axes.errorbar(found["value"], place, xerr=error, fmt=marker, color=colour, markersize=5, capsize=3)
+    _not_compressed(axes, [score["metrics"][metric] for score in scores.scores])
     axes.set_yticks(range(len(scores.scores)), [score["aug"] for score in scores.scores], parse_math=False)
     axes.invert_yaxis()
     direction = scores.scores[0]["metrics"][metric]["direction"]
@@ -52,6 +54,23 @@ def score_chart(scores: Scores, axes: Axes, metric: str | None = None) -> Axes:
     axes.spines[["top", "right"]].set_visible(False)
     _legend(scores, axes)
     return axes
+
+
+def _not_compressed(axes: Axes, rows: Sequence[Mapping[str, float]]) -> None:
+    """Cut an interval off that is so much wider than the others that they would not be told apart beside it."""
+    halves = [(row["high"] - row["low"]) / 2 for row in rows]
+    known = [half for half in halves if np.isfinite(half)]
+    values = [row["value"] for row in rows if np.isfinite(row["value"])]
+    if not known or max(known) <= _WIDE * max(float(np.median(known)), float(np.ptp(values))):
+        return
+    usual = [(row, half) for row, half in zip(rows, halves, strict=True) if half <= _WIDE * float(np.median(known))]
+    low, high = min(row["low"] for row, _ in usual), max(row["high"] for row, _ in usual)
+    low, high = min(low, *values), max(high, *values)
+    margin = 0.05 * (high - low)
+    if not margin > 0:
+        return
+    axes.set_xlim(low - margin, high + margin)
+    axes.annotate("an interval goes on", (1, 1), (0, 3), "axes fraction", "offset points", fontsize="small", ha="right")
 
 
 def _legend(scores: Scores, axes: Axes) -> None:

@@ -195,3 +195,22 @@ def test_no_window_is_asked_for(scores: Scores) -> None:
     score_figure(scores)
     grid_figure([("raw", np.zeros((1, 4, 4, 3), dtype=np.uint8))], "t")
     assert plt.get_fignums() == []
+
+
+def test_one_wide_interval_does_not_compress_the_others() -> None:
+    def limits(widest: float) -> tuple[float, float]:
+        rows = []
+        for place, half in enumerate((0.01, 0.012, 0.011, widest)):
+            value = 1 + 0.02 * place
+            metric = {"value": value, "se": half / 2, "low": value - half, "high": value + half, "direction": "lower"}
+            rows.append({"aug": f"a{place}", "metrics": {"m": metric}, "tied_with_best": False, "rows": 1})
+        axes = Figure().subplots()
+        score_chart(Scores(rows, {"metrics": ["m"]}, {}), axes)
+        return axes.get_xlim()
+
+    low, high = limits(5.0)
+    assert 0.97 < low < 0.99
+    assert 1.06 < high < 1.1
+    low, high = limits(0.02)
+    assert low < 0.99
+    assert high > 1.08, "an interval that is not much wider is shown whole"
