@@ -38,6 +38,7 @@ from dametric.scoring import check_request, score
 from dametric.scoring.ranks import own_device, under_torchrun
 
 PICTURES = ("png", "svg", "pdf")
+_ROUNDING = 1e-9  # of the largest value: an error below is none
 _FEW = 10  # batches below which a standard error alone says too little
 
 
@@ -259,9 +260,15 @@ def _footer(result: Scores) -> list[str]:
 
 def aligned(numbers: Sequence[dict[str, float]]) -> list[str]:
     """A column of values with standard errors, all to the second digit of the smallest error."""
-    errors = [number["se"] for number in numbers if math.isfinite(number["se"]) and number["se"] > 0]
+    least = _ROUNDING * max((abs(number["value"]) for number in numbers if math.isfinite(number["value"])), default=0)
+    errors = [number["se"] for number in numbers if math.isfinite(number["se"]) and number["se"] > least]
     digits = _digits(min(errors)) if errors else None
-    return [with_error(number["value"], number["se"], digits) for number in numbers]
+    return [
+        f"{round(number['value'], digits) + 0.0:.{digits}f}"  # known exactly, but for rounding: a teacher that says the same of every image
+        if digits is not None and number["se"] <= least and math.isfinite(number["value"])
+        else with_error(number["value"], number["se"], digits)
+        for number in numbers
+    ]
 
 
 def with_error(value: float, se: float, digits: int | None = None) -> str:
