@@ -263,12 +263,13 @@ def aligned(numbers: Sequence[dict[str, float]]) -> list[str]:
     least = _ROUNDING * max((abs(number["value"]) for number in numbers if math.isfinite(number["value"])), default=0)
     errors = [number["se"] for number in numbers if math.isfinite(number["se"]) and number["se"] > least]
     digits = _digits(min(errors)) if errors else None
-    return [
-        f"{round(number['value'], digits) + 0.0:.{digits}f}"  # known exactly, but for rounding: a teacher that says the same of every image
-        if digits is not None and number["se"] <= least and math.isfinite(number["value"])
-        else with_error(number["value"], number["se"], digits)
-        for number in numbers
-    ]
+
+    def text(value: float, se: float) -> str:
+        if digits is not None and se <= least and math.isfinite(value):  # known, but for rounding
+            return f"{round(value, digits) + 0.0:.{digits}f}"
+        return with_error(value, se, digits)
+
+    return [text(number["value"], number["se"]) for number in numbers]
 
 
 def with_error(value: float, se: float, digits: int | None = None) -> str:
