@@ -31,9 +31,13 @@ from dametric.scoring.jackknife import Blocks, Estimate, difference, measured
 
 FOLDER = Path(__file__).parent / "results" / "statistics"
 CLASSES, BATCHES, IMAGES = (10, 100, 200, 1000), (20, 40, 80, 160), 64
-TEACHERS = ("one-hot", "soft", "heavy-tailed", "one-hot, unbalanced", "soft, unbalanced", "unequal confidence")
+TEACHERS = (
+    *("one-hot", "soft", "heavy-tailed", "one-hot, unbalanced", "soft, unbalanced", "unequal confidence"),
+    "label-smoothed",
+)
 """Unbalanced: the classes' shares of the images differ by up to a factor of 10. Unequal confidence: from hardly
-better than chance to certain, class by class, which is far more than real classes differ."""
+better than chance to certain, class by class, which is far more than real classes differ. Label-smoothed: about 0.9
+on its class and nearly the same on all others, as after training with label smoothing 0.1."""
 CLAIM = (0.92, 0.98)
 _ROWS = 40_000  # of a simulated teacher
 
@@ -63,14 +67,17 @@ def rows(teacher: str, classes: int, generator: torch.Generator) -> tuple[Tensor
         augmented[another] = raw[torch.randperm(_ROWS, generator=generator)][another]
         return raw, (raw + augmented) / 2
     confidence = torch.full((classes,), math.log(classes) + 2)
+    spread = 0.5 if teacher == "label-smoothed" else 1.0
     if teacher == "unequal confidence":
         confidence = torch.linspace(1, 9, classes)
 
     def seen(less: float) -> Tensor:
-        logits = torch.randn(_ROWS, classes, generator=generator)
+        logits = spread * torch.randn(_ROWS, classes, generator=generator)
         if teacher == "heavy-tailed":  # Student's t with two degrees of freedom
             logits /= torch.randn(_ROWS, classes, 2, generator=generator).square().mean(2).sqrt().clamp(min=0.05)
-        logits[torch.arange(_ROWS), label] += confidence[label] - less + torch.randn(_ROWS, generator=generator)
+        logits[torch.arange(_ROWS), label] += (
+            confidence[label] - less + spread * torch.randn(_ROWS, generator=generator)
+        )
         return logits.softmax(1)
 
     raw = seen(0)
