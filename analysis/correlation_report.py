@@ -18,6 +18,8 @@
 # `make notebooks` executes this file and fails on any error. To read a study of your own, change `STUDY`.
 
 # %%
+from __future__ import annotations
+
 import sys
 from pathlib import Path
 
@@ -26,11 +28,11 @@ from IPython.display import Markdown, display
 
 import dametric
 from dametric import stats
-from dametric.joining import study
+from dametric.records.joining import study
+from dametric.records.scores import Scores
 from dametric.report.material import Material
 from dametric.report.page import build
 from dametric.report.sheets import paper
-from dametric.results import Scores
 
 # %matplotlib inline
 pd.options.display.precision = 4

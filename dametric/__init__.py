@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dametric.data import ImageSet, load_data
-    from dametric.distill import distill, train
     from dametric.errors import UsageError
-    from dametric.joining import join
-    from dametric.ledger import load_runs
     from dametric.models import load_checkpoint
+    from dametric.records.joining import join
+    from dametric.records.runs import load_runs
     from dametric.scoring import score
     from dametric.stats import load_published
+    from dametric.training import distill, train
 
 __version__ = "0.1.0"
 _HOME = {
     "ImageSet": "dametric.data",
     "UsageError": "dametric.errors",
-    "distill": "dametric.distill",
-    "join": "dametric.joining",
+    "distill": "dametric.training",
+    "join": "dametric.records.joining",
     "load_checkpoint": "dametric.models",
     "load_data": "dametric.data",
     "load_published": "dametric.stats",
-    "load_runs": "dametric.ledger",
+    "load_runs": "dametric.records.runs",
     "score": "dametric.scoring",
-    "train": "dametric.distill",
+    "train": "dametric.training",
 }
 __all__ = [
     "ImageSet",

@@ -24,8 +24,8 @@ import statsmodels  # type: ignore[import-untyped]
 import typer
 
 from dametric import __version__
-from dametric.files import write_atomic
-from dametric.progress import progress
+from dametric.base.files import write_atomic
+from dametric.base.progress import progress
 from experiments.calibration_cases import CASES, Case
 
 FOLDER = Path(__file__).parent / "results" / "statistics"

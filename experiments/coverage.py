@@ -24,8 +24,8 @@ import typer
 from torch import Tensor
 
 from dametric import __version__
-from dametric.files import write_atomic
-from dametric.machine import machine
+from dametric.base.environment import machine
+from dametric.base.files import write_atomic
 from dametric.metrics import METRICS, Design
 from dametric.scoring.jackknife import Blocks, Estimate, difference, measured
 

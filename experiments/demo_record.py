@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
+from dametric.base.files import write_atomic
 from dametric.errors import UsageError
-from dametric.files import write_atomic
-from dametric.ledger import find_runs
-from dametric.results import Scores
+from dametric.records.runs import find_runs
+from dametric.records.scores import Scores
 
 FOLDER = Path(__file__).parent / "results" / "digits" / "demo"
 

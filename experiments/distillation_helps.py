@@ -16,8 +16,8 @@ from typing import Annotated, Any
 import typer
 
 import dametric
-from dametric.distill import Trained
-from dametric.files import write_atomic
+from dametric.base.files import write_atomic
+from dametric.training import Trained
 
 SETTING = {"schedule": "onecycle", "lr": 0.1, "dtype": "float32"}
 

@@ -18,8 +18,8 @@ import torch
 import typer
 
 from dametric import __version__
-from dametric.files import write_atomic
-from dametric.machine import machine
+from dametric.base.environment import machine
+from dametric.base.files import write_atomic
 from dametric.metrics import METRICS, Design
 from dametric.scoring.jackknife import Blocks, measured
 from dametric.scoring.population import Passes

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dametric.files import write_atomic
+from dametric.base.files import write_atomic
 
 FOLDER = Path(__file__).resolve().parents[1] / "analysis"
 

@@ -17,9 +17,9 @@ import torch
 
 from dametric.commands.sweep_options import Place, data_options, student_task, training_options
 from dametric.data import ImageSet
-from dametric.distill import Setting, Teacher
-from dametric.identity import run_id
+from dametric.records.identity import run_id
 from dametric.sweep.grid import Grid, RunSpec, read_grid
+from dametric.training import Setting, Teacher
 
 ROOT = Path(__file__).resolve().parents[1]
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)

@@ -1,5 +1,7 @@
 """Augmentations as batch operations on tensors, drawn per sample by default."""
 
+from __future__ import annotations
+
 from dametric.augment.base import Augmentation, Augmented
 from dametric.augment.keys import Keys
 from dametric.augment.pick import CRITERIA, NEEDS_STUDENT, criterion, pick

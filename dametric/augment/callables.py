@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from dametric.augment.forms import not_on_stdout
+from dametric.base.user_code import load_object, one_line
 from dametric.errors import UsageError, shortened, unknown
-from dametric.importing import load_object, one_line
 
 _LONGEST = 1000  # characters of an operation
 _PARAMETER = re.compile(r"\s*[^\W\d]\w*\s*=")

@@ -20,10 +20,10 @@ from dametric.augment.forms import BY_BATCH, FORMS, ONE_BY_ONE, CallFailed
 from dametric.augment.keys import Keys
 from dametric.augment.randomness import own_normalisations, parts
 from dametric.augment.units import Units, decide
+from dametric.base.progress import say
+from dametric.base.user_code import source_digest
 from dametric.data import ImageSet
 from dametric.errors import UsageError
-from dametric.importing import source_digest
-from dametric.progress import say
 
 _SHOWN, _SHOWN_LARGE, _LARGE = 32, 16, 64  # images of the data, fewer of those that are larger than so many pixels
 _TRIED = 4  # images by which a way to call is found

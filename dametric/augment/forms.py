@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dametric.base.user_code import one_line
 from dametric.errors import UsageError
-from dametric.importing import one_line
 
 Function = Callable[..., Any]
 

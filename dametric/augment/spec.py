@@ -23,8 +23,8 @@ from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
 from dametric.augment.mix import CutMix, Mixup
 from dametric.augment.pick import CutMixPick
 from dametric.augment.policy import AutoAugment
+from dametric.base.user_code import split_spec
 from dametric.errors import UsageError, shortened, unknown
-from dametric.importing import split_spec
 
 
 @dataclass(frozen=True)

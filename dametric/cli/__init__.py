@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from dametric.base.terminal import printable
 from dametric.cli.evidence import correlate, plan, report
 from dametric.cli.scoring import score, show
 from dametric.cli.streams import prepare_streams
@@ -16,7 +17,6 @@ from dametric.cli.sweeping import sweep
 from dametric.cli.tour import cache, demo, ls
 from dametric.cli.training import distill, runs, train
 from dametric.errors import Interrupted, RunFailed, UsageError
-from dametric.terminal import printable
 
 # click's base class for bad usage, by way of typer: newer versions of typer carry a click of their own
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[2]
@@ -54,7 +54,7 @@ for _command in (score, show, train, distill, sweep, runs, correlate, report, pl
 
 def main() -> None:
     """Entry point: errors of the user's are one line on stderr and exit 2."""
-    from dametric.interrupts import heard, pressed
+    from dametric.base.interrupts import heard, pressed
 
     prepare_streams()
     code = 0

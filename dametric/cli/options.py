@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dametric import limits
+from dametric.base import limits
 from dametric.errors import UsageError, unknown
 
 
@@ -14,7 +14,7 @@ def _defaults(context: typer.Context, path: str | None) -> str | None:
     """Read defaults of the command's options from a YAML file; flags on the command line win."""
     if path is None or context.resilient_parsing:
         return path
-    from dametric.yamls import read_yaml_file
+    from dametric.base.yaml_files import read_yaml_file
 
     values = read_yaml_file(path)
     values = {} if values is None else values

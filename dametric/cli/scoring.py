@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dametric import limits
+from dametric.base import limits
 from dametric.cli.options import (
     AccuracyImages,
     BaseAug,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dametric import limits
+from dametric.base import limits
 from dametric.cli.options import Config, Device, Lockstep, Quiet, Records
 
 

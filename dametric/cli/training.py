@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dametric import limits
+from dametric.base import limits
 from dametric.cli.options import (
     AccuracyImages,
     BaseAug,
@@ -90,7 +90,7 @@ def train(
     from dametric.commands import training
     from dametric.commands.inputs import DataOptions
     from dametric.commands.runs import deliver
-    from dametric.distill import LABELS
+    from dametric.training import LABELS
 
     recipe = {
         "epochs": epochs,
@@ -187,7 +187,7 @@ def distill(
     from dametric.commands import training
     from dametric.commands.inputs import DataOptions
     from dametric.commands.runs import deliver
-    from dametric.distill import Objective
+    from dametric.training import Objective
 
     objective = Objective.of(
         views,  # type: ignore[arg-type]

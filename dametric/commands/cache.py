@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+from dametric.base.files import default_cache_dir
 from dametric.data.cache import FOLDER, LIMIT, Entry, clear, entries
-from dametric.files import default_cache_dir
 
 
 def run(folder: str | None, clear_it: bool) -> list[Entry]:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.text import Text
 
-from dametric.terminal import printable
+from dametric.base.terminal import printable
 
 _NO_TABLE_IS_WIDER = 10_000  # characters
 _ANY = 25  # lines; of a dumb terminal rich believes a width only beside a height

@@ -10,17 +10,17 @@ from typing import Any
 import pandas as pd
 
 from dametric import stats
+from dametric.base.files import check_writable, write_atomic
+from dametric.base.spreadsheet import csv_text
+from dametric.base.terminal import note
 from dametric.commands.foreign_table import is_table, read_table, without_null
 from dametric.commands.tables import print_analysis
 from dametric.errors import UsageError
-from dametric.files import check_writable, write_atomic
-from dametric.joining import study
-from dametric.ledger import find_runs, load_runs
-from dametric.recipes import chosen, differences
-from dametric.results import Scores
-from dametric.spreadsheet import csv_text
+from dametric.records.joining import study
+from dametric.records.recipes import chosen, differences
+from dametric.records.runs import find_runs, load_runs
+from dametric.records.scores import Scores
 from dametric.stats.outcome import TEST_LOSS, Outcome
-from dametric.terminal import note
 
 
 def table_of(

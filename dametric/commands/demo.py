@@ -8,18 +8,18 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
+from dametric.base.files import check_writable, write_atomic
+from dametric.base.spreadsheet import csv_text
 from dametric.commands.console import wide_console
 from dametric.commands.inputs import DataOptions, say
 from dametric.commands.score import ScoreOptions, aligned
 from dametric.commands.score import run as score
 from dametric.commands.training import DistillOptions, TrainingOptions, augmentations, distill, train
-from dametric.distill import LABELS, Objective
 from dametric.errors import RunFailed
-from dametric.files import check_writable, write_atomic
-from dametric.joining import join
-from dametric.ledger import load_runs
+from dametric.records.joining import join
+from dametric.records.runs import load_runs
 from dametric.report.figures import render, students_figure
-from dametric.spreadsheet import csv_text
+from dametric.training import LABELS, Objective
 
 ARCH = "resnet8"  # of teacher and students
 SIZE = 16  # pixels: enough for digits, and four times as fast as 32

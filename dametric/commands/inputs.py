@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from dametric.base.progress import progress
+from dametric.base.progress import say as say
+from dametric.base.user_code import one_line
 from dametric.data import Choice, Found, ImageSet, NoSplit, find_data, is_there
 from dametric.data.checks import check_order
 from dametric.data.few import as_held_out, few_rows, hold_out_rows
 from dametric.data.glance import accuracy_text, glance, share_error
 from dametric.errors import UsageError
-from dametric.importing import one_line
 from dametric.models import Checkpoint, LoadedNetwork, inference_copy, load_checkpoint
 from dametric.models.computing import chosen_device as chosen_device
 from dametric.models.computing import chosen_dtype as chosen_dtype
@@ -26,8 +28,6 @@ from dametric.models.interface import FORWARD, failure, input_channels
 from dametric.models.loaded import size_for
 from dametric.models.network import Network
 from dametric.models.reading import WeightFile
-from dametric.progress import progress
-from dametric.progress import say as say
 from dametric.scoring.ranks import Ranks
 
 OTHER_CLASSES = ", or --no-accuracy if images of other classes are meant"

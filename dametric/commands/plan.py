@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 
-from dametric import limits, stats
+from dametric import stats
+from dametric.base import limits
 
 POWER = 0.8
 

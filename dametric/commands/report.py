@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dametric import stats
+from dametric.base.files import check_writable, sha256, write_atomic
+from dametric.base.progress import progress
 from dametric.commands.correlate import judged_by, notes_of, runs_of, table_of, tables_of
 from dametric.errors import UsageError, unknown
-from dametric.files import check_writable, sha256, write_atomic
-from dametric.progress import progress
-from dametric.results import Scores
+from dametric.records.scores import Scores
 
 if TYPE_CHECKING:
     from dametric.report.page import Report

@@ -13,12 +13,12 @@ from typing import Any
 import pandas as pd
 from rich.table import Table
 
+from dametric.base.files import check_writable, write_atomic
+from dametric.base.spreadsheet import csv_text
 from dametric.commands.console import wide_console
-from dametric.files import check_writable, write_atomic
-from dametric.ledger import Run, distinct, find_runs, load_runs
-from dametric.recipes import told_apart
-from dametric.results import finite
-from dametric.spreadsheet import csv_text
+from dametric.records.recipes import told_apart
+from dametric.records.runs import Run, distinct, find_runs, load_runs
+from dametric.records.scores import finite
 
 _MEASURES = ("seed", "epochs", "test loss", "top-1 %", "best %", "agree %", "ece %", "seconds")
 _SPARED = ("ece %", "best %", "agree %", "seconds", "seed")  # where a terminal is too narrow for all, in this order

@@ -12,6 +12,8 @@ from typing import Any
 
 from rich.table import Table
 
+from dametric.base.files import check_writable, write_atomic
+from dametric.base.guards import DESTROYED, KEPT
 from dametric.commands.console import wide_console
 from dametric.commands.inputs import (
     ACCURACY_IMAGES,
@@ -29,11 +31,9 @@ from dametric.commands.inputs import (
 )
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
-from dametric.files import check_writable, write_atomic
-from dametric.guards import DESTROYED, KEPT
 from dametric.models import Checkpoint, LoadedNetwork
 from dametric.models.reading import read_weights
-from dametric.results import Scores
+from dametric.records.scores import Scores
 from dametric.scoring import check_request, score
 from dametric.scoring.ranks import own_device, under_torchrun
 

@@ -14,9 +14,9 @@ from dametric.augment import PAPER, Images, Keys, base_augmentation, default_bas
 from dametric.augment.examine import check_base, looked_at, sample
 from dametric.augment.external import Findings
 from dametric.augment.keys import Per
+from dametric.base.files import check_writable, write_atomic
 from dametric.commands.inputs import DataOptions, say
 from dametric.errors import UsageError
-from dametric.files import check_writable, write_atomic
 from dametric.report.figures import grid_figure, render
 
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from dametric import limits
+from dametric.base import limits
+from dametric.base.files import check_writable, write_atomic
+from dametric.base.stopping import until_interrupted
 from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import chosen_device, network_errors, say
 from dametric.commands.sweep_look import look_ahead
@@ -24,19 +26,17 @@ from dametric.commands.sweep_plan import print_plan, time_left
 from dametric.commands.sweep_results import WORK_LEFT, deliver_sweep
 from dametric.commands.sweep_study import Study, chosen, study
 from dametric.commands.training import eval_every, keep_weights
-from dametric.distill.attempt import tidy
-from dametric.distill.interrupt import until_interrupted
-from dametric.distill.workers import Workers
 from dametric.errors import Interrupted, UsageError
-from dametric.files import check_writable, write_atomic
-from dametric.sweep.budget import Budget, seconds_of
+from dametric.jobs.budget import Budget, seconds_of
+from dametric.jobs.inline import Inline
+from dametric.jobs.processes import Workers
+from dametric.jobs.schedule import Executor, Report, Schedule, Task
+from dametric.jobs.view import View
 from dametric.sweep.grid import Grid, read_grid
-from dametric.sweep.local import Inline
-from dametric.sweep.schedule import Executor, Report, Schedule, Task
-from dametric.sweep.view import View
+from dametric.training.attempt import tidy
 
 if TYPE_CHECKING:
-    from dametric.sweep.cluster import Cluster
+    from dametric.jobs.cluster import Cluster
 
 _RECORDS_LAST = 10.0  # seconds for which what records say of the pace is taken for true
 _MANY = 8  # processes by default, at most
@@ -120,7 +120,7 @@ def _cluster(options: SweepOptions) -> Iterator[Cluster | None]:
     if options.ray is None:
         yield None
         return
-    from dametric.sweep.cluster import Cluster
+    from dametric.jobs.cluster import Cluster
 
     if options.device not in (None, "cpu", "cuda"):
         raise UsageError(f"--ray hands out the GPUs: --device cpu or cuda, not {options.device}")
@@ -260,7 +260,7 @@ def _executor(
     cluster: Cluster | None, jobs: int, place: Place, stop: Callable[[], bool], emit: Callable[[Any], None]
 ) -> Iterator[Executor]:
     if cluster is not None:
-        from dametric.sweep.rays import Rays
+        from dametric.jobs.rays import Rays
 
         with Rays(cluster, perform, place.root) as rays:
             yield rays

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dametric.base.names import inside
 from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import DataOptions
 from dametric.commands.training import TrainingOptions
-from dametric.distill import LABELS, Objective
-from dametric.distill.setting import EvalEvery, Keep
 from dametric.errors import UsageError
 from dametric.models.registry import is_user_code
-from dametric.names import inside
 from dametric.sweep.grid import Grid, RunSpec
+from dametric.training import LABELS, Objective
+from dametric.training.setting import EvalEvery, Keep
 
 _OBJECTIVE = ("views", "ce_weight", "raw_weight", "aug_weight", "temperature")
 _FLAGS = {

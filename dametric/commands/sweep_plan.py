@@ -10,9 +10,9 @@ from dametric.commands import sweep_tasks as tasks
 from dametric.commands.console import wide_console
 from dametric.commands.sweep_options import Place
 from dametric.commands.sweep_study import Study
-from dametric.ledger import load_runs
+from dametric.jobs.schedule import Task
+from dametric.records.runs import load_runs
 from dametric.sweep.plan import Item, Rates, epochs_done, plan, table
-from dametric.sweep.schedule import Task
 
 
 def print_plan(made: Study, wanted: Sequence[Task], place: Place, jobs: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from dametric.augment import NEEDS_STUDENT, Images, base_augmentation, parse
+from dametric.base.names import inside, slug
 from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import say
 from dametric.commands.score import ScoreOptions
@@ -21,15 +22,14 @@ from dametric.commands.sweep_options import (
 )
 from dametric.commands.training import TrainingOptions, refuse_another
 from dametric.data import ImageSet
-from dametric.distill import Recipe, Work
 from dametric.errors import UsageError, unknown
-from dametric.ledger import Run
+from dametric.jobs.schedule import Task
 from dametric.models import build
 from dametric.models.computing import DTYPES
-from dametric.names import inside, slug
+from dametric.records.runs import Run
 from dametric.scoring import check_request
 from dametric.sweep.grid import Grid, RunSpec
-from dametric.sweep.schedule import Task
+from dametric.training import Recipe, Work
 
 
 @dataclass

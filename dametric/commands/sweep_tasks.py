@@ -13,18 +13,18 @@ from pathlib import Path
 
 import torch
 
-from dametric.claims import claimed, is_held
+from dametric.base.files import sha256
+from dametric.base.locks import claimed, is_held
 from dametric.commands.inputs import DataOptions, Splits, check_classes, chosen_device, read_checkpoint
 from dametric.commands.score import ScoreOptions
 from dametric.commands.training import TrainingOptions
-from dametric.distill import Setting, Teacher, Work
 from dametric.errors import UsageError
-from dametric.files import sha256
-from dametric.ledger import Run
 from dametric.models import MODELS, build
 from dametric.models.interface import input_channels
 from dametric.models.reading import read_weights
-from dametric.results import Scores
+from dametric.records.runs import Run
+from dametric.records.scores import Scores
+from dametric.training import Setting, Teacher, Work
 
 Stop = Callable[[], bool]
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dametric import limits
 from dametric.augment import PAPER, Images, base_augmentation, default_base, parse
+from dametric.base import limits
+from dametric.base.files import check_writable
+from dametric.base.progress import Advance, progress
+from dametric.base.stopping import until_interrupted
 from dametric.commands.inputs import (
     ACCURACY_IMAGES,
     DataOptions,
@@ -25,20 +28,17 @@ from dametric.commands.inputs import (
 )
 from dametric.data import Found, ImageSet
 from dametric.data.glance import accuracy_text
-from dametric.distill import Objective, Recipe, Setting, Teacher, Work, default_rate, watched_together
-from dametric.distill.interrupt import until_interrupted
-from dametric.distill.jobs import side_by_side
-from dametric.distill.run import Result, carry_out_together
-from dametric.distill.setting import EvalEvery, Keep
 from dametric.errors import Interrupted, RunFailed, UsageError
-from dametric.files import check_writable
-from dametric.ledger import Row, Run, run_id
+from dametric.jobs.side_by_side import side_by_side
 from dametric.models import build
 from dametric.models.normalisation import described
 from dametric.models.reading import read_weights
 from dametric.models.registry import check_architecture
-from dametric.progress import Advance, progress
+from dametric.records.runs import Row, Run, run_id
 from dametric.sweep.reading import whole_numbers
+from dametric.training import Objective, Recipe, Setting, Teacher, Work, default_rate, watched_together
+from dametric.training.run import Result, carry_out_together
+from dametric.training.setting import EvalEvery, Keep
 
 Group = tuple[tuple[str, int], ...]  # augmentations and seeds of runs that are carried out together
 

@@ -1,5 +1,7 @@
 """Image sets: what they are, and where they come from."""
 
+from __future__ import annotations
+
 from dametric.data.build import Found
 from dametric.data.choice import Choice
 from dametric.data.few import few, hold_out

@@ -12,10 +12,10 @@ from typing import BinaryIO
 import numpy as np
 import PIL
 
+from dametric.base.files import write_atomic
 from dametric.data.listing import Files
 from dametric.data.pixels import text_fingerprint
 from dametric.errors import UsageError
-from dametric.files import write_atomic
 
 _FORMAT = "1"  # raise it when the content of the files or the way images are decoded changes
 LIMIT = 32 << 30  # bytes of all entries together; those that were used longest ago go first

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dametric.base.progress import speaks
 from dametric.data.cache import FOLDER, Cached
 from dametric.data.decode import Pixels
 from dametric.data.depth import bits_in_use
@@ -21,7 +22,6 @@ from dametric.data.lazy import LazyImages
 from dametric.data.listing import Listing
 from dametric.data.pixels import fingerprint, histogram, mean_std
 from dametric.errors import UsageError
-from dametric.progress import speaks
 
 SAMPLE = 2048  # images that the mean and standard deviation of a lazy set are estimated from
 _NO_TRAINING = "mean and std come from the evaluation split itself, as there is no training split"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dametric.base.user_code import one_line
 from dametric.data.arrays import Arrays
 from dametric.data.checks import class_numbers
 from dametric.data.decoded import memory_bytes
 from dametric.data.listing import NoSplit, check_regular
 from dametric.errors import UsageError
-from dametric.importing import one_line
 
 _NAME = re.compile(r"(.*?)[-_]?(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
 _SPLITS = {"train": ("train",), "test": ("t10k", "test")}

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dametric.base.progress import progress
 from dametric.data.decode import Pixels, decode, workers
 from dametric.data.pixels import text_fingerprint
 from dametric.errors import UsageError
-from dametric.progress import progress
 
 Ints = npt.NDArray[np.int64]
 _CHUNK = 128  # images a task: long enough to hide the cost of a task, short enough for a bar that moves

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from dametric.base.user_code import one_line
 from dametric.data.arrays import Arrays
 from dametric.data.checks import class_numbers
 from dametric.data.listing import NoSplit, check_regular
 from dametric.errors import UsageError
-from dametric.importing import one_line
 
 _SPLIT = (
     ("x_train", "y_train", "x_test", "y_test"),

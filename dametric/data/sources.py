@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from dametric.base.files import default_cache_dir
 from dametric.data import folder, idx, npz
 from dametric.data.arrays import Arrays
 from dametric.data.build import Found, from_arrays, from_listing
@@ -18,7 +19,6 @@ from dametric.data.imageset import ImageSet
 from dametric.data.kinds import kind
 from dametric.data.listing import Listing
 from dametric.errors import UsageError, unknown
-from dametric.files import default_cache_dir
 
 DATA: dict[str, str] = {
     "digits": "scikit-learn's 1,797 handwritten digits, bundled, at 32x32; 10 classes",

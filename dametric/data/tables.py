@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dametric.base.user_code import one_line
 from dametric.data.checks import class_numbers
 from dametric.data.choice import Choice
 from dametric.data.columns import Columns, columns, has_images
 from dametric.data.listing import EVALUATION, TRAINING, Files, Listing, NoSplit, check_regular
 from dametric.data.shards import Shards, shards
 from dametric.errors import UsageError
-from dametric.importing import one_line
 
 
 class Rows(Protocol):

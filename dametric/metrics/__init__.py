@@ -1,5 +1,7 @@
 """Metrics: scores of an augmentation, each two pure functions of the teacher's probabilities."""
 
+from __future__ import annotations
+
 from dametric.metrics.base import Contribution, Design, Metric, Observation
 from dametric.metrics.confidence import T_CONF, T_ENTROPY, T_GINI
 from dametric.metrics.cross_entropy import CE_COV, CE_MEAN, CE_STD

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dametric.guards import DESTROYED, KEPT
+from dametric.base.guards import DESTROYED, KEPT
 from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
 from dametric.metrics.confidence import entropy
 

@@ -1,5 +1,7 @@
 """Architectures, checkpoints, and networks prepared for running."""
 
+from __future__ import annotations
+
 from dametric.models.checkpoint import Checkpoint, load_checkpoint
 from dametric.models.inference import inference_copy, preferred_dtype
 from dametric.models.loaded import LoadedNetwork

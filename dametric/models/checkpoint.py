@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dametric.base.files import sha256
 from dametric.errors import UsageError
-from dametric.files import sha256
 from dametric.models.library import trained_size
 from dametric.models.normalisation import Normalisation, of_file, of_library
 from dametric.models.reading import WeightFile, read_weights

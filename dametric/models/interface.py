@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dametric.base.user_code import one_line
 from dametric.data import ImageSet
 from dametric.errors import UsageError
-from dametric.importing import one_line
 from dametric.models.outputs import Answer, answer
 
 FORWARD = "raised by the forward pass of a network"

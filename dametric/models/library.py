@@ -14,8 +14,8 @@ from typing import Any
 import torchvision
 from torch import Tensor, nn
 
+from dametric.base.user_code import one_line
 from dametric.errors import UsageError, unknown
-from dametric.importing import one_line
 
 LIBRARIES = ("torchvision", "timm")
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from dametric.base.progress import say
 from dametric.data import Found, ImageSet
 from dametric.data.checks import check_order
 from dametric.errors import UsageError
@@ -18,7 +19,6 @@ from dametric.models.network import normalisation
 from dametric.models.normalisation import NOTHING, Given, Normalisation, described, in_use
 from dametric.models.reading import WeightFile, read_weights
 from dametric.models.weight_sets import Role
-from dametric.progress import say
 
 _WORSE = 0.01  # of all images: so much less than recorded is no other rounding
 _ACCURACIES = (

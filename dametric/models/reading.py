@@ -19,8 +19,8 @@ import safetensors
 import torch
 from torch import Tensor
 
+from dametric.base.user_code import one_line
 from dametric.errors import UsageError
-from dametric.importing import one_line
 from dametric.models.weight_sets import CONTAINERS, Choice, Role, choose, listed
 
 FORMAT = 1  # version of the layout written by save_checkpoint

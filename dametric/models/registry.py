@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from dametric import limits
+from dametric.base import limits
+from dametric.base.user_code import load_object, one_line
 from dametric.errors import UsageError, unknown
-from dametric.importing import load_object, one_line
 from dametric.models.interface import input_channels
 from dametric.models.library import LIBRARIES, check_library_name, elsewhere, from_library
 from dametric.models.mobilenet import MOBILENETS

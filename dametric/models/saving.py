@@ -16,9 +16,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from dametric.base.files import write_atomic
+from dametric.base.user_code import one_line
 from dametric.errors import UsageError
-from dametric.files import write_atomic
-from dametric.importing import one_line
 from dametric.models.reading import FORMAT, damaged
 
 

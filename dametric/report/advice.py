@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dametric.records.scores import Scores
 from dametric.report.material import Material
-from dametric.results import Scores
 from dametric.stats.outcome import Outcome
 
 NO_ERRORS = "the scores have no errors, so it is not known which others might be as good."

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 
+from dametric.base.spreadsheet import csv_text
 from dametric.report.drawing import Mark
-from dametric.spreadsheet import csv_text
 
 Draw = Callable[[Axes], Axes]
 

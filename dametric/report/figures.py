@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dametric.records.scores import Scores
 from dametric.report.drawing import Mark, finish, keys_of, marks_of, style
-from dametric.results import Scores
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
 _WIDE = 5  # times the usual half width, and the range of all values, beyond which an interval is cut off
@@ -104,7 +104,7 @@ def students_chart(joined: pd.DataFrame, axes: Axes, metric: str, marks: Mapping
     Parameters
     ----------
     joined : pandas.DataFrame
-        From :func:`dametric.joining.join`, one student's rows.
+        From :func:`dametric.records.joining.join`, one student's rows.
     axes : Axes
         To draw on.
     metric : str

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from dametric.results import Scores
+from dametric.records.scores import Scores
 from dametric.stats.joined import prepare
 from dametric.stats.outcome import Outcome, outcome_of
 
@@ -29,7 +29,7 @@ class Material:
     files : tuple of (str, str)
         Path and SHA-256 of every score file, or of the table.
     runs : pandas.DataFrame, optional
-        From :func:`dametric.ledger.load_runs`.
+        From :func:`dametric.records.runs.load_runs`.
     command : str
         That makes the report.
     """

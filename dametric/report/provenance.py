@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dametric.ledger import code_version, read_record
+from dametric.records.runs import code_version, read_record
+from dametric.records.scores import Scores
 from dametric.report.material import Material
-from dametric.results import Scores
 
 LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "matplotlib", "Jinja2")
 

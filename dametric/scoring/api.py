@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from dametric.augment import Images, base_augmentation, default_base
 from dametric.augment.examine import check_base, looked_at, sample
 from dametric.augment.keys import Per
+from dametric.base.environment import machine
+from dametric.base.limits import ROWS, whole
+from dametric.base.progress import progress, say
 from dametric.data import ImageSet
 from dametric.errors import UsageError, unknown
-from dametric.limits import ROWS, whole
-from dametric.machine import machine
 from dametric.models import Checkpoint, LoadedNetwork, inference_copy
 from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.network import Network
 from dametric.models.normalisation import Given, Normalisation
 from dametric.models.weight_sets import Role
-from dametric.progress import progress, say
-from dametric.results import Scores
+from dametric.records.scores import Scores
 from dametric.scoring.engine import Engine
 from dametric.scoring.protocol import Protocol
 from dametric.scoring.ranking import parameters, ranked

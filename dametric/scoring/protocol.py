@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dametric import limits
 from dametric.augment import Augmentation
 from dametric.augment.keys import Per, check_seed
+from dametric.base import limits
 from dametric.errors import UsageError
 from dametric.metrics import Design
 

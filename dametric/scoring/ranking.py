@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dametric.augment import Augmentation
-from dametric.guards import DESTROYED
+from dametric.base.guards import DESTROYED
 from dametric.metrics import Design, Metric
 from dametric.metrics.information import INFORMATION_KEPT
 from dametric.scoring.engine import Engine

@@ -23,9 +23,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from dametric.base.progress import launched
+from dametric.base.user_code import one_line
 from dametric.errors import UsageError
-from dametric.importing import one_line
-from dametric.progress import launched
 
 P = ParamSpec("P")
 T = TypeVar("T")

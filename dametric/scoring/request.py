@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dametric import limits
 from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
+from dametric.base import limits
 from dametric.errors import UsageError, unknown
 from dametric.metrics import METRICS, Metric
 from dametric.metrics.information import INFORMATION_KEPT

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from dametric import limits
+from dametric.base import limits
+from dametric.base.progress import Advance, progress
 from dametric.errors import Interrupted, UsageError
-from dametric.progress import Advance, progress
 from dametric.scoring.engine import Engine
 from dametric.scoring.ranking import found
 

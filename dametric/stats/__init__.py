@@ -4,6 +4,8 @@ Everything takes plain sequences or pandas tables and returns plain numbers with
 here needs a network or a GPU.
 """
 
+from __future__ import annotations
+
 from dametric.stats.analysis import analyse
 from dametric.stats.baselines import fixed_order, other_unit, published_list
 from dametric.stats.comparison import bootstrap_difference, swap_test, williams

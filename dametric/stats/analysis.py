@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dametric.errors import unknown
-from dametric.results import finite
+from dametric.records.scores import finite
 from dametric.stats import verdict
 from dametric.stats.agreement import beyond_a_list, disagreement
 from dametric.stats.beyond import describe_partial, describe_published_list, describe_subpools

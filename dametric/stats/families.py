@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from dametric.base.user_code import split_spec
 from dametric.errors import UsageError
-from dametric.importing import split_spec
 
 # The weakest first: a combination belongs to what is added to the loader's usual geometry.
 _FAMILIES = {

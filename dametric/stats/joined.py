@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from dametric.base.guards import DESTROYED, KEPT
 from dametric.errors import UsageError, unknown
-from dametric.guards import DESTROYED, KEPT
 from dametric.stats.result import Floats, Result
 from dametric.stats.table import checked
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dametric.base.names import checked_name, slug
 from dametric.errors import UsageError, unknown
-from dametric.names import checked_name, slug
 from dametric.sweep.reading import KEYS, as_list, block, check_combinations, crossed, known_keys, shown, typed
 
 

@@ -33,9 +33,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dametric import limits
+from dametric.base import limits
 from dametric.errors import UsageError
-from dametric.recipes import matches, patterns, word
+from dametric.records.recipes import matches, patterns, word
 from dametric.sweep.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
 from dametric.sweep.reading import (
     BLOCKS,

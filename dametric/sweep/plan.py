@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 from rich.table import Table
 
-from dametric.sweep.schedule import Kind
+from dametric.jobs.schedule import Kind
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Rates:
 
     @classmethod
     def of(cls, runs: pd.DataFrame) -> Rates:
-        """From :func:`dametric.ledger.load_runs`."""
+        """From :func:`dametric.records.runs.load_runs`."""
         found = []
         for row, done in zip(runs.to_dict("records"), epochs_done(runs), strict=True):
             kind = "student" if row["kind"] == "distill" else "teacher"

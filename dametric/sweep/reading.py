@@ -7,9 +7,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from dametric import limits
+from dametric.base import limits
+from dametric.base.yaml_files import parsed, read_yaml_file
 from dametric.errors import UsageError, unknown
-from dametric.yamls import parsed, read_yaml_file
 
 Kind = type | str
 """A type, or "numbers" (a list of numbers), "names" (a list of strings)."""

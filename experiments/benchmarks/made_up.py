@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dametric.ledger import Run, run_id
-from dametric.results import Scores
+from dametric.records.runs import Run, run_id
+from dametric.records.scores import Scores
 
 PICKS = ("cutmixpick:by=student_entropy", "cutmixpick:by=teacher_entropy")
 NINE = ("identity", "flip", "crop+flip", "cutout", "autoaugment", "mixup", "cutmix", *PICKS)

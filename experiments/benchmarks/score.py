@@ -26,13 +26,13 @@ import typer
 from torch import Tensor, nn
 
 from dametric.augment import PAPER
+from dametric.base.environment import machine
+from dametric.base.files import write_atomic
 from dametric.commands.inputs import DataOptions
 from dametric.data import ImageSet
-from dametric.files import write_atomic
-from dametric.machine import machine
 from dametric.metrics import METRICS, Design
 from dametric.models import build, inference_copy, load_checkpoint, preferred_dtype
-from dametric.results import Scores
+from dametric.records.scores import Scores
 from dametric.scoring import score
 from dametric.scoring.jackknife import Blocks, estimate
 from experiments.benchmarks.reference import PlainReference

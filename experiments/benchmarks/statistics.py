@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dametric.files import write_atomic
+from dametric.base.files import write_atomic
 from experiments.benchmarks.made_up import EIGHTEEN, NINE, study
 
 AIMS = {"permutation": 1.0, "report": 20.0}
@@ -88,7 +88,7 @@ def main(
     if output is not None:
         import torch
 
-        from dametric.machine import machine  # torch, which nothing above needs
+        from dametric.base.environment import machine  # torch, which nothing above needs
 
         command = " ".join(["python -m experiments.benchmarks.statistics", *sys.argv[1:]])
         permutation = {"seconds": seconds, "together": total}

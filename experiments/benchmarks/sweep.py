@@ -25,11 +25,11 @@ import typer
 import yaml
 
 from dametric import cli
+from dametric.base.environment import machine
+from dametric.base.files import write_atomic
 from dametric.commands.sweep_options import Place, student_task
-from dametric.distill.evaluate import evaluate, held_out_logits
-from dametric.files import write_atomic
-from dametric.machine import machine
 from dametric.sweep import read_grid
+from dametric.training.evaluate import evaluate, held_out_logits
 
 AIM = 0.02  # of a run of a minute
 

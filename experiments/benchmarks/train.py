@@ -24,12 +24,12 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
+from dametric.base.environment import machine
+from dametric.base.files import write_atomic
 from dametric.data import ImageSet
-from dametric.distill import Recipe, Setting, Teacher, Training
-from dametric.distill.trainer import advance_together
-from dametric.files import write_atomic
-from dametric.machine import machine
 from dametric.models import build, inference_copy, preferred_dtype
+from dametric.training import Recipe, Setting, Teacher, Training
+from dametric.training.trainer import advance_together
 from experiments.benchmarks.reference import cutmix
 from experiments.benchmarks.score import timed
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dametric.files import default_cache_dir
+from dametric.base.files import default_cache_dir
 from dametric.sweep.grid import RunSpec, read_grid
 
 ROOT = Path(__file__).resolve().parents[2]

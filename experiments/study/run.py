@@ -19,8 +19,8 @@ from typing import Annotated
 
 import typer
 
-from dametric.files import write_atomic
-from dametric.ledger import Run
+from dametric.base.files import write_atomic
+from dametric.records.runs import Run
 from experiments.study.plan import GRIDS, JOBS, RECORDS, ROOT, RUNS, TAG, WORKTREE, Ledger, files, is_finished
 
 COMMIT = Path(__file__).with_name("commit.txt")
@@ -114,7 +114,7 @@ def collect(source: Path, target: Path) -> int:
 
 def seconds(text: str) -> float:
     """A time as `dametric sweep` reads it."""
-    from dametric.sweep.budget import seconds_of
+    from dametric.jobs.budget import seconds_of
 
     return seconds_of(text)
 

@@ -14,8 +14,8 @@ from torch import nn
 
 from dametric import cli
 from dametric.data import ImageSet, load_data
-from dametric.distill import LABELS, Recipe, Training
 from dametric.models import build, save_checkpoint
+from dametric.training import LABELS, Recipe, Training
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from dametric.commands.sweep_options import Place, student_task
 from dametric.data import load_data
 from dametric.data.known import KNOWN
 from dametric.errors import UsageError
-from dametric.ledger import read_record
 from dametric.models import LoadedNetwork, build, save_checkpoint
+from dametric.records.runs import read_record
 from dametric.sweep.grid import read_grid
 
 OWN = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from dametric.ledger import Run as RunFolder
-from dametric.results import Scores
+from dametric.records.runs import Run as RunFolder
+from dametric.records.scores import Scores
 
 Run = Callable[..., Any]
 AUGS = ("identity", "flip", "cutout", "autoaugment", "mixup", "cutmix")

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from dametric import cli
 from dametric.data import hold_out, load_data
-from dametric.distill import Training
-from dametric.ledger import Run, load_runs, read_record
 from dametric.models import load_checkpoint
 from dametric.models.network import Network
+from dametric.records.runs import Run, load_runs, read_record
+from dametric.training import Training
 
 Said = Any
 Command = Callable[..., Said]
@@ -34,7 +34,7 @@ AUGS = "def broken(images):\n    return images.float() * float('nan')\n"
 # As many threads as each of two runs side by side has: sums are the same bits for the same number only.
 THREADS = max(1, (os.cpu_count() or 1) // 2)
 FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(["dametric.distill", "dametric.distill.run", "dametric.commands.training", "pandas"])
+FORKED.set_forkserver_preload(["dametric.training", "dametric.training.run", "dametric.commands.training", "pandas"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -328,7 +328,7 @@ def test_students_without_weights_are_done(
 @pytest.fixture
 def workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes side by side start at once, from one that has everything imported."""
-    monkeypatch.setattr("dametric.distill.jobs.get_context", lambda name: FORKED, raising=False)
+    monkeypatch.setattr("dametric.jobs.side_by_side.get_context", lambda name: FORKED, raising=False)
 
 
 MANY = ("-a", "mixup", "-a", "cutmixpick:by=kld", "-a", "identity", "--seeds", "0-1", "-q")

@@ -15,10 +15,10 @@ from PIL import Image
 from dametric.augment import AUGS, PAPER
 from dametric.commands import demo as demo_command
 from dametric.data import DATA
-from dametric.ledger import load_runs
 from dametric.metrics import METRICS
 from dametric.models import MODELS, load_checkpoint
-from dametric.results import Scores
+from dametric.records.runs import load_runs
+from dametric.records.scores import Scores
 
 Run = Callable[..., Any]
 

@@ -14,7 +14,7 @@ import torch
 
 from dametric.augment import PAPER
 from dametric.commands.score import aligned
-from dametric.results import Scores
+from dametric.records.scores import Scores
 
 Run = Callable[..., Any]
 TEACHER_METRICS = ["t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf", "information_kept"]
@@ -152,7 +152,7 @@ def test_the_table_is_readable_on_a_narrow_page(score: Run, monkeypatch: pytest.
 
 
 def check(document: dict[str, Any], metrics: list[str]) -> None:
-    """The shape that `dametric.results` documents."""
+    """The shape that `dametric.records.scores` documents."""
     assert set(document) == {"dametric_scores", "scores", "config", "versions"}
     assert document["dametric_scores"] == 1
     best = document["scores"][0]["aug"]

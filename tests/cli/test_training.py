@@ -26,12 +26,12 @@ import typer
 
 from dametric import cli
 from dametric.augment import PAPER
+from dametric.base.files import sha256
 from dametric.commands import training
-from dametric.distill import Work, distill
 from dametric.errors import UsageError
-from dametric.files import sha256
-from dametric.ledger import Run, load_runs, read_record
 from dametric.models import load_checkpoint
+from dametric.records.runs import Run, load_runs, read_record
+from dametric.training import Work, distill
 
 Said = Any
 Command = Callable[..., Said]
@@ -44,7 +44,7 @@ THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 
 FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(["dametric.distill", "dametric.distill.run", "dametric.commands.training", "pandas"])
+FORKED.set_forkserver_preload(["dametric.training", "dametric.training.run", "dametric.commands.training", "pandas"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -143,7 +143,7 @@ def everything(folder: Path) -> set[str]:
 def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """How processes side by side are started: as they are, or at once from one that has everything imported."""
     if request.param == "forked":
-        monkeypatch.setattr("dametric.distill.jobs.get_context", lambda name: FORKED, raising=False)
+        monkeypatch.setattr("dametric.jobs.side_by_side.get_context", lambda name: FORKED, raising=False)
     return request.param
 
 
@@ -154,7 +154,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained again")
 
-    return lambda: monkeypatch.setattr("dametric.distill.run.advance_together", never)
+    return lambda: monkeypatch.setattr("dametric.training.run.advance_together", never)
 
 
 # From nothing to a table

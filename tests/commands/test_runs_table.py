@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dametric.commands import runs
-from dametric.ledger import Run, find_runs
+from dametric.records.runs import Run, find_runs
 
 MEASURED = {"test_loss": 1.25, "test_top1": 0.5, "test_top5": 0.9, "test_ece": 0.1, "test_agreement": 0.75}
 

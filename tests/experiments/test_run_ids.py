@@ -14,9 +14,9 @@ import torch
 from dametric.augment import AUGS, Images, parse, spec
 from dametric.augment.mix import Mixup
 from dametric.data import ImageSet
-from dametric.distill import Recipe, Setting, Teacher, recipe
-from dametric.identity import NEUTRAL, frozen, run_id
-from dametric.ledger import Run
+from dametric.records.identity import NEUTRAL, frozen, run_id
+from dametric.records.runs import Run
+from dametric.training import Recipe, Setting, Teacher, recipe
 from experiments.run_ids import ids
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from dametric import cli
-from dametric.files import sha256
+from dametric.base.files import sha256
 from experiments.study import plan, run
 from experiments.study.plan import RECORDS, ROOT, Ledger, expected, files, status
 from experiments.study.run import TAG, collect

@@ -23,9 +23,9 @@ from PIL import Image
 from dametric.augment import AUGS, Images, parse
 from dametric.data import load_data
 from dametric.errors import UsageError
-from dametric.ledger import Run, load_runs, read_record
 from dametric.models import build, load_checkpoint, save_checkpoint
-from dametric.results import Scores
+from dametric.records.runs import Run, load_runs, read_record
+from dametric.records.scores import Scores
 from dametric.sweep.grid import read_grid
 
 DEMO = Path(__file__).resolve().parents[2] / "experiments" / "results" / "digits" / "demo"

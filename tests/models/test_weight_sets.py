@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from dametric.base.files import sha256
 from dametric.errors import UsageError
-from dametric.files import sha256
 from dametric.models import Checkpoint, build, load_checkpoint
 
 State = dict[str, Tensor]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dametric.augment import Augmentation, Images, Keys, parse
 from dametric.data import ImageSet
-from dametric.distill import Recipe
+from dametric.training import Recipe
 
 EXACT = torch.float64
 

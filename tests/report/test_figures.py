@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
+from dametric.records.scores import Scores
 from dametric.report.figures import BEST, OTHER, TIED, grid_figure, render, score_chart, score_figure
-from dametric.results import Scores
 
 VALUES = {"cutmix": (0.10, 0.09, 0.12), "mixup": (0.11, 0.07, 0.14), "identity": (0.2, 0.195, 0.205)}
 MARKERS = {BEST.lower(): "D", TIED.lower(): "o", OTHER.lower(): "s"}

@@ -25,7 +25,7 @@ from PIL import Image
 from dametric import stats
 from dametric.commands import report as command
 from dametric.errors import UsageError
-from dametric.ledger import Run, load_runs
+from dametric.records.runs import Run, load_runs
 from dametric.report import formats, page
 from dametric.report.advice import advise, lead
 from dametric.report.cells import Cell, Table

@@ -20,11 +20,11 @@ from torch import nn
 
 import dametric
 from dametric import UsageError, cli
-from dametric.distill import LABELS, Recipe, Training
 from dametric.models import build, save_checkpoint
 from dametric.models.network import Network
 from dametric.scoring import api, engine, ranks
 from dametric.scoring.ranks import Ranks
+from dametric.training import LABELS, Recipe, Training
 
 ROOT = Path(__file__).resolve().parents[2]
 AUGS = ["identity", "crop+flip", "cutmix", "cutmixpick:by=teacher_entropy"]

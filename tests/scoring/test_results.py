@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dametric import UsageError, score
-from dametric.results import SCHEMA, Scores
+from dametric.records.scores import SCHEMA, Scores
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ import torch
 import yaml
 
 from dametric import cli
-from dametric.ledger import Run, read_record
+from dametric.records.runs import Run, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 120  # seconds after which something is taken for stuck
@@ -196,7 +196,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., St
 
 
 FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(["dametric.commands.sweep", "dametric.distill.run", "pytest", "pandas"])
+FORKED.set_forkserver_preload(["dametric.commands.sweep", "dametric.training.run", "pytest", "pandas"])
 
 
 def _command(folder: Path, arguments: list[str]) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from dametric import cli
-from dametric.distill.workers import Event, Workers
-from dametric.ledger import load_runs
+from dametric.jobs.processes import Event, Workers
+from dametric.records.runs import load_runs
 from tests.sweep.conftest import FORKED, PATIENCE, ROOT, Said, Started, outcomes, same, write_grid
 
 Start = Callable[..., Started]

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from dametric.data import hold_out, load_data
-from dametric.distill import Training
-from dametric.distill.workers import Workers
-from dametric.ledger import Run, load_runs, read_record
+from dametric.jobs.processes import Workers
 from dametric.models.network import Network
+from dametric.records.runs import Run, load_runs, read_record
+from dametric.training import Training
 from tests.sweep.conftest import FORKED, Said, outcomes, same
 
 Command = Callable[..., Said]

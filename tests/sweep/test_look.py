@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from dametric import files
+from dametric.base import files
 from dametric.commands.sweep_options import Place
 from dametric.commands.sweep_study import study
 from dametric.commands.sweep_tasks import ScoreTask
-from dametric.ledger import load_runs
-from dametric.results import Scores
+from dametric.records.runs import load_runs
+from dametric.records.scores import Scores
 from dametric.sweep.grid import read_grid
 from tests.sweep.conftest import Said
 

@@ -9,7 +9,7 @@ import pytest
 
 from dametric.commands.sweep import shard_of
 from dametric.errors import UsageError
-from dametric.sweep.budget import seconds_of
+from dametric.jobs.budget import seconds_of
 from dametric.sweep.plan import Item, Rates, duration, plan, table
 
 LIKE = ("digits", "resnet8", "resnet20", "cutmix")

@@ -18,13 +18,13 @@ import pytest
 import torch
 
 from dametric import cli
-from dametric.claims import claimed, is_held
-from dametric.files import write_atomic
-from dametric.ledger import load_runs, read_record
-from dametric.sweep.budget import Budget
-from dametric.sweep.cluster import Cluster
-from dametric.sweep.rays import Rays
-from dametric.sweep.schedule import Outcome
+from dametric.base.files import write_atomic
+from dametric.base.locks import claimed, is_held
+from dametric.jobs.budget import Budget
+from dametric.jobs.cluster import Cluster
+from dametric.jobs.rays import Rays
+from dametric.jobs.schedule import Outcome
+from dametric.records.runs import load_runs, read_record
 from tests.sweep.conftest import PATIENCE, Said, Started, same, write_grid
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of ray's own making
@@ -339,7 +339,7 @@ def test_what_another_driver_went_on_with_meanwhile_is_not_overwritten(
 
 
 TWO = (
-    "from dametric.sweep.rays import Rays; begin = Rays.__init__; "
+    "from dametric.jobs.rays import Rays; begin = Rays.__init__; "
     "Rays.__init__ = lambda self, *given: begin(self, *given, shared=False); from dametric.cli import main; main()"
 )
 

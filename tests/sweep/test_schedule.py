@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dametric.distill.workers import Event
 from dametric.errors import UsageError
-from dametric.sweep.schedule import RETRIES, Outcome, Report, Schedule, Task
+from dametric.jobs.processes import Event
+from dametric.jobs.schedule import RETRIES, Outcome, Report, Schedule, Task
 
 FINISHED = Outcome("finished")
 
@@ -75,8 +75,8 @@ def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
         clock[0] += 0.5
         return clock[0]
 
-    monkeypatch.setattr("dametric.sweep.schedule.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("dametric.sweep.schedule.time.monotonic", tick)
+    monkeypatch.setattr("dametric.jobs.schedule.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("dametric.jobs.schedule.time.monotonic", tick)
 
 
 def carry_out(

@@ -13,10 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dametric import files
-from dametric.distill import trainer
-from dametric.ledger import Run, load_runs, read_record
-from dametric.results import Scores
+from dametric.base import files
+from dametric.records.runs import Run, load_runs, read_record
+from dametric.records.scores import Scores
+from dametric.training import trainer
 from tests.sweep.conftest import Said, outcomes, same
 
 Command = Callable[..., Said]
@@ -37,7 +37,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("trained again")
 
-    return lambda: monkeypatch.setattr("dametric.distill.run.advance_together", never)
+    return lambda: monkeypatch.setattr("dametric.training.run.advance_together", never)
 
 
 def students(folder: str | Path = "runs/grid") -> list[tuple[str, int]]:
@@ -338,7 +338,7 @@ def test_a_time_budget_saves_everything_before_it_is_over(
 
     path, ends = grid(), []
     with monkeypatch.context() as patch:
-        patch.setattr("dametric.sweep.budget.time.monotonic", lambda: clock[0])
+        patch.setattr("dametric.jobs.budget.time.monotonic", lambda: clock[0])
         patch.setattr(trainer, "_one_step", slow)
         code = 3
         while code == 3 and len(ends) < 10:

@@ -1,5 +1,7 @@
 """The figures of a report, each from what the analysis found."""
 
+from __future__ import annotations
+
 from dametric.report.charts.forest import forest
 from dametric.report.charts.influence import influence
 from dametric.report.charts.metrics import metrics

@@ -1,0 +1,1 @@
+"""What is kept: score files, the ledger of training runs, and the two joined."""

@@ -1,0 +1,176 @@
+"""Scores beside the students that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from dametric.errors import UsageError
+from dametric.records.recipes import told_apart
+from dametric.records.scores import Scores
+
+STUDENT_METRICS = "ce_"  # how the names of metrics begin that ask a student
+_STUDENT_PICKS = "by=student"  # in the names of augmentations that do
+
+
+def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
+    """Join a score file with a ledger: what the score says of an augmentation, and how its students came out.
+
+    Parameters
+    ----------
+    scores : Scores
+    runs : pandas.DataFrame
+        From :func:`dametric.records.runs.load_runs`. Only finished distillations count; where the score file names its
+        teacher by hash, only those from that teacher; where it says of which images, only those of images of that
+        name and size; what a student was asked for (``ce_*`` metrics, picks by the student) is said of that student
+        alone. Runs of one student by different recipes are students of their own: "resnet8 (960 epochs)",
+        "resnet8 (temperature 4)".
+    metric : str, optional
+        The one that orders the score file by default.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each student and augmentation that was both scored and distilled, best score first:
+        ``student, aug, score, score_se, test_loss, test_loss_se, test_top1, test_top1_se, seeds``. Means over
+        seeds of the last epoch, with standard errors of the mean (NaN for one seed).
+
+    Raises
+    ------
+    UsageError
+        If the metric was not measured, or no augmentation was both scored and distilled.
+    """
+    metric = metric or scores.metrics[0]
+    if metric not in scores.metrics:
+        raise UsageError(f"the scores have no metric '{metric}', only {', '.join(scores.metrics)}")
+    joined = _beside(scores, _students(scores, runs), metric)
+    if joined.empty:
+        raise UsageError(f"no augmentation was both scored and distilled from the same teacher{_why([scores], runs)}")
+    return joined
+
+
+def _students(scores: Scores, runs: pd.DataFrame, without: Collection[str] = ()) -> pd.DataFrame:
+    """Means over seeds, of the students of the teacher that was scored."""
+    done = _of_teacher(scores, runs)
+    done = done[_of_images(scores, done) & ~done["student"].isin(without)]
+    groups = told_apart(done.assign(arch=done["student"])).groupby(["student", "aug"], as_index=False)
+    return groups.agg(
+        arch=("arch", "first"),
+        test_loss=("test_loss", "mean"),
+        test_loss_se=("test_loss", "sem"),
+        test_top1=("test_top1", "mean"),
+        test_top1_se=("test_top1", "sem"),
+        seeds=("seed", "nunique"),
+    )
+
+
+def _of_teacher(scores: Scores, runs: pd.DataFrame) -> pd.DataFrame:
+    done = runs[(runs["status"] == "finished") & (runs["kind"] == "distill")]
+    return done if _teacher(scores) is None else done[done["teacher_sha256"] == _teacher(scores)]
+
+
+def _of_images(scores: Scores, runs: pd.DataFrame) -> pd.Series:
+    """Which runs are of the images that were scored; what one of the two does not say is no difference."""
+    fits = pd.Series(True, index=runs.index)
+    name, size = _images(scores)
+    if name is not None and "data" in runs:
+        fits &= runs["data"].isna() | (runs["data"].map(_last_part) == name)
+    if size is not None and "image_size" in runs:
+        fits &= runs["image_size"].isna() | (runs["image_size"] == size)
+    return fits
+
+
+def _images(scores: Scores) -> tuple[str | None, int | None]:
+    """Name and size of the images that were scored."""
+    name = (scores.config.get("data") or {}).get("name")
+    return None if name is None else _last_part(name), scores.config.get("image_size")
+
+
+def _last_part(name: object) -> str:
+    """Of a path, which differs between machines."""
+    return Path(str(name)).name
+
+
+def _why(files: Sequence[Scores], runs: pd.DataFrame) -> str:
+    """What keeps the students of a scored teacher from being joined, where it is that they saw other images."""
+    for scores in files:
+        others = _of_teacher(scores, runs)
+        others = others[~_of_images(scores, others)]
+        if len(others):
+            name, size = _images(scores)
+            seen = others.iloc[0]
+            pixels = ["" if pd.isna(value) else f" of {value:g} pixels" for value in (size, seen.get("image_size"))]
+            return (
+                f" on the same images: {name}{pixels[0]} was scored, {seen.get('data')}{pixels[1]} was distilled with"
+            )
+    return ""
+
+
+def _beside(scores: Scores, students: pd.DataFrame, metric: str) -> pd.DataFrame:
+    part = scores.table[["aug", metric, f"{metric}_se"]].set_axis(["aug", "score", "score_se"], axis=1)
+    joined = part.merge(students, on="aug", how="inner")
+    if _student(scores) is not None:  # of the others it says nothing
+        asked = joined["aug"].str.contains(_STUDENT_PICKS) | metric.startswith(STUDENT_METRICS)
+        joined = joined[~asked | (joined["arch"] == _student(scores))]
+    order = ["student", "aug", "score", "score_se", *students.columns[3:]]
+    return joined[order].sort_values("student", kind="stable", ignore_index=True)
+
+
+def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
+    """Join score files with a ledger, for all metrics and all teacher-student pairs at once.
+
+    Parameters
+    ----------
+    scores : sequence of Scores
+        One for each teacher, or one for each of its students, where the file shows a student too.
+    runs : pandas.DataFrame
+        From :func:`dametric.records.runs.load_runs`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each unit (teacher, student, data set), metric and augmentation: ``unit, teacher, student, data,
+        metric, direction`` and the columns of :func:`join`. Units are told apart by name, and by a number where
+        two teachers bear the same.
+
+    Raises
+    ------
+    UsageError
+        If no augmentation was both scored and distilled in any of them.
+    """
+    parts: list[pd.DataFrame] = []
+    seen: dict[str, list[object]] = {}
+    shown = {(_teacher(file), _student(file)) for file in scores}
+    for file in scores:
+        teacher = str((file.config.get("teacher") or {}).get("arch", "teacher"))
+        data = Path(str((file.config.get("data") or {}).get("name", "data"))).name
+        known = seen.setdefault(f"{teacher} {data}", [])
+        if _teacher(file) not in known or _teacher(file) is None:
+            known.append(_teacher(file))
+        number = len(known) if _teacher(file) is None else known.index(_teacher(file)) + 1
+        directions = {name: metric["direction"] for name, metric in file.scores[0]["metrics"].items()}
+        others = {student for its, student in shown if its == _teacher(file) and student} - {_student(file)}
+        without = [] if _teacher(file) is None else others  # files that show other students speak of those
+        students = _students(file, runs, without)  # once for all metrics
+        for metric in file.metrics:
+            part = _beside(file, students, metric)
+            if part.empty:
+                continue  # another teacher's students are in this ledger
+            about = {"teacher": teacher, "data": data, "metric": metric, "direction": directions[metric]}
+            pair = f"{teacher}{f' #{number}' if number > 1 else ''} -> " + part["student"] + f", {data}"
+            parts.append(part.assign(unit=pair, **about))
+    if not parts:
+        raise UsageError(f"no augmentation was both scored and distilled from the same teacher{_why(scores, runs)}")
+    table = pd.concat(parts, ignore_index=True)
+    first = ["unit", "teacher", "student", "data", "metric", "direction", "aug"]
+    return table[[*first, *(name for name in table.columns if name not in first)]]
+
+
+def _teacher(file: Scores) -> str | None:
+    return (file.config.get("teacher") or {}).get("sha256")
+
+
+def _student(file: Scores) -> str | None:
+    return (file.config.get("student") or {}).get("arch")

@@ -1,0 +1,167 @@
+"""What the runs of a ledger were asked to do: as columns, to choose runs by, and to tell students apart by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pandas as pd
+
+from dametric.errors import UsageError, unknown
+
+OPTIONS = (
+    "epochs",
+    "steps",
+    "batch_size",
+    "lr",
+    "schedule",
+    "momentum",
+    "nesterov",
+    "weight_decay",
+    "label_smoothing",
+    "ce_weight",
+    "raw_weight",
+    "aug_weight",
+    "temperature",
+    "per",
+    "base_aug",
+    "joint_batch",
+    "dtype",
+    "train_images",
+    "image_size",
+)
+"""Columns of the ledger's table: the options of `dametric distill`, all that a student depends on besides its names,
+augmentation and seed."""
+_LENGTHS = ("epochs", "steps")
+_NAMES = ("data", "teacher", "student", "aug", "seed")
+
+
+def options(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run by its record; None where it does not say.
+
+    Parameters
+    ----------
+    config, about : dict
+        As in the record.
+
+    Returns
+    -------
+    dict
+        By the names in `OPTIONS`.
+    """
+    recipe, data = config["recipe"], about["data"]
+    objective = recipe.get("objective") or {}
+    said = {**recipe, **{f"{name}_weight": objective.get(name) for name in ("ce", "raw", "aug")}}
+    said |= {"temperature": objective.get("temperature")}
+    said |= {"train_images": data.get("train"), "image_size": data.get("image_size")}
+    return {name: said.get(name) for name in OPTIONS}
+
+
+def told_apart(runs: pd.DataFrame) -> pd.DataFrame:
+    """Runs of one student by different recipes under names that say how they differ.
+
+    What is not known of a run is no difference.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        With a column ``student``, and any of `OPTIONS`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same with other names in ``student`` where there are several recipes: "resnet8 (960 epochs)",
+        "resnet8 (240 epochs, temperature 4)".
+    """
+    names = list(runs["student"])
+    for student, places in runs.groupby("student").indices.items():
+        group = runs.iloc[places]
+        differ = _differing(group)
+        for place, row in zip(places, group.to_dict("records"), strict=True):
+            if differ:
+                names[place] = _named(student, {name: row[name] for name in differ})
+    return runs.assign(student=names)
+
+
+def differences(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """Options in which finished students of one name and teacher differ, with their values in order."""
+    done = runs[(runs["status"] == "finished") & (runs["kind"] == "distill")]
+    found: dict[str, set[Any]] = {}
+    for _, group in done.groupby(["teacher_sha256", "student"], dropna=False):
+        for name in _differing(group):
+            found.setdefault(name, set()).update(group[name].dropna())
+    return {name: [word(value) for value in sorted(found[name], key=_order)] for name in OPTIONS if name in found}
+
+
+def chosen(runs: pd.DataFrame, filters: Sequence[str]) -> pd.DataFrame:
+    """The runs that match ``KEY=PATTERN``: any of the patterns of one key, and every key, as in `dametric sweep`.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        From :func:`dametric.records.runs.load_runs`.
+    filters : sequence of str
+        "temperature=4", "student=resnet*"; keys are names and `OPTIONS`.
+
+    Raises
+    ------
+    UsageError
+        If a key does not exist, or nothing matches.
+    """
+    left = runs
+    for key, wanted in patterns(filters, (*_NAMES, *OPTIONS), "temperature=4 or student=resnet*").items():
+        fits = [any(matches(value, pattern) for pattern in wanted) for value in left[key]]
+        if not any(fits):
+            there = ", ".join(dict.fromkeys(word(value) for value in sorted(left[key], key=_order)))
+            raise UsageError(f"no run matches --only {key}={wanted[-1]}: {key} is {there} here")
+        left = left[fits]
+    return left
+
+
+def patterns(filters: Sequence[str], keys: Sequence[str], example: str) -> dict[str, list[str]]:
+    """What ``--only`` wants of every key, from ``KEY=PATTERN`` as a user writes it.
+
+    Raises
+    ------
+    UsageError
+        If a filter is not of that form, or its key is not one of ``keys``.
+    """
+    wanted: dict[str, list[str]] = {}
+    for text in filters:
+        key, equals, pattern = text.partition("=")
+        if not equals:
+            raise UsageError(f"--only is KEY=PATTERN, for example {example}, not '{text}'")
+        if key not in keys:
+            raise unknown("key in --only", key, keys)
+        wanted.setdefault(key, []).append(pattern)
+    return wanted
+
+
+def matches(value: Any, pattern: str) -> bool:
+    """Whether a value, as a user writes it, has a pattern in which ``*`` and ``?`` stand for anything."""
+    return fnmatchcase(word(value), pattern.replace("[", "[[]"))  # brackets are in no name that a user would match by
+
+
+def word(value: Any) -> str:
+    """A value as a user writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _differing(group: pd.DataFrame) -> list[str]:
+    differ = [name for name in OPTIONS if name in group and group[name].nunique() > 1]
+    if all(name in group and group[name].notna().any() for name in _LENGTHS):  # a run has one of the two
+        differ = [*_LENGTHS, *(name for name in differ if name not in _LENGTHS)]
+    return differ
+
+
+def _named(student: Any, differ: Mapping[str, Any]) -> str:
+    known = {name: word(value) for name, value in differ.items() if not pd.isna(value)}
+    words = [f"{value} {name}" if name in _LENGTHS else f"{name} {value}" for name, value in known.items()]
+    return f"{student} ({', '.join(words)})" if words else str(student)
+
+
+def _order(value: Any) -> tuple[bool, Any]:
+    """Numbers by size, then words."""
+    number = isinstance(value, (int, float))
+    return not number, value if number else str(value)

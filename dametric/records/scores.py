@@ -1,0 +1,225 @@
+"""Score files: what `dametric score` found, with everything the numbers depend on.
+
+A score file is one JSON document (``dametric_scores`` is the version of its shape, now 1)::
+
+    {
+      "dametric_scores": 1,
+      "scores": [                                  ordered best to worst by the first metric
+        {
+          "aug": "cutmix",                         the specification
+          "metrics": {
+            "t_stddev": {
+              "value": 0.0137,                     corrected for bias by the jackknife (default protocol)
+              "se": 0.0001,                        standard error
+              "low": 0.0135, "high": 0.0139,       95 % interval
+              "direction": "lower",                better: "lower", "higher", or "open" where nothing was stated
+              "plugin": 0.0137,                    the uncorrected value
+              "blocks": 20,                        deleted samples behind the error
+              "estimator": "images"                "images": per-image components; "units": means of batches or draws
+            }, ...
+          },
+          "difference": {                          to the best row, by the first metric, on the same batches
+            "to": "...", "value": 0.0, "se": 0.0, "low": 0.0, "high": 0.0
+          },
+          "differences": {"flip": {...}, ...},     the same to every row
+          "tied_with_best": false,                 the 95 % interval of the difference holds zero
+          "destroyed": false,                      hardly any information between images is left: no score speaks for it
+          "parameters": [ ... ],                   every operation with its resolved parameters
+          "batches": 20,                           batches that were shown under it
+          "rows": 1280                             augmented rows that were used
+        }, ...
+      ],
+      "config": { ... },                           n, G, b, w, temperature, per, partner rule, base augmentation, ...
+      "versions": { ... }                          package, libraries, machine
+    }
+
+A number that could not be known is null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dametric.base.files import MOST_TEXT, read_text, write_atomic
+from dametric.errors import UsageError
+from dametric.records import schema as shapes
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Augmentations ordered best to worst, and how their scores were made.
+
+    Attributes
+    ----------
+    scores : list of dict
+        One for each augmentation; see the module's docstring.
+    config : dict
+        Every parameter that the numbers depend on.
+    versions : dict
+        Package, libraries and machine.
+    """
+
+    scores: list[dict[str, Any]]
+    config: dict[str, Any]
+    versions: dict[str, Any]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics; the first orders the table."""
+        return list(self.config["metrics"])
+
+    @property
+    def batches(self) -> str:
+        """How many batches were shown, in words: "20", or "20 to 45" where augmentations differ."""
+        counts = sorted({score.get("batches", self.config.get("batches", 0)) for score in self.scores})
+        return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row an augmentation: value and standard error of every metric, difference to the best row."""
+        rows = []
+        for score in self.scores:
+            row: dict[str, Any] = {"aug": score["aug"]}
+            for name, metric in score["metrics"].items():
+                row |= {name: metric["value"], f"{name}_se": metric["se"]}
+            row |= {"difference": score["difference"]["value"], "difference_se": score["difference"]["se"]}
+            rows.append({**row, "tied_with_best": score["tied_with_best"], "rows": score["rows"]})
+        return pd.DataFrame(rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document as plain Python objects, with None for what is not a finite number."""
+        document = {"dametric_scores": SCHEMA, "scores": self.scores, "config": self.config}
+        return finite({**document, "versions": self.versions})
+
+    def to_json(self) -> str:
+        """The document as JSON text."""
+        return json.dumps(self.to_dict(), indent=1, allow_nan=False, ensure_ascii=False)
+
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write the document; a crash leaves the old file or the new one."""
+        text = self.to_json() + "\n"
+        return write_atomic(path, text.encode(errors="backslashreplace"))  # of paths that are not UTF-8
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Scores:
+        """Read a score file.
+
+        Raises
+        ------
+        UsageError
+            If the file is missing, is not JSON, is not a score file of a version that is understood, or a field of it
+            is missing or of the wrong kind.
+        """
+        hint = "; make one with dametric score -o"
+        keys = ("scores", "config", "versions")
+        document = read_document(path, "score file", "dametric_scores", SCHEMA, keys, shapes.SCORES, hint)
+        _check_consistent(document, path)
+        return cls([_with_nan(score) for score in document["scores"]], document["config"], document["versions"])
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html(index=False)
+
+
+def _check_consistent(document: dict[str, Any], path: object) -> None:
+    """Refuse an augmentation that stands twice, and one without a metric that the file says it has."""
+    seen = set()
+    for number, score in enumerate(document["scores"]):
+        if score["aug"] in seen:
+            raise UsageError(f"{path}: 'scores[{number}].aug' is {score['aug']} once more: each stands in one row")
+        seen.add(score["aug"])
+        for name in document["config"]["metrics"]:
+            if name not in score["metrics"]:
+                raise UsageError(f"{path} is not a whole score file: 'scores[{number}].metrics.{name}' is missing")
+            direction = document["scores"][0]["metrics"][name]["direction"]
+            if score["metrics"][name]["direction"] != direction:
+                place = f"scores[{number}].metrics.{name}.direction"
+                raise UsageError(f"{path}: '{place}' is {score['metrics'][name]['direction']}, the first {direction}")
+
+
+def _with_nan(score: dict[str, Any]) -> dict[str, Any]:
+    """A score as it was before it was written: NaN where the file has null."""
+
+    def numbers(part: dict[str, Any]) -> dict[str, Any]:
+        return {key: math.nan if value is None else value for key, value in part.items()}
+
+    metrics = {name: numbers(metric) for name, metric in score.get("metrics", {}).items()}
+    read = {**score, "metrics": metrics, "difference": numbers(score.get("difference", {}))}
+    if "differences" in score:
+        read["differences"] = {name: numbers(gap) for name, gap in score["differences"].items()}
+    return read
+
+
+def read_document(
+    path: str | os.PathLike[str],
+    kind: str,
+    mark: str,
+    schema: int,
+    keys: Sequence[str],
+    shape: dict[str, Any],
+    hint: str = "",
+) -> dict[str, Any]:
+    """Read a JSON document of dametric's.
+
+    Parameters
+    ----------
+    path : path-like
+    kind : str
+        What it is, as a user would say it ("score file").
+    mark : str
+        The key that holds the version of its shape.
+    schema : int
+        The version that is understood.
+    keys : sequence of str
+        What else it must hold.
+    shape : dict
+        See :mod:`dametric.records.schema`.
+    hint : str
+        Where to get one, for the error.
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, or is anything else.
+    """
+    try:
+        document = json.loads(read_text(path, MOST_TEXT), parse_constant=_refuse)
+    except RecursionError as error:
+        raise UsageError(f"{path} is not JSON of ours: lists within lists without end") from error
+    except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} is not JSON: {error}") from error
+    if not isinstance(document, dict) or mark not in document:
+        raise UsageError(f"{path} is not a {kind}: it has no '{mark}'{hint}")
+    if document[mark] != schema:
+        raise UsageError(f"{path} has version {document[mark]} of {kind}s, this reads {schema}")
+    missing = [key for key in keys if key not in document]
+    if missing:
+        raise UsageError(f"{path} is not a whole {kind}: '{missing[0]}' is missing")
+    shapes.check(document, shape, kind, path)
+    return document
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON's: what is not known is null")
+
+
+def finite(value: Any) -> Any:
+    """Plain values for JSON, with None for what is not a finite number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value

@@ -1,0 +1,230 @@
+"""What one process does for a run of the ledger: claims it, goes on from where it was left, keeps everything."""
+
+from __future__ import annotations
+
+import glob
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dametric.base.environment import machine
+from dametric.data import ImageSet
+from dametric.errors import Interrupted, RunFailed, UsageError
+from dametric.models import load_state, save_checkpoint
+from dametric.records.runs import BusyError, Row, code_version, run_id, summary
+from dametric.training.evaluate import MEASURES, evaluate, held_out_logits
+from dametric.training.recipe import learning_rate
+from dametric.training.setting import Work
+from dametric.training.trainer import DivergedError, Training
+
+_CODE = code_version()  # of what was imported: the files may change while a run lasts
+
+
+class Attempt:
+    """One process at work on a run, from claiming it to giving it back; a context manager.
+
+    Parameters
+    ----------
+    work : Work
+    """
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.rows: list[Row] = []
+        self.timing: dict[str, Any] = {}
+        self.spent = 0.0  # seconds on the epoch that is not done
+        self.beside = 1  # students in lockstep, at most
+        self._claim = ExitStack()
+
+    def __enter__(self) -> Attempt:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the run back."""
+        self._claim.close()
+
+    @property
+    def training(self) -> Training:
+        """The network as far as it is trained."""
+        return self.work.training
+
+    def begin(self, on_taken_over: Callable[[str], None]) -> dict[str, Any] | None:
+        """Claim the run and go to where it was left; the record if it is finished.
+
+        Raises
+        ------
+        BusyError
+            If another process is working on it.
+        """
+        work, run = self.work, self.work.run
+        if not work.finished:
+            _ = self.training  # what cannot be built is refused before there is a folder
+            before = self._claim.enter_context(run.claimed())
+            if before is not None:
+                on_taken_over(before)
+            if work.target is not None:
+                for left in work.target.parent.glob(f".{glob.escape(work.target.name)}.*"):
+                    left.unlink(missing_ok=True)  # by a process that was killed while it wrote
+        if work.finished:  # another process may have been at it meanwhile
+            self.release()
+            tidy(work)
+            return run.record
+        self.rows, self.spent = _restore(work)
+        if not self.rows:  # training starts over: what a history would say of it is not true any more
+            (run.folder / "history.csv").unlink(missing_ok=True)
+        record = run.record or {}
+        self.timing = {"started": _now(), "sessions": 0, **(record.get("timing") or {})}
+        self.timing["sessions"] += 1
+        self.beside = self.timing.get("lockstep", 1)
+        self._write("running")
+        return None
+
+    def end_epoch(self) -> Row:
+        """Judge the epoch that is done and keep everything; its row.
+
+        Raises
+        ------
+        DivergedError
+            If what the network says is not finite.
+        """
+        start = time.monotonic()
+        row = _judged(self.work)
+        row["seconds"] = round(self.spent + time.monotonic() - start, 3)
+        self.rows.append(row)
+        self.spent = 0.0
+        self.work.run.write_history(self.rows)
+        _keep(self.work, {**self.training.state(), "seconds": 0.0})
+        return row
+
+    def interrupt(self) -> Interrupted:
+        """Keep everything as it is."""
+        _keep(self.work, {**self.training.state(), "seconds": self.spent})
+        self._write("interrupted")
+        return Interrupted(f"stopped in epoch {self.training.epoch + 1} of {self.training.epochs}")
+
+    def fail(self, error: DivergedError) -> RunFailed:
+        """Record that the run came to nothing."""
+        self._write("failed", str(error))
+        failure = RunFailed(str(error))
+        failure.__cause__ = error
+        return failure
+
+    def finish(self) -> dict[str, Any]:
+        """Write what is to be kept, and the record last: what it says is there."""
+        work = self.work
+        _keep(work, {**self.training.state(), "momentum": {}})
+        if work.target is not None:
+            _save(work, work.target, extra={"run": run_id(work.config), "test": summary(self.rows)["last"]})
+        self.timing["finished"] = _now()
+        record = self._write("finished", kept=work.keep)
+        if work.keep == "none":
+            work.run.checkpoint.unlink(missing_ok=True)
+        return record
+
+    def _write(self, status: str, error: str | None = None, kept: str = "last") -> dict[str, Any]:
+        work = self.work
+        together = {"lockstep": self.beside} if self.beside > 1 else {}
+        record = {
+            "id": run_id(work.config),
+            "status": status,
+            "error": error,
+            "kept": kept,
+            "config": work.config,
+            "about": work.about,
+            **summary(self.rows),
+            "code": _CODE,
+            "versions": machine(self.training.device),
+            "timing": {**self.timing, **together, "seconds": round(sum(row["seconds"] for row in self.rows), 3)},
+        }
+        work.run.write_record(record)
+        return record
+
+
+def tidy(work: Work) -> None:
+    """Take away the weights of a finished run that keeps none, if a process was killed before it had done so."""
+    run = work.run
+    if work.keep == "none" and run.checkpoint.exists() and (run.record or {}).get("kept") == "none":
+        with suppress(BusyError), run.claimed():  # whoever holds it tidies it
+            run.checkpoint.unlink(missing_ok=True)
+
+
+def _restore(work: Work) -> tuple[list[Row], float]:
+    """Bring network and training to where they were left; rows of the epochs done, seconds spent on the next one."""
+    run, training = work.run, work.training
+    if work.misread:  # what it has learnt so far is of another loss
+        run.checkpoint.unlink(missing_ok=True)
+    if not run.checkpoint.exists():
+        return [], 0.0
+    state = load_state(run.checkpoint, training.model)
+    rows = run.history()
+    try:
+        training.restore(state or {})
+        part = float((state or {}).get("seconds", 0.0))
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+        raise UsageError(f"cannot go on from {run.checkpoint}: remove its folder to start over") from error
+    if len(rows) < training.epoch:
+        raise UsageError(f"the history in {run.folder} does not fit its last.pt: remove the folder to start over")
+    return rows[: training.epoch], part  # one more was written if the process died between the two files
+
+
+def _judged(work: Work) -> Row:
+    """The row of the epoch that was just finished, without the seconds it took."""
+    training, setting = work.training, work.setting
+    due = training.over or (work.eval_every != "last" and training.epoch % work.eval_every == 0)
+    tested = _measured(work, "test", setting.test if due else None, lambda: setting.teacher_logits)
+    if setting.held_out is not None:
+        shown = setting.held_out if training.over else None
+        tested |= _measured(work, "held_out", shown, lambda: setting.held_out_teacher_logits)
+    rate = learning_rate(training.recipe, training.number - 1, training.steps)
+    losses = {f"train_{name}": value for name, value in training.losses().items()}
+    return {"epoch": training.epoch, "step": training.number, "lr": rate, **losses, **tested}
+
+
+def _measured(work: Work, name: str, images: ImageSet | None, teacher: Callable[[], Tensor | None]) -> Row:
+    """How good the network is on a split; NaN where it is not looked at."""
+    measures = MEASURES if work.setting.teacher else [measure for measure in MEASURES if measure != "agreement"]
+    if images is None:
+        return {f"{name}_{measure}": math.nan for measure in measures}
+    training = work.training
+    of = {"mean": work.setting.train.mean, "std": work.setting.train.std}  # what it was trained with
+    logits = held_out_logits(training.model, images, training.device, training.exact, training.interface, **of)
+    if not bool(logits.isfinite().all()):
+        raise DivergedError(
+            f"the network's output is not finite after epoch {training.epoch}: "
+            f"use a smaller learning rate than {training.recipe.lr:g}"
+        )
+    values = evaluate(logits, images.labels.cpu(), teacher())
+    return {f"{name}_{measure}": values[measure] for measure in measures}
+
+
+def _keep(work: Work, state: dict[str, Any]) -> None:
+    extra = {"run": run_id(work.config), "epoch": work.training.epoch}
+    _save(work, work.run.checkpoint, extra=extra, state=state)
+
+
+def _save(work: Work, path: Path, **more: Any) -> None:
+    data = work.setting.train
+    save_checkpoint(
+        path,
+        work.training.model,
+        arch=work.arch,
+        classes=data.classes,
+        mean=data.mean,
+        std=data.std,
+        data=data.name,
+        image_size=data.image_size,
+        **more,
+    )
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

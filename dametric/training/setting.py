@@ -1,0 +1,442 @@
+"""What runs share: data, teacher, device; and a run that is ready to be carried out."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from dametric.augment import Augmentation, Images, base_augmentation, parse, versions
+from dametric.augment.examine import check_base, examined, looked_at, sample
+from dametric.augment.external import External, Findings
+from dametric.base.progress import say
+from dametric.base.user_code import load_object, source_digest
+from dametric.data import ImageSet
+from dametric.data.checks import check_order
+from dametric.data.glance import glance
+from dametric.errors import UsageError, unknown
+from dametric.models import Checkpoint, LoadedNetwork, build, inference_copy
+from dametric.models.interface import Interface, interface
+from dametric.models.network import Network
+from dametric.models.normalisation import Given, Normalisation
+from dametric.models.outputs import PROBABILITIES
+from dametric.models.registry import canonical, is_user_code
+from dametric.models.weight_sets import Role
+from dametric.records.runs import Run
+from dametric.training.evaluate import evaluate, held_out_logits
+from dametric.training.recipe import Recipe, term_versions
+from dametric.training.trainer import Training
+
+_CHUNK = {"cuda": 4096}
+Keep = Literal["last", "none"]
+EvalEvery = int | Literal["last"]
+
+
+@dataclass(frozen=True)
+class Teacher(LoadedNetwork):
+    """A network to learn from; its hash is part of the run's id."""
+
+    @classmethod
+    def of(
+        cls,
+        network: nn.Module | Checkpoint | str | os.PathLike[str],
+        data: ImageSet,
+        mean: Given = None,
+        std: Given = None,
+        *,
+        role: Role = "teacher",
+        otherwise: Normalisation | None = None,
+    ) -> Teacher:
+        """From a network, a checkpoint, or the name of its file; normalised as it says, or as the data are."""
+        loaded = super().of(network, data, mean, std, role=role, otherwise=otherwise)
+        return replace(loaded, sha256=weights_digest(network)) if isinstance(network, nn.Module) else loaded
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the result of a distillation depends on."""
+        of = {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
+        # where it is none of the weights, what is learnt from is part of what is learnt
+        return {**of, "output": "probabilities"} if self.interface.evaluated.probabilities else of
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What all runs on one data set, with one teacher, share.
+
+    Attributes
+    ----------
+    train, test : ImageSet
+    device : torch.device
+    teacher : Teacher or None
+        None for training by labels.
+    held_out : ImageSet or None
+        Images that a network is looked at with once, at its end, beside the test images.
+    """
+
+    train: ImageSet
+    test: ImageSet
+    device: torch.device
+    teacher: Teacher | None = None
+    held_out: ImageSet | None = None
+    _networks: dict[tuple[str, int], Network] = field(default_factory=dict, init=False, repr=False)
+    _told: set[str] = field(default_factory=set, init=False, repr=False)
+    _said: set[tuple[str, tuple[str, ...]]] = field(default_factory=set, init=False, repr=False)
+    _findings: dict[tuple[str, str], Findings] = field(default_factory=dict, init=False, repr=False)
+    _interfaces: dict[tuple[str, str], Interface] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, images in {"test": self.test, **({"held-out": self.held_out} if self.held_out else {})}.items():
+            if not self.train.num_classes or not images.num_classes:
+                raise UsageError("training needs labelled images, for training and for testing")
+            if self.train.num_classes != images.num_classes or self.train.image_size != images.image_size:
+                raise UsageError(f"training and {name} images must agree in classes and size")
+            check_order("training images", self.train.classes, f"the {name} images", images.classes)
+
+    def tell(self, way: Interface, quiet: bool = False) -> None:
+        """Say what was guessed of how a network answers, once for all runs."""
+        if way.guess and way.guess not in self._told:
+            self._told.add(way.guess)
+            say(way.guess, quiet)
+
+    def share(self, other: Setting) -> None:
+        """Know and say together with a setting of the same images what there is to say of the user's functions."""
+        for name in ("_told", "_said", "_findings", "_interfaces"):
+            object.__setattr__(self, name, getattr(other, name))
+
+    @cached_property
+    def on_device(self) -> ImageSet:
+        """The training images, moved once."""
+        return self.train.to(self.device)
+
+    def looked_at(self, aug: Augmentation, quiet: bool = False) -> Augmentation:
+        """The augmentation with what its user's functions do to training images; said once for all runs.
+
+        Raises
+        ------
+        UsageError
+            If a function fails, or what it returns cannot be understood.
+        """
+        own = tuple(
+            source_digest(operation.function) for operation in aug.operations if isinstance(operation, External)
+        )
+        if (aug.canonical, own) in self._said:
+            return examined(aug, self._shown, self._findings)
+        self._said.add((aug.canonical, own))
+        return looked_at([aug], self._shown, quiet, self._findings)[0]
+
+    @cached_property
+    def _shown(self) -> Tensor:
+        return sample(self.train, self.device)
+
+    @cached_property
+    def teacher_logits(self) -> Tensor | None:
+        """What the teacher says of the test images."""
+        return None if self.teacher is None else self._ask_teacher(self.test)
+
+    @cached_property
+    def held_out_teacher_logits(self) -> Tensor | None:
+        """What the teacher says of the held-out images."""
+        return None if self.teacher is None or self.held_out is None else self._ask_teacher(self.held_out)
+
+    def _ask_teacher(self, images: ImageSet) -> Tensor:
+        assert self.teacher is not None
+        of = {"mean": self.teacher.mean, "std": self.teacher.std}
+        logits = held_out_logits(self.teacher.model, images, self.device, torch.float32, self.teacher.interface, **of)
+        if logits.shape[1] != self.train.num_classes:
+            raise UsageError(
+                f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
+            )
+        if not bool(logits.isfinite().all()):
+            raise UsageError("the teacher's output is not finite: the weights or the normalisation are broken")
+        return logits
+
+    @cached_property
+    def clean(self) -> dict[str, float]:
+        """Loss and accuracy of the teacher on the test images."""
+        assert self.teacher_logits is not None
+        return evaluate(self.teacher_logits, self.test.labels.cpu())
+
+    def accuracy(self, most: int) -> tuple[float, int]:
+        """Accuracy of the teacher on so many test images at most, and on how many: a first look, before all are."""
+        if len(self.test) <= most:
+            return self.clean["top1"], len(self.test)
+        some = self.test.subset(glance(len(self.test), most))
+        return evaluate(self._ask_teacher(some), some.labels.cpu())["top1"], len(some)
+
+    def work(
+        self,
+        student: str | nn.Module,
+        recipe: Recipe,
+        root: str | os.PathLike[str] = "runs",
+        *,
+        folder: str | os.PathLike[str] | None = None,
+        aug: Augmentation | None = None,
+        compile: bool = False,
+        eval_every: EvalEvery = 1,
+        keep: Keep = "last",
+        target: Path | None = None,
+    ) -> Work:
+        """Name a run; nothing is built before it is carried out.
+
+        Parameters
+        ----------
+        student : str or nn.Module
+            An architecture, or a network whose weights are where training starts; it is copied.
+        recipe : Recipe
+        root, folder : path-like
+            The folder below which runs have folders of their own, or the run's own.
+        aug : Augmentation, optional
+            In place of the recipe's, which then only names it.
+        compile : bool
+            See :class:`~dametric.training.trainer.Training`.
+        eval_every, keep, target
+            See :class:`Work`.
+
+        Raises
+        ------
+        UsageError
+            For an ``eval_every`` or ``keep`` that does not exist.
+        """
+        if not (eval_every == "last" or (type(eval_every) is int and eval_every >= 1)):
+            raise UsageError(f"eval-every is a number of epochs from 1 up, or last, not {eval_every}")
+        if keep not in get_args(Keep):
+            raise unknown("value of keep", str(keep), get_args(Keep))
+        arch = _arch(student)
+        config = {
+            "kind": "train" if self.teacher is None else "distill",
+            "student": arch,
+            "teacher": None if self.teacher is None else self.teacher.identity,
+            "data": {
+                "train": self.train.fingerprint,
+                "test": self.test.fingerprint,
+                **({"held_out": self.held_out.fingerprint} if self.held_out else {}),
+            },
+            "mean": list(self.train.mean),
+            "std": list(self.train.std),
+            "recipe": asdict(recipe),
+            **self._operations(student, recipe, aug),
+        }
+        run = Run(Path(folder)) if folder else Run.of(root, config, _name(arch, recipe, self.teacher))
+        return Work(run, config, self, student, recipe, aug, compile, eval_every, keep, target)
+
+    def network(self, dtype: str, batch_size: int) -> Network | None:
+        """The teacher, ready to be asked; the same one whenever it is asked for.
+
+        On a CPU it forwards every view of a batch by itself, so that no answer depends on what else is asked.
+        """
+        if self.teacher is None:
+            return None
+        if (dtype, batch_size) not in self._networks:
+            kind, teacher = getattr(torch, dtype), self.teacher
+            module = inference_copy(teacher.model, dtype=kind, device=self.device, interface=teacher.interface)
+            chunk = _CHUNK.get(self.device.type, batch_size)
+            of = {"mean": teacher.mean, "std": teacher.std, "chunk": chunk, "dtype": kind, "device": self.device}
+            self._networks[dtype, batch_size] = Network(module, **of)
+        return self._networks[dtype, batch_size]
+
+    def _operations(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, Any]:
+        """Augmentations in the one way of writing them, and what shows when code that they or the loss call changes."""
+        of = Images(self.train.image_size, self.train.mean)
+        base, aug = base_augmentation(recipe.base_aug, of, mixes=True), aug or parse(recipe.aug, of)
+        return {
+            "operations": {"base_aug": base.canonical, "aug": aug.canonical},
+            "versions": {**versions(base), **versions(aug), **term_versions(recipe, _arch(student))},
+            "user_code": self._user_code(student, base, aug),
+        }
+
+    def _user_code(self, student: str | nn.Module, *augs: Augmentation) -> dict[str, str]:
+        """What changes when the user's own functions, or the weights to start from, do."""
+        code = {
+            operation.name: source_digest(operation.function)
+            for aug in augs
+            for operation in aug.operations
+            if isinstance(operation, External)
+        }
+        if isinstance(student, nn.Module):
+            return {**code, "weights": weights_digest(student)}
+        return {**code, student: source_digest(load_object(student, "architecture"))} if is_user_code(student) else code
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run: where its record goes, and how it is done.
+
+    Attributes
+    ----------
+    run : Run
+        Its folder.
+    config : dict
+        What determines the result; its hash is the run's id.
+    setting : Setting
+    student : str or nn.Module
+    recipe : Recipe
+    aug : Augmentation or None
+        In place of the recipe's, which then only names it.
+    compile : bool
+    eval_every : int or "last"
+        Look at the test images after every so many epochs and after the last, or after the last alone.
+    keep : {"last", "none"}
+        Whether the ledger keeps the weights of a finished run.
+    target : Path or None
+        A checkpoint to write at the end, for others to learn from.
+    """
+
+    run: Run
+    config: dict[str, Any]
+    setting: Setting
+    student: str | nn.Module
+    recipe: Recipe
+    aug: Augmentation | None = None
+    compile: bool = False
+    eval_every: EvalEvery = 1
+    keep: Keep = "last"
+    target: Path | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do: the record says so, and weights that it says were kept are there."""
+        record = self.run.record
+        if record is None or record["status"] != "finished":
+            return False
+        if self.target is not None:
+            there = self.target.exists()
+        else:
+            there = self.run.checkpoint.exists() or record.get("kept") == "none"
+        return there and not self.misread
+
+    @property
+    def misread(self) -> bool:
+        """Whether the record is of a time when this student's probabilities were taken for its logits."""
+        record = self.run.record
+        if record is None or not (isinstance(self.student, nn.Module) or is_user_code(self.student)):
+            return False
+        noted = any(
+            line.startswith("student:") and PROBABILITIES in line for line in record["about"].get("guessed") or ()
+        )
+        return not noted and PROBABILITIES in self.interface.guess
+
+    @property
+    def starts_over(self) -> str | None:
+        """Why a run that was finished before is not; None where it is, or never was."""
+        record = self.run.record
+        if record is None or record["status"] != "finished" or self.finished:
+            return None
+        return "but its probabilities were taken for logits" if self.misread else "but its weights are gone"
+
+    @property
+    def epochs(self) -> float:
+        """Epochs in all, of which the last may be a part: units of progress."""
+        steps = max(1, len(self.setting.train) // self.recipe.batch_size)
+        return self.recipe.length(steps) / steps
+
+    @property
+    def arch(self) -> str:
+        """Name of the student's architecture."""
+        return str(self.config["student"])
+
+    @property
+    def title(self) -> str:
+        """The run in a few words."""
+        aug = self.recipe.aug if self.setting.teacher else self.recipe.base_aug
+        return f"{self.arch}, {aug}, seed {self.recipe.seed}"
+
+    def fresh(self) -> nn.Module:
+        """The network as it is before training."""
+        if isinstance(self.student, nn.Module):
+            return copy.deepcopy(self.student)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.seed)
+            return build(self.student, self.setting.train.num_classes, self.setting.train.image_size)
+
+    @property
+    def interface(self) -> Interface:
+        """How the student takes images and gives logits; found out once for all runs of an architecture."""
+        if "training" in self.__dict__:
+            return self.training.interface
+        key = (self.arch, str(self.config["user_code"].get("weights")))
+        ways, data = self.setting._interfaces, self.setting.train
+        if key not in ways:
+            who, classes = "student", data.num_classes
+            ways[key] = interface(self.fresh(), data, data.mean, data.std, who=who, classes=classes, training=True)
+        return ways[key]
+
+    @cached_property
+    def augmentations(self) -> tuple[Augmentation, Augmentation]:
+        """The loader's own and the recipe's, with what user's functions in them do."""
+        setting, recipe = self.setting, self.recipe
+        of = Images(setting.train.image_size, setting.teacher.mean if setting.teacher else setting.train.mean)
+        base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
+        return check_base(setting.looked_at(base)), setting.looked_at(self.aug or parse(recipe.aug, of))
+
+    @cached_property
+    def training(self) -> Training:
+        """The network with fresh weights, ready to be trained."""
+        setting, recipe = self.setting, self.recipe
+        base, aug = self.augmentations
+        return Training(
+            self.fresh(),
+            setting.on_device,
+            recipe,
+            setting.device,
+            teacher=setting.network(recipe.dtype, recipe.batch_size) if recipe.objective.needs_teacher else None,
+            augmented_mean=setting.teacher.mean if setting.teacher else None,
+            base=base,
+            aug=aug,
+            compile=self.compile,
+        )
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What else the record says."""
+        setting, data = self.setting, self.setting.train
+        parameters = sum(parameter.numel() for parameter in self.training.model.parameters())
+        names = {"name": data.name, "train": len(data), "test": len(setting.test)}
+        names |= {"held_out": len(setting.held_out)} if setting.held_out else {}
+        about: dict[str, Any] = {
+            "student": {"arch": self.arch, "parameters": parameters},
+            "data": {**names, "classes": data.num_classes, "image_size": data.image_size},
+            "device": str(setting.device),
+            "compile": self.compile,
+        }
+        if setting.teacher is not None:
+            teacher = {"arch": setting.teacher.arch, "sha256": setting.teacher.sha256}
+            about["teacher"] = {**teacher, "clean": setting.clean}
+        ways = [self.training.interface, *([setting.teacher.interface] if setting.teacher else [])]
+        if any(way.guess for way in ways):
+            about["guessed"] = [way.guess for way in ways if way.guess]
+        own = [
+            operation for aug in self.augmentations for operation in aug.operations if isinstance(operation, External)
+        ]
+        found = {operation.name: operation.findings.plain for operation in own if operation.findings}
+        return {**about, "user_augmentations": found} if found else about
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 of a network in hexadecimal: of its weights, its layers as they print, and the source of its classes."""
+    digest = hashlib.sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        flat = torch.empty(weight.numel(), dtype=weight.dtype).copy_(weight.detach().flatten())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    digest.update(repr(model).encode())  # what has no weights: activations, strides
+    for kind in sorted({type(module) for module in model.modules()}, key=lambda kind: kind.__qualname__):
+        if not kind.__module__.startswith("torch."):
+            digest.update(source_digest(kind).encode())
+    return digest.hexdigest()
+
+
+def _arch(student: str | nn.Module) -> str:
+    return canonical(student) if isinstance(student, str) else type(student).__name__
+
+
+def _name(arch: str, recipe: Recipe, teacher: Teacher | None) -> str:
+    """A run's name for humans: what differs most between the runs of a ledger."""
+    learnt = f"{teacher.arch}-{arch}-{recipe.aug}" if teacher else f"{arch}-{recipe.base_aug}"
+    return f"{learnt}-s{recipe.seed}"
