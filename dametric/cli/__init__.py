@@ -54,12 +54,13 @@ for _command in (score, show, train, distill, sweep, runs, correlate, report, pl
 
 def main() -> None:
     """Entry point: errors of the user's are one line on stderr and exit 2."""
+    from dametric.base.arguments import speaking
     from dametric.base.interrupts import heard, pressed
 
     prepare_streams()
     code = 0
     try:
-        with heard():
+        with heard(), speaking("command line"):
             code = _run(sys.argv[1:])
     except (KeyboardInterrupt, Exception):
         if not pressed():
