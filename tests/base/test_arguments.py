@@ -12,7 +12,8 @@ from dametric.base.arguments import argument, speaking
 
 def test_the_examples_of_the_docstrings_hold() -> None:
     tried = doctest.testmod(arguments)
-    assert tried.attempted and not tried.failed
+    assert tried.attempted
+    assert not tried.failed
 
 
 def test_an_argument_is_named_as_its_reader_writes_it() -> None:
