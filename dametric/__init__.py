@@ -12,36 +12,44 @@ if TYPE_CHECKING:
     from dametric.data import ImageSet, load_data
     from dametric.errors import UsageError
     from dametric.models import load_checkpoint
+    from dametric.pictures import show
     from dametric.records.joining import join
+    from dametric.records.ledger import Ledger
     from dametric.records.runs import load_runs
     from dametric.scoring import score
     from dametric.stats import load_published
-    from dametric.training import distill, train
+    from dametric.training import distill, distill_all, train
 
 __version__ = "0.1.0"
 _HOME = {
     "ImageSet": "dametric.data",
+    "Ledger": "dametric.records.ledger",
     "UsageError": "dametric.errors",
     "distill": "dametric.training",
+    "distill_all": "dametric.training",
     "join": "dametric.records.joining",
     "load_checkpoint": "dametric.models",
     "load_data": "dametric.data",
     "load_published": "dametric.stats",
     "load_runs": "dametric.records.runs",
     "score": "dametric.scoring",
+    "show": "dametric.pictures",
     "train": "dametric.training",
 }
 __all__ = [
     "ImageSet",
+    "Ledger",
     "UsageError",
     "__version__",
     "distill",
+    "distill_all",
     "join",
     "load_checkpoint",
     "load_data",
     "load_published",
     "load_runs",
     "score",
+    "show",
     "train",
 ]
 

@@ -239,3 +239,6 @@ class ScoringOptions:
     chunk: int | None = option(
         None, "Rows of a forward pass; does not change the result.", low=1, high=limits.ROWS, in_grid=False
     )
+
+    def __post_init__(self) -> None:
+        check_options(self)

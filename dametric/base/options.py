@@ -13,7 +13,7 @@ from dametric.base import limits
 from dametric.base.arguments import argument
 from dametric.errors import UsageError, unknown
 
-F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
 _KEY = "option"
 UNSTATED = "unstated"
 """The neutral value of options that are no part of what a run is."""
@@ -189,7 +189,7 @@ def range_of(about: Option) -> str:
     return " and ".join(filter(None, parts)).replace(" up and to", " to")
 
 
-def takes(**groups: type) -> Callable[[F], F]:
+def takes(**groups: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Let a function be called with the options of some groups as keywords; it gets the groups themselves.
 
     The signature and the docstring's list of parameters are completed from the groups.
@@ -213,13 +213,13 @@ def takes(**groups: type) -> Callable[[F], F]:
     <Signature (arch: 'str', *, momentum: float = 0.9) -> 'float'>
     """
 
-    def decorate(function: F) -> F:
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
         own = inspect.signature(function)
         names = {each.name: key for key, group in groups.items() for each in options_of(group)}
         accepted = {*names, *own.parameters} - groups.keys()
 
         @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> R:
             for name in kwargs:
                 if name not in accepted:
                     raise unknown("argument", name, accepted)
@@ -230,7 +230,7 @@ def takes(**groups: type) -> Callable[[F], F]:
 
         call.__signature__ = _flat_signature(own, groups)  # type: ignore[attr-defined]
         call.__doc__ = _completed(inspect.getdoc(function) or "", groups)
-        return call  # type: ignore[return-value]
+        return call
 
     return decorate
 

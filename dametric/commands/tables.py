@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from dametric.commands.console import wide_console
+from dametric.cli.console import wide_console
 from dametric.stats.outcome import outcome_of
 
 FEW = 12  # rows of the exploratory table that are printed; the files have all
