@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dametric.base.arguments import argument
 from dametric.base.files import sha256
 from dametric.errors import UsageError
 from dametric.models.library import trained_size
@@ -164,7 +165,11 @@ def _signature(arch: str, size: int) -> Signature | None:
 
 def _elsewhere(file: WeightFile) -> str:
     """What else the file holds, for a refusal."""
-    return f"; the file also holds {listed(file.choice.others)}: --weights KEY takes that" if file.choice.others else ""
+    return (
+        f"; the file also holds {listed(file.choice.others)}: {argument('weights', 'KEY')} takes that"
+        if file.choice.others
+        else ""
+    )
 
 
 def _notes(file: WeightFile, level: Level, asked: str | None, arch: str, count: int, size: int | None) -> list[str]:
@@ -202,7 +207,7 @@ def _declared_arch(file: WeightFile, path: str | os.PathLike[str]) -> str | None
     if is_user_code(arch):
         raise UsageError(
             f"{path} names code of its own ({arch}), which is not run on a file's word: "
-            "pass it as --arch, that of a student as --student-arch"
+            f"pass it as {argument('arch')}, that of a student as {argument('student_arch')}"
         )
     return arch
 

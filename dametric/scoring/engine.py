@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, pick
 from dametric.augment.base import Operation
+from dametric.base.arguments import argument
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.metrics import Contribution, Metric, Observation
@@ -22,13 +23,14 @@ from dametric.models.network import Network
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
 from dametric.scoring.protocol import Protocol, Unit, units
 from dametric.scoring.ranks import Ranks
-from dametric.scoring.shown import Pool, Rows, Shown
+from dametric.scoring.shown import Origin, Pool, Rows, Shown
 
 _AUGMENTED = 512  # rows that are augmented together at least: their many small operations cost by the call
 _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
 _IMAGES = "images"  # in the place of a network, among what may not be finite
 
+Part = tuple[Rows, Rows | None, Origin | None]
 Observe = Callable[[Observation], Contribution]
 Run = tuple[tuple[Operation, ...], int]  # what makes a run of a pool, and its number
 
@@ -84,6 +86,9 @@ class Engine:
         needs = set().union(*(metric.needs for metric in self.metrics))
         self._metric_raw = "raw" in needs or self.protocol.reference
         self._metric_student = "student" in needs
+        self._metric_labels = "labels" in needs
+        if self._metric_labels and not self.data.num_classes:
+            raise UsageError("a metric needs labels, and these images have none")
 
     @property
     def needs_student(self) -> bool:
@@ -116,7 +121,7 @@ class Engine:
         pixels = iter(self.data.stream(wanted, self.device))
         for number, (group, pause) in shown:
             if self.ranks.mine(number):
-                self._observe(group, next(pixels))
+                self._observe(group, next(pixels), self._labels(group))
             self.done += len(group)
             tick(len(group))
             if pause or (number + 1) % _MOST_APART == 0:
@@ -136,13 +141,22 @@ class Engine:
                 done += count
                 yield [next(source) for _ in range(count)], done == checkpoint
 
+    def _labels(self, group: list[Unit]) -> Tensor | None:
+        """Classes of the images of some units, where a metric asks for them."""
+        if not self._metric_labels:
+            return None
+        index = torch.cat([index for unit in group for index in unit.batches])
+        return self.data.labels[index.to(self.data.labels.device)].to(self.device)
+
     @torch.inference_mode()
-    def _observe(self, group: list[Unit], images: Tensor) -> None:
+    def _observe(self, group: list[Unit], images: Tensor, labels: Tensor | None) -> None:
         segments, augs = _segments(group), self.active
         raw_asked = self._metric_raw or any(not aug.operations or aug.pick == "dissimilarity" for aug in augs)
-        parts: dict[str, list[tuple[Rows, Rows | None]]] = {aug.name: [] for aug in augs}
+        parts: dict[str, list[Part]] = {aug.name: [] for aug in augs}
         raws = []
-        for segment, pixels in zip(segments, images.split([s.batches * s.size for s in segments]), strict=True):
+        sizes = [segment.batches * segment.size for segment in segments]
+        own = [None] * len(sizes) if labels is None else labels.split(sizes)
+        for segment, pixels, classes in zip(segments, images.split(sizes), own, strict=True):
             keys = Keys(
                 self.protocol.seed, segment.batches, segment.size, segment.first, self.protocol.per, self.device
             )
@@ -152,7 +166,7 @@ class Engine:
             raws.append(raw)
             shown: dict[Run, Shown] = {}  # cutmix is the first run of a pool, and picks may share one
             for aug in sorted(augs, key=lambda aug: aug.pick == "student_entropy"):  # last what asks the teacher least
-                parts[aug.name].append(self._rows(aug, view, raw, keys, segment, shown))
+                parts[aug.name].append(self._rows(aug, view, raw, keys, segment, shown, classes))
         alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
         epoch, new = torch.tensor([0 if alone else unit.epoch for unit in group]), {}
         for aug in augs:
@@ -201,23 +215,33 @@ class Engine:
             start = stop
 
     def _rows(
-        self, aug: Augmentation, view: Tensor, raw: Rows | None, keys: Keys, segment: Segment, shown: dict[Run, Shown]
-    ) -> tuple[Rows, Rows | None]:
-        """Rows of the augmented images, and the raw row of the same image for each."""
+        self,
+        aug: Augmentation,
+        view: Tensor,
+        raw: Rows | None,
+        keys: Keys,
+        segment: Segment,
+        shown: dict[Run, Shown],
+        labels: Tensor | None,
+    ) -> Part:
+        """Rows of the augmented images, the raw row of the same image for each, and what they were made of."""
         if not aug.operations and raw is not None:
-            return raw, raw
+            return raw, raw, None if labels is None else Origin(labels, None, None)
         teacher = partial(self._teacher, what=aug.name, segment=segment)
         student = partial(self._student_log, what=aug.name, segment=segment)
-        images = aug(view, keys).images
+        augmented = aug(view, keys)
+        images = augmented.images
+        origin = None if labels is None else Origin.of(augmented, labels)
         self._note_finite(_IMAGES, images, aug.name, segment)
         parts = images.split(len(view))
         runs = [shown.setdefault((aug.run, n), Shown(part, teacher, student)) for n, part in enumerate(parts)]
         if aug.pick is None:
-            return runs[0].rows(self._metric_student), raw
+            return runs[0].rows(self._metric_student), raw, origin
         pool = Pool(runs)
         values = pool.judge(aug.pick, None if raw is None else raw.teacher)
         chosen = pick(values, runs=aug.runs, batches=segment.batches, keep=self.protocol.batch)
-        return pool.take(chosen, self._metric_student), None if raw is None else raw.take(chosen % len(view))
+        of_same_image = None if raw is None else raw.take(chosen % len(view))
+        return pool.take(chosen, self._metric_student), of_same_image, None if origin is None else origin.take(chosen)
 
     def _ask(self, images: Tensor, what: str, segment: Segment, student: bool) -> Rows:
         return Rows(self._teacher(images, what, segment), self._student_log(images, what, segment) if student else None)
@@ -252,21 +276,25 @@ class Engine:
             finite = finite.view(segment.batches, -1).all(1)
         self._finite.append((who, what, segment.first, finite))
 
-    def _observation(
-        self, aug: Augmentation, count: int, raws: list[Rows | None], parts: list[tuple[Rows, Rows | None]]
-    ) -> Observation:
+    def _observation(self, aug: Augmentation, count: int, raws: list[Rows | None], parts: list[Part]) -> Observation:
         def stack(values: list[Tensor | None]) -> Tensor | None:
             present = [value for value in values if value is not None]
             return torch.cat(present).unflatten(0, (count, -1)) if present else None
 
-        rows = stack([ours.teacher for ours, _ in parts])
+        rows = stack([own.teacher for own, *_ in parts])
         assert rows is not None
+        origins = [origin for *_, origin in parts]
         return Observation(
             aug=rows,
             raw=stack([None if raw is None else raw.teacher for raw in raws]),
             design=self.protocol.design(aug),
-            aug_ce=stack([ours.cross_entropy for ours, _ in parts]),
-            raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw in parts]),
+            aug_ce=stack([own.cross_entropy for own, *_ in parts]),
+            raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw, _ in parts]),
+            aug_student=stack([own.student_log for own, *_ in parts]),
+            raw_student=stack([None if raw is None else raw.student_log for _, raw, _ in parts]),
+            labels=stack([None if origin is None else origin.labels for origin in origins]),
+            partner_labels=stack([None if origin is None else origin.partner_labels for origin in origins]),
+            lam=stack([None if origin is None else origin.lam for origin in origins]),
         )
 
     def _check_finite(self) -> None:
@@ -280,7 +308,7 @@ class Engine:
             if len(bad):
                 raise UsageError(
                     f"the {who} gave NaN or Inf on batch {first + int(bad[0])} under {what} in {self.teacher.dtype}: "
-                    "try --dtype float32, and check that the checkpoint and the normalisation are right"
+                    f"try {argument('dtype', 'float32')}, and check that the checkpoint and the normalisation are right"
                 )
         self._finite.clear()
 

@@ -9,9 +9,10 @@ from typing import Any
 from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
 from dametric.base.arguments import argument
 from dametric.base.option_groups import ScoringOptions
-from dametric.errors import UsageError, unknown
-from dametric.metrics import METRICS, Metric
+from dametric.errors import UsageError
+from dametric.metrics import Metric
 from dametric.metrics.information import INFORMATION_KEPT
+from dametric.metrics.named import metric_of
 from dametric.scoring.protocol import Protocol
 
 AugSpec = str | Augmentation | Callable[..., Any]
@@ -83,19 +84,19 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
     return list(chosen.values())
 
 
-def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
+def chosen_metrics(names: Sequence[str | Metric] | str | Metric | None, student: bool) -> list[Metric]:
     """The metrics of these names, or all that can be computed.
 
     The guard against destroyed images is among them wherever the raw images are forwarded anyway.
     """
-    if names is not None and not isinstance(names, Iterable):
+    if names is not None and not isinstance(names, (Iterable, Metric)):
         raise UsageError(f"metrics are a list of names, not {names!r}")
-    names = [names] if isinstance(names, str) else names or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
-    for name in names:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
-        if "student" in METRICS[name].needs and not student:
+    asked = [names] if isinstance(names, (str, Metric)) else names
+    asked = asked or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
+    metrics = {metric.name: metric for metric in map(metric_of, asked)}
+    for name, metric in metrics.items():
+        if "student" in metric.needs and not student:
             raise UsageError(f"metric {name} needs a student's output: give one with {argument('student')}")
-    if any("raw" in METRICS[name].needs for name in names):
-        names = [*names, INFORMATION_KEPT.name]
-    return [METRICS[name] for name in dict.fromkeys(names)]
+    if any("raw" in metric.needs for metric in metrics.values()):
+        metrics.setdefault(INFORMATION_KEPT.name, INFORMATION_KEPT)
+    return list(metrics.values())
