@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dametric import limits
 from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
+from dametric.augment.base import Operation
+from dametric.augment.external import External
 from dametric.errors import UsageError, unknown
 from dametric.metrics import METRICS, Metric
 from dametric.metrics.information import INFORMATION_KEPT
@@ -74,6 +77,7 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
         raise UsageError(f"augmentations are names, functions, or a list of them, not {augs!r}")
     asked: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
     chosen: dict[str, Augmentation] = {}
+    typed: set[str] = set()
     for spec in asked:
         if spec == "paper":  # without a student its picks cannot be made: leave them out instead of refusing all
             group = [parse(name, of) for name in PAPER]
@@ -83,8 +87,11 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
             if found[0].pick in NEEDS_STUDENT and not student:
                 raise UsageError(f"{found[0].name} asks the student which images to pick: give one with --student")
         for aug in found:
-            if any(aug.operations == other.operations for other in chosen.values() if other.name.startswith(aug.name)):
+            alike = [other for other in chosen.values() if other.name.startswith(aug.name)]
+            if aug.name in typed or any(_same(aug, other) for other in alike):
                 continue  # the same again
+            if isinstance(spec, str):
+                typed.add(aug.name)
             if aug.name in chosen:  # two functions of one name, for example two lambdas
                 aug = replace(aug, name=f"{aug.name}#{len(chosen) + 1}")
             chosen[aug.name] = aug
@@ -93,6 +100,19 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
             "no augmentation to score: give at least one, for example cutmix, or paper for the paper's nine"
         )
     return list(chosen.values())
+
+
+def _same(one: Augmentation, other: Augmentation) -> bool:
+    """Whether two augmentations do the same; of functions of the user's own only the same object is sure to."""
+    return [_known_by(operation) for operation in one.operations] == [_known_by(that) for that in other.operations]
+
+
+def _known_by(operation: Operation) -> Any:
+    if not isinstance(operation, External):
+        return operation
+    function = operation.function
+    # every look at a method makes an object of its own, equal to others of the same method of the same object
+    return operation.name, function if inspect.ismethod(function) else id(function)
 
 
 def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
