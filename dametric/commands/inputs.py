@@ -212,7 +212,7 @@ def report_accuracy(
     try:
         held_out = training if training.split == "test" else options.load_in_turn("test")
     except NoSplit as error:
-        say(f"no evaluation split ({error}); the accuracy below is on the training split")
+        say(f"no evaluation split ({error}); the accuracy below is on the training split", options.quiet)
         held_out = training
     check_classes(checkpoint, held_out, OTHER_CLASSES)
     copy = inference_copy(checkpoint.model, dtype=dtype, device=device, interface=teacher.interface)

@@ -97,7 +97,7 @@ def run(options: SweepOptions, start: float) -> int:
             say("the time budget is over, and no node had a place", options.quiet)
             return WORK_LEFT
         read_images(grid, options.quiet)
-        made = study(grid, found)
+        made = study(grid, found, options.quiet)
         wanted = chosen(made, rows, part)
         left = [task for task in wanted if task.key not in made.finished]
         jobs = _jobs(options, len(left)) if cluster is None else cluster.places

@@ -194,6 +194,8 @@ def distill(options: DistillOptions) -> tuple[list[Run], list[str]]:
             setting.looked_at(
                 parse(aug, replace(of, mean=setting.teacher.mean) if setting.teacher else of), common.quiet
             )
+        if common.base_aug is not None:
+            setting.looked_at(base_augmentation(common.base_aug, of, mixes=True), common.quiet)
         groups = options.groups()
         top1, shown = setting.accuracy(options.accuracy_images)
         warn_of_teacher(setting.teacher, top1, setting.train.num_classes, shown, "students")

@@ -369,11 +369,15 @@ class Work:
 
     @cached_property
     def augmentations(self) -> tuple[Augmentation, Augmentation]:
-        """The loader's own and the recipe's, with what user's functions in them do."""
+        """The loader's own and the recipe's, with what user's functions in them do; nothing but warnings is said."""
+        return self.look(quiet=True)
+
+    def look(self, quiet: bool = False) -> tuple[Augmentation, Augmentation]:
+        """The same, and what user's functions were seen to do is said once for all runs."""
         setting, recipe = self.setting, self.recipe
         of = Images(setting.train.image_size, setting.teacher.mean if setting.teacher else setting.train.mean)
         base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
-        return check_base(setting.looked_at(base)), setting.looked_at(self.aug or parse(recipe.aug, of))
+        return check_base(setting.looked_at(base, quiet)), setting.looked_at(self.aug or parse(recipe.aug, of), quiet)
 
     @cached_property
     def training(self) -> Training:

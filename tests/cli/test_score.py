@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,11 +95,17 @@ def test_an_untrained_teacher_is_warned_of_loudly_even_when_quiet(score: Run, un
         assert "WARNING" not in said.out
 
 
-def test_quiet_means_nothing_on_stderr(score: Run) -> None:
-    said = score("--accuracy", "-q")
-    assert said.code == 0
-    assert said.err == ""
-    assert table_rows(said.out)
+def test_quiet_means_nothing_on_stderr(score: Run, digits: Any, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.npz"  # without images to test on
+    rows = slice(0, 200)
+    np.savez(alone, x_train=digits.images[rows].permute(0, 2, 3, 1).numpy(), y_train=digits.labels[rows].numpy())
+    (tmp_path / "augs.py").write_text("def shares(images):\n    return images.flip(-1).float() / 255\n")
+    own = f"{tmp_path}/augs.py:shares"
+    for more in ((), ("--data", alone), ("-a", own, "--base-aug", own)):
+        said = score("--accuracy", "-q", *more)
+        assert said.code == 0, said.err
+        assert said.err == ""
+        assert table_rows(said.out)
 
 
 # The table
