@@ -54,6 +54,8 @@ class Study:
         What was said of the grid.
     done : list of Work
         Students that were finished before.
+    again : dict of str to str
+        Why teachers and students that were finished before are trained again, by the key of their task.
     """
 
     tasks: list[Task] = field(default_factory=list)
@@ -64,6 +66,7 @@ class Study:
     spelt: dict[RunSpec, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     done: list[Work] = field(default_factory=list)
+    again: dict[str, str] = field(default_factory=dict)
 
 
 def study(grid: Grid, place: Place, quiet: bool = False) -> Study:
@@ -85,6 +88,8 @@ def study(grid: Grid, place: Place, quiet: bool = False) -> Study:
             made.runs[key] = work.run
             if work.finished:
                 made.finished.add(key)
+            elif why := work.starts_over:
+                made.again[key] = why
             made.tasks.append(Task(key, "teacher", title, task, (), work.epochs))
         _add_student(made, grid, spec, place, quiet)
     if grid.score is not None:
@@ -176,6 +181,8 @@ def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place, quiet: bo
         if work.finished:
             made.finished.add(key)
             made.done.append(work)
+        elif why := work.starts_over:
+            made.again[key] = why
     folder = grid.folder(spec.training)
     title = f"{spec.teacher} -> {spec.student}, {spec.aug}, seed {spec.seed}"
     title = (f"{spec.data}, " if len(grid.data) > 1 else "") + title + (f", {folder}" if folder else "")

@@ -281,7 +281,9 @@ def _one_by_one(options: DistillOptions, setting: Setting, groups: Sequence[Grou
 
 def _side_by_side(options: DistillOptions, setting: Setting, groups: Sequence[Group]) -> list[str]:
     tasks = [(options, group) for group in groups]
-    total = sum(options.work(setting, aug, seed).epochs for group in groups for aug, seed in group)
+    works = [options.work(setting, aug, seed) for group in groups for aug, seed in group]
+    _say_what_is_trained_again(works, options.common.quiet)
+    total = sum(work.epochs for work in works)
     what = f"{sum(map(len, groups))} runs, {options.jobs} side by side"
     try:
         with progress(what, total, quiet=options.common.quiet) as advance:
@@ -325,14 +327,18 @@ def _said(result: Result) -> str:
 def _carry_out(works: Sequence[Work], options: TrainingOptions, stop: Callable[[], bool] | None = None) -> list[Result]:
     """Carry out runs in lockstep with a bar, and a line for each; what came of them."""
     known = [work.finished for work in works]
-    for work in works:
-        if why := work.starts_over:
-            say(f"{work.title}: finished before, {why}: training starts over", options.quiet)
+    _say_what_is_trained_again(works, options.quiet)
     results = watched_together(works, quiet=options.quiet, on_epoch=_on_epoch(works, options), stop=stop)
     for work, result, before in zip(works, results, known, strict=True):
         if not _failed(result):
             say(f"{work.title}: {'done before: ' if before else ''}{_said(result)}", options.quiet)
     return results
+
+
+def _say_what_is_trained_again(works: Sequence[Work], quiet: bool) -> None:
+    for work in works:
+        if why := work.starts_over:
+            say(f"{work.title}: finished before, {why}: it is trained again", quiet)
 
 
 def outcome(record: dict[str, Any]) -> str:

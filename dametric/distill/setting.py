@@ -328,7 +328,16 @@ class Work:
         record = self.run.record
         if record is None or record["status"] != "finished" or self.finished:
             return None
-        return "but its probabilities were taken for logits" if self.misread else "but its weights are gone"
+        if self.misread:
+            return "but its probabilities were taken for logits"
+        return "but its weights are gone" if self.weights_gone else None
+
+    @property
+    def weights_gone(self) -> bool:
+        """Whether a run that is rightly recorded as finished has lost the weights that it was to keep."""
+        record = self.run.record
+        finished = record is not None and record["status"] == "finished"
+        return finished and not (self.finished or self.misread or self.run.checkpoint.exists())
 
     @property
     def epochs(self) -> float:

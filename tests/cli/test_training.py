@@ -288,7 +288,9 @@ def test_a_checkpoint_that_was_removed_is_written_again(
     first = load_checkpoint(path)
     path.unlink()
     untrained()
-    assert run(*command).code == 0
+    said = run(*command)
+    assert said.code == 0
+    assert "trained again" not in said.err, "its folder has the weights"
     again = load_checkpoint(path)
     assert again.extra == first.extra
     assert all(torch.equal(w, again.model.state_dict()[name]) for name, w in first.model.state_dict().items())
