@@ -19,6 +19,7 @@ from dametric.data.kinds import kind
 from dametric.data.listing import Listing
 from dametric.errors import UsageError, unknown
 from dametric.files import default_cache_dir
+from dametric.progress import say
 
 DATA: dict[str, str] = {
     "digits": "scikit-learn's 1,797 handwritten digits, bundled, at 32x32; 10 classes",
@@ -80,7 +81,7 @@ def load_data(
     -------
     ImageSet
         3-channel uint8 images. Mean and standard deviation are those in circulation for well-known sets, else those
-        of the training split; ``notes`` says where they could not be.
+        of the training split; ``notes``, which are said on stderr too, say where they could not be.
 
     Raises
     ------
@@ -99,7 +100,10 @@ def load_data(
         quiet=quiet,
         choice=choice,
     )
-    return found.read(None)
+    images = found.read(None)
+    for note in images.notes:
+        say(f"data: {note}", quiet)
+    return images
 
 
 def find_data(

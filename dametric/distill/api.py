@@ -21,7 +21,8 @@ from dametric.errors import Interrupted, UsageError
 from dametric.ledger import Row
 from dametric.models import Checkpoint, load_state
 from dametric.models.computing import chosen_device, chosen_dtype
-from dametric.models.normalisation import Given
+from dametric.models.loaded import taken_on_trust
+from dametric.models.normalisation import Given, described
 from dametric.progress import progress, say
 
 AugSpec = str | Augmentation | Callable[..., Any]
@@ -143,11 +144,7 @@ def distill(
     kind = str(chosen_dtype(dtype, place)).removeprefix("torch.")
     train_set, test = data
     own = Teacher.of(teacher, train_set, mean, std)
-    if isinstance(teacher, (nn.Module, Checkpoint)):
-        for line in filter(None, (own.line("teacher"), own.interface.guess)):
-            say(line, quiet)
-    else:
-        own.introduce("teacher", quiet)
+    own.introduce("teacher", quiet, taken_on_trust(teacher, train_set, "teacher"))
     setting = Setting(train_set, test, place, own, held_out)
     asked = parse(aug, Images(train_set.image_size, setting.teacher.mean if setting.teacher else train_set.mean))
     objective = Objective.of(views, ce=ce_weight, raw=raw_weight, aug=aug_weight, temperature=temperature)  # type: ignore[arg-type]
@@ -203,6 +200,8 @@ def train(
     place = chosen_device(device)
     kind = str(chosen_dtype(dtype, place)).removeprefix("torch.")
     setting = Setting(*data, place, held_out=held_out)
+    images, name = data[0], arch if isinstance(arch, str) else type(arch).__name__
+    say(f"{name}: {described(images.mean, images.std, images.normalised_by)}", quiet)
     options = Recipe(
         **recipe,
         lr=default_rate(arch if isinstance(arch, str) else "") if lr is None else lr,

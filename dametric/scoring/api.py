@@ -19,10 +19,11 @@ from dametric.limits import ROWS, whole
 from dametric.machine import machine
 from dametric.models import Checkpoint, LoadedNetwork, inference_copy
 from dametric.models.computing import chosen_device, chosen_dtype
+from dametric.models.loaded import taken_on_trust
 from dametric.models.network import Network
 from dametric.models.normalisation import Given, Normalisation
 from dametric.models.weight_sets import Role
-from dametric.progress import progress, say
+from dametric.progress import progress
 from dametric.results import Scores
 from dametric.scoring.engine import Engine
 from dametric.scoring.protocol import Protocol
@@ -277,12 +278,11 @@ def _loaded(
     quiet: bool,
     otherwise: Normalisation | None = None,
 ) -> LoadedNetwork:
-    """A network with its normalisation, which is said, unless whoever loaded it has said so."""
+    """A network with all that belongs to it, which is said, unless whoever loaded it has said so."""
     if isinstance(network, LoadedNetwork):
         return network
     loaded = LoadedNetwork.of(network, data, mean, std, role=role, otherwise=otherwise)
-    for line in filter(None, (loaded.line(role), loaded.interface.guess)):
-        say(line, quiet)
+    loaded.introduce(role, quiet, taken_on_trust(network, data, role))
     return loaded
 
 
