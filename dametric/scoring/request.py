@@ -19,6 +19,7 @@ from dametric.scoring.protocol import Protocol
 AugSpec = str | Augmentation | Callable[..., Any]
 
 TEACHER_METRICS = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf", "information_kept")
+_GUARDING = 4  # batches: enough for an error too, and a small part of the work
 STUDENT_METRICS = ("ce_mean", "ce_std", "ce_cov")
 
 
@@ -118,7 +119,7 @@ def _known_by(operation: Operation) -> Any:
 def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
     """The metrics of these names, or all that can be computed.
 
-    The guard against destroyed images is among them wherever the raw images are forwarded anyway.
+    The guard against destroyed images is among them; where raw images are forwarded for it alone, of the first batches.
     """
     if names is not None and not isinstance(names, Iterable):
         raise UsageError(f"metrics are a list of names, not {names!r}")
@@ -130,4 +131,5 @@ def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
             raise UsageError(f"metric {name} needs a student's output: give one with --student")
     if any("raw" in METRICS[name].needs for name in names):
         names = [*names, INFORMATION_KEPT.name]
-    return [METRICS[name] for name in dict.fromkeys(names)]
+    chosen = [METRICS[name] for name in dict.fromkeys(names)]
+    return chosen if INFORMATION_KEPT in chosen else [*chosen, replace(INFORMATION_KEPT, first=_GUARDING)]

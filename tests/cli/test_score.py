@@ -396,11 +396,19 @@ def test_the_first_metric_orders_the_table_by_its_own_direction(score: Run) -> N
     found = list(values(entropy, "t_entropy").values())
     assert found == sorted(found, reverse=True), "higher is better"
     confidence = score("--json", *augs, "-m", "t_conf").document
-    check(confidence, ["t_conf"])
+    check(confidence, ["t_conf", "information_kept"])
     found = list(values(confidence, "t_conf").values())
     assert found == sorted(found), "lower is better"
     said = score(*augs, "-m", "t_gini", "-m", "t_conf")
     assert said.out.split()[:2] == ["augmentation", "t_gini"]
+
+
+def test_a_metric_without_raw_images_is_guarded_which_the_table_says(score: Run) -> None:
+    said = score("-m", "t_conf", "--batches", 6)
+    assert "information_kept" in said.out.splitlines()[0]
+    assert "information_kept: of the first 4 batches alone" in " ".join(said.out.split())
+    for more in (("-m", "t_stddev"), ("-m", "t_conf", "-m", "information_kept")):
+        assert "batches alone" not in score(*more, "--batches", 6).out
 
 
 def test_every_metric_that_was_asked_for_is_in_the_table(score: Run) -> None:
@@ -505,7 +513,7 @@ def test_a_file_gives_defaults_and_flags_win(score: Run, teacher: Path, config: 
     path = config("aug: [identity, flip]\nbatches: 3\nseed: 5\nbatch-size: 32\naccuracy: false\nmetric: t_gini\n")
     document = score("--json", "-c", path).document
     assert set(values(document, "t_gini")) == {"identity", "flip"}
-    assert document["config"]["metrics"] == ["t_gini"]
+    assert document["config"]["metrics"] == ["t_gini", "information_kept"]
     assert (document["config"]["batches"], document["config"]["seed"], document["config"]["b"]) == (3, 5, 32)
     document = score("--json", "-c", path, "--seed", 6, "--aug", "mixup", "--batches", 2).document
     assert set(values(document, "t_gini")) == {"mixup"}
