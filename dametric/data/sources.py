@@ -12,6 +12,7 @@ import numpy as np
 
 from dametric.base.arguments import argument
 from dametric.base.files import default_cache_dir
+from dametric.base.progress import say
 from dametric.base.user_code import is_user_code, load_object, one_line
 from dametric.data import folder, idx, npz
 from dametric.data.arrays import Arrays
@@ -87,7 +88,7 @@ def load_data(
     -------
     ImageSet
         3-channel uint8 images. Mean and standard deviation are those in circulation for well-known sets, else those
-        of the training split; ``notes`` says where they could not be.
+        of the training split; ``notes``, which are said on stderr too, say where they could not be.
 
     Raises
     ------
@@ -106,7 +107,10 @@ def load_data(
         quiet=quiet,
         choice=choice,
     )
-    return found.read(None)
+    images = found.read(None)
+    for note in images.notes:
+        say(f"data: {note}", quiet)
+    return images
 
 
 def find_data(

@@ -107,6 +107,8 @@ class Metric:
     class_variance : callable, optional
         ``class_variance(contribution, design)`` returns a variance for every class, shape (..., classes); the value
         is the mean over classes of their square roots, which takes an estimator of its own.
+    first : int, optional
+        It is shown so many units, those at the start of the pass; all by default.
     summary : str
         One line for listings.
     reference : str
@@ -123,6 +125,7 @@ class Metric:
     positive: bool = False
     centre: Callable[[Contribution, Design], Contribution] | None = None
     class_variance: Callable[[Contribution, Design], Tensor] | None = None
+    first: int | None = None
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from dametric.models.recognise import Signature, best_level, fitting_level, reco
 from dametric.models.registry import build, canonical, is_user_code
 from dametric.models.weight_sets import Level, Role, listed, strip_levels
 
+ASSUMED_SIZE = 32  # pixels, where neither the caller nor the file says
 _LONGEST_NAME = 1000  # letters of a class's name
 
 
@@ -117,12 +118,12 @@ def load_checkpoint(
     asked = arch
     size = trained_size(file.weights) or image_size or file.image_size
     named = arch or _declared_arch(file, path)
-    arch, level = _find_network(file, named and canonical(named), size or 32)
+    arch, level = _find_network(file, named and canonical(named), size or ASSUMED_SIZE)
     arch = canonical(arch)
     levels = strip_levels(file.weights) if level is None else [level]
-    count = _count_classes(arch, levels, num_classes, size or 32, path)
+    count = _count_classes(arch, levels, num_classes, size or ASSUMED_SIZE, path)
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are overwritten; nobody's seed should notice
-        model = build(arch, count, size or 32)
+        model = build(arch, count, size or ASSUMED_SIZE)
     level = _load_state(model, levels, arch, file)
     notes = [*file.notes, *_notes(file, level, asked, arch, count, size)]
     own, said = of_file(file.rest, file.written_by_us)
@@ -181,7 +182,7 @@ def _notes(file: WeightFile, level: Level, asked: str | None, arch: str, count: 
         notes.append(f"{len(level.left_out)} tensors are no part of it and left out: {_few(level.left_out)}")
     how = "asked for" if asked else "as written in the file" if file.written_by_us else "recognised by names and shapes"
     sized = not arch.startswith(("torchvision:", "timm:"))  # those are not told the size
-    pixels = f", for {size or 32}-pixel images{'' if size else ' (assumed)'}" if sized else ""
+    pixels = f", for {size or ASSUMED_SIZE}-pixel images{'' if size else ' (assumed)'}" if sized else ""
     notes.append(f"{arch} ({how}), {count} classes{pixels}")
     if file.image_size not in (None, size):
         notes.append(f"WARNING: the file says that it was trained on images of {file.image_size} pixels, not {size}")

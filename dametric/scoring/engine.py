@@ -83,12 +83,13 @@ class Engine:
     _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        needs = set().union(*(metric.needs for metric in self.metrics))
+        needs = set().union(*(metric.needs for metric in self.metrics if metric.first is None))
         self._metric_raw = "raw" in needs or self.protocol.reference
         self._metric_student = "student" in needs
         self._metric_labels = "labels" in needs
         if self._metric_labels and not self.data.num_classes:
             raise UsageError("a metric needs labels, and these images have none")
+        self._first = max((metric.first or 0 for metric in self.metrics), default=0)
 
     @property
     def needs_student(self) -> bool:
@@ -137,7 +138,8 @@ class Engine:
         source, done = units(self.protocol, len(self.data)), 0
         for checkpoint in checkpoints:
             while done < checkpoint:
-                count = min(size, checkpoint - done)
+                # units of metrics that are shown the first ones only are never augmented with later ones
+                count = min(size, checkpoint - done, self._first - done if done < self._first else size)
                 done += count
                 yield [next(source) for _ in range(count)], done == checkpoint
 
@@ -151,7 +153,9 @@ class Engine:
     @torch.inference_mode()
     def _observe(self, group: list[Unit], images: Tensor, labels: Tensor | None) -> None:
         segments, augs = _segments(group), self.active
-        raw_asked = self._metric_raw or any(not aug.operations or aug.pick == "dissimilarity" for aug in augs)
+        metrics = self._shown_at(self.done)
+        always = self._metric_raw or any(not aug.operations or aug.pick == "dissimilarity" for aug in augs)
+        raw_asked = always or any("raw" in metric.needs for metric in metrics)
         parts: dict[str, list[Part]] = {aug.name: [] for aug in augs}
         raws = []
         sizes = [segment.batches * segment.size for segment in segments]
@@ -162,7 +166,7 @@ class Engine:
             )
             view = self.base(pixels, replace(keys, per="sample").sub("base")).images
             self._note_finite(_IMAGES, view, self.base.name, segment)
-            raw = self._ask(view, "the raw images", segment, self._metric_student) if raw_asked else None
+            raw = self._ask(view, "the raw images", segment, self._metric_student and always) if raw_asked else None
             raws.append(raw)
             shown: dict[Run, Shown] = {}  # cutmix is the first run of a pool, and picks may share one
             for aug in sorted(augs, key=lambda aug: aug.pick == "student_entropy"):  # last what asks the teacher least
@@ -172,7 +176,7 @@ class Engine:
         for aug in augs:
             observation = self._observation(aug, len(group), raws, parts[aug.name])
             self.rows[aug.name] = self.rows.get(aug.name, 0) + observation.aug.shape[:2].numel()
-            for observe in dict.fromkeys(metric.observe for metric in self.metrics):
+            for observe in dict.fromkeys(metric.observe for metric in metrics):
                 new[aug.name, observe] = Blocks(observe(observation), torch.ones_like(epoch), epoch)
         if self.ranks.joined:
             self._apart.append((self.done, len(group), [blocks.cpu() for blocks in new.values()]))
@@ -183,11 +187,15 @@ class Engine:
         """Put what every rank has seen since the last time in the order of batches."""
         if not self.ranks.joined:
             return
-        observes = dict.fromkeys(metric.observe for metric in self.metrics)
-        keys = [(aug.name, observe) for aug in self.active for observe in observes]
-        for _, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
+        for done, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
+            observes = dict.fromkeys(metric.observe for metric in self._shown_at(done))
+            keys = [(aug.name, observe) for aug in self.active for observe in observes]
             self._push(dict(zip(keys, blocks, strict=True)), count)
         self._apart = []
+
+    def _shown_at(self, done: int) -> list[Metric]:
+        """The metrics that are shown the units that follow so many."""
+        return [metric for metric in self.metrics if metric.first is None or done < metric.first]
 
     def total(self) -> None:
         """Count the rows that other ranks have shown too."""
@@ -209,7 +217,8 @@ class Engine:
                 self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
             if held + stop - start == most:
                 # retired augmentations too: equally numbered blocks go on holding the same images
-                self.blocks = {key: blocks.merged() for key, blocks in self.blocks.items()}
+                few = {metric.observe for metric in self.metrics if metric.first is not None}
+                self.blocks = {key: one if key[1] in few else one.merged() for key, one in self.blocks.items()}
                 if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
                     self._growth *= 2  # epochs of hardly a block each, which are not added up
             start = stop

@@ -74,12 +74,13 @@ def gathered(
         image_set = as_image_set(data)
         teacher = teacher.built(image_set, None)
         student = None if student is None else student.built(image_set, None)
-    ready: LoadedNetwork = teacher.loaded(image_set, options.mean, options.std, quiet)
+    here = request is not None
+    ready: LoadedNetwork = teacher.loaded(image_set, options.mean, options.std, quiet, read_here=here)
     known = {"teacher": teacher.record} if teacher.record else {}
     learner: LoadedNetwork | None = None
     if student is not None:
         # the normalisation that was given is the teacher's: a student may know better
-        learner = student.loaded(image_set, *student_normalisation, quiet, ready.normalisation)
+        learner = student.loaded(image_set, *student_normalisation, quiet, ready.normalisation, read_here=here)
         known |= {"student": student.record} if student.record else {}
     checkpoint = teacher.network if isinstance(teacher.network, Checkpoint) else None
     return Inputs(ready, learner, image_set, request, checkpoint, known)
@@ -129,7 +130,7 @@ def teacher_accuracy(
         try:
             held_out = ranks.in_turn(partial(inputs.request.load, "test"))
         except NoSplit as error:
-            say(f"no evaluation split ({error}); the accuracy below is on the training split")
+            say(f"no evaluation split ({error}); the accuracy below is on the training split", quiet)
     if inputs.checkpoint is not None:
         instead = f", or {argument('accuracy', False)} if images of other classes are meant"
         check_classes(inputs.checkpoint, held_out, instead)

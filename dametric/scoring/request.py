@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
+from dametric.augment.base import Operation
+from dametric.augment.external import External
 from dametric.base.arguments import argument
 from dametric.base.option_groups import ScoringOptions
 from dametric.errors import UsageError
@@ -18,6 +21,7 @@ from dametric.scoring.protocol import Protocol
 AugSpec = str | Augmentation | Callable[..., Any]
 
 TEACHER_METRICS = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf", "information_kept")
+_GUARDING = 4  # batches: enough for an error too, and a small part of the work
 STUDENT_METRICS = ("ce_mean", "ce_std", "ce_cov")
 
 
@@ -61,6 +65,7 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
         raise UsageError(f"augmentations are names, functions, or a list of them, not {augs!r}")
     asked: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
     chosen: dict[str, Augmentation] = {}
+    typed: set[str] = set()
     for spec in asked:
         if spec == "paper":  # without a student its picks cannot be made: leave them out instead of refusing all
             group = [parse(name, of) for name in PAPER]
@@ -72,8 +77,11 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
                     f"{found[0].name} asks the student which images to pick: give one with {argument('student')}"
                 )
         for aug in found:
-            if any(aug.operations == other.operations for other in chosen.values() if other.name.startswith(aug.name)):
+            alike = [other for other in chosen.values() if other.name.startswith(aug.name)]
+            if aug.name in typed or any(_same(aug, other) for other in alike):
                 continue  # the same again
+            if isinstance(spec, str):
+                typed.add(aug.name)
             if aug.name in chosen:  # two functions of one name, for example two lambdas
                 aug = replace(aug, name=f"{aug.name}#{len(chosen) + 1}")
             chosen[aug.name] = aug
@@ -84,10 +92,23 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
     return list(chosen.values())
 
 
+def _same(one: Augmentation, other: Augmentation) -> bool:
+    """Whether two augmentations do the same; of functions of the user's own only the same object is sure to."""
+    return [_known_by(operation) for operation in one.operations] == [_known_by(that) for that in other.operations]
+
+
+def _known_by(operation: Operation) -> Any:
+    if not isinstance(operation, External):
+        return operation
+    function = operation.function
+    # every look at a method makes an object of its own, equal to others of the same method of the same object
+    return operation.name, function if inspect.ismethod(function) else id(function)
+
+
 def chosen_metrics(names: Sequence[str | Metric] | str | Metric | None, student: bool) -> list[Metric]:
     """The metrics of these names, or all that can be computed.
 
-    The guard against destroyed images is among them wherever the raw images are forwarded anyway.
+    The guard against destroyed images is among them; where raw images are forwarded for it alone, of the first batches.
     """
     if names is not None and not isinstance(names, (Iterable, Metric)):
         raise UsageError(f"metrics are a list of names, not {names!r}")
@@ -99,4 +120,5 @@ def chosen_metrics(names: Sequence[str | Metric] | str | Metric | None, student:
             raise UsageError(f"metric {name} needs a student's output: give one with {argument('student')}")
     if any("raw" in metric.needs for metric in metrics.values()):
         metrics.setdefault(INFORMATION_KEPT.name, INFORMATION_KEPT)
-    return list(metrics.values())
+    chosen = list(metrics.values())
+    return chosen if INFORMATION_KEPT in chosen else [*chosen, replace(INFORMATION_KEPT, first=_GUARDING)]
