@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import torch
@@ -68,6 +69,14 @@ class Checkpoint:
     notes: tuple[str, ...]
     extra: dict[str, Any] = field(default_factory=dict)
     normalised_by: str = ""
+
+    def __repr__(self) -> str:
+        size = "" if self.image_size is None else f", {self.image_size} pixels"
+        return f"Checkpoint({self.arch}, {self.num_classes} classes{size}, sha256 {self.sha256[:12]})"
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return f"<b>{escape(repr(self))}</b><ul>{notes}</ul>"
 
 
 def load_checkpoint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -64,6 +65,13 @@ class Trained:
     record: dict[str, Any]
     folder: Path
     work: Work
+
+    def __repr__(self) -> str:
+        last = self.record["last"] or {}
+        return f"Trained({self.work.title}: test loss {last.get('test_loss', math.nan):.4f})"
+
+    def _repr_html_(self) -> str:
+        return str(Ledger((self.work.run,))._repr_html_())
 
     @property
     def model(self) -> nn.Module:
