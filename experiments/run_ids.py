@@ -15,10 +15,10 @@ from pathlib import Path
 
 import torch
 
-from dametric.commands.sweep_options import Place, data_options, student_task, training_options
 from dametric.data import ImageSet
 from dametric.records.identity import run_id
-from dametric.sweep.grid import Grid, RunSpec, read_grid
+from dametric.sweeps.grid import Grid, RunSpec, read_grid
+from dametric.sweeps.options import Place, data_options, student_task, training_options
 from dametric.training import Setting, Teacher
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,7 +13,7 @@ from dametric.base.terminal import printable
 from dametric.cli.evidence import correlate, plan, report
 from dametric.cli.scoring import score, show
 from dametric.cli.streams import prepare_streams
-from dametric.cli.sweeping import sweep
+from dametric.cli.sweep import sweep
 from dametric.cli.tour import cache, demo, ls
 from dametric.cli.training import distill, runs, train
 from dametric.errors import Interrupted, RunFailed, UsageError

@@ -35,7 +35,7 @@ from dametric.models.normalisation import described
 from dametric.models.reading import read_weights
 from dametric.models.registry import check_architecture
 from dametric.records.runs import Row, Run, run_id
-from dametric.sweep.reading import whole_numbers
+from dametric.sweeps.reading import whole_numbers
 from dametric.training import Objective, Recipe, Setting, Teacher, Work, default_rate, watched_together
 from dametric.training.run import Result, carry_out_together
 from dametric.training.setting import EvalEvery, Keep

@@ -27,8 +27,8 @@ import yaml
 from dametric import cli
 from dametric.base.environment import machine
 from dametric.base.files import write_atomic
-from dametric.commands.sweep_options import Place, student_task
-from dametric.sweep import read_grid
+from dametric.sweeps import read_grid
+from dametric.sweeps.options import Place, student_task
 from dametric.training.evaluate import evaluate, held_out_logits
 
 AIM = 0.02  # of a run of a minute

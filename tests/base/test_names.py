@@ -9,9 +9,9 @@ import yaml
 
 from dametric import cli
 from dametric.base.names import checked_name, inside, slug
-from dametric.commands.sweep_options import Place, teacher_file
 from dametric.errors import UsageError
-from dametric.sweep.grid import read_grid
+from dametric.sweeps.grid import read_grid
+from dametric.sweeps.options import Place, teacher_file
 
 GRID = {
     "data": {"source": "digits", "image_size": 8},

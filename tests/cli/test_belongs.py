@@ -13,13 +13,13 @@ from torch import nn
 
 import dametric
 from dametric import load_checkpoint
-from dametric.commands.sweep_options import Place, student_task
 from dametric.data import load_data
 from dametric.data.known import KNOWN
 from dametric.errors import UsageError
 from dametric.models import LoadedNetwork, build, save_checkpoint
 from dametric.records.runs import read_record
-from dametric.sweep.grid import read_grid
+from dametric.sweeps.grid import read_grid
+from dametric.sweeps.options import Place, student_task
 
 OWN = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 SMALL = ("--batches", 4, "--batch-size", 16, "--aug", "flip", "--dtype", "float32", "--device", "cpu")

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from dametric.commands.inputs import DataOptions
-from dametric.commands.sweep_options import data_options
 from dametric.models import build, save_checkpoint
-from dametric.sweep.blocks import named_data
+from dametric.sweeps.blocks import named_data
+from dametric.sweeps.options import data_options
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import math
 import pandas as pd
 import pytest
 
-from dametric.commands.sweep import shard_of
 from dametric.errors import UsageError
 from dametric.jobs.budget import seconds_of
-from dametric.sweep.plan import Item, Rates, duration, plan, table
+from dametric.sweeps.api import shard_of
+from dametric.sweeps.plan import Item, Rates, duration, plan, table
 
 LIKE = ("digits", "resnet8", "resnet20", "cutmix")
 RECORDS = [

@@ -196,7 +196,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., St
 
 
 FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(["dametric.commands.sweep", "dametric.training.run", "pytest", "pandas"])
+FORKED.set_forkserver_preload(["dametric.sweeps.api", "dametric.training.run", "pytest", "pandas"])
 
 
 def _command(folder: Path, arguments: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from dametric.base.names import checked_name, slug
 from dametric.errors import UsageError, unknown
-from dametric.sweep.reading import KEYS, as_list, block, check_combinations, crossed, known_keys, shown, typed
+from dametric.sweeps.reading import KEYS, as_list, block, check_combinations, crossed, known_keys, shown, typed
 
 
 def augmentations(value: Any) -> tuple[str, ...]:

@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from dametric.augment import Images, base_augmentation, parse
-from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import ACCURACY_IMAGES, GREY, DataOptions, say, warn_of_teacher
 from dametric.data.glance import accuracy_text
 from dametric.jobs.schedule import Task
 from dametric.models import MODELS, build
 from dametric.models.interface import interface
+from dametric.sweeps import tasks
 from dametric.training import Setting
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from dametric.base import files
-from dametric.commands.sweep_options import Place
-from dametric.commands.sweep_study import study
-from dametric.commands.sweep_tasks import ScoreTask
 from dametric.records.runs import load_runs
 from dametric.records.scores import Scores
-from dametric.sweep.grid import read_grid
-from tests.sweep.conftest import Said
+from dametric.sweeps.grid import read_grid
+from dametric.sweeps.options import Place
+from dametric.sweeps.study import study
+from dametric.sweeps.tasks import ScoreTask
+from tests.sweeps.conftest import Said
 
 _WORDS = (
     "augs teacher data arch student student_arch split mean std accuracy device dtype output picture json passed_on",

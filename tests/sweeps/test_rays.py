@@ -25,7 +25,7 @@ from dametric.jobs.cluster import Cluster
 from dametric.jobs.rays import Rays
 from dametric.jobs.schedule import Outcome
 from dametric.records.runs import load_runs, read_record
-from tests.sweep.conftest import PATIENCE, Said, Started, same, write_grid
+from tests.sweeps.conftest import PATIENCE, Said, Started, same, write_grid
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of ray's own making
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'dametric[ray]'")
@@ -86,7 +86,7 @@ def test_a_node_that_is_lost_costs_what_it_had_not_saved(
     shared: bool,
 ) -> None:
     """With a folder that all see, and with one that only the driver sees."""
-    from dametric.sweep import rays
+    from dametric.sweeps import rays
 
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     path, reference = smooth

@@ -68,7 +68,7 @@ def sweep(
 ) -> None:
     """Carry out a grid of runs: teachers, students, scores. Exit code 0: all done; 3: work is left; 1: a run failed."""
     start = time.monotonic()
-    from dametric.commands import sweep as command
+    from dametric.sweeps import api as command
 
     asked = command.SweepOptions(
         grid=grid,

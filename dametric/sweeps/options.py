@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dametric.base.names import inside
-from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import DataOptions
 from dametric.commands.training import TrainingOptions
 from dametric.errors import UsageError
 from dametric.models.registry import is_user_code
-from dametric.sweep.grid import Grid, RunSpec
+from dametric.sweeps import tasks
+from dametric.sweeps.grid import Grid, RunSpec
 from dametric.training import LABELS, Objective
 from dametric.training.setting import EvalEvery, Keep
 

@@ -11,12 +11,12 @@ from dametric.base.files import write_atomic
 from dametric.base.spreadsheet import csv_text
 from dametric.commands.inputs import say
 from dametric.commands.runs import deliver
-from dametric.commands.sweep_options import Place
-from dametric.commands.sweep_study import Study
 from dametric.errors import RunFailed
 from dametric.jobs.schedule import Report, Task
 from dametric.records.runs import Run, find_runs, load_runs
 from dametric.records.scores import Scores
+from dametric.sweeps.options import Place
+from dametric.sweeps.study import Study
 
 WORK_LEFT = 3
 """Exit code where nothing went wrong, and the same command has more to do."""

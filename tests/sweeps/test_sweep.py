@@ -17,7 +17,7 @@ from dametric.base import files
 from dametric.records.runs import Run, load_runs, read_record
 from dametric.records.scores import Scores
 from dametric.training import trainer
-from tests.sweep.conftest import Said, outcomes, same
+from tests.sweeps.conftest import Said, outcomes, same
 
 Command = Callable[..., Said]
 Write = Callable[..., Path]

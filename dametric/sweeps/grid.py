@@ -36,8 +36,8 @@ from typing import Any
 from dametric.base import limits
 from dametric.errors import UsageError
 from dametric.records.recipes import matches, patterns, word
-from dametric.sweep.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
-from dametric.sweep.reading import (
+from dametric.sweeps.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
+from dametric.sweeps.reading import (
     BLOCKS,
     KEYS,
     SETTINGS,

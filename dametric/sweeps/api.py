@@ -17,14 +17,7 @@ import yaml
 from dametric.base import limits
 from dametric.base.files import check_writable, write_atomic
 from dametric.base.stopping import until_interrupted
-from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import chosen_device, network_errors, say
-from dametric.commands.sweep_look import look_ahead
-from dametric.commands.sweep_options import Place, read_images
-from dametric.commands.sweep_perform import perform
-from dametric.commands.sweep_plan import print_plan, time_left
-from dametric.commands.sweep_results import WORK_LEFT, deliver_sweep
-from dametric.commands.sweep_study import Study, chosen, study
 from dametric.commands.training import eval_every, keep_weights
 from dametric.errors import Interrupted, UsageError
 from dametric.jobs.budget import Budget, seconds_of
@@ -32,7 +25,14 @@ from dametric.jobs.inline import Inline
 from dametric.jobs.processes import Workers
 from dametric.jobs.schedule import Executor, Report, Schedule, Task
 from dametric.jobs.view import View
-from dametric.sweep.grid import Grid, read_grid
+from dametric.sweeps import tasks
+from dametric.sweeps.grid import Grid, read_grid
+from dametric.sweeps.look import look_ahead
+from dametric.sweeps.options import Place, read_images
+from dametric.sweeps.perform import perform
+from dametric.sweeps.planned import print_plan, time_left
+from dametric.sweeps.results import WORK_LEFT, deliver_sweep
+from dametric.sweeps.study import Study, chosen, study
 from dametric.training.attempt import tidy
 
 if TYPE_CHECKING:

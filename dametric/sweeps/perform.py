@@ -10,10 +10,10 @@ from dametric.base.locks import BusyError
 from dametric.base.progress import Advance
 from dametric.commands.inputs import near_chance, network_errors
 from dametric.commands.score import _score as scored
-from dametric.commands.sweep_tasks import AnyTask, ScoreTask, StudentTask, TeacherTask, claimed_file
 from dametric.commands.training import outcome
 from dametric.errors import Interrupted, RunFailed
 from dametric.jobs.schedule import Outcome
+from dametric.sweeps.tasks import AnyTask, ScoreTask, StudentTask, TeacherTask, claimed_file
 from dametric.training import Work
 from dametric.training.run import OnEpoch, Result, carry_out, carry_out_together
 

@@ -17,7 +17,7 @@ import pytest
 from dametric import cli
 from dametric.jobs.processes import Event, Workers
 from dametric.records.runs import load_runs
-from tests.sweep.conftest import FORKED, PATIENCE, ROOT, Said, Started, outcomes, same, write_grid
+from tests.sweeps.conftest import FORKED, PATIENCE, ROOT, Said, Started, outcomes, same, write_grid
 
 Start = Callable[..., Started]
 Write = Callable[..., Path]
@@ -171,7 +171,7 @@ def test_workers_that_are_killed_are_replaced(
             os.kill(draw.choice(busy), signal.SIGKILL)
         return found
 
-    monkeypatch.setattr("dametric.commands.sweep.get_context", lambda name: FORKED)
+    monkeypatch.setattr("dametric.sweeps.api.get_context", lambda name: FORKED)
     monkeypatch.setattr(Workers, "events", kill)
     begin = Workers.__init__  # with as many threads as the reference had
     monkeypatch.setattr(Workers, "__init__", lambda self, *given: begin(self, *given, threads=1))

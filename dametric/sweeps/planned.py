@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from dametric.commands import sweep_tasks as tasks
 from dametric.commands.console import wide_console
-from dametric.commands.sweep_options import Place
-from dametric.commands.sweep_study import Study
 from dametric.jobs.schedule import Task
 from dametric.records.runs import load_runs
-from dametric.sweep.plan import Item, Rates, epochs_done, plan, table
+from dametric.sweeps import tasks
+from dametric.sweeps.options import Place
+from dametric.sweeps.plan import Item, Rates, epochs_done, plan, table
+from dametric.sweeps.study import Study
 
 
 def print_plan(made: Study, wanted: Sequence[Task], place: Place, jobs: int) -> None:

@@ -9,17 +9,8 @@ import torch
 
 from dametric.augment import NEEDS_STUDENT, Images, base_augmentation, parse
 from dametric.base.names import inside, slug
-from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import say
 from dametric.commands.score import ScoreOptions
-from dametric.commands.sweep_options import (
-    Place,
-    data_options,
-    shown_data,
-    student_task,
-    teacher_file,
-    training_options,
-)
 from dametric.commands.training import TrainingOptions, refuse_another
 from dametric.data import ImageSet
 from dametric.errors import UsageError, unknown
@@ -28,7 +19,16 @@ from dametric.models import build
 from dametric.models.computing import DTYPES
 from dametric.records.runs import Run
 from dametric.scoring import check_request
-from dametric.sweep.grid import Grid, RunSpec
+from dametric.sweeps import tasks
+from dametric.sweeps.grid import Grid, RunSpec
+from dametric.sweeps.options import (
+    Place,
+    data_options,
+    shown_data,
+    student_task,
+    teacher_file,
+    training_options,
+)
 from dametric.training import Recipe, Work
 
 
