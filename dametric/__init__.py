@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dametric.records.runs import load_runs
     from dametric.scoring import score
     from dametric.stats import load_published
+    from dametric.sweeps.api import plan, sweep
     from dametric.training import distill, train
 
 __version__ = "0.1.0"
@@ -28,7 +29,9 @@ _HOME = {
     "load_data": "dametric.data",
     "load_published": "dametric.stats",
     "load_runs": "dametric.records.runs",
+    "plan": "dametric.sweeps.api",
     "score": "dametric.scoring",
+    "sweep": "dametric.sweeps.api",
     "train": "dametric.training",
 }
 __all__ = [
@@ -41,7 +44,9 @@ __all__ = [
     "load_data",
     "load_published",
     "load_runs",
+    "plan",
     "score",
+    "sweep",
     "train",
 ]
 

@@ -55,15 +55,15 @@ for _command in (score, show, train, distill, sweep, runs, correlate, report, pl
 def main() -> None:
     """Entry point: errors of the user's are one line on stderr and exit 2."""
     from dametric.base.arguments import speaking
-    from dametric.base.interrupts import heard, pressed
+    from dametric.base.interrupts import ctrl_c_received, remember_ctrl_c
 
     prepare_streams()
     code = 0
     try:
-        with heard(), speaking("command line"):
+        with remember_ctrl_c(), speaking("command line"):
             code = _run(sys.argv[1:])
     except (KeyboardInterrupt, Exception):
-        if not pressed():
+        if not ctrl_c_received():
             raise
         if code != _INTERRUPTED:  # it came after the work, or broke an import off, which may end as any error
             code = _fail("interrupted; what was written is whole", _INTERRUPTED)

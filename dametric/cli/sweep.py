@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dametric.base import limits
 from dametric.cli.options import Config, Device, Lockstep, Quiet, Records
+from dametric.errors import RunFailed
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dametric.sweeps.plan import Line, Plan
+    from dametric.sweeps.results import Swept
 
 
 def sweep(
@@ -58,6 +66,10 @@ def sweep(
             "--ray", metavar="[ADDRESS]", help="On a Ray cluster: auto (default), HOST:PORT, ray://..., local."
         ),
     ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(metavar="./FILE.py:NAME", help="On an executor of your own; see examples/executor.py."),
+    ] = None,
     cpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: CPU cores of a run.")] = 1.0,
     gpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of a run, 0.25 for four on each.")] = 0.0,
     device: Device = None,
@@ -68,30 +80,100 @@ def sweep(
 ) -> None:
     """Carry out a grid of runs: teachers, students, scores. Exit code 0: all done; 3: work is left; 1: a run failed."""
     start = time.monotonic()
-    from dametric.sweeps import api as command
+    from dametric.base.files import check_writable
+    from dametric.base.progress import say
+    from dametric.commands.runs import deliver
+    from dametric.jobs.budget import seconds_of
+    from dametric.sweeps import api
 
-    asked = command.SweepOptions(
-        grid=grid,
-        output=output,
-        overrides=set_ or (),
-        only=only or (),
-        shard=shard,
+    common: dict[str, Any] = {
+        "overrides": set_ or (),
+        "only": only or (),
+        "shard": shard,
+        "jobs": jobs,
+        "eval_every": eval_every,
+        "keep": keep,
+        "ray": ray,
+        "cpus_per_run": cpus_per_run,
+        "gpus_per_run": gpus_per_run,
+        "device": device,
+        "quiet": quiet,
+    }
+    if dry_run:
+        print_plan(api.plan(grid, output, **common))
+        return
+    if csv is not None:
+        check_writable(Path(csv) / "runs.csv")
+    swept = api.sweep(
+        grid,
+        output,
         max_runs=max_runs,
-        time_budget=time_budget,
-        jobs=jobs,
+        # loading what this command needs is a part of the time
+        time_budget=None if time_budget is None else max(1e-3, seconds_of(time_budget) - (time.monotonic() - start)),
         lockstep=lockstep,
-        eval_every=eval_every,
-        keep=keep,
         whole_runs=whole_runs,
-        ray=ray,
-        cpus_per_run=cpus_per_run,
-        gpus_per_run=gpus_per_run,
-        device=device,
-        csv=csv,
-        dry_run=dry_run,
-        json=json,
-        quiet=quiet,
+        executor=executor,
+        **common,
     )
-    code = command.run(asked, start)
-    if code:
-        raise typer.Exit(code)
+    if csv is not None:
+        write_tables(swept, Path(csv))
+    deliver(swept.runs, json)
+    if swept.held:
+        say(f"{len(swept.held)} runs are held by another process", quiet)
+    if swept.left:
+        say(f"{len(swept.left)} runs are left; the same command goes on", quiet)
+    if swept.failed:
+        raise RunFailed("; ".join(f"{title}: {reason}" for title, reason in swept.failed.items()))
+    if swept.exit_status:
+        raise typer.Exit(swept.exit_status)
+    if swept.scores and swept.students:
+        folder = swept.folder
+        say(f"to see what the scores are worth: dametric correlate {folder}/scores/*.json {folder}", quiet)
+
+
+def write_tables(swept: Swept, folder: Path) -> None:
+    """``runs.csv`` and ``scores.csv``, as far as there is anything to write."""
+    from dametric.base.files import write_atomic
+    from dametric.base.spreadsheet import csv_text
+
+    if swept.runs:
+        write_atomic(folder / "runs.csv", csv_text(swept.table))
+        if swept.scores:
+            write_atomic(folder / "scores.csv", csv_text(swept.score_table))
+
+
+def print_plan(plan: Plan) -> None:
+    """The plan on stdout."""
+    from dametric.commands.console import wide_console
+
+    console = wide_console()
+    console.print(plan_table(plan))
+    beside = f"{plan.jobs} at a time" if plan.jobs > 1 else "one after the other"
+    if plan.recorded:
+        console.print(f"times: {beside}, by the epochs recorded in {plan.folder}; scores are not counted")
+    else:
+        console.print("times show once there are epochs to go by: --max-runs 1 makes some and keeps them")
+
+
+def plan_table(plan: Plan) -> Table:
+    """The plan's lines; the time is "?" where no run so far is like what is left, "-" for scores."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("", no_wrap=True)
+    for name in ("runs", "finished", "begun", "left", "time left"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for line in plan.lines:
+        numbers = (line.count, line.finished, line.begun, line.count - line.finished)
+        table.add_row(line.name, *map(str, numbers), _time_left(line, plan.jobs))
+    return table
+
+
+def _time_left(line: Line, jobs: int) -> str:
+    from dametric.sweeps.plan import duration
+
+    if line.count == line.finished:
+        return "0 s"
+    if line.known == 0:
+        return "?" if line.unknown else "-"
+    return ("more than " if line.unknown else "") + duration(line.seconds_left(jobs))

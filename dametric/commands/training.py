@@ -11,8 +11,8 @@ from typing import Any
 from dametric.augment import PAPER, Images, base_augmentation, default_base, parse
 from dametric.base import limits
 from dametric.base.files import check_writable
+from dametric.base.interrupts import until_interrupted
 from dametric.base.progress import Advance, progress
-from dametric.base.stopping import until_interrupted
 from dametric.commands.inputs import (
     ACCURACY_IMAGES,
     DataOptions,

@@ -1,271 +1,284 @@
-"""`dametric sweep`."""
+"""Sweeps from Python: a whole study in one call, and its plan."""
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
 from dametric.base import limits
+from dametric.base.arguments import argument
 from dametric.base.files import check_writable, write_atomic
-from dametric.base.stopping import until_interrupted
-from dametric.commands.inputs import chosen_device, network_errors, say
-from dametric.commands.training import eval_every, keep_weights
-from dametric.errors import Interrupted, UsageError
+from dametric.base.progress import say
+from dametric.commands.inputs import network_errors
+from dametric.errors import UsageError
 from dametric.jobs.budget import Budget, seconds_of
-from dametric.jobs.inline import Inline
-from dametric.jobs.processes import Workers
-from dametric.jobs.schedule import Executor, Report, Schedule, Task
-from dametric.jobs.view import View
-from dametric.sweeps import tasks
-from dametric.sweeps.grid import Grid, read_grid
+from dametric.jobs.executor import Executor, own_executor
+from dametric.jobs.inline import InlineExecutor
+from dametric.jobs.processes import ProcessExecutor
+from dametric.jobs.schedule import Report
+from dametric.sweeps.carry_out import carry_out
 from dametric.sweeps.look import look_ahead
-from dametric.sweeps.options import Place, read_images
-from dametric.sweeps.perform import perform
-from dametric.sweeps.planned import print_plan, time_left
-from dametric.sweeps.results import WORK_LEFT, deliver_sweep
-from dametric.sweeps.study import Study, chosen, study
+from dametric.sweeps.plan import Plan, plan_of
+from dametric.sweeps.request import GridLike, Request, ray_cluster, read_request, usual_jobs
+from dametric.sweeps.results import Swept, swept
 from dametric.training.attempt import tidy
 
 if TYPE_CHECKING:
     from dametric.jobs.cluster import Cluster
 
-_RECORDS_LAST = 10.0  # seconds for which what records say of the pace is taken for true
-_MANY = 8  # processes by default, at most
 
+def sweep(
+    grid: GridLike,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    shard: str | None = None,
+    max_runs: int | None = None,
+    time_budget: str | float | None = None,
+    jobs: int | None = None,
+    lockstep: int | None = None,
+    eval_every: int | str | None = None,
+    keep: str | None = None,
+    whole_runs: bool = False,
+    executor: Executor | Callable[[], Executor] | str | None = None,
+    ray: str | None = None,
+    cpus_per_run: float = 1.0,
+    gpus_per_run: float = 0.0,
+    device: str | None = None,
+    quiet: bool = False,
+) -> Swept:
+    """Carry out a grid of runs: train teachers, distil students, make score files; what is done is not repeated.
 
-@dataclass(frozen=True)
-class SweepOptions:
-    """Everything `dametric sweep` was asked."""
-
-    grid: str
-    output: str | None = None
-    overrides: Sequence[str] = ()
-    only: Sequence[str] = ()
-    shard: str | None = None
-    max_runs: int | None = None
-    time_budget: str | None = None
-    jobs: int | None = None
-    lockstep: int | None = None
-    eval_every: str | None = None
-    keep: str | None = None
-    whole_runs: bool = False
-    ray: str | None = None
-    cpus_per_run: float = 1.0
-    gpus_per_run: float = 0.0
-    device: str | None = None
-    csv: str | None = None
-    dry_run: bool = False
-    json: bool = False
-    quiet: bool = False
-
-
-def run(options: SweepOptions, start: float) -> int:
-    """Plan, and carry out; the exit code: 0 all done, 1 a run failed, 3 work is left.
+    With ``jobs`` above 1, call it below ``if __name__ == "__main__":`` in a script: processes are spawned, and each
+    imports the script.
 
     Parameters
     ----------
-    options : SweepOptions
-    start : float
-        When the command began, on the monotonic clock.
+    grid : path-like or mapping
+        A study in YAML, see :mod:`dametric.sweeps.grid`, or what is read from one.
+    output : path-like, optional
+        The folder of everything; ``runs/NAME`` of a grid's file by default.
+    overrides : sequence of str
+        ``training.epochs=2``: in place of what the grid says, the value in YAML.
+    only : sequence of str
+        ``KEY=PATTERN``: only such runs, any of the patterns of a key and all keys.
+    shard : str, optional
+        ``2/8``: the second of eight shares of the runs.
+    max_runs : int, optional
+        Begin no more students than so many.
+    time_budget : str or float, optional
+        Save everything and stop before so much time has passed: ``"9m"``, or seconds.
+    jobs : int, optional
+        Runs side by side, each in a process; 1 for this process. One a core by default, on a GPU one.
+    lockstep : int, optional
+        Train up to so many students of one teacher and seed together; the grid's, or 1.
+    eval_every : int or "last", optional
+        Epochs between two looks at the test images; the grid's, or 1.
+    keep : {"last", "none"}, optional
+        What is kept of a finished run's weights; the grid's, or "last".
+    whole_runs : bool
+        Begin within ``time_budget`` no run that cannot end in it, by the pace of runs like it.
+    executor : Executor, callable or str, optional
+        What carries out the runs in place of processes, see :class:`dametric.jobs.executor.Executor`: one, a callable
+        that returns one, or where that is (``"./file.py:name"``).
+    ray : str, optional
+        On a Ray cluster: "auto", "HOST:PORT", "ray://...", or "local" to start one here. All nodes share ``output``.
+    cpus_per_run, gpus_per_run : float
+        With ``ray``: needs of a run in cores and GPUs.
+    device : str, optional
+        CUDA where there is one.
+    quiet : bool
+        No progress on stderr.
+
+    Returns
+    -------
+    Swept
+        The runs, the score files, what failed and what is left.
+
+    Raises
+    ------
+    UsageError
+        For anything in the grid or the arguments that cannot be, before anything is trained; for a full disk.
+    Interrupted
+        On Ctrl-C, after everything is saved; a second one does not wait for that.
+
+    Examples
+    --------
+    >>> recipe = {"epochs": 1, "batch_size": 32, "dtype": "float32"}
+    >>> grid = {
+    ...     "data": {"source": "digits", "train_images": 64, "image_size": 8},
+    ...     "teachers": {"resnet8": recipe},
+    ...     "pairs": ["resnet8 -> resnet8"],
+    ...     "augmentations": ["identity", "cutmix"],
+    ...     "training": recipe,
+    ... }
+    >>> swept = sweep(grid, "runs/example", jobs=1, quiet=True)
+    >>> swept.exit_status, swept.table["status"].tolist()
+    (0, ['finished', 'finished', 'finished'])
+    >>> plan(grid, "runs/example").table["left"].tolist()
+    [0, 0, 0]
     """
-    budget = None if options.time_budget is None else Budget(seconds_of(options.time_budget), start)
-    if options.whole_runs and budget is None:
-        raise UsageError("--whole-runs asks what can end within a --time-budget: give one")
-    part = None if options.shard is None else shard_of(options.shard)
-    grid = read_grid(options.grid, options.overrides)
-    rows = grid.only(options.only).rows if options.only else grid.rows
-    place = Place(
-        Path(options.output or Path("runs") / Path(options.grid).stem), options.device, **_looks(options, grid)
-    )
-    lockstep = _lockstep(options, grid)
-    check_writable(place.root / "sweep.yaml")
-    if options.csv is not None:
-        check_writable(Path(options.csv) / "runs.csv")
-    tasks.forget()
-    with network_errors(), _cluster(options) as cluster:
-        found = place if cluster is None else _place(cluster, place, budget, options.quiet)
-        if found is None:
-            say("the time budget is over, and no node had a place", options.quiet)
-            return WORK_LEFT
-        read_images(grid, options.quiet)
-        made = study(grid, found)
-        wanted = chosen(made, rows, part)
-        left = [task for task in wanted if task.key not in made.finished]
-        jobs = _jobs(options, len(left)) if cluster is None else cluster.places
-        if options.dry_run:
-            print_plan(made, wanted, found, jobs)
-            return 0
-        for work in made.done:
+    for name, value, most in (
+        ("max_runs", max_runs, limits.RUNS),
+        ("jobs", jobs, limits.PROCESSES),
+        ("lockstep", lockstep, limits.PROCESSES),
+    ):
+        _check_count(name, value, most)
+    budget = _budget(time_budget)
+    if whole_runs and budget is None:
+        raise UsageError(f"{argument('whole_runs')} is about what can end in a time: give {argument('time_budget')}")
+    request = read_request(grid, output, overrides, only, shard, eval_every, keep, device)
+    together = _lockstep(request, lockstep, ray)
+    own = _own(executor, ray, jobs)
+    folder = request.environment.root
+    check_writable(folder / "sweep.yaml")
+    with network_errors(), ray_cluster(ray, device, cpus_per_run, gpus_per_run) as cluster:
+        placed = request.on(cluster, lambda: budget is not None and budget.over, quiet)
+        if placed is None:
+            say("the time budget is over, and no node had a place", quiet)
+            return Swept(folder, left=tuple(row.title for row in request.rows))
+        study, tasks = placed.study(quiet)
+        left = [task for task in tasks if task.key not in study.finished]
+        for work in study.done:
             tidy(work)
+        report = Report()
         if left:
-            look_ahead(left, options.quiet)
-            _keep(place.root / "sweep.yaml", yaml.safe_dump(grid.document, sort_keys=False))
-        fits = _fits(made, place, budget) if options.whole_runs and budget is not None else lambda tasks: True
-        report = _carry_out(left, options, jobs, budget, place, cluster, lockstep, fits) if left else Report()
-    return deliver_sweep(report, made, wanted, place, csv=options.csv, json=options.json, quiet=options.quiet)
+            look_ahead(left, quiet)
+            _keep(folder / "sweep.yaml", yaml.safe_dump(request.grid.document, sort_keys=False))
+            report = carry_out(
+                left,
+                own or _executor(cluster, folder, usual_jobs(jobs, device, len(left))),
+                study,
+                placed.environment,
+                lockstep=together,
+                max_runs=max_runs,
+                budget=budget,
+                whole_runs=whole_runs,
+                quiet=quiet,
+            )
+    return swept(report, study, tasks, folder)
 
 
-@contextmanager
-def _cluster(options: SweepOptions) -> Iterator[Cluster | None]:
-    """The Ray cluster that was asked for, if one was."""
-    if options.ray is None:
-        yield None
-        return
-    from dametric.jobs.cluster import Cluster
+def plan(
+    grid: GridLike,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    only: Sequence[str] = (),
+    shard: str | None = None,
+    jobs: int | None = None,
+    eval_every: int | str | None = None,
+    keep: str | None = None,
+    ray: str | None = None,
+    cpus_per_run: float = 1.0,
+    gpus_per_run: float = 0.0,
+    device: str | None = None,
+    quiet: bool = False,
+) -> Plan:
+    """What a sweep with these arguments would do: what is finished, what is left, how long that takes by the records.
 
-    if options.device not in (None, "cpu", "cuda"):
-        raise UsageError(f"--ray hands out the GPUs: --device cpu or cuda, not {options.device}")
-    with Cluster(options.ray, cpus=options.cpus_per_run, gpus=options.gpus_per_run) as cluster:
-        yield cluster
+    Everything is checked as :func:`sweep` does, and nothing is written.
 
+    Parameters
+    ----------
+    grid, output, overrides, only, shard, jobs, eval_every, keep, ray, cpus_per_run, gpus_per_run, device, quiet
+        As :func:`sweep` takes them.
 
-def _place(cluster: Cluster, place: Place, budget: Budget | None, quiet: bool) -> Place | None:
-    """What runs compute on at the nodes, which need not be what this machine has; None if no node answers in time.
+    Returns
+    -------
+    Plan
+        With ``table``, a row for the teachers, each pair, the scores, and all.
 
-    The dtype of a run is chosen by its device and is part of what names it: it is chosen once, for all nodes.
+    Raises
+    ------
+    UsageError
+        For anything in the grid or the arguments that cannot be.
+
+    Examples
+    --------
+    >>> grid = {
+    ...     "data": {"source": "digits", "train_images": 64},
+    ...     "teachers": ["resnet8"],
+    ...     "pairs": ["resnet8 -> resnet8"],
+    ...     "augmentations": ["identity", "cutmix"],
+    ...     "seeds": "0-2",
+    ... }
+    >>> plan(grid, "runs/another").table[["runs", "finished", "left"]]
+                                runs  finished  left
+    teachers                       1         0     1
+    digits: resnet8 -> resnet8     6         0     6
+    all                            7         0     7
     """
-    found = cluster.computes(
-        place.device,
-        stop=lambda: budget is not None and budget.over,
-        waiting=lambda: say("waiting for a node of the cluster to have a free place", quiet),
-    )
-    if found is None:
+    _check_count("jobs", jobs, limits.PROCESSES)
+    request = read_request(grid, output, overrides, only, shard, eval_every, keep, device)
+    _lockstep(request, None, ray)
+    check_writable(request.environment.root / "sweep.yaml")
+    with network_errors(), ray_cluster(ray, device, cpus_per_run, gpus_per_run) as cluster:
+        placed = request.on(cluster, lambda: False, quiet)
+        assert placed is not None  # nothing says stop
+        study, tasks = placed.study(quiet)
+        left = [task for task in tasks if task.key not in study.finished]
+        count = usual_jobs(jobs, device, len(left)) if cluster is None else cluster.places
+        return plan_of(study, tasks, placed.environment, count)
+
+
+def _check_count(name: str, value: int | None, most: int) -> None:
+    if value is None:
+        return
+    limits.whole(argument(name), value, most)
+    if value < 1:
+        raise UsageError(f"{argument(name)} is a number from 1 up, not {value}")
+
+
+def _budget(time_budget: str | float | None) -> Budget | None:
+    if time_budget is None:
         return None
-    if place.device == "cuda" and found.device == "cpu":
-        raise UsageError("torch finds no CUDA device at the nodes for a run: see --gpus-per-run, or use --device cpu")
-    if place.device == "cpu":
-        return replace(place, dtype=found.dtype)
-    if cluster.gpus and found.device == "cpu":
-        said = f"runs get {cluster.gpus:g} GPUs each, but torch finds no CUDA device there: they compute on the CPU"
-        say(said, quiet)
-    elif cluster.has_gpus and not cluster.gpus:
-        say("runs get none of the cluster's GPUs: --gpus-per-run 0.25 would put four on each", quiet)
-    elif found.name:
-        say(f"runs compute on {found.name}, {cluster.places} at a time", quiet)
-    return replace(place, device=None, dtype=found.dtype)  # each node chooses its device
+    seconds = seconds_of(time_budget) if isinstance(time_budget, str) else float(time_budget)
+    if not seconds > 0:
+        raise UsageError(f"{argument('time_budget')} is a time above 0, not {time_budget}")
+    return Budget(seconds, time.monotonic())
 
 
-def _looks(options: SweepOptions, grid: Grid) -> dict[str, Any]:
-    """How often test images are looked at, and what is kept: as the flags say, or the grid."""
-    every = options.eval_every if options.eval_every is not None else grid.settings.get("eval_every", 1)
-    keep = options.keep if options.keep is not None else grid.settings.get("keep", "last")
-    return {"eval_every": eval_every(str(every)), "keep": keep_weights(str(keep))}
-
-
-def _lockstep(options: SweepOptions, grid: Grid) -> int:
-    """How many students go together: as the flag says, or the grid."""
-    if options.ray is not None:
-        if options.lockstep is not None:
-            raise UsageError("--lockstep is for runs on this machine: on a Ray cluster each run is a task of its own")
+def _lockstep(request: Request, lockstep: int | None, ray: str | None) -> int:
+    """How many students go together: as asked, or as the grid says."""
+    if ray is not None:
+        if lockstep is not None:
+            raise UsageError(
+                f"{argument('lockstep')} is for runs on this machine: on a Ray cluster each run is a task of its own"
+            )
         return 1
-    count = options.lockstep if options.lockstep is not None else grid.settings.get("lockstep", 1)
+    count = lockstep if lockstep is not None else request.grid.settings.get("lockstep", 1)
     if type(count) is not int or count < 1:
-        raise UsageError(f"{grid.path}: lockstep is a number of students from 1 up, not {count}")
+        raise UsageError(f"{request.grid.path}: lockstep is a number of students from 1 up, not {count}")
     return count
 
 
-def _fits(made: Study, place: Place, budget: Budget) -> Callable[[Sequence[Task]], bool]:
-    """Whether tasks can end within the budget, by the steps recorded so far; what nothing is known of may begin."""
-    looked, estimate = time.monotonic(), time_left(made, place)
+def _own(
+    executor: Executor | Callable[[], Executor] | str | None, ray: str | None, jobs: int | None
+) -> Executor | None:
+    if executor is None:
+        return None
+    if ray is not None or jobs is not None:
+        other = argument("jobs") if ray is None else argument("ray")
+        raise UsageError(f"{argument('executor')} says where runs are carried out, so {other} has no meaning beside it")
+    return own_executor(executor)
 
-    def fits(tasks: Sequence[Task]) -> bool:
-        nonlocal looked, estimate
-        if time.monotonic() - looked > _RECORDS_LAST:
-            looked, estimate = time.monotonic(), time_left(made, place)
-        known = [seconds for task in tasks if math.isfinite(seconds := estimate(task))]
-        return sum(known) <= budget.left
 
-    return fits
+def _executor(cluster: Cluster | None, folder: Path, jobs: int) -> Executor:
+    if cluster is not None:
+        from dametric.jobs.ray_executor import RayExecutor
+
+        return RayExecutor(cluster, folder)
+    return InlineExecutor() if jobs == 1 else ProcessExecutor(jobs)
 
 
 def _keep(path: Path, text: str) -> None:
     """Write what was asked, once: a sweep that is begun again and again leaves nothing half-written of it."""
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_atomic(path, text)
-
-
-def shard_of(text: str) -> tuple[int, int]:
-    """``2/8``: the second of eight shares.
-
-    Raises
-    ------
-    UsageError
-        For anything else.
-    """
-    first, slash, second = text.partition("/")
-    which, count = (limits.read_whole(part, limits.RUNS) for part in (first, second))
-    if not slash or which is None or count is None or which > count:
-        raise UsageError(f"--shard is a share of how many, from 1/4 to 4/4 for example, not '{text}'")
-    return which, count
-
-
-def _jobs(options: SweepOptions, count: int) -> int:
-    """Processes on a CPU are best with a core each; a GPU is shared by those who ask for it."""
-    if options.jobs is not None:
-        return options.jobs
-    if chosen_device(options.device).type == "cuda":
-        return 1
-    return max(1, min(os.cpu_count() or 1, _MANY, count))
-
-
-def _carry_out(
-    left: list[Task],
-    options: SweepOptions,
-    jobs: int,
-    budget: Budget | None,
-    place: Place,
-    cluster: Cluster | None,
-    lockstep: int,
-    fits: Callable[[Sequence[Task]], bool],
-) -> Report:
-    schedules: list[Schedule] = []
-    with (
-        until_interrupted() as interrupted,
-        View(_to_be_begun(left, options.max_runs), options.quiet) as view,
-    ):
-
-        def stop() -> bool:
-            return interrupted() or (budget is not None and budget.over)
-
-        with _executor(cluster, jobs, place, stop, lambda event: schedules[0].hear(event)) as executor:
-            limits: dict[str, Any] = {"max_runs": options.max_runs, "budget": budget, "fits": fits}
-            schedules.append(Schedule(left, executor, view, interrupted, lockstep=lockstep, **limits))
-            report = schedules[0].run()
-        if interrupted():
-            raise Interrupted("stopped; everything is saved, the same command goes on")
-    if budget is not None and report.left and (budget.over or options.whole_runs):
-        said = "is over; everything is saved" if budget.over else "is too short for a run that is left"
-        say(f"the time budget {said}, the same command goes on", options.quiet)
-    return report
-
-
-def _to_be_begun(left: list[Task], max_runs: int | None) -> list[Task]:
-    """What the view counts: no more students than may be begun."""
-    students = [task.key for task in left if task.kind == "student"]
-    beyond = set() if max_runs is None else set(students[max_runs:])
-    return [task for task in left if task.key not in beyond]
-
-
-@contextmanager
-def _executor(
-    cluster: Cluster | None, jobs: int, place: Place, stop: Callable[[], bool], emit: Callable[[Any], None]
-) -> Iterator[Executor]:
-    if cluster is not None:
-        from dametric.jobs.rays import Rays
-
-        with Rays(cluster, perform, place.root) as rays:
-            yield rays
-    elif jobs == 1:
-        yield Inline(perform, stop, emit)
-    else:
-        with Workers(perform, jobs, get_context("spawn")) as workers:
-            yield workers

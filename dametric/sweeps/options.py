@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dametric.base.arguments import speaking
 from dametric.base.names import inside
 from dametric.commands.inputs import DataOptions
 from dametric.commands.training import TrainingOptions
-from dametric.errors import UsageError
 from dametric.models.registry import is_user_code
 from dametric.sweeps import tasks
 from dametric.sweeps.grid import Grid, RunSpec
@@ -17,20 +17,11 @@ from dametric.training import LABELS, Objective
 from dametric.training.setting import EvalEvery, Keep
 
 _OBJECTIVE = ("views", "ce_weight", "raw_weight", "aug_weight", "temperature")
-_FLAGS = {
-    "--data-root": "--set data.root=DIR",
-    "--download": "--set data.download=true",
-    "--image-size ": "--set data.image_size=",
-    "--label-column": "data.label_column,",
-    "--image-column": "data.image_column,",
-    "--data-config ": "--set data.config=",
-    "instead of the name": "with --set data.source=DIR",
-}
 _SCORED = ("arch", "mean", "std", "weights")  # of a checkpoint, as score and distill take them
 
 
 @dataclass(frozen=True)
-class Place:
+class RunEnvironment:
     """Where a sweep writes and what it computes on, how often it looks at test images and what it keeps.
 
     The dtype is that of runs for which the grid names none.
@@ -69,22 +60,19 @@ def read_images(grid: Grid, quiet: bool) -> None:
     UsageError
         If they cannot be read; what would help is said as a grid has it.
     """
-    try:
+    with speaking("grid"):
         for options in grid.data.values():
             tasks.images(replace(data_options(options), quiet=quiet))
-    except UsageError as error:
-        said = str(error)
-        for flag, key in _FLAGS.items():
-            said = said.replace(flag, key)
-        raise UsageError(said) from error
 
 
-def training_options(data: DataOptions, options: dict[str, Any], place: Place, teacher: bool) -> TrainingOptions:
+def training_options(
+    data: DataOptions, options: dict[str, Any], environment: RunEnvironment, teacher: bool
+) -> TrainingOptions:
     """The options of `dametric train` or `dametric distill` that a grid sets."""
     own = dict(options)
     weights = {name.removesuffix("_weight"): own.pop(name) for name in _OBJECTIVE if name in own}
     lr, base_aug = own.pop("lr", None), own.pop("aug" if teacher else "base_aug", None)
-    dtype, compile = own.pop("dtype", place.dtype), own.pop("compile", False)
+    dtype, compile = own.pop("dtype", environment.dtype), own.pop("compile", False)
     objective = LABELS if teacher else Objective.of(**weights)
     recipe = {**own, "objective": objective}
     return TrainingOptions(
@@ -92,18 +80,18 @@ def training_options(data: DataOptions, options: dict[str, Any], place: Place, t
         recipe,
         lr,
         base_aug,
-        place.device,
+        environment.device,
         dtype,
         compile,
-        eval_every=place.eval_every,
-        keep=place.keep,
+        eval_every=environment.eval_every,
+        keep=environment.keep,
     )
 
 
-def teacher_file(grid: Grid, data: str, teacher: str, place: Place) -> Path:
+def teacher_file(grid: Grid, data: str, teacher: str, environment: RunEnvironment) -> Path:
     """A teacher's checkpoint: the one that was given, or that will be made."""
     given = grid.teachers[teacher].get("checkpoint")
-    return Path(given) if given else inside(place.root, "teachers", f"{data}-{teacher}.pth")
+    return Path(given) if given else inside(environment.root, "teachers", f"{data}-{teacher}.pth")
 
 
 def shown_data(grid: Grid, data: str, teacher: str) -> DataOptions:
@@ -122,16 +110,16 @@ def shown_data(grid: Grid, data: str, teacher: str) -> DataOptions:
     return replace(options, grey=True) if grey else options
 
 
-def student_task(grid: Grid, spec: RunSpec, place: Place) -> tasks.StudentTask:
+def student_task(grid: Grid, spec: RunSpec, environment: RunEnvironment) -> tasks.StudentTask:
     """A row as something to be done."""
     teacher = grid.teachers[spec.teacher]
     data = shown_data(grid, spec.data, spec.teacher)
-    common = training_options(data, dict(spec.training), place, teacher=False)
+    common = training_options(data, dict(spec.training), environment, teacher=False)
     about = {name: teacher[name] for name in _SCORED if name in teacher and "checkpoint" in teacher}
-    path = str(teacher_file(grid, spec.data, spec.teacher, place))
+    path = str(teacher_file(grid, spec.data, spec.teacher, environment))
     if is_user_code(teacher.get("arch") or ""):  # which is not run on a file's word, but is on the grid's
         about["arch"] = teacher["arch"]
     if about.get("arch") is None:
         about.pop("arch", None)
-    root = inside(place.root, grid.folder(spec.training))
+    root = inside(environment.root, grid.folder(spec.training))
     return tasks.StudentTask(common, path, spec.student, spec.aug, spec.seed, str(root), **about)

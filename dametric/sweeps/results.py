@@ -1,78 +1,75 @@
-"""What a sweep has come to: its ledger, its tables, and what is left."""
+"""What a sweep has come to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from dametric.base.files import write_atomic
-from dametric.base.spreadsheet import csv_text
-from dametric.commands.inputs import say
-from dametric.commands.runs import deliver
-from dametric.errors import RunFailed
 from dametric.jobs.schedule import Report, Task
 from dametric.records.runs import Run, find_runs, load_runs
 from dametric.records.scores import Scores
-from dametric.sweeps.options import Place
 from dametric.sweeps.study import Study
 
+FAILED = 1
+"""Exit status where a run failed; the others were done."""
 WORK_LEFT = 3
-"""Exit code where nothing went wrong, and the same command has more to do."""
+"""Exit status where nothing went wrong, and the same sweep has more to do."""
 
 
-def deliver_sweep(
-    report: Report, made: Study, wanted: Sequence[Task], place: Place, *, csv: str | None, json: bool, quiet: bool
-) -> int:
-    """Show the ledger, say what is left, and choose the exit code."""
-    found = [run for run in find_runs(place.root) if run.record] if any(place.root.rglob("record.json")) else []
-    keys = {task.key for task in wanted}
-    mine = _of_grid(found, made, keys)
-    if csv is not None and mine:
-        write_atomic(Path(csv) / "runs.csv", csv_text(load_runs(mine)))
-        _write_scores(wanted, Path(csv) / "scores.csv")
-    deliver(mine, json)
-    scores = sorted(
-        str(task.payload.output) for task in wanted if task.kind == "score" and task.payload.output.exists()
-    )
-    students = any(task.kind == "student" for task in wanted)
-    if report.held:
-        say(f"{len(report.held)} runs are held by another process", quiet)
-    if report.left:
-        say(f"{len(report.left)} runs are left; the same command goes on", quiet)
-    if report.failed:
-        titles = {task.key: task.title for task in wanted}
-        raise RunFailed("; ".join(f"{titles[key]}: {why}" for key, why in report.failed.items()))
-    if report.held or report.left:
-        return WORK_LEFT
-    if scores and students:
-        say(
-            f"to see what the scores are worth: dametric correlate {place.root}/scores/*.json {place.root}",
-            quiet,
-        )
-    return 0
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep has come to.
 
+    Attributes
+    ----------
+    folder : Path
+    runs : tuple of Run
+        The ledger: teachers and students that were asked for, as far as they have begun.
+    scores : tuple of Path
+        Score files that are there.
+    failed : dict of str to str
+        Why tasks failed, by their title.
+    held, left : tuple of str
+        Titles of tasks that another process holds, and of others that are not done.
+    students : int
+        How many were asked for.
+    """
 
-def _of_grid(found: Sequence[Run], made: Study, keys: set[str]) -> list[Run]:
-    """The runs of a sweep: all below its folder that the grid names, as far as they have begun."""
-    wanted = set()
-    for task in made.tasks:
-        if task.key in keys and task.kind != "score":
-            run = made.runs.get(task.key)
-            if run is None and Path(task.payload.teacher).exists():
-                run = task.payload.work().run
-            if run is not None:
-                wanted.add(run.folder.resolve())
-    return [run for run in found if run.folder.resolve() in wanted]
+    folder: Path
+    runs: tuple[Run, ...] = ()
+    scores: tuple[Path, ...] = ()
+    failed: dict[str, str] = field(default_factory=dict)
+    held: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    students: int = 0
 
+    @property
+    def exit_status(self) -> int:
+        """0 if everything is done, 1 if something failed, 3 if something is left."""
+        if self.failed:
+            return FAILED
+        return WORK_LEFT if self.held or self.left else 0
 
-def _write_scores(wanted: Sequence[Task], path: Path) -> None:
-    """All score files as one table: who was scored and shown, and a row an augmentation."""
-    parts = []
-    for task in wanted:
-        if task.kind == "score" and task.payload.output.exists():
-            scores = Scores.read(task.payload.output)
+    @property
+    def table(self) -> pd.DataFrame:
+        """The runs as :func:`dametric.load_runs` has them.
+
+        Raises
+        ------
+        UsageError
+            If there is none.
+        """
+        return load_runs(self.runs)
+
+    @property
+    def score_table(self) -> pd.DataFrame:
+        """All score files: who was scored and shown, and a row an augmentation; empty if there is none."""
+        parts = []
+        for path in self.scores:
+            scores = Scores.read(path)
             teacher, student, data = (scores.config.get(name) or {} for name in ("teacher", "student", "data"))
             about = {
                 "teacher": teacher.get("arch"),
@@ -81,5 +78,34 @@ def _write_scores(wanted: Sequence[Task], path: Path) -> None:
                 "data": data.get("name"),
             }
             parts.append(scores.table.assign(**about)[[*about, *scores.table.columns]])
-    if parts:
-        write_atomic(path, csv_text(pd.concat(parts, ignore_index=True)))
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def swept(report: Report, study: Study, tasks: Sequence[Task], folder: Path) -> Swept:
+    """What came of some tasks of a study."""
+    titles = {task.key: task.title for task in tasks}
+    outputs = [task.payload.output for task in tasks if task.kind == "score"]
+    return Swept(
+        folder,
+        tuple(_runs(study, tasks, folder)),
+        tuple(path for path in outputs if path.exists()),
+        {titles[key]: reason for key, reason in report.failed.items()},
+        tuple(titles[key] for key in report.held),
+        tuple(titles[key] for key in report.left),
+        sum(task.kind == "student" for task in tasks),
+    )
+
+
+def _runs(study: Study, tasks: Sequence[Task], folder: Path) -> list[Run]:
+    """Of all runs below a folder those of some tasks."""
+    if not any(folder.rglob("record.json")):
+        return []
+    wanted = set()
+    for task in tasks:
+        if task.kind != "score":
+            run = study.runs.get(task.key)
+            if run is None and Path(task.payload.teacher).exists():
+                run = task.payload.work().run
+            if run is not None:
+                wanted.add(run.folder.resolve())
+    return [run for run in find_runs(folder) if run.record and run.folder.resolve() in wanted]

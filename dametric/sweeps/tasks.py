@@ -5,8 +5,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from dametric.base.files import sha256
-from dametric.base.locks import claimed, is_held
+from dametric.base.locks import claimed
 from dametric.commands.inputs import DataOptions, Splits, check_classes, chosen_device, read_checkpoint
 from dametric.commands.score import ScoreOptions
 from dametric.commands.training import TrainingOptions
@@ -22,11 +22,8 @@ from dametric.errors import UsageError
 from dametric.models import MODELS, build
 from dametric.models.interface import input_channels
 from dametric.models.reading import read_weights
-from dametric.records.runs import Run
 from dametric.records.scores import Scores
 from dametric.training import Setting, Teacher, Work
-
-Stop = Callable[[], bool]
 
 
 @dataclass(frozen=True)
@@ -44,23 +41,6 @@ class TeacherTask:
         recipe = self.common.resolved(self.arch, where.train, seed=self.seed)
         target = Path(self.output)
         return self.common.work(where, self.arch, recipe, folder=target.with_suffix(".run"), target=target)
-
-    def inputs(self) -> list[Path]:
-        """Files that it reads, or goes on with."""
-        return _kept(self.work().run)
-
-    @property
-    def held(self) -> bool:
-        """Whether a process is at it."""
-        return self.work().run.held
-
-    def claimed(self) -> AbstractContextManager[str | None]:
-        """Hold it for this process."""
-        return self.work().run.claimed()
-
-    def moved(self, old: Path, new: Path) -> TeacherTask:
-        """The same below another folder."""
-        return replace(self, output=_moved(self.output, old, new))
 
 
 @dataclass(frozen=True)
@@ -88,23 +68,6 @@ class StudentTask:
         where = self.setting()
         recipe = self.common.resolved(self.student, where.train, aug=self.aug, seed=self.seed)
         return self.common.work(where, self.student, recipe, root=self.root)
-
-    def inputs(self) -> list[Path]:
-        """Files that it reads, or goes on with."""
-        return [Path(self.teacher), *_kept(self.work().run)]
-
-    @property
-    def held(self) -> bool:
-        """Whether a process is at it."""
-        return self.work().run.held
-
-    def claimed(self) -> AbstractContextManager[str | None]:
-        """Hold it for this process."""
-        return self.work().run.claimed()
-
-    def moved(self, old: Path, new: Path) -> StudentTask:
-        """The same below another folder; a teacher from elsewhere goes there too."""
-        return replace(self, root=_moved(self.root, old, new), teacher=_moved(self.teacher, old, new))
 
 
 @dataclass(frozen=True)
@@ -154,30 +117,6 @@ class ScoreTask:
             return False
         return Scores.read(self.output).config.get("asked") == self.asked()
 
-    def inputs(self) -> list[Path]:
-        """Files that it reads."""
-        return [Path(self.options.teacher), *([] if self.student is None else self.student.inputs())]
-
-    @property
-    def held(self) -> bool:
-        """Whether a process is at it."""
-        return is_held(_lock_of(self.output))
-
-    def claimed(self) -> AbstractContextManager[str | None]:
-        """Hold it for this process."""
-        return claimed_file(self.output)
-
-    def moved(self, old: Path, new: Path) -> ScoreTask:
-        """The same below another folder."""
-        assert self.options.output is not None
-        output, teacher = (_moved(path, old, new) for path in (self.options.output, self.options.teacher))
-        options = replace(self.options, output=output, teacher=teacher)
-        return replace(self, options=options, student=self.student and self.student.moved(old, new))
-
-
-def _kept(run: Run) -> list[Path]:
-    return [run.folder / name for name in ("record.json", "history.csv", "last.pt")]
-
 
 AnyTask = TeacherTask | StudentTask | ScoreTask
 
@@ -223,10 +162,10 @@ def setting(
         return Setting(train_set, test, chosen_device(device), held_out=held_out)
     checkpoint = read_checkpoint(read_weights(teacher, weights, "teacher"), arch, train_set, data.image_size)
     check_classes(checkpoint, train_set)
-    found = Teacher.of(checkpoint, train_set, mean, std)
-    made = Setting(train_set, test, chosen_device(device), found, held_out)
-    made.share(setting(data, device))
-    return made
+    loaded = Teacher.of(checkpoint, train_set, mean, std)
+    with_teacher = Setting(train_set, test, chosen_device(device), loaded, held_out)
+    with_teacher.share(setting(data, device))
+    return with_teacher
 
 
 @lru_cache(maxsize=64)
@@ -266,8 +205,3 @@ def forget() -> None:
     trained_size.cache_clear()
     images.cache_clear()
     setting.cache_clear()
-
-
-def _moved(path: str, old: Path, new: Path) -> str:
-    where = Path(path).absolute()
-    return str(new / (where.relative_to(old) if where.is_relative_to(old) else Path("elsewhere") / where.name))

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from dametric.augment import Augmentation, Images, default_base, parse
+from dametric.base.interrupts import until_interrupted
 from dametric.base.progress import progress, say
-from dametric.base.stopping import until_interrupted
 from dametric.data import ImageSet
 from dametric.errors import Interrupted, UsageError
 from dametric.models import Checkpoint, load_state

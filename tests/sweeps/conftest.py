@@ -21,6 +21,7 @@ import torch
 import yaml
 
 from dametric import cli
+from dametric.base.arguments import speaking
 from dametric.records.runs import Run, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +52,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
 
     def run(*arguments: object) -> Said:
         capsys.readouterr()
-        code = cli._run([str(argument) for argument in arguments])
+        with speaking("command line"):
+            code = cli._run([str(argument) for argument in arguments])
         return Said(code, *capsys.readouterr())
 
     return run
@@ -213,7 +215,8 @@ def _command(folder: Path, arguments: list[str]) -> None:
             file.write(f"{self.folder.name}, epoch {len(rows)}\n")
 
     Run.write_history = noted  # type: ignore[method-assign]
-    os._exit(cli._run(arguments))
+    with speaking("command line"):
+        os._exit(cli._run(arguments))
 
 
 @pytest.fixture

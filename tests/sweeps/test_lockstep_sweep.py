@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dametric.data import hold_out, load_data
-from dametric.jobs.processes import Workers
+from dametric.jobs.processes import ProcessExecutor
 from dametric.models.network import Network
 from dametric.records.runs import Run, load_runs, read_record
 from dametric.training import Training
@@ -87,9 +87,8 @@ def test_a_grid_in_lockstep_is_the_same_as_one_by_one(run: Command, grid: Write,
 def test_groups_side_by_side_are_the_same(run: Command, grid: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = grid(augmentations=AUGS[:3])
     assert run("sweep", path, "-j", 1, "-q", "-o", "alone").code == 0
-    monkeypatch.setattr("dametric.sweeps.api.get_context", lambda name: FORKED)
-    begin = Workers.__init__  # with as many threads as alone
-    monkeypatch.setattr(Workers, "__init__", lambda self, *given: begin(self, *given, threads=1))
+    begin = ProcessExecutor.__init__  # with as many threads as alone
+    monkeypatch.setattr(ProcessExecutor, "__init__", lambda self, jobs: begin(self, jobs, FORKED, threads=1))
     said = run("sweep", path, "-j", 2, "-q", "-o", "together", "--lockstep", 3)
     assert said.code == 0, said.err
     same(Path("alone"), Path("together"))
@@ -237,7 +236,7 @@ def test_one_that_fails_or_is_held_does_not_stop_its_group(run: Command, grid: W
     with Run(held).claimed():
         said = run("sweep", grid(**usual), "-j", 1, "--lockstep", 3)
     assert said.code == 3
-    assert "another process is at it" in said.err
+    assert "another process is running it" in said.err
     assert len(load_runs("runs/grid").query("status == 'finished' and kind == 'distill'")) == 2
     assert run("sweep", grid(**usual), "-j", 1, "-q", "--lockstep", 3).code == 0
     assert {name: part for name, part in by_name("runs/grid").items() if name in theirs} == theirs

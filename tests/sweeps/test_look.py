@@ -14,8 +14,8 @@ from dametric.base import files
 from dametric.records.runs import load_runs
 from dametric.records.scores import Scores
 from dametric.sweeps.grid import read_grid
-from dametric.sweeps.options import Place
-from dametric.sweeps.study import study
+from dametric.sweeps.options import RunEnvironment
+from dametric.sweeps.study import make_study
 from dametric.sweeps.tasks import ScoreTask
 from tests.sweeps.conftest import Said
 
@@ -89,8 +89,8 @@ def test_grey_networks_guesses_and_functions_are_said_once(
 
 def test_score_files_of_colour_images_are_asked_for_as_ever(grid: Callable[..., Path], tmp_path: Path) -> None:
     """By the hash of what decides them, in which later options do not appear."""
-    made = study(read_grid(grid(score={"batches": 4}), []), Place(tmp_path / "runs"))
-    (task,) = [task.payload for task in made.tasks if isinstance(task.payload, ScoreTask)]
+    study = make_study(read_grid(grid(score={"batches": 4}), []), RunEnvironment(tmp_path / "runs"))
+    (task,) = [task.payload for task in study.tasks if isinstance(task.payload, ScoreTask)]
     teacher = Path(task.options.teacher)
     teacher.parent.mkdir(parents=True)
     teacher.write_bytes(b"weights")

@@ -9,10 +9,15 @@ from typing import Any
 import pytest
 
 from dametric.errors import UsageError
-from dametric.jobs.processes import Event
+from dametric.jobs.executor import Event
 from dametric.jobs.schedule import RETRIES, Outcome, Report, Schedule, Task
 
 FINISHED = Outcome("finished")
+
+
+def unused(payload: Any, advance: Any, stop: Any) -> Any:
+    """What an executor would call."""
+    raise AssertionError
 
 
 class Silent:
@@ -39,7 +44,12 @@ class Answers:
     def free(self) -> int:
         return self.jobs - len(self.running)
 
-    def give(self, number: int, task: Any) -> None:
+    def __enter__(self) -> Answers:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def give(self, number: int, job: Any, advance: Any, stop: Any) -> None:
         assert not self.halted
         self.order.append(self.tasks[number].key)
         self.running.append(number)
@@ -85,7 +95,7 @@ def carry_out(
     todo, watcher = tasks(), Silent()
     executor = Answers(todo, jobs, answers or {}, seed)
     stop: Callable[[], bool] = more.pop("stop", lambda: False)
-    return Schedule(todo, executor, watcher, stop, **more).run(), executor, watcher
+    return Schedule(unused, todo, executor, watcher, stop, **more).run(), executor, watcher
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 10])
@@ -176,9 +186,10 @@ class Groups(Answers):
         self.groups: list[tuple[str, ...]] = []
         self.together: dict[int, tuple[str, ...]] = {}
 
-    def give(self, number: int, task: Any) -> None:
-        super().give(number, task)
-        self.together[number] = task if isinstance(task, tuple) else (task,)
+    def give(self, number: int, job: Any, advance: Any, stop: Any) -> None:
+        super().give(number, job, advance, stop)
+        (payload,) = job.args
+        self.together[number] = payload if isinstance(payload, tuple) else (payload,)
         self.groups.append(self.together[number])
 
     def events(self, timeout: float) -> list[Event]:
@@ -196,7 +207,7 @@ def in_groups(lockstep: int, answers: dict[str, list[Any]] | None = None, **more
     for number, need in enumerate("ttuttu"):
         todo.append(Task(f"s{number}", "student", "", f"s{number}", (need,), 1.0, alike[need]))
     executor = Groups(todo, 1, answers or {})
-    return Schedule(todo, executor, Silent(), lambda: False, lockstep=lockstep, **more).run(), executor
+    return Schedule(unused, todo, executor, Silent(), lambda: False, lockstep=lockstep, **more).run(), executor
 
 
 def test_alike_students_are_given_together() -> None:

@@ -285,12 +285,12 @@ def test_a_stale_lock_is_taken_over_and_said(run: Command, grid: Write, untraine
     for name in ("history.csv", "last.pt"):
         (student / name).unlink()
     (student / "record.json").write_text(json.dumps({**record, "status": "running"}))
-    (student / ".lock").write_text("process 12345 on elsewhere\n")
+    (student / ".lock-holder").write_text("process 12345 on elsewhere\n")
     said = run("sweep", path, "-j", 1)
     assert said.code == 0
     assert "taken over from process 12345 on elsewhere, which died" in said.err
     assert outcomes(Path("runs")) == whole
-    assert (student / ".lock").read_text() == ""
+    assert not (student / ".lock-holder").exists()
 
 
 def test_what_a_kill_left_half_written_is_taken_away(run: Command, grid: Write) -> None:
@@ -318,7 +318,7 @@ def test_what_another_process_holds_is_left_to_it(run: Command, grid: Write) -> 
     with Run(first).claimed():
         said = run("sweep", path, "-j", 1)
     assert said.code == 3
-    assert "another process is at it" in said.err
+    assert "another process is running it" in said.err
     assert "1 runs are held by another process" in said.err
     assert len(students()) == 3
     assert run("sweep", path, "-j", 1, "-q").code == 0
