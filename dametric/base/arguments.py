@@ -15,10 +15,21 @@ _FLAGS = {
     "metrics": "--metric",
     "config": "--data-config",
     "root": "--data-root",
+    "source": "--data",
     "overrides": "--set",
 }
 """Flags that are not spelt as their argument is."""
-_OF_DATA = {"root", "download", "image_size", "label_column", "image_column", "config", "train_images", "held_out"}
+_OF_DATA = {
+    "source",
+    "root",
+    "download",
+    "image_size",
+    "label_column",
+    "image_column",
+    "config",
+    "train_images",
+    "held_out",
+}
 
 
 @contextmanager

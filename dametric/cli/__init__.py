@@ -54,13 +54,12 @@ for _command in (score, show, train, distill, sweep, runs, correlate, report, pl
 
 def main() -> None:
     """Entry point: errors of the user's are one line on stderr and exit 2."""
-    from dametric.base.arguments import speaking
     from dametric.base.interrupts import ctrl_c_received, remember_ctrl_c
 
     prepare_streams()
     code = 0
     try:
-        with remember_ctrl_c(), speaking("command line"):
+        with remember_ctrl_c():
             code = _run(sys.argv[1:])
     except (KeyboardInterrupt, Exception):
         if not ctrl_c_received():
@@ -76,10 +75,15 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    from dametric.base.arguments import speaking
+
     command = typer.main.get_command(app)
     try:
         # not command.main(), which has exits of its own for interrupts and closed pipes
-        with command.make_context("dametric", _with_address(arguments) or ["--help"]) as context:
+        with (
+            speaking("command line"),
+            command.make_context("dametric", _with_address(arguments) or ["--help"]) as context,
+        ):
             command.invoke(context)
         sys.stdout.flush()
     except typer.Exit as stop:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from dametric.base.arguments import argument
 from dametric.base.files import default_cache_dir
 from dametric.data import folder, idx, npz
 from dametric.data.arrays import Arrays
@@ -194,5 +195,6 @@ def _tiny_imagenet(root: str | os.PathLike[str] | None, cache: Path) -> Path:
         if (candidate / "train").is_dir():
             return candidate
     raise UsageError(
-        f"tinyimagenet is not in {given}: unpack tiny-imagenet-200.zip and name its folder with --data-root"
+        f"tinyimagenet is not in {given}: unpack tiny-imagenet-200.zip and name its folder with "
+        f"{argument('root', 'DIR')}"
     )

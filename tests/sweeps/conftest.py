@@ -21,7 +21,6 @@ import torch
 import yaml
 
 from dametric import cli
-from dametric.base.arguments import speaking
 from dametric.records.runs import Run, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,8 +51,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
 
     def run(*arguments: object) -> Said:
         capsys.readouterr()
-        with speaking("command line"):
-            code = cli._run([str(argument) for argument in arguments])
+        code = cli._run([str(argument) for argument in arguments])
         return Said(code, *capsys.readouterr())
 
     return run
@@ -215,8 +213,7 @@ def _command(folder: Path, arguments: list[str]) -> None:
             file.write(f"{self.folder.name}, epoch {len(rows)}\n")
 
     Run.write_history = noted  # type: ignore[method-assign]
-    with speaking("command line"):
-        os._exit(cli._run(arguments))
+    os._exit(cli._run(arguments))
 
 
 @pytest.fixture

@@ -203,6 +203,7 @@ def test_images_that_are_not_there_are_asked_for_as_a_grid_has_it(run: Command, 
     said = run("sweep", grid(data="cifar100"), "--set", f"data.root={here}")
     assert said.code == 2
     assert "with --set data.root=DIR, fetch them with --set data.download=true, or" in said.err
+    assert "with --set data.source=DIR" in said.err
     assert said.err.count("\n") == 1, said.err
 
 
