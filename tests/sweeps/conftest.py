@@ -21,9 +21,12 @@ import torch
 import yaml
 
 from dametric import cli
+from dametric.models.registry import MODELS
 from dametric.records.runs import Run, read_record
+from tests.sweeps.small import SMALL, forget_shapes, use_small_networks
 
 ROOT = Path(__file__).resolve().parents[2]
+PATHS = os.pathsep.join((str(ROOT), str(Path(__file__).with_name("everywhere"))))
 PATIENCE = 120  # seconds after which something is taken for stuck
 
 
@@ -34,6 +37,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_networks() -> Iterator[None]:
+    """In this process; commands that are started have their own way to them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, network in SMALL.items():
+            patch.setitem(MODELS, name, network)
+        forget_shapes()
+        yield
+    forget_shapes()
 
 
 @dataclass(frozen=True)
@@ -177,7 +191,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., St
 
     def start(*arguments: object, program: tuple[str, str] = ("-m", "dametric")) -> Started:
         folder = tmp_path_factory.mktemp("streams")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": PATHS}
         with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
             process = subprocess.Popen(
                 [sys.executable, *program, *map(str, arguments)],
@@ -202,6 +216,7 @@ FORKED.set_forkserver_preload(["dametric.sweeps.api", "dametric.training.run", "
 def _command(folder: Path, arguments: list[str]) -> None:
     """The command in a process that has everything imported."""
     os.setsid()
+    use_small_networks()
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
     torch.set_num_threads(1)

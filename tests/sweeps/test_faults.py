@@ -19,6 +19,7 @@ from dametric import cli
 from dametric.jobs.executor import Event
 from dametric.jobs.processes import ProcessExecutor
 from dametric.records.runs import load_runs
+from tests.sweeps import small
 from tests.sweeps.conftest import FORKED, PATIENCE, ROOT, Said, Started, outcomes, same, write_grid
 
 Start = Callable[..., Started]
@@ -180,6 +181,7 @@ def test_workers_that_are_killed_are_replaced(
             os.kill(draw.choice(busy), signal.SIGKILL)
         return found
 
+    monkeypatch.setattr("dametric.sweeps.carry_out.perform", small.perform)
     monkeypatch.setattr(ProcessExecutor, "events", kill)
     monkeypatch.setattr(ProcessExecutor, "give", counted)
     begin = ProcessExecutor.__init__  # with as many threads as the reference had

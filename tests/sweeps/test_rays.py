@@ -25,11 +25,10 @@ from dametric.jobs.cluster import Cluster
 from dametric.jobs.ray_executor import RayExecutor
 from dametric.jobs.schedule import Outcome
 from dametric.records.runs import load_runs, read_record
-from tests.sweeps.conftest import PATIENCE, Said, Started, same, write_grid
+from tests.sweeps.conftest import PATHS, PATIENCE, Said, Started, same, write_grid
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of ray's own making
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'dametric[ray]'")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +51,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head without cores for us, so that it outlives the work, and two nodes of one core."""
     from ray.cluster_utils import Cluster as Local
 
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONPATH", PATHS)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     with warnings.catch_warnings():

@@ -178,7 +178,7 @@ def test_some_of_the_training_images(run: Command, grid: Write, pictures: Path) 
         ({"training": {"batch_size": 1000}}, "batch"),
         ({"training": {"views": "none"}}, "views"),
         ({"teachers": {"resnet8": {"batch_size": 1000}}}, "batch"),
-        ({"teachers": {"resnet8": {"lr": -1}}}, "learning rate"),
+        ({"teachers": {"resnet8": {"lr": -1}}}, "lr is a number above 0"),
         ({"training": {"dtype": "float31"}}, "float32"),
         ({"score": {"metrics": ["t_stdev"]}}, "t_stddev"),
         ({"score": {"rel_se": 2}}, "rel-se"),
@@ -368,7 +368,7 @@ def test_a_folder_that_cannot_be_written(run: Command, grid: Write, here: Path) 
     assert {path.name for path in here.iterdir()} == {"plain", "grid.yaml"}
 
 
-@pytest.mark.parametrize("size", [500, 20_000])
+@pytest.mark.parametrize("size", [500, 5_000])
 def test_a_full_disk_is_one_line_and_leaves_earlier_records_intact(run: Command, grid: Write, size: int) -> None:
     path = grid()
     assert run("sweep", path, "--max-runs", 2, "-j", 1, "-q").code == 3
