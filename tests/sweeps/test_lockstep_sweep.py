@@ -332,9 +332,12 @@ def test_a_few_runs_at_a_time_come_to_the_same(run: Command, grid: Write) -> Non
         same(Path(root), Path("smooth"))
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
+def test_what_cannot_be_is_said_before_anything_is_trained(
+    run: Command, grid: Write, here: Path, pictures: Path, untrained: Callable[[], None]
+) -> None:
+    untrained()
+    (here / "tiny.npz").write_bytes(pictures.read_bytes())
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"eval_every": 0}, "eval"),
         ({"eval_every": "never"}, "last"),
         ({"keep": "best"}, "keep"),
@@ -346,24 +349,13 @@ def test_a_few_runs_at_a_time_come_to_the_same(run: Command, grid: Write) -> Non
         ({"data": {"source": "tiny.npz", "held_out": 3}}, "held-out"),
         ({"data": {"source": "tiny.npz", "held_out": 49}}, "48"),
         ({"data": {"source": "tiny.npz", "held_out": 48, "train_images": 49}}, "48"),
-    ],
-)
-def test_what_cannot_be_is_said_before_anything_is_trained(
-    run: Command,
-    grid: Write,
-    here: Path,
-    pictures: Path,
-    untrained: Callable[[], None],
-    changes: dict[str, Any],
-    words: str,
-) -> None:
-    untrained()
-    (here / "tiny.npz").write_bytes(pictures.read_bytes())
-    said = run("sweep", grid(**changes), "-j", 1)
-    assert said.code == 2, said.err
-    assert words in said.err
-    assert said.err.count("\n") == 1, said.err
-    assert {path.name for path in here.iterdir()} == {"grid.yaml", "tiny.npz"}
+    ]
+    for changes, words in wrong:
+        said = run("sweep", grid(**changes), "-j", 1)
+        assert said.code == 2, (changes, said.err)
+        assert words in said.err
+        assert said.err.count("\n") == 1, said.err
+        assert {path.name for path in here.iterdir()} == {"grid.yaml", "tiny.npz"}, changes
 
 
 def test_flags_that_cannot_be(run: Command, grid: Write) -> None:

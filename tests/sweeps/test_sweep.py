@@ -165,9 +165,11 @@ def test_some_of_the_training_images(run: Command, grid: Write, pictures: Path) 
     assert Scores.read("runs/grid/scores/tiny-resnet8.json").config["data"]["images"] == 48
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
+def test_everything_is_checked_before_anything_is_trained(
+    run: Command, grid: Write, here: Path, untrained: Callable[[], None]
+) -> None:
+    untrained()
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"augmentations": ["flip", "cutmx"]}, "cutmix"),
         ({"pairs": ["resnet8 -> resnet9"]}, "resnet8"),
         ({"teachers": {"resnet8": {"arch": "resnt20"}}}, "resnet20"),
@@ -185,18 +187,14 @@ def test_some_of_the_training_images(run: Command, grid: Write, pictures: Path) 
         ({"score": {"student": "flip"}}, "flip"),
         ({"score": {"protocol": "refernce"}}, "reference"),
         ({"score": {"augmentations": ["x"]}}, "x"),
-    ],
-)
-def test_everything_is_checked_before_anything_is_trained(
-    run: Command, grid: Write, here: Path, untrained: Callable[[], None], changes: dict[str, Any], words: str
-) -> None:
-    untrained()
-    said = run("sweep", grid(**changes), "-j", 1)
-    assert said.code == 2, said.err
-    assert said.out == ""
-    assert words in said.err
-    assert said.err.count("\n") == 1, said.err
-    assert {path.name for path in here.iterdir()} == {"grid.yaml"}
+    ]
+    for changes, words in wrong:
+        said = run("sweep", grid(**changes), "-j", 1)
+        assert said.code == 2, (changes, said.err)
+        assert said.out == ""
+        assert words in said.err
+        assert said.err.count("\n") == 1, said.err
+        assert {path.name for path in here.iterdir()} == {"grid.yaml"}, changes
 
 
 def test_images_that_are_not_there_are_asked_for_as_a_grid_has_it(run: Command, grid: Write, here: Path) -> None:
@@ -217,9 +215,8 @@ def test_a_name_is_replaced_by_a_folder(run: Command, grid: Write, pictures: Pat
     assert used == {(str(pictures), 48)}
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
+def test_options_that_cannot_be(run: Command, grid: Write) -> None:
+    wrong = [
         (["--shard", "0/3"], "1/4"),
         (["--shard", "4/3"], "1/4"),
         (["--shard", "2"], "1/4"),
@@ -230,13 +227,12 @@ def test_a_name_is_replaced_by_a_folder(run: Command, grid: Write, pictures: Pat
         (["--max-runs", "0"], "max-runs"),
         (["--jobs", "0"], "jobs"),
         (["--device", "tpu"], "cpu"),
-    ],
-)
-def test_options_that_cannot_be(run: Command, grid: Write, options: list[str], words: str) -> None:
-    said = run("sweep", grid(), *options)
-    assert said.code == 2
-    assert words in said.err
-    assert said.err.count("\n") == 1, said.err
+    ]
+    for options, words in wrong:
+        said = run("sweep", grid(), *options)
+        assert said.code == 2, options
+        assert words in said.err
+        assert said.err.count("\n") == 1, said.err
 
 
 def test_another_teacher_of_that_name_is_left_alone(run: Command, grid: Write) -> None:
