@@ -87,17 +87,17 @@ def _look_at_augmentations(payloads: Iterable[tasks.AnyTask], quiet: bool) -> No
     seen: set[tuple[object, ...]] = set()
     for payload in payloads:
         where = _setting(payload)
-        of = Images(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
+        spec = Images(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
         for name in _augmentations(payload):
             if (_data(payload), name) not in seen:
                 seen.add((_data(payload), name))
-                where.looked_at(parse(name, of), quiet)
+                where.looked_at(parse(name, spec), quiet)
         if isinstance(payload, tasks.ScoreTask):
             continue
         base = payload.common.base_aug
         if base is not None and (_data(payload), base, "base") not in seen:
             seen.add((_data(payload), base, "base"))
-            where.looked_at(base_augmentation(base, of, mixes=True), quiet)
+            where.looked_at(base_augmentation(base, spec, mixes=True), quiet)
 
 
 def _augmentations(payload: tasks.AnyTask) -> Sequence[str]:

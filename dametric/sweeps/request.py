@@ -50,7 +50,7 @@ class Request:
         """Everything that the grid names, checked, and the tasks that are asked for; reads images and teachers."""
         tasks.forget()
         read_images(self.grid, quiet)
-        study = make_study(self.grid, self.environment)
+        study = make_study(self.grid, self.environment, quiet)
         return study, chosen(study, self.rows, self.shard)
 
     def on(self, cluster: Cluster | None, stop: Callable[[], bool], quiet: bool) -> Request | None:

@@ -66,7 +66,7 @@ class Study:
     done: list[Work] = field(default_factory=list)
 
 
-def make_study(grid: Grid, environment: RunEnvironment) -> Study:
+def make_study(grid: Grid, environment: RunEnvironment, quiet: bool = False) -> Study:
     """Everything that a grid asks for, as tasks.
 
     Raises
@@ -86,9 +86,9 @@ def make_study(grid: Grid, environment: RunEnvironment) -> Study:
             if work.finished:
                 study.finished.add(key)
             study.tasks.append(Task(key, "teacher", title, task, (), work.epochs))
-        _add_student(study, grid, spec, environment)
+        _add_student(study, grid, spec, environment, quiet)
     if grid.score is not None:
-        for key, about, scores, needs in _scores(grid, environment):
+        for key, about, scores, needs in _scores(grid, environment, quiet):
             study.about[key] = about
             if all(need in study.finished for need in needs) and scores.finished:
                 study.finished.add(key)
@@ -157,7 +157,7 @@ def _checked_teacher(task: tasks.TeacherTask) -> Work:
     return work
 
 
-def _add_student(study: Study, grid: Grid, spec: RunSpec, environment: RunEnvironment) -> None:
+def _add_student(study: Study, grid: Grid, spec: RunSpec, environment: RunEnvironment, quiet: bool) -> None:
     task = student_task(grid, spec, environment)
     key, needed = _key(spec), f"teacher:{spec.data}-{spec.teacher}"
     trained = "checkpoint" not in grid.teachers[spec.teacher]
@@ -168,7 +168,7 @@ def _add_student(study: Study, grid: Grid, spec: RunSpec, environment: RunEnviro
         note = f"{grid.path}: {spec.aug} is {study.spelt[once]}: the same runs"
         if note not in study.notes:
             study.notes.append(note)
-            say(note)
+            say(note, quiet)
         return
     if not trained or needed in study.finished:
         work = task.work()
@@ -188,11 +188,11 @@ def _add_student(study: Study, grid: Grid, spec: RunSpec, environment: RunEnviro
 def _check_student(task: tasks.StudentTask) -> Recipe:
     """Refuse what could not be distilled, as far as that shows without the teacher; its recipe."""
     images = tasks.images(task.common.data)[0]
-    of = Images(images.image_size, images.mean)
-    parse(task.aug, of)
+    spec = Images(images.image_size, images.mean)
+    parse(task.aug, spec)
     recipe = task.common.resolved(task.student, images, aug=task.aug, seed=task.seed)
     if task.common.base_aug is not None:
-        base_augmentation(task.common.base_aug, of, mixes=not task.common.objective.needs_teacher)
+        base_augmentation(task.common.base_aug, spec, mixes=not task.common.objective.needs_teacher)
     _check_network(task.student, images)
     _check_batches(task.common, images)
     return recipe
@@ -216,7 +216,7 @@ def _check_batches(common: TrainingOptions, images: ImageSet) -> None:
 
 
 def _scores(
-    grid: Grid, environment: RunEnvironment
+    grid: Grid, environment: RunEnvironment, quiet: bool
 ) -> Iterator[tuple[str, tuple[str, str, str | None], tasks.ScoreTask, list[str]]]:
     """A score file for every teacher, or for every pair where a student is shown too."""
     assert grid.score is not None
@@ -239,7 +239,7 @@ def _scores(
             left_out = [aug for aug in augs if parse(aug, Images(size)).pick in NEEDS_STUDENT]
             augs = [aug for aug in augs if aug not in left_out]
             for aug in left_out:
-                say(f"{aug} is not scored: it asks a student, name one with 'student:' in the score block")
+                say(f"{aug} is not scored: it asks a student, name one with 'student:' in the score block", quiet)
         name = f"{data}-{teacher}" + (f"-{slug(student)}" if student else "")
         task = _score_task(grid, environment, rows[0], augs, name)
         needs = [] if "checkpoint" in grid.teachers[teacher] else [f"teacher:{data}-{teacher}"]
