@@ -23,10 +23,15 @@ import yaml
 from dametric import cli
 from dametric.models.registry import MODELS
 from dametric.records.runs import Run, read_record
-from tests.sweeps.small import SMALL, forget_shapes, use_small_networks
+from dametric.sweeps import carry_out
+from tests.sweeps.small import SMALL, forget_shapes, perform, use_small_networks
 
 ROOT = Path(__file__).resolve().parents[2]
-PATHS = os.pathsep.join((str(ROOT), str(Path(__file__).with_name("everywhere"))))
+USUAL = ("-m", "dametric")
+SMALL_ONES = (
+    "from tests.sweeps.small import use_small_networks_everywhere; use_small_networks_everywhere(); "
+    "from dametric.cli import main; main()"
+)
 PATIENCE = 120  # seconds after which something is taken for stuck
 
 
@@ -41,8 +46,9 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_networks() -> Iterator[None]:
-    """In this process; commands that are started have their own way to them."""
+    """In this process, and in those that do its sweeps."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(carry_out, "perform", perform)
         for name, network in SMALL.items():
             patch.setitem(MODELS, name, network)
         forget_shapes()
@@ -186,12 +192,12 @@ class Started:
 
 @pytest.fixture
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Started]]:
-    """Start the command as a user does; what is left of its group after the test is ended."""
+    """Start the command in a process; what is left of its group after the test is ended."""
     started: list[Started] = []
 
-    def start(*arguments: object, program: tuple[str, str] = ("-m", "dametric")) -> Started:
+    def start(*arguments: object, program: tuple[str, str] = ("-c", SMALL_ONES)) -> Started:
         folder = tmp_path_factory.mktemp("streams")
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": PATHS}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
         with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
             process = subprocess.Popen(
                 [sys.executable, *program, *map(str, arguments)],

@@ -9,6 +9,7 @@ from torch import nn
 
 from dametric.models import recognise
 from dametric.models.registry import MODELS
+from dametric.sweeps import carry_out
 from dametric.sweeps import perform as own
 
 
@@ -41,6 +42,12 @@ def use_small_networks() -> None:
     """From now on, in this process."""
     MODELS.update(SMALL)
     forget_shapes()
+
+
+def use_small_networks_everywhere() -> None:
+    """In the processes and on the nodes that do this one's sweeps, too."""
+    use_small_networks()
+    carry_out.perform = perform
 
 
 def forget_shapes() -> None:

@@ -19,8 +19,7 @@ from dametric import cli
 from dametric.jobs.executor import Event
 from dametric.jobs.processes import ProcessExecutor
 from dametric.records.runs import load_runs
-from tests.sweeps import small
-from tests.sweeps.conftest import FORKED, PATIENCE, ROOT, Said, Started, outcomes, same, write_grid
+from tests.sweeps.conftest import FORKED, PATIENCE, ROOT, USUAL, Said, Started, outcomes, same, write_grid
 
 Start = Callable[..., Started]
 Write = Callable[..., Path]
@@ -181,7 +180,6 @@ def test_workers_that_are_killed_are_replaced(
             os.kill(draw.choice(busy), signal.SIGKILL)
         return found
 
-    monkeypatch.setattr("dametric.sweeps.carry_out.perform", small.perform)
     monkeypatch.setattr(ProcessExecutor, "events", kill)
     monkeypatch.setattr(ProcessExecutor, "give", counted)
     begin = ProcessExecutor.__init__  # with as many threads as the reference had
@@ -250,7 +248,7 @@ def test_control_c_saves_and_the_same_command_goes_on(start: Start, smooth: tupl
 def test_a_time_budget_on_a_real_clock(start: Start, grid: Write, tmp_path: Path) -> None:
     path = grid(training={"epochs": 100_000, "batch_size": 8, "dtype": "float32"})
     began = time.monotonic()
-    command = start("sweep", path, "-o", tmp_path / "runs", "-j", 2, "--time-budget", "40s")
+    command = start("sweep", path, "-o", tmp_path / "runs", "-j", 2, "--time-budget", "40s", program=USUAL)
     assert command.wait() == 3, command.err
     assert time.monotonic() - began < 40
     assert "the time budget is over" in command.err

@@ -18,7 +18,6 @@ from dametric.jobs.processes import ProcessExecutor
 from dametric.models.network import Network
 from dametric.records.runs import Run, load_runs, read_record
 from dametric.training import Training
-from tests.sweeps import small
 from tests.sweeps.conftest import FORKED, Said, outcomes, same
 
 Command = Callable[..., Said]
@@ -88,7 +87,6 @@ def test_a_grid_in_lockstep_is_the_same_as_one_by_one(run: Command, grid: Write,
 def test_groups_side_by_side_are_the_same(run: Command, grid: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = grid(augmentations=AUGS[:3])
     assert run("sweep", path, "-j", 1, "-q", "-o", "alone").code == 0
-    monkeypatch.setattr("dametric.sweeps.carry_out.perform", small.perform)
     begin = ProcessExecutor.__init__  # with as many threads as alone
     monkeypatch.setattr(ProcessExecutor, "__init__", lambda self, jobs: begin(self, jobs, FORKED, threads=1))
     said = run("sweep", path, "-j", 2, "-q", "-o", "together", "--lockstep", 3)

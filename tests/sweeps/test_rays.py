@@ -25,7 +25,7 @@ from dametric.jobs.cluster import Cluster
 from dametric.jobs.ray_executor import RayExecutor
 from dametric.jobs.schedule import Outcome
 from dametric.records.runs import load_runs, read_record
-from tests.sweeps.conftest import PATHS, PATIENCE, Said, Started, same, write_grid
+from tests.sweeps.conftest import PATIENCE, ROOT, USUAL, Said, Started, same, write_grid
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of ray's own making
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'dametric[ray]'")
@@ -51,7 +51,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A head without cores for us, so that it outlives the work, and two nodes of one core."""
     from ray.cluster_utils import Cluster as Local
 
-    monkeypatch.setenv("PYTHONPATH", PATHS)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     with warnings.catch_warnings():
@@ -218,7 +218,7 @@ def test_a_time_budget_on_a_real_clock(start: Callable[..., Started], pictures: 
     """The start of a cluster here, and its end, are within it."""
     path = write_grid(tmp_path / "grid.yaml", pictures, training={"epochs": 100_000, "batch_size": 8})
     began = time.monotonic()
-    command = start("sweep", path, "-o", tmp_path / "runs", "--ray", "local", "--time-budget", "75s")
+    command = start("sweep", path, "-o", tmp_path / "runs", "--ray", "local", "--time-budget", "75s", program=USUAL)
     assert command.wait() == 3, command.err
     assert time.monotonic() - began < 75
     assert "the time budget is over" in command.err
