@@ -66,7 +66,7 @@ class Cluster:
         if not self.ray.is_initialized():
             try:
                 self.ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            except (ConnectionError, RuntimeError, ValueError, TimeoutError, self.ray.exceptions.RayError) as error:
                 raise UsageError(
                     f"there is no Ray cluster at '{self.address}': start one with 'ray start --head', or give "
                     f"{argument('ray', 'local')} ({' '.join(str(error).split())[:200]})"

@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from dametric.base.arguments import argument
+from dametric.base.arguments import Voice, argument, speaking, voice
 from dametric.base.files import write_atomic
 from dametric.base.progress import Advance
 from dametric.errors import UsageError
@@ -70,7 +70,7 @@ class RayExecutor:
     def give(self, number: int, job: Job, advance: Advance, stop: Stop) -> None:
         """Hand a job to the cluster."""
         threads = max(1, round(self.cluster.cpus))
-        ref = self._remote.remote(number, job, self.token, os.getcwd(), self._board, threads)
+        ref = self._remote.remote(number, job, self.token, os.getcwd(), self._board, threads, voice())
         self._running[ref] = number
         self._advances[number] = advance
 
@@ -154,7 +154,7 @@ class _Reporter:
         return self.halted
 
 
-def ray_task(number: int, job: Job, token: Path, folder: str, board: Any, threads: int) -> Any:
+def ray_task(number: int, job: Job, token: Path, folder: str, board: Any, threads: int, speaker: Voice) -> Any:
     """Do a job on a node.
 
     Raises
@@ -164,12 +164,13 @@ def ray_task(number: int, job: Job, token: Path, folder: str, board: Any, thread
     """
     import torch
 
-    check_shared(token)
-    torch.set_num_threads(threads)
-    with contextlib.suppress(OSError):
-        os.chdir(folder)  # where names of files are meant from; a node that has no such folder reads none by name
-    reporter = _Reporter(board, number)
-    return None if reporter.halted else job(reporter.advance, reporter.stop)
+    with speaking(speaker):
+        check_shared(token)
+        torch.set_num_threads(threads)
+        with contextlib.suppress(OSError):
+            os.chdir(folder)  # where names of files are meant from; a node that has no such folder reads none by name
+        reporter = _Reporter(board, number)
+        return None if reporter.halted else job(reporter.advance, reporter.stop)
 
 
 def check_shared(token: Path) -> None:
