@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dametric.records.runs import load_runs
     from dametric.scoring import score
     from dametric.stats import load_published
+    from dametric.sweeps.api import plan, sweep
     from dametric.training import distill, distill_all, train
 
 __version__ = "0.1.0"
@@ -32,8 +33,10 @@ _HOME = {
     "load_data": "dametric.data",
     "load_published": "dametric.stats",
     "load_runs": "dametric.records.runs",
+    "plan": "dametric.sweeps.api",
     "score": "dametric.scoring",
     "show": "dametric.pictures",
+    "sweep": "dametric.sweeps.api",
     "train": "dametric.training",
 }
 __all__ = [
@@ -48,8 +51,10 @@ __all__ = [
     "load_data",
     "load_published",
     "load_runs",
+    "plan",
     "score",
     "show",
+    "sweep",
     "train",
 ]
 

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import torch
 
-from dametric.commands.sweep_options import Place, data_options, student_task, training_options
 from dametric.data import ImageSet
 from dametric.records.identity import run_id
-from dametric.sweep.grid import Grid, RunSpec, read_grid
+from dametric.sweeps.grid import Grid, RunSpec, read_grid
+from dametric.sweeps.options import RunEnvironment, data_options, student_task, training_options
 from dametric.training import Setting, Teacher
 
 ROOT = Path(__file__).resolve().parents[1]
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)
-PLACE = Place(Path(), device="cpu", dtype="float32")
+ENVIRONMENT = RunEnvironment(Path(), device="cpu", dtype="float32")
 
 
 def ids() -> Iterator[tuple[str, str, str]]:
@@ -51,7 +51,7 @@ def _of_grid(path: Path) -> Iterator[tuple[str, str, str]]:
 def row_id(grid: Grid, row: RunSpec) -> str:
     """Id of a row of a grid, for images and a teacher that stand in for those that it names."""
     setting = stand_in(grid, row.data, Teacher(torch.nn.Identity(), MEAN, STD, row.teacher, row.teacher))
-    common = student_task(grid, row, PLACE).common
+    common = student_task(grid, row, ENVIRONMENT).common
     recipe = common.resolved(row.student, setting.train, aug=row.aug, seed=row.seed)
     return run_id(setting.work(row.student, recipe).config)
 
@@ -62,7 +62,7 @@ def teacher_id(grid: Grid, data: str, name: str) -> str:
     arch, seed = options.pop("arch"), options.pop("seed", 0)
     own = {key: value for key, value in options.items() if key not in ("family", "data")}
     setting = stand_in(grid, data, None)
-    recipe = training_options(data_options(grid.data[data]), own, PLACE, teacher=True).resolved(
+    recipe = training_options(data_options(grid.data[data]), own, ENVIRONMENT, teacher=True).resolved(
         arch, setting.train, seed=seed
     )
     return run_id(setting.work(arch, recipe).config)

@@ -15,16 +15,28 @@ _FLAGS = {
     "metrics": "--metric",
     "config": "--data-config",
     "root": "--data-root",
+    "source": "--data",
+    "overrides": "--set",
 }
 """Flags that are not spelt as their argument is."""
-_OF_DATA = {"root", "download", "image_size", "label_column", "image_column", "config", "train_images", "held_out"}
+_OF_DATA = {
+    "source",
+    "root",
+    "download",
+    "image_size",
+    "label_column",
+    "image_column",
+    "config",
+    "train_images",
+    "held_out",
+}
 
 
 @contextmanager
-def speaking(voice: Voice) -> Iterator[None]:
+def speaking(speaker: Voice) -> Iterator[None]:
     """Let messages name arguments as one kind of caller writes them, in this process and those it starts."""
     before = os.environ.get(_SPEAKER)
-    os.environ[_SPEAKER] = voice
+    os.environ[_SPEAKER] = speaker
     try:
         yield
     finally:
@@ -32,6 +44,12 @@ def speaking(voice: Voice) -> Iterator[None]:
             os.environ.pop(_SPEAKER, None)
         else:
             os.environ[_SPEAKER] = before
+
+
+def voice() -> Voice:
+    """Whom messages of this process speak to, for those that do its work elsewhere."""
+    spoken: Voice = os.environ.get(_SPEAKER, "python")  # type: ignore[assignment]
+    return spoken
 
 
 def argument(name: str, value: object = None) -> str:
@@ -58,10 +76,10 @@ def argument(name: str, value: object = None) -> str:
     ...     argument("batch_size"), argument("batch_size", 32), argument("download", True)
     ('--batch-size', '--batch-size 32', '--download')
     """
-    voice = os.environ.get(_SPEAKER, "python")
-    if voice == "python":
+    speaker = voice()
+    if speaker == "python":
         return name if value is None else f"{name}={value!r}"
-    if voice == "grid" and name in _OF_DATA:
+    if speaker == "grid" and name in _OF_DATA:
         shown = "true" if value is True else value
         return f"data.{name}" if value is None else f"--set data.{name}={shown}"
     flag = _FLAGS.get(name, "--" + name.replace("_", "-"))

@@ -199,6 +199,9 @@ class RunOptions:
         "Which weights of a finished run its folder keeps.",
     )
 
+    def __post_init__(self) -> None:
+        check_options(self)
+
 
 @dataclass(frozen=True)
 class ScoringOptions:

@@ -13,7 +13,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from dametric.base.interrupts import heard, raise_if_pressed
+from dametric.base.interrupts import raise_lost_ctrl_c, remember_ctrl_c
 from dametric.base.terminal import printable
 
 
@@ -68,10 +68,10 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
     Advance
         To be called with the number of steps done since the last call.
     """
-    with heard(), _bar(description, total, quiet or not speaks()) as advance:
+    with remember_ctrl_c(), _bar(description, total, quiet or not speaks()) as advance:
 
         def step(steps: float = 1, note: str = "") -> None:
-            raise_if_pressed()
+            raise_lost_ctrl_c()
             advance(steps, note=note)
 
         yield step

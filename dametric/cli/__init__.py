@@ -13,7 +13,7 @@ from dametric.base.terminal import printable
 from dametric.cli import cache, demo, distill, ls, runs, score, show, train
 from dametric.cli.evidence import correlate, plan, report
 from dametric.cli.streams import prepare_streams
-from dametric.cli.sweeping import sweep
+from dametric.cli.sweep import sweep
 from dametric.errors import Interrupted, RunFailed, UsageError
 
 # click's base class for bad usage, by way of typer: newer versions of typer carry a click of their own
@@ -55,15 +55,15 @@ for _command in (
 
 def main() -> None:
     """Entry point: errors of the user's are one line on stderr and exit 2."""
-    from dametric.base.interrupts import heard, pressed
+    from dametric.base.interrupts import ctrl_c_received, remember_ctrl_c
 
     prepare_streams()
     code = 0
     try:
-        with heard():
+        with remember_ctrl_c():
             code = _run(sys.argv[1:])
     except (KeyboardInterrupt, Exception):
-        if not pressed():
+        if not ctrl_c_received():
             raise
         if code != _INTERRUPTED:  # it came after the work, or broke an import off, which may end as any error
             code = _fail("interrupted; what was written is whole", _INTERRUPTED)

@@ -61,7 +61,7 @@ def distill(
     """
     from dametric.cli.runs import deliver
     from dametric.errors import RunFailed
-    from dametric.sweep.reading import whole_numbers
+    from dametric.sweeps.reading import whole_numbers
     from dametric.training import distill_all
 
     own: dict[str, Any] = {

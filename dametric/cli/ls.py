@@ -93,7 +93,7 @@ def _data() -> list[tuple[str, str]]:
 
 
 def _grid() -> list[tuple[str, str]]:
-    from dametric.sweep.reading import BLOCKS, KEYS
+    from dametric.sweeps.reading import BLOCKS, KEYS
 
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
     words_of_lists = {"numbers": "numbers", "names": "words"}

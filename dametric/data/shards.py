@@ -93,7 +93,8 @@ def shards(root: Path, ending: str, chosen: str | None, has_images: Callable[[Pa
         if len({name for _, at, name in placed if at == split}) > 1:
             raise UsageError(
                 f"{root} holds several configurations, {', '.join(names)}: choose one with "
-                f"{argument('config', names[0])}, or give its files"
+                f"{argument('config', names[0])}, "
+                f"or give its files"
             )
     if len(names) > 1:
         pairs = ", ".join(sorted({f"{split} is {name}" for _, split, name in placed}))

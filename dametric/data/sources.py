@@ -223,5 +223,6 @@ def _tiny_imagenet(root: str | os.PathLike[str] | None, cache: Path) -> Path:
         if (candidate / "train").is_dir():
             return candidate
     raise UsageError(
-        f"tinyimagenet is not in {given}: unpack tiny-imagenet-200.zip and name its folder with {argument('root')}"
+        f"tinyimagenet is not in {given}: unpack tiny-imagenet-200.zip and name its folder with "
+        f"{argument('root', 'DIR')}"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 
+from dametric.base.arguments import argument
 from dametric.errors import UsageError
 
 
@@ -51,8 +52,8 @@ def seconds_of(text: str) -> float:
     UsageError
         For anything else.
     """
-    found = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
-    seconds = sum(float(n) * unit for n, unit in zip(found.groups(), (3600, 60, 1), strict=True) if n) if found else 0
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
+    seconds = sum(float(n) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True) if n) if match else 0
     if seconds <= 0:
-        raise UsageError(f"--time-budget is a time such as 9m, 1h30m or 90s, not '{text}'")
+        raise UsageError(f"{argument('time_budget')} is a time such as 9m, 1h30m or 90s, not '{text}'")
     return seconds

@@ -4,12 +4,42 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from dametric.base.arguments import argument
 from dametric.errors import UsageError
-from dametric.jobs.node import Computes, computes
 
 _PATIENCE = 20.0  # seconds that the start of a process on a node may take unremarked
+
+
+@dataclass(frozen=True)
+class NodeDevice:
+    """What a run computes on at a node, with the needs it has.
+
+    Attributes
+    ----------
+    device : {"cpu", "cuda"}
+    name : str
+        Of the GPU, empty for a CPU.
+    dtype : str
+        The fastest there.
+    """
+
+    device: str
+    name: str
+    dtype: str
+
+
+def node_device(device: str | None = None) -> NodeDevice:
+    """What this process computes on, CUDA by default where there is one, as everywhere in the package."""
+    import torch
+
+    from dametric.models import preferred_dtype
+
+    device = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    name = torch.cuda.get_device_name() if device == "cuda" else ""
+    return NodeDevice(device, name, str(preferred_dtype(device)).removeprefix("torch."))
 
 
 class Cluster:
@@ -36,10 +66,10 @@ class Cluster:
         if not self.ray.is_initialized():
             try:
                 self.ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
-            except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+            except (ConnectionError, RuntimeError, ValueError, TimeoutError, self.ray.exceptions.RayError) as error:
                 raise UsageError(
                     f"there is no Ray cluster at '{self.address}': start one with 'ray start --head', or give "
-                    f"--ray local ({' '.join(str(error).split())[:200]})"
+                    f"{argument('ray', 'local')} ({' '.join(str(error).split())[:200]})"
                 ) from error
             self._started = True
         try:
@@ -59,7 +89,7 @@ class Cluster:
             has = max(((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes), default=(0, 0))
             raise UsageError(
                 f"no node has {self.cpus:g} cores and {self.gpus:g} GPUs for a run: the largest has {has[0]:g} and "
-                f"{has[1]:g}; see --cpus-per-run and --gpus-per-run"
+                f"{has[1]:g}; see {argument('cpus_per_run')} and {argument('gpus_per_run')}"
             )
 
     @property
@@ -74,13 +104,13 @@ class Cluster:
         """Whether any node has one."""
         return bool(self.ray.cluster_resources().get("GPU", 0))
 
-    def computes(
+    def device(
         self,
         device: str | None = None,
         *,
         stop: Callable[[], bool] = lambda: False,
         waiting: Callable[[], None] = lambda: None,
-    ) -> Computes | None:
+    ) -> NodeDevice | None:
         """Ask a node what a run computes on there.
 
         Parameters
@@ -94,20 +124,20 @@ class Cluster:
 
         Returns
         -------
-        Computes or None
+        NodeDevice or None
             None if ``stop`` said so.
         """
-        asked = self.ray.remote(computes).options(num_cpus=self.cpus, num_gpus=self.gpus).remote(device)
-        said = False
-        while not self.ray.wait([asked], timeout=1.0 if said else _PATIENCE)[0]:
+        request = self.ray.remote(node_device).options(num_cpus=self.cpus, num_gpus=self.gpus).remote(device)
+        announced = False
+        while not self.ray.wait([request], timeout=1.0 if announced else _PATIENCE)[0]:
             if stop():
-                self.ray.cancel(asked)
+                self.ray.cancel(request)
                 return None
-            if not said:
+            if not announced:
                 waiting()
-            said = True
-        found: Computes = self.ray.get(asked)
-        return found
+            announced = True
+        answer: NodeDevice = self.ray.get(request)
+        return answer
 
 
 def _ray() -> Any:
@@ -116,5 +146,5 @@ def _ray() -> Any:
         import ray.exceptions
         import ray.util.scheduling_strategies
     except ImportError:
-        raise UsageError("--ray needs the package ray: pip install 'dametric[ray]'") from None
+        raise UsageError(f"{argument('ray')} needs the package ray: pip install 'dametric[ray]'") from None
     return ray

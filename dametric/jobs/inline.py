@@ -1,57 +1,45 @@
-"""Tasks in this process, one after the other."""
+"""Jobs in this process, one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from dametric.jobs.processes import Event, Task
+from dametric.base.progress import Advance
+from dametric.jobs.executor import Event, Job, Stop
 
 
-class Inline:
-    """An executor that does a task when it is asked what happened.
+class InlineExecutor:
+    """An executor that does a job when it is asked what happened."""
 
-    Parameters
-    ----------
-    function : callable
-        ``function(task, advance, stop)``.
-    stop : callable
-        Asked whether to save and return.
-    emit : callable
-        Told of progress meanwhile.
-    """
-
-    def __init__(self, function: Task, stop: Callable[[], bool], emit: Callable[[Event], None]) -> None:
-        self.function, self.stop, self.emit = function, stop, emit
-        self._given: tuple[int, Any] | None = None
+    def __init__(self) -> None:
+        self._given: tuple[int, Job, Advance, Stop] | None = None
         self._halted = False
+
+    def __enter__(self) -> InlineExecutor:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
 
     @property
     def free(self) -> int:
-        """How many tasks can be given now."""
+        """How many more jobs can be given now."""
         return 0 if self._given else 1
 
-    def give(self, number: int, task: Any) -> None:
-        """Take a task."""
-        self._given = (number, task)
+    def give(self, number: int, job: Job, advance: Advance, stop: Stop) -> None:
+        """Take a job."""
+        self._given = (number, job, advance, stop)
 
     def halt(self) -> None:
         """Stop where it is."""
         self._halted = True
 
     def events(self, timeout: float) -> list[Event]:
-        """Do the task that was given, if there is one."""
+        """Do the job that was given, if there is one."""
         if self._given is None:
             return []
-        number, task = self._given
-
-        def advance(steps: float = 1, note: str = "") -> None:
-            self.emit(Event(number, "went on", steps, note))
-
+        number, job, advance, stop = self._given
         try:
-            value = self.function(task, advance, lambda: self._halted or self.stop())
-            return [Event(number, "done", value=value)]
+            return [Event(number, "done", job(advance, lambda: self._halted or stop()))]
         except Exception as error:
-            return [Event(number, "raised", value=error)]
+            return [Event(number, "raised", error)]
         finally:
             self._given = None

@@ -1,6 +1,6 @@
-"""Processes that carry out tasks, one at a time each, and say how it goes.
+"""Processes that carry out jobs, one at a time each, and tell how it goes.
 
-Every worker has a pipe of its own: what a process that is killed in the midst of a word leaves behind is the end of
+Every worker has a pipe of its own: what a process that is killed in the midst of a message leaves behind is the end of
 that pipe, which the parent sees, and never a lock that others wait for.
 """
 
@@ -13,65 +13,55 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from dametric.base.progress import Advance, hush
+from dametric.jobs.executor import Event, Job, Stop
 
-Task = Callable[[Any, Advance, Callable[[], bool]], Any]
-_EVERY = 0.1  # seconds between two words on how a task goes
+_HALT = "halt"
+
+_EVERY = 0.1  # seconds between two messages on how a job goes
 
 
 @dataclass(frozen=True)
-class Event:
-    """What is heard of a task.
+class _Progress:
+    """How a job goes on, as a worker tells it."""
 
-    Attributes
-    ----------
-    task : int
-        Its number.
-    kind : str
-        "went on" (by ``steps``, with a note), "done" (``value`` is what the function returned,
-        None if it was asked to stop before it began), "raised" (``value``
-        is the exception), or "lost" (its process was killed).
-    """
-
-    task: int
-    kind: Literal["went on", "done", "raised", "lost"]
-    steps: float = 0.0
-    note: str = ""
-    value: Any = None
+    steps: float
+    note: str
 
 
-class Workers:
-    """Processes for tasks; a context manager, on whose end they finish what they do.
+class ProcessExecutor:
+    """Processes for jobs; a context manager, on whose end they finish what they do.
+
+    Jobs are importable by name, as is what they hold.
 
     Parameters
     ----------
-    function : callable
-        ``function(task, advance, stop)``, importable by name, as are the tasks' types.
     jobs : int
         How many at once; each gets its share of the cores, and idle threads sleep: two processes with as many
         OpenMP threads as there are cores slow each other several-fold.
-    context : multiprocessing context
-        Says how processes are started.
+    context : multiprocessing context, optional
+        How processes are started; spawned by default, which is the same on every system.
     threads : int, optional
         Of each; its share of the cores by default.
     """
 
-    def __init__(self, function: Task, jobs: int, context: Any, threads: int | None = None) -> None:
-        self.function, self.jobs, self.context = function, jobs, context
+    def __init__(self, jobs: int, context: Any = None, threads: int | None = None) -> None:
+        self.jobs, self.context = jobs, context or get_context("spawn")
         self.threads = threads or max(1, (os.cpu_count() or 1) // jobs)
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, _Worker] = {}
         self._halted = False
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> ProcessExecutor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -84,51 +74,53 @@ class Workers:
 
     @property
     def free(self) -> int:
-        """How many tasks can be given now."""
+        """How many more jobs can be given now."""
         return self.jobs - len(self._busy)
 
-    def give(self, number: int, task: Any) -> None:
-        """Give a task to a worker that is idle, or to a new one."""
+    def give(self, number: int, job: Job, advance: Advance, stop: Stop) -> None:
+        """Give a job to a worker that is idle, or to a new one."""
         worker = self._idle.pop() if self._idle else self._started()
-        worker.number = number
+        worker.number, worker.advance = number, advance
         self._busy[worker.pipe] = worker
-        worker.tell((number, task))
+        worker.tell((number, job))
         if self._halted:
-            worker.tell("halt")
+            worker.tell(_HALT)
 
     def halt(self) -> None:
         """Ask all to save what they do and return."""
         if not self._halted:
             for worker in self._busy.values():
-                worker.tell("halt")
+                worker.tell(_HALT)
         self._halted = True
 
     def events(self, timeout: float) -> list[Event]:
-        """What has happened; waits up to ``timeout`` seconds for the first of it."""
-        found: list[Event] = []
+        """What has ended; passes on how the others go."""
+        ended: list[Event] = []
         for pipe in wait(list(self._busy), timeout):
             worker = self._busy[pipe]  # type: ignore[index]
             try:
-                event: Event = worker.pipe.recv()
+                message: _Progress | Event = worker.pipe.recv()
             except (EOFError, OSError):
-                event = Event(worker.number, "lost")
+                message = Event(worker.number, "lost")
                 worker.process.join()
-            if event.kind != "went on":
-                del self._busy[worker.pipe]
-                if event.kind == "lost":
-                    worker.pipe.close()
-                else:
-                    self._idle.append(worker)
-            found.append(event)
-        return found
+            if isinstance(message, _Progress):
+                worker.advance(message.steps, message.note)
+                continue
+            del self._busy[worker.pipe]
+            if message.kind == "lost":
+                worker.pipe.close()
+            else:
+                self._idle.append(worker)
+            ended.append(message)
+        return ended
 
     def _started(self) -> _Worker:
-        ours, theirs = self.context.Pipe()
-        with _environment(OMP_NUM_THREADS=str(self.threads), OMP_WAIT_POLICY="PASSIVE"), _deaf():
-            process = self.context.Process(target=_work, args=(theirs, self.function, self.threads))
+        parent_end, worker_end = self.context.Pipe()
+        with _environment(OMP_NUM_THREADS=str(self.threads), OMP_WAIT_POLICY="PASSIVE"), _ignoring_ctrl_c():
+            process = self.context.Process(target=_work, args=(worker_end, self.threads))
             process.start()
-        theirs.close()  # or the end of the process would not be the end of the pipe
-        return _Worker(process, ours)
+        worker_end.close()  # or the end of the process would not be the end of the pipe
+        return _Worker(process, parent_end)
 
 
 @dataclass
@@ -136,10 +128,11 @@ class _Worker:
     process: Any
     pipe: Connection
     number: int = -1
+    advance: Advance = lambda steps=1, note="": None
 
-    def tell(self, word: Any) -> None:
+    def tell(self, message: Any) -> None:
         with suppress(OSError):  # it was killed; the next look at its pipe says so
-            self.pipe.send(word)
+            self.pipe.send(message)
 
 
 class _Reporter:
@@ -147,70 +140,71 @@ class _Reporter:
 
     def __init__(self, pipe: Connection) -> None:
         self.pipe = pipe
-        self.tasks: queue.SimpleQueue[tuple[int, Any] | None] = queue.SimpleQueue()
-        self.halt = threading.Event()
-        self.number, self.steps, self.note, self.last = -1, 0.0, "", -1.0
+        self.jobs: queue.SimpleQueue[tuple[int, Job] | None] = queue.SimpleQueue()
+        self.halted = threading.Event()
+        self.steps, self.note, self.last = 0.0, "", -1.0
 
     def listen(self) -> None:
-        """Hear tasks, and the word to stop; the end of the pipe, or of the parent, is one too."""
-        while True:
-            try:
-                word = self.pipe.recv()
-            except (EOFError, OSError):
-                self.halt.set()
-                self.tasks.put(None)
-                return
-            if word == "halt":
-                self.halt.set()
-            else:
-                self.tasks.put(word)
+        """Hear of jobs, and when to stop; the end of the pipe, or of the parent, is a reason too."""
+        try:
+            while True:
+                message = self.pipe.recv()
+                if message == _HALT:
+                    self.halted.set()
+                else:
+                    self.jobs.put(message)
+        except (EOFError, OSError):
+            pass
+        finally:  # also where a job cannot be imported here: the parent sees that the process ends
+            self.halted.set()
+            self.jobs.put(None)
 
     def advance(self, steps: float = 1, note: str = "") -> None:
-        """Say how it goes, not at every step."""
+        """Tell how it goes, not at every step."""
         self.steps, self.note = self.steps + steps, note or self.note
         if time.monotonic() - self.last >= _EVERY:
             self.flush()
 
     def flush(self) -> None:
         if self.steps or self.note:
-            self.send(Event(self.number, "went on", self.steps, self.note))
+            self.send(_Progress(self.steps, self.note))
         self.steps, self.note, self.last = 0.0, "", time.monotonic()
 
-    def send(self, event: Event) -> None:
+    def send(self, message: _Progress | Event) -> None:
         try:
-            self.pipe.send(event)
+            self.pipe.send(message)
         except OSError:  # the parent is gone: it will be noticed
-            self.halt.set()
+            self.halted.set()
 
 
-def _work(pipe: Connection, function: Task, threads: int) -> None:
+def _work(pipe: Connection, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
     torch.set_num_threads(threads)
     hush()
     reporter = _Reporter(pipe)
     threading.Thread(target=reporter.listen, daemon=True).start()
-    while (given := reporter.tasks.get()) is not None:
-        reporter.number, task = given
+    while (given := reporter.jobs.get()) is not None:
+        number, job = given
         reporter.last = -1.0
-        answer = _called(function, task, reporter)
+        answer = _called(number, job, reporter)
         reporter.flush()
         reporter.send(answer)
 
 
-def _called(function: Task, task: Any, reporter: _Reporter) -> Event:
+def _called(number: int, job: Job, reporter: _Reporter) -> Event:
     try:
-        value = None if reporter.halt.is_set() else function(task, reporter.advance, reporter.halt.is_set)
-        return Event(reporter.number, "done", value=value)
+        value = None if reporter.halted.is_set() else job(reporter.advance, reporter.halted.is_set)
+        return Event(number, "done", value)
     except Exception as error:
         try:
             pickle.dumps(copy.copy(error))  # which makes it anew, as reading it would
         except Exception:  # of a library whose errors cannot travel
             error = RuntimeError(f"{type(error).__name__}: {error}")
-        return Event(reporter.number, "raised", value=error)
+        return Event(number, "raised", error)
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _ignoring_ctrl_c() -> Iterator[None]:
     """Let processes that are started meanwhile inherit that Ctrl-C is ignored, from their first moment on."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol
 
+from dametric.base.progress import Advance
 from dametric.errors import UsageError
 from dametric.jobs.budget import Budget
-from dametric.jobs.processes import Event
+from dametric.jobs.executor import Event, Executor, Stop
 
 RETRIES = 3
 """How often a task whose process was lost is begun again, before it counts as failed."""
@@ -19,6 +21,7 @@ _AGAIN = 1.0  # seconds between two looks at what another process holds
 
 Kind = Literal["teacher", "student", "score"]
 Status = Literal["finished", "failed", "busy", "saved"]
+Perform = Callable[[Any, Advance, Stop], Any]
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,6 @@ class Outcome:
     text: str = ""
 
 
-class Executor(Protocol):
-    """Something that does tasks: see :class:`dametric.jobs.processes.Workers`."""
-
-    @property
-    def free(self) -> int: ...
-    def give(self, number: int, task: Any) -> None: ...
-    def halt(self) -> None: ...
-    def events(self, timeout: float) -> list[Event]: ...
-
-
 class Watcher(Protocol):
     """Somebody who looks on."""
 
@@ -93,6 +86,9 @@ class Schedule:
 
     Parameters
     ----------
+    function : callable
+        ``function(payload, advance, stop)`` does a task, or several that go together, and returns the Outcome of each;
+        it can be pickled.
     tasks : sequence of Task
         In the order in which they are begun, as far as their needs allow.
     executor : Executor
@@ -103,13 +99,14 @@ class Schedule:
         Begin no more students than this.
     budget : Budget, optional
     lockstep : int
-        Give the executor up to so many alike tasks at once, as a tuple; it answers with a list of outcomes.
+        Give the function the payloads of up to so many alike tasks at once, as a tuple; it answers with a list.
     fits : callable, optional
         Whether tasks that would be begun together can end in time; those that cannot are left.
     """
 
     def __init__(
         self,
+        function: Perform,
         tasks: Sequence[Task],
         executor: Executor,
         watcher: Watcher,
@@ -122,7 +119,7 @@ class Schedule:
     ) -> None:
         self.lockstep, self.fits = lockstep, fits
         self.groups: dict[int, list[Task]] = {}  # what was given together, by the number of the first
-        self.tasks, self.executor, self.watcher = list(tasks), executor, watcher
+        self.function, self.tasks, self.executor, self.watcher = function, list(tasks), executor, watcher
         self.stop, self.max_runs, self.budget = stop, max_runs, budget
         self.numbers = {task.key: number for number, task in enumerate(tasks)}
         self.waiting = dict.fromkeys(self.numbers)  # keys, in order
@@ -143,7 +140,7 @@ class Schedule:
             What a task says that cannot be, a full disk for example, once the others have saved what they do.
         """
         while True:
-            halting = self.trouble is not None or self._stopping()
+            halting = self._stopping()
             if halting:
                 self.executor.halt()
             else:
@@ -160,17 +157,20 @@ class Schedule:
         self.report.left = [key for key in self.waiting if key not in self.held]
         return self.report
 
+    def went_on(self, number: int, steps: float = 1, note: str = "") -> None:
+        """Take in how a task goes, or those that were given together."""
+        group = self.groups.get(number, [])
+        if self.budget is not None and group:
+            self.budget.heard(number)
+        for task in group:
+            self.watcher.went_on(task, steps / len(group), note)
+
     def hear(self, event: Event) -> None:
-        """Take in what happened to a task, or to those that were given together."""
-        group = self.groups[event.task]
+        """Take in how a task ended, or those that were given together."""
+        self.running.discard(event.number)
+        group = self.groups.pop(event.number)
         if self.budget is not None:
-            self.budget.heard(event.task, over=event.kind != "went on")
-        if event.kind == "went on":
-            for task in group:
-                self.watcher.went_on(task, event.steps / len(group), event.note)
-            return
-        self.running.discard(event.task)
-        del self.groups[event.task]
+            self.budget.heard(event.number, over=True)
         outcomes = event.value if isinstance(event.value, list) else [event.value] * len(group)
         if event.kind == "lost":
             for task in reversed(group):  # each goes before all others
@@ -185,7 +185,8 @@ class Schedule:
                 self._done(task, outcome or Outcome("saved"))
 
     def _stopping(self) -> bool:
-        return self.stop() or (self.budget is not None and self.budget.over)
+        over = self.budget is not None and self.budget.over
+        return self.trouble is not None or self.stop() or over
 
     def _give(self) -> None:
         ready = self._ready()
@@ -209,7 +210,8 @@ class Schedule:
             if self.budget is not None:
                 self.budget.heard(number)
             payloads = tuple(task.payload for task in group)
-            self.executor.give(number, payloads if len(group) > 1 else payloads[0])
+            job = partial(self.function, payloads if len(group) > 1 else payloads[0])
+            self.executor.give(number, job, partial(self.went_on, number), self._stopping)
 
     def _group(self, key: str, ready: Sequence[str]) -> list[Task]:
         """A task, and those that can go in lockstep with it; as many as can end in time."""
@@ -279,7 +281,7 @@ class Schedule:
                 self.held.pop(task.key, None)
             if outcome.status == "busy":
                 if task.key not in self.held:
-                    self.watcher.say(f"{task.title}: another process is at it")
+                    self.watcher.say(f"{task.title}: another process is running it")
                 self._uncount(task)
                 self.held[task.key] = time.monotonic()
 
@@ -293,8 +295,3 @@ class Schedule:
                 del self.waiting[key]
                 self.report.failed[key] = f"it needs {failed.title}, which failed"
                 self._blocked(self.tasks[self.numbers[key]])
-
-
-def shard(keys: Iterable[str], which: int, count: int) -> list[str]:
-    """Every ``count``-th, from the ``which``-th (counted from 1) on."""
-    return list(keys)[which - 1 :: count]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
+from dametric.base.interrupts import until_interrupted
 from dametric.base.progress import Advance
-from dametric.base.stopping import until_interrupted
 from dametric.errors import Interrupted, RunFailed
-from dametric.jobs.processes import Task, Workers
+from dametric.jobs.executor import Stop
+from dametric.jobs.processes import ProcessExecutor
 
 _BEAT = 0.2  # seconds between two looks at whether to stop
 
 
-def side_by_side(function: Task, tasks: Sequence[Any], jobs: int, advance: Advance) -> list[Any]:
+def side_by_side(
+    function: Callable[[Any, Advance, Stop], Any], tasks: Sequence[Any], jobs: int, advance: Advance
+) -> list[Any]:
     """Call ``function(task, advance, stop)`` for every task, ``jobs`` at a time, each in a process of its own.
 
     Parameters
@@ -23,7 +27,7 @@ def side_by_side(function: Task, tasks: Sequence[Any], jobs: int, advance: Advan
         Importable by name; so are the tasks' types. It asks ``stop`` whether to save and return.
     tasks : sequence
     jobs : int
-        Processes; see :class:`~dametric.jobs.processes.Workers`.
+        Processes; see :class:`~dametric.jobs.processes.ProcessExecutor`.
     advance : Advance
         Told of the progress of all.
 
@@ -40,26 +44,25 @@ def side_by_side(function: Task, tasks: Sequence[Any], jobs: int, advance: Advan
         If a process was killed; the other tasks are done first.
     """
     answers: dict[int, Any] = {}
-    mistakes: dict[int, Exception] = {}
+    errors: dict[int, Exception] = {}
     waiting = list(enumerate(tasks))[::-1]
-    with until_interrupted() as stopped, Workers(function, jobs, get_context("spawn")) as workers:
-        while (waiting and not stopped()) or workers.free < jobs:
-            while waiting and workers.free and not stopped():
-                workers.give(*waiting.pop())
-            for event in workers.events(_BEAT):
-                if event.kind == "went on":
-                    advance(event.steps, note=event.note)
-                elif event.kind == "done":
-                    answers[event.task] = event.value
+    with until_interrupted() as stopped, ProcessExecutor(jobs, get_context("spawn")) as executor:
+        while (waiting and not stopped()) or executor.free < jobs:
+            while waiting and executor.free and not stopped():
+                number, task = waiting.pop()
+                executor.give(number, partial(function, task), advance, stopped)
+            for event in executor.events(_BEAT):
+                if event.kind == "done":
+                    answers[event.number] = event.value
                 elif event.kind == "raised":
-                    mistakes[event.task] = event.value
+                    errors[event.number] = event.value
                 else:
                     text = "a process was killed; what is finished is kept, the same command goes on"
-                    mistakes[event.task] = RunFailed(text)
+                    errors[event.number] = RunFailed(text)
             if stopped():
-                workers.halt()
+                executor.halt()
         if stopped():
             raise Interrupted
-    for _, error in sorted(mistakes.items(), key=lambda item: item[0]):
+    for _, error in sorted(errors.items(), key=lambda item: item[0]):
         raise error
     return [answers[number] for number in range(len(tasks))]

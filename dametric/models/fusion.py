@@ -49,17 +49,18 @@ class FusedConv(nn.Module):
             self._packed = torch.ops.mkldnn._reorder_convolution_weight(conv.weight, *where, list(x.shape))
         what = (x, self._packed, conv.bias, *where)
         clip = (self.clip, _CLIPS[self.clip], "")
+        result: Tensor
         if other is None:
-            result: Tensor = torch.ops.mkldnn._convolution_pointwise(*what, *clip)
+            result = torch.ops.mkldnn._convolution_pointwise(*what, *clip)
             return result
         if other.shape != self._shape(x) or other.dtype != x.dtype:  # a broadcast sum
             total = torch.ops.mkldnn._convolution_pointwise(*what, "none", [], "") + other
             return _clipped(total, self.clip)
         after: tuple[str | None, list[float], str] = (None if self.clip == "none" else self.clip, [], "")
         if self.overwrite:
-            result: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(other, *what, "add", 1.0, *after)
+            result = torch.ops.mkldnn._convolution_pointwise_.binary(other, *what, "add", 1.0, *after)
             return result
-        result: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *what[1:], "add", 1.0, *after)
+        result = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *what[1:], "add", 1.0, *after)
         return result
 
     def bound(self, x: Tensor | float, other: Tensor | float = 0.0) -> Tensor:

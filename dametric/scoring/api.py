@@ -59,7 +59,7 @@ def score(
         logits (batch, classes). A network is copied, not changed. A checkpoint's own normalisation is used where it
         says one, and its hash recorded; images of another size than it was trained on are refused. A loaded network
         is taken as it is.
-    data : str, path-like, ImageSet, Tensor, tuple or data set, optional
+    data : str, path-like, ImageRequest, ImageSet, Tensor, tuple or data set, optional
         Images to score on: a name or a path as :func:`dametric.load_data` takes them, an image set, uint8 images
         (N, C, H, W) with or without labels (N,), a data set of torchvision. By default what the checkpoint says it
         was trained on.
@@ -114,6 +114,8 @@ def score(
     place = own_device(chosen_device(device))
     dtype = chosen_dtype(precision.dtype, place)
     request = ImageRequest(**vars(images), source=source_of(data), quiet=quiet)
+    if isinstance(data, ImageRequest):
+        data, request = None, data
     measured = accuracy if accuracy is not None else is_source(data)
     with network_errors():
         own = Named.read(teacher, "teacher", checkpoint.arch, checkpoint.weights)

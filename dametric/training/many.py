@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from dametric.base.arguments import argument
+from dametric.base.interrupts import until_interrupted
 from dametric.base.progress import Advance, progress, say
-from dametric.base.stopping import until_interrupted
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.jobs.side_by_side import side_by_side
 from dametric.models.failures import network_errors

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dametric.base.interrupts import until_interrupted
 from dametric.base.progress import progress
-from dametric.base.stopping import until_interrupted
 from dametric.errors import Interrupted
 from dametric.records.runs import Row
 from dametric.training.run import OnEpoch, Result, carry_out_together

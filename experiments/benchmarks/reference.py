@@ -53,11 +53,12 @@ class PlainReference:
 
     def _augment(self, name: str, raw: Tensor, normal: Tensor) -> Tensor:
         if name.startswith("cutmixpick"):
-            pool = torch.cat([cutmix(normal), cutmix(normal)])
+            pool: Tensor = torch.cat([cutmix(normal), cutmix(normal)])
             judge = self.student if "student" in name else self.teacher
             probability = judge(pool).softmax(1)
             entropy = -(probability * probability.clamp(min=1e-30).log()).sum(1)
-            return pool[entropy.topk(len(raw)).indices]
+            kept: Tensor = pool[entropy.topk(len(raw)).indices]
+            return kept
         if name in _ON_PIXELS:
             return self.normalise(_ON_PIXELS[name](raw))
         return _ON_NORMAL[name](normal)

@@ -27,8 +27,8 @@ import yaml
 from dametric import cli
 from dametric.base.environment import machine
 from dametric.base.files import write_atomic
-from dametric.commands.sweep_options import Place, student_task
-from dametric.sweep import read_grid
+from dametric.sweeps import read_grid
+from dametric.sweeps.options import RunEnvironment, student_task
 from dametric.training.evaluate import evaluate, held_out_logits
 
 AIM = 0.02  # of a run of a minute
@@ -72,7 +72,7 @@ def bare(path: Path, root: Path) -> float:
     read = read_grid(str(path))
     start = time.perf_counter()
     for row in read.rows:
-        work = student_task(read, row, Place(root)).work()
+        work = student_task(read, row, RunEnvironment(root)).work()
         training = work.training
         while not training.over:
             training.run_epoch()

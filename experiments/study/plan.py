@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dametric.base.files import default_cache_dir
-from dametric.sweep.grid import RunSpec, read_grid
+from dametric.sweeps.grid import RunSpec, read_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 GRIDS = ("ladder", "strengths")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from dametric.base import interrupts
+from dametric.base.interrupts import ctrl_c_received, raise_lost_ctrl_c, remember_ctrl_c, until_interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 START = """
@@ -50,3 +55,37 @@ def test_other_errors_are_still_errors() -> None:
     )
     assert done.returncode == 1
     assert "RecursionError: a defect" in done.stderr
+
+
+def test_the_first_asks_the_second_ends_and_what_is_swallowed_is_raised_again() -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    def swallowed() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    with remember_ctrl_c():
+        with until_interrupted() as outer, until_interrupted() as inner:
+            assert not outer()
+            signal.raise_signal(signal.SIGTERM)
+            assert outer()
+            assert inner(), "work within work is asked too"
+            raise_lost_ctrl_c()
+            assert not ctrl_c_received(), "that was heard"
+            swallowed()
+            with pytest.raises(KeyboardInterrupt):
+                raise_lost_ctrl_c()
+        with pytest.raises(KeyboardInterrupt):
+            raise_lost_ctrl_c()
+        interrupts._received.clear()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+    def forgetful() -> None:
+        with remember_ctrl_c():
+            swallowed()
+
+    with pytest.raises(KeyboardInterrupt):
+        forgetful()
+    with until_interrupted() as stop:
+        raise_lost_ctrl_c()
+        assert not stop(), "one of former times does not count"

@@ -19,7 +19,7 @@ from dametric.base import limits
 from dametric.base.yaml_files import parsed
 from dametric.data import ImageSet
 from dametric.models import build
-from dametric.sweep.grid import read_grid
+from dametric.sweeps.grid import read_grid
 from dametric.training import Recipe
 
 GRID: dict[str, Any] = {

@@ -9,9 +9,9 @@ import yaml
 
 from dametric import cli
 from dametric.base.names import checked_name, inside, slug
-from dametric.commands.sweep_options import Place, teacher_file
 from dametric.errors import UsageError
-from dametric.sweep.grid import read_grid
+from dametric.sweeps.grid import read_grid
+from dametric.sweeps.options import RunEnvironment, teacher_file
 
 GRID = {
     "data": {"source": "digits", "image_size": 8},
@@ -52,7 +52,7 @@ def test_variants_of_a_teacher_whose_values_have_slashes(tmp_path: Path) -> None
     path.write_text(yaml.safe_dump(grid), encoding="utf-8")
     found = read_grid(str(path))
     assert len(found.teachers) == 4
-    place = Place(tmp_path / "out")
+    place = RunEnvironment(tmp_path / "out")
     for name in found.teachers:
         if name.startswith("new"):
             file = teacher_file(found, "digits", name, place)

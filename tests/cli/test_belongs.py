@@ -14,13 +14,13 @@ from torch import nn
 
 import dametric
 from dametric import load_checkpoint
-from dametric.commands.sweep_options import Place, student_task
 from dametric.data import load_data
 from dametric.data.known import KNOWN
 from dametric.errors import UsageError
 from dametric.models import LoadedNetwork, build, save_checkpoint
 from dametric.records.runs import read_record
-from dametric.sweep.grid import read_grid
+from dametric.sweeps.grid import read_grid
+from dametric.sweeps.options import RunEnvironment, student_task
 
 OWN = ((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 SMALL = ("--batches", 4, "--batch-size", 16, "--aug", "flip", "--dtype", "float32", "--device", "cpu")
@@ -89,12 +89,12 @@ def test_images_are_brought_to_the_size_of_the_teacher_s_training(
         "pairs: [t -> resnet8, named -> resnet8]\naugmentations: [flip]\n"
     )
     grid = read_grid("grid.yaml")
-    first, second = (student_task(grid, row, Place(Path("x"), "cpu")) for row in grid.rows)
+    first, second = (student_task(grid, row, RunEnvironment(Path("x"), "cpu")) for row in grid.rows)
     assert first.common.data.image_size == second.common.data.image_size == 8
     assert (first.mean, first.std, first.weights) == (None, None, None)
     assert (second.mean, second.std, second.weights) == (*KNOWN["imagenet"], "model")
     grid = read_grid("grid.yaml", ["data.image_size=16"])
-    assert student_task(grid, grid.rows[0], Place(Path("x"), "cpu")).common.data.image_size == 16
+    assert student_task(grid, grid.rows[0], RunEnvironment(Path("x"), "cpu")).common.data.image_size == 16
 
 
 def test_python_refuses_images_of_another_size_unless_they_are_meant(images: Path, small: Path) -> None:

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dametric.commands.sweep_options import data_options
 from dametric.data.request import ImageRequest
 from dametric.models import build, save_checkpoint
-from dametric.sweep.blocks import named_data
+from dametric.sweeps.blocks import named_data
+from dametric.sweeps.options import data_options
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from dametric.base.files import sha256
 from dametric.errors import UsageError
 from dametric.models import load_checkpoint
 from dametric.records.runs import Run, load_runs, read_record
-from dametric.sweep.reading import whole_numbers
+from dametric.sweeps.reading import whole_numbers
 from dametric.training import Work, distill
 from dametric.training.api import named_augmentations
 

@@ -74,7 +74,7 @@ def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])
 def test_missing_files_are_not_fetched_unasked(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=f"{name} is not in .*--data-root.*--download"):
+    with pytest.raises(UsageError, match=f"{name} is not in .*root=.*download=True"):
         load_data(name, root=tmp_path)
     with pytest.raises(UsageError, match=f"{name} is not in"):
         load_data(name, cache_dir=tmp_path)

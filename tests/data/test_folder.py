@@ -94,7 +94,7 @@ def test_a_class_may_be_missing_in_evaluation_but_not_be_new(folder: Path) -> No
 
 def test_differing_sizes_need_a_size(folder: Path, picture) -> None:  # type: ignore[no-untyped-def]
     picture(3, 12, 10).save(folder / "train" / "bee" / "9.png")
-    with pytest.raises(UsageError, match=r"ant.0\.png: 8x8, .*9\.png: 10x12\).*--image-size 8"):
+    with pytest.raises(UsageError, match=r"ant.0\.png: 8x8, .*9\.png: 10x12\).*image_size=8"):
         load_data(folder, quiet=True)
     data = load_data(folder, image_size=6, quiet=True)
     assert data.images.shape == (11, 3, 6, 6)
@@ -159,7 +159,7 @@ def test_tiny_imagenet_by_name_and_by_path(tiny: Path) -> None:
 
 
 def test_tiny_imagenet_tells_what_is_missing(tiny: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"tinyimagenet is not in .*--data-root"):
+    with pytest.raises(UsageError, match=r"tinyimagenet is not in .*root="):
         load_data("tinyimagenet", root=tmp_path / "elsewhere")
     table = tiny / "val" / "val_annotations.txt"
     table.write_text(table.read_text().replace("n02", "n77"))

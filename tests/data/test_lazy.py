@@ -108,7 +108,7 @@ def test_damage_surfaces_where_the_batch_is_asked_for(folder: Path) -> None:
 
 def test_differing_sizes_are_told_before_the_work_starts(folder: Path, picture) -> None:  # type: ignore[no-untyped-def]
     picture(0, 9, 9).save(folder / "train" / "bee" / "9.png")
-    with pytest.raises(UsageError, match="--image-size"):
+    with pytest.raises(UsageError, match="image_size="):
         load_data(folder, lazy=True, quiet=True)
     assert load_data(folder, lazy=True, image_size=8, quiet=True).images[:].shape == (11, 3, 8, 8)
 

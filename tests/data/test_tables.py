@@ -41,7 +41,7 @@ def test_configurations_beside_each_other_are_not_one_set(tmp_path: Path, write_
         write_shard(tmp_path / name / "train-00000-of-00001.parquet", [0, 1] * 6, seed=seed)
         write_shard(tmp_path / name / "test-00000-of-00001.parquet", [int(seed > 0)], seed=seed)
     for split in ("train", "test"):
-        with pytest.raises(UsageError, match=r"several configurations, full, small: .*--data-config full"):
+        with pytest.raises(UsageError, match=r"several configurations, full, small: .*config='full'"):
             load_data(tmp_path, split, quiet=True)
     for name, label in (("full", 0), ("small", 1)):
         data = load_data(tmp_path, quiet=True, config=name)
@@ -115,7 +115,7 @@ def test_text_labels_are_labels_whatever_integers_stand_beside_them(
 
 def test_what_may_be_several_columns_is_refused_with_the_choices(tmp_path: Path, picture) -> None:  # type: ignore[no-untyped-def]
     path = table(tmp_path / "x.parquet", {"species": ["a", "b"], "breed": [1, 0], "path": ["p", "q"]}, picture)
-    with pytest.raises(UsageError, match=r"choose with --label-column one of species \(string\), breed \(int64\)"):
+    with pytest.raises(UsageError, match=r"choose with label_column one of species \(string\), breed \(int64\)"):
         load_data(path, quiet=True)
     assert load_data(path, quiet=True, label_column="species").classes == ("a", "b")
     assert load_data(path, quiet=True, label_column="breed").labels.tolist() == [1, 0]

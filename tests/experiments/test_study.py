@@ -135,7 +135,7 @@ def test_committed_records_count_as_done_wherever_they_are_looked_at(
 
 def _in(key: tuple[Any, ...], grid: str) -> bool:
     """Whether a grid names a run."""
-    from dametric.sweep.grid import read_grid
+    from dametric.sweeps.grid import read_grid
 
     rows = read_grid(str(ROOT / "experiments" / f"{grid}.yaml")).rows
     if len(key) == 1:

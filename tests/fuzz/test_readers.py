@@ -26,7 +26,7 @@ from dametric.errors import UsageError
 from dametric.models import build, load_checkpoint, save_checkpoint
 from dametric.records.runs import Run, load_runs, read_record
 from dametric.records.scores import Scores
-from dametric.sweep.grid import read_grid
+from dametric.sweeps.grid import read_grid
 
 DEMO = Path(__file__).resolve().parents[2] / "experiments" / "results" / "digits" / "demo"
 Fuzz = Callable[[st.SearchStrategy[Any], Callable[[Any], object]], None]

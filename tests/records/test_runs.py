@@ -43,7 +43,7 @@ from dametric.records.runs import (
     run_id,
     summary,
 )
-from dametric.sweep.reading import KEYS
+from dametric.sweeps.reading import KEYS
 from dametric.training import Objective, Recipe, distill, train
 
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 
 from dametric.base.progress import Advance, speaks
 from dametric.errors import Interrupted, RunFailed, UsageError
-from dametric.jobs.processes import Workers
+from dametric.jobs.processes import ProcessExecutor
 from dametric.jobs.side_by_side import side_by_side
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -311,13 +312,13 @@ def test_a_worker_that_is_killed_while_it_reports_keeps_nobody_waiting(delay: fl
 
 @pytest.mark.usefixtures("quick")
 def test_what_follows_a_killed_worker_is_done_by_another(tmp_path: Path) -> None:
-    with as_it_was(), Workers(dies, 1, FORKED) as workers:
+    with as_it_was(), ProcessExecutor(1, FORKED) as executor:
         (tmp_path / "well").touch()
         kinds = []
         for number, word in enumerate(("killed", "after")):
-            workers.give(number, (word, tmp_path))
-            while not workers.free:
-                kinds += [event.kind for event in workers.events(1) if event.kind != "went on"]
+            executor.give(number, partial(dies, (word, tmp_path)), silent, lambda: False)
+            while not executor.free:
+                kinds += [event.kind for event in executor.events(1)]
     assert kinds == ["lost", "done"]
 
 

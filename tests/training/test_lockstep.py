@@ -505,7 +505,7 @@ def test_one_that_another_process_holds_does_not_keep_the_others(group: Group) -
 def test_members_are_held_and_taken_over_each_by_itself(group: Group) -> None:
     works, holders, held = group.new("dead"), [], []
     works[1].run.folder.mkdir(parents=True)
-    (works[1].run.folder / ".lock").write_text("process 12345 on elsewhere\n")
+    (works[1].run.folder / ".lock-holder").write_text("process 12345 on elsewhere\n")
 
     def on_epoch(work: Work, row: dict[str, float]) -> None:
         if row["epoch"] == 1:

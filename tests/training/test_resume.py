@@ -26,7 +26,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dametric.base.stopping import until_interrupted
+from dametric.base.interrupts import until_interrupted
 from dametric.data import ImageSet, load_data
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import build, load_checkpoint, load_state, save_checkpoint
@@ -145,7 +145,7 @@ def assert_same(one: Path, other: Path) -> None:
 
 def leftovers(folder: Path) -> list[str]:
     """What a kill left behind, besides the lock."""
-    return sorted(name for name in os.listdir(folder) if name.startswith(".") and name != ".lock")
+    return sorted(name for name in os.listdir(folder) if name.startswith(".") and name not in (".lock", ".lock-holder"))
 
 
 @pytest.fixture(scope="module")

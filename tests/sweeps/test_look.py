@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from dametric.base import files
-from dametric.commands.sweep_options import Place
-from dametric.commands.sweep_study import study
-from dametric.commands.sweep_tasks import ScoreTask
 from dametric.records.runs import load_runs
 from dametric.records.scores import Scores
-from dametric.sweep.grid import read_grid
-from tests.sweep.conftest import Said
+from dametric.sweeps.grid import read_grid
+from dametric.sweeps.options import RunEnvironment
+from dametric.sweeps.study import make_study
+from dametric.sweeps.tasks import ScoreTask
+from tests.sweeps.conftest import Said
 
 _WORDS = (
     "augs teacher data arch student student_arch split mean std accuracy device dtype output picture json passed_on",
@@ -89,8 +89,8 @@ def test_grey_networks_guesses_and_functions_are_said_once(
 
 def test_score_files_of_colour_images_are_asked_for_as_ever(grid: Callable[..., Path], tmp_path: Path) -> None:
     """By the hash of what decides them, in which later options do not appear."""
-    made = study(read_grid(grid(score={"batches": 4}), []), Place(tmp_path / "runs"))
-    (task,) = [task.payload for task in made.tasks if isinstance(task.payload, ScoreTask)]
+    study = make_study(read_grid(grid(score={"batches": 4}), []), RunEnvironment(tmp_path / "runs"))
+    (task,) = [task.payload for task in study.tasks if isinstance(task.payload, ScoreTask)]
     teacher = Path(task.options.teacher)
     teacher.parent.mkdir(parents=True)
     teacher.write_bytes(b"weights")

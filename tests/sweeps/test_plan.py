@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from dametric.commands.sweep import shard_of
+from dametric.cli.sweep import plan_table
 from dametric.errors import UsageError
 from dametric.jobs.budget import seconds_of
-from dametric.sweep.plan import Item, Rates, duration, plan, table
+from dametric.sweeps.plan import Item, Plan, Rates, duration, lines_of
+from dametric.sweeps.request import shard_of
 
 LIKE = ("digits", "resnet8", "resnet20", "cutmix")
 RECORDS = [
@@ -53,7 +55,7 @@ def test_lines_add_up() -> None:
         student("svhn", *LIKE[1:]),
         Item("teacher", "teachers", ("digits", "resnet20"), 2),
     ]
-    pair, teachers, everything = plan(items, Rates(RECORDS))
+    pair, teachers, everything = lines_of(items, Rates(RECORDS))
     assert (pair.count, pair.finished, pair.begun, pair.unknown, pair.seconds) == (4, 1, 1, 1, 30.0)
     assert (teachers.count, teachers.seconds) == (1, 10.0)
     assert (everything.name, everything.count, everything.unknown, everything.seconds) == ("all", 5, 1, 40.0)
@@ -61,7 +63,11 @@ def test_lines_add_up() -> None:
 
 def test_a_time_is_shown_as_far_as_it_is_known() -> None:
     def times(*items: Item, jobs: int = 1) -> list[str]:
-        return list(table(plan(items, Rates(RECORDS)), jobs).columns[-1].cells)
+        plan = Plan(tuple(lines_of(items, Rates(RECORDS))), jobs, Path(), True)
+        seconds = plan.table["seconds"]
+        shown = list(map(str, plan_table(plan).columns[-1].cells))
+        assert [math.isnan(value) for value in seconds] == [text in ("?", "-") for text in shown]
+        return shown
 
     scores, other = Item("score", "scores", (), 1), student("svhn", *LIKE[1:])
     assert times(scores) == ["-", "-"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dametric.base import limits
+from dametric.base.arguments import argument
 from dametric.base.option_groups import (
     HeldOutOptions,
     ImageOptions,
@@ -84,21 +85,26 @@ def read_yaml(path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
     document = read_yaml_file(path)
     if not isinstance(document, dict):
         raise UsageError(f"{path}: a grid is blocks such as 'data:' and 'pairs:', not a {type(document).__name__}")
+    return overridden(document, overrides, path)
+
+
+def overridden(document: dict[str, Any], overrides: Iterable[str], path: str) -> dict[str, Any]:
+    """A grid, itself, with what ``overrides`` say; ``path`` is what messages call it."""
     for override in overrides:
         place, equals, text = override.partition("=")
         if not equals or not place:
-            raise UsageError(f"--set is KEY=VALUE, for example training.epochs=2, not '{override}'")
+            raise UsageError(f"{argument('overrides')} is KEY=VALUE, for example training.epochs=2, not '{override}'")
         *parents, last = place.split(".")
         inner = document
         for parent in parents:
             inner[parent] = _spelt_out(parent, inner.get(parent))
             inner = inner[parent]
             if not isinstance(inner, dict):
-                raise UsageError(f"--set {override}: '{parent}' in {path} has no parts with names")
+                raise UsageError(f"{argument('overrides', override)}: '{parent}' in {path} has no parts with names")
         try:
             inner[last] = parsed(text, "the value")
         except UsageError:
-            raise UsageError(f"--set {override}: the value is not YAML") from None
+            raise UsageError(f"{argument('overrides', override)}: the value is not YAML") from None
     return document
 
 
@@ -107,7 +113,7 @@ def _spelt_out(name: str, value: Any) -> Any:
     if name == "data" and isinstance(value, str):
         return {"source": value}
     if name == "teachers" and isinstance(value, list):
-        return {one if isinstance(one, str) else str(one): None for one in value}
+        return {str(name): None for name in value}
     return {} if value is None else value
 
 
@@ -158,10 +164,10 @@ def crossed(value: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> 
         items = [item] if whole else as_list(item)
         if not items:
             raise UsageError(f"{place} is an empty list: nothing would be run")
-        lists[key] = list(dict.fromkeys(None if one is None else typed(one, kind, place) for one in items))
+        lists[key] = list(dict.fromkeys(None if item is None else typed(item, kind, place) for item in items))
     check_combinations(lists.values(), where)
     for values in itertools.product(*lists.values()):
-        yield {key: one for key, one in zip(lists, values, strict=True) if one is not None}
+        yield {key: value for key, value in zip(lists, values, strict=True) if value is not None}
 
 
 def check_combinations(lists: Iterable[Sequence[Any]], where: str) -> None:
@@ -186,7 +192,7 @@ def whole_numbers(value: Any, where: str) -> tuple[int, ...]:
     UsageError
         For anything else.
     """
-    found: list[int] = []
+    numbers: list[int] = []
     for item in as_list(value):
         for part in str(item).split(","):
             first, dash, last = part.strip().partition("-")
@@ -197,14 +203,14 @@ def whole_numbers(value: Any, where: str) -> tuple[int, ...]:
             if dash and int(last) < int(first):
                 raise UsageError(f"{where} is numbers and ranges such as 0-2 or 0,3,7, not {shown(item)}")
             start, stop = int(first), int(last if dash else first) + 1
-            if len(found) + stop - start > _MOST_SEEDS:
+            if len(numbers) + stop - start > _MOST_SEEDS:
                 raise UsageError(f"{where} {item}: at most {_MOST_SEEDS} seeds at once, start with fewer and add more")
-            found += range(start, stop)
-    if not found:
+            numbers += range(start, stop)
+    if not numbers:
         raise UsageError(f"{where} is an empty list: nothing would be run")
-    if max(found) >= 2**31:
-        raise UsageError(f"{where} goes up to {2**31 - 1}, not {max(found)}")
-    return tuple(dict.fromkeys(found))
+    if max(numbers) >= 2**31:
+        raise UsageError(f"{where} goes up to {2**31 - 1}, not {max(numbers)}")
+    return tuple(dict.fromkeys(numbers))
 
 
 def shown(value: Any) -> str:

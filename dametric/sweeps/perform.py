@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from dametric.base.locks import BusyError
 from dametric.base.progress import Advance
-from dametric.commands.inputs import near_chance, network_errors
-from dametric.commands.score import _score as scored
-from dametric.commands.sweep_tasks import AnyTask, ScoreTask, StudentTask, TeacherTask, claimed_file
-from dametric.commands.training import outcome
 from dametric.errors import Interrupted, RunFailed
+from dametric.jobs.executor import Stop
 from dametric.jobs.schedule import Outcome
+from dametric.models.accuracy import near_chance
+from dametric.models.failures import network_errors
+from dametric.sweeps.tasks import AnyTask, ScoreTask, StudentTask, TeacherTask, claimed_file
 from dametric.training import Work
-from dametric.training.run import OnEpoch, Result, carry_out, carry_out_together
+from dametric.training.many import outcome
+from dametric.training.run import Result, carry_out, carry_out_together
 
-Stop = Callable[[], bool]
 
-
-def perform(
-    task: AnyTask | tuple[StudentTask, ...], advance: Advance, stop: Stop, on_epoch: OnEpoch = lambda row: None
-) -> Outcome | list[Outcome]:
+def perform(task: AnyTask | tuple[StudentTask, ...], advance: Advance, stop: Stop) -> Outcome | list[Outcome]:
     """Do a task, or go on with it, and say in a line what came of it; of several students in lockstep, of each.
 
     Raises
@@ -30,7 +26,7 @@ def perform(
     UsageError
         If it cannot be done, whoever does it: a full disk, for example.
     """
-    return _lockstep(task, advance, stop) if isinstance(task, tuple) else _alone(task, advance, stop, on_epoch)
+    return _lockstep(task, advance, stop) if isinstance(task, tuple) else _alone(task, advance, stop)
 
 
 def _lockstep(tasks: tuple[StudentTask, ...], advance: Advance, stop: Stop) -> list[Outcome]:
@@ -61,12 +57,12 @@ def _outcome(result: Result, before: str = "") -> Outcome:
     return Outcome("finished", f"{before}{outcome(result)}")
 
 
-def _alone(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch) -> Outcome:
-    said: list[str] = []
+def _alone(task: AnyTask, advance: Advance, stop: Stop) -> Outcome:
+    remarks: list[str] = []
 
     def taken_over(holder: str) -> None:
-        said.append(f"taken over from {holder}, which died; ")
-        advance(0, note=said[-1])
+        remarks.append(f"taken over from {holder}, which died; ")
+        advance(0, note=remarks[-1])
 
     try:
         with network_errors():
@@ -74,18 +70,18 @@ def _alone(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch) -> Ou
                 text = _make_scores(task, stop, taken_over)
             else:
                 work = task.work()
-                said.append(_again(work))
-                record = carry_out(work, stop=stop, advance=advance, on_epoch=on_epoch, on_taken_over=taken_over)
+                remarks.append(_again(work))
+                record = carry_out(work, stop=stop, advance=advance, on_taken_over=taken_over)
                 text = outcome(record)
                 if isinstance(task, TeacherTask):
                     text += _warning(work, record)
     except BusyError:
         return Outcome("busy")
     except RunFailed as error:
-        return Outcome("failed", f"{''.join(said)}{error}")
+        return Outcome("failed", f"{''.join(remarks)}{error}")
     except Interrupted:
         return Outcome("saved")
-    return Outcome("finished", f"{''.join(said)}{text}")
+    return Outcome("finished", f"{''.join(remarks)}{text}")
 
 
 def _warning(work: Work, record: dict[str, Any]) -> str:
@@ -102,8 +98,7 @@ def _make_scores(task: ScoreTask, stop: Stop, taken_over: Callable[[str], None])
             taken_over(before)
         if task.finished:
             return "made before"
-        options = task.resolved()
-        result = scored(replace(options, passed_on={**(options.passed_on or {}), "stop": stop}))
+        result = task.resolved().scores(stop)
         result.config["asked"] = task.asked()
         result.write(task.output)
     best = result.scores[0]

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
-from rich.table import Table
 
-from dametric.jobs.schedule import Kind
+from dametric.jobs.schedule import Kind, Task
+from dametric.records.runs import load_runs
+from dametric.sweeps.options import RunEnvironment
+from dametric.sweeps.study import Study
+from dametric.sweeps.tasks import StudentTask, images
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,52 @@ class Line:
     known: int
     seconds: float
 
+    def seconds_left(self, jobs: int) -> float:
+        """Seconds with so many at a time; NaN where teachers or students are left, and nothing is known of them."""
+        if self.known == 0 and self.count > self.finished:
+            return math.nan
+        return self.seconds / max(1, min(jobs, self.known + self.unknown))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep would do.
+
+    Attributes
+    ----------
+    lines : tuple of Line
+        Teachers, each pair, scores, and one for all.
+    jobs : int
+        How many runs at a time.
+    folder : Path
+    recorded : bool
+        Whether there are records to tell times by.
+    """
+
+    lines: tuple[Line, ...]
+    jobs: int
+    folder: Path
+    recorded: bool
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row a line: ``runs, finished, begun, left``, and ``seconds``, the time left with ``jobs`` at a time.
+
+        The time is that of teachers and students alone. It is NaN where no record is like any of them, and a lower
+        bound where ``unknown`` of them are like no record.
+        """
+        return pd.DataFrame(
+            {
+                "runs": line.count,
+                "finished": line.finished,
+                "begun": line.begun,
+                "left": line.count - line.finished,
+                "unknown": line.unknown,
+                "seconds": line.seconds_left(self.jobs),
+            }
+            for line in self.lines
+        ).set_axis([line.name for line in self.lines])
+
 
 class Rates:
     """Seconds an epoch took in runs so far.
@@ -82,13 +132,13 @@ class Rates:
     @classmethod
     def of(cls, runs: pd.DataFrame) -> Rates:
         """From :func:`dametric.records.runs.load_runs`."""
-        found = []
+        records = []
         for row, done in zip(runs.to_dict("records"), epochs_done(runs), strict=True):
             kind = "student" if row["kind"] == "distill" else "teacher"
             like = (row["data"], row["student"])
             like += (row["teacher"], row["aug"]) if kind == "student" else ()
-            found.append((kind, like, done, row["seconds"]))
-        return cls(found)
+            records.append((kind, like, done, row["seconds"]))
+        return cls(records)
 
     def seconds(self, item: Item) -> float:
         """Seconds that are left of a task, by the runs most like it; NaN where none is, as for all scores."""
@@ -105,7 +155,7 @@ def epochs_done(runs: pd.DataFrame) -> list[float]:
     return [float(value) for value in (steps / (images // size)).fillna(runs["epoch"])]
 
 
-def plan(items: Sequence[Item], rates: Rates) -> list[Line]:
+def lines_of(items: Sequence[Item], rates: Rates) -> list[Line]:
     """The lines of a plan, and one for all.
 
     Parameters
@@ -127,27 +177,6 @@ def _line(name: str, items: Sequence[Item], rates: Rates) -> Line:
     return Line(name, len(items), len(items) - len(left), begun, len(seconds) - len(known), len(known), sum(known))
 
 
-def table(lines: Sequence[Line], jobs: int) -> Table:
-    """The plan as a table; times are for ``jobs`` at a time, "?" where no run so far is like it, "-" for scores."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    made.add_column("", no_wrap=True)
-    for name in ("runs", "finished", "begun", "left", "time left"):
-        made.add_column(name, justify="right", no_wrap=True)
-    for line in lines:
-        numbers = (line.count, line.finished, line.begun, line.count - line.finished)
-        made.add_row(line.name, *map(str, numbers), _time_left(line, jobs))
-    return made
-
-
-def _time_left(line: Line, jobs: int) -> str:
-    if line.count == line.finished:
-        return "0 s"
-    if line.known == 0:
-        return "?" if line.unknown else "-"
-    more = "more than " if line.unknown else ""
-    return more + duration(line.seconds / max(1, min(jobs, line.known + line.unknown)))
-
-
 def duration(seconds: float) -> str:
     """Seconds for humans: "40 s", "12 min", "3 h 05 min", "2 d 4 h"."""
     whole = round(seconds)
@@ -160,3 +189,51 @@ def duration(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60:02d} min"
     hours = round(seconds / 3600)
     return f"{hours // 24} d {hours % 24} h"
+
+
+def plan_of(study: Study, tasks: Sequence[Task], environment: RunEnvironment, jobs: int) -> Plan:
+    """The plan of some tasks of a study."""
+    records, rates, done = _recorded(environment)
+    lines = lines_of([_item(task, study, done) for task in tasks], rates)
+    return Plan(tuple(lines), jobs, environment.root, records is not None)
+
+
+def time_left(study: Study, environment: RunEnvironment) -> Callable[[Task], float]:
+    """Seconds that a task will take, by the records so far; NaN where none is like it, and for scores."""
+    _, rates, done = _recorded(environment)
+    return lambda task: rates.seconds(_item(task, study, done))
+
+
+def _recorded(environment: RunEnvironment) -> tuple[pd.DataFrame | None, Rates, dict[str, float]]:
+    """The ledger as it is, how fast it went, and epochs done by folder."""
+    if not any(environment.root.rglob("record.json")):
+        return None, Rates(()), {}
+    records = load_runs(environment.root)
+    return records, Rates.of(records), dict(zip(records["folder"], epochs_done(records), strict=True))
+
+
+def _item(task: Task, study: Study, epochs: dict[str, float]) -> Item:
+    run = study.runs.get(task.key)
+    begun = run is not None and run.checkpoint.exists()  # without it training starts over
+    done = float(epochs.get(str(run.folder), 0)) if begun and run is not None else 0.0
+    finished = task.key in study.finished
+    if task.kind == "score":
+        return Item("score", "scores", (), 1.0, 0.0, finished)
+    if task.kind == "teacher":
+        payload = task.payload
+        name = images(payload.common.images)[0].name
+        return Item("teacher", "teachers", (name, payload.arch), task.units, done, finished)
+    spec = study.specs[task.key]
+    payload = task.payload
+    name = images(payload.common.images)[0].name
+    arch = _arch(study, task, payload)
+    group = f"{spec.data}: {spec.teacher} -> {spec.student}"
+    return Item("student", group, (name, spec.student, arch, spec.aug), task.units, done, finished)
+
+
+def _arch(study: Study, task: Task, payload: StudentTask) -> str:
+    for other in study.tasks:
+        if other.key in task.needs:
+            return str(other.payload.arch)
+    setting = payload.setting()
+    return setting.teacher.arch if setting.teacher is not None else ""

@@ -6,31 +6,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dametric.base.arguments import speaking
 from dametric.base.names import inside
-from dametric.commands import sweep_tasks as tasks
-from dametric.commands.inputs import DataOptions
-from dametric.commands.training import TrainingOptions
-from dametric.errors import UsageError
+from dametric.base.option_groups import LossOptions
+from dametric.base.options import options_of
+from dametric.data.request import ImageRequest
 from dametric.models.registry import is_user_code
-from dametric.sweep.grid import Grid, RunSpec
+from dametric.sweeps import tasks
+from dametric.sweeps.grid import Grid, RunSpec
 from dametric.training import LABELS, Objective
+from dametric.training.request import TrainingRequest
 from dametric.training.setting import EvalEvery, Keep
 
-_OBJECTIVE = ("views", "ce_weight", "raw_weight", "aug_weight", "temperature")
-_FLAGS = {
-    "--data-root": "--set data.root=DIR",
-    "--download": "--set data.download=true",
-    "--image-size ": "--set data.image_size=",
-    "--label-column": "data.label_column,",
-    "--image-column": "data.image_column,",
-    "--data-config ": "--set data.config=",
-    "instead of the name": "with --set data.source=DIR",
-}
+_OBJECTIVE = tuple(each.name for each in options_of(LossOptions))
 _SCORED = ("arch", "mean", "std", "weights")  # of a checkpoint, as score and distill take them
 
 
 @dataclass(frozen=True)
-class Place:
+class RunEnvironment:
     """Where a sweep writes and what it computes on, how often it looks at test images and what it keeps.
 
     The dtype is that of runs for which the grid names none.
@@ -43,22 +36,10 @@ class Place:
     keep: Keep = "last"
 
 
-def data_options(options: dict[str, Any]) -> DataOptions:
+def data_options(options: dict[str, Any]) -> ImageRequest:
     """Images as a grid names them; bars of their own would get in the way of the view."""
-    return DataOptions(
-        options["source"],
-        options.get("root"),
-        options.get("download", False),
-        options.get("cache_dir"),
-        options.get("image_size"),
-        options.get("lazy"),
-        True,
-        options.get("train_images"),
-        options.get("held_out"),
-        options.get("label_column"),
-        options.get("image_column"),
-        options.get("config"),
-    )
+    own = {name: value for name, value in options.items() if name != "name"}
+    return ImageRequest(**own, quiet=True)
 
 
 def read_images(grid: Grid, quiet: bool) -> None:
@@ -69,44 +50,42 @@ def read_images(grid: Grid, quiet: bool) -> None:
     UsageError
         If they cannot be read; what would help is said as a grid has it.
     """
-    try:
+    with speaking("grid"):
         for options in grid.data.values():
             tasks.images(replace(data_options(options), quiet=quiet))
-    except UsageError as error:
-        said = str(error)
-        for flag, key in _FLAGS.items():
-            said = said.replace(flag, key)
-        raise UsageError(said) from error
 
 
-def training_options(data: DataOptions, options: dict[str, Any], place: Place, teacher: bool) -> TrainingOptions:
+def training_options(
+    data: ImageRequest, options: dict[str, Any], environment: RunEnvironment, teacher: bool
+) -> TrainingRequest:
     """The options of `dametric train` or `dametric distill` that a grid sets."""
     own = dict(options)
-    weights = {name.removesuffix("_weight"): own.pop(name) for name in _OBJECTIVE if name in own}
+    short = {name: name.removesuffix("_weight").removeprefix("loss_") for name in _OBJECTIVE}
+    weights = {short[name]: own.pop(name) for name in _OBJECTIVE if name in own}
     lr, base_aug = own.pop("lr", None), own.pop("aug" if teacher else "base_aug", None)
-    dtype, compile = own.pop("dtype", place.dtype), own.pop("compile", False)
+    dtype, compile = own.pop("dtype", environment.dtype), own.pop("compile", False)
     objective = LABELS if teacher else Objective.of(**weights)
     recipe = {**own, "objective": objective}
-    return TrainingOptions(
+    return TrainingRequest(
         data,
         recipe,
         lr,
         base_aug,
-        place.device,
+        environment.device,
         dtype,
         compile,
-        eval_every=place.eval_every,
-        keep=place.keep,
+        eval_every=environment.eval_every,
+        keep=environment.keep,
     )
 
 
-def teacher_file(grid: Grid, data: str, teacher: str, place: Place) -> Path:
+def teacher_file(grid: Grid, data: str, teacher: str, environment: RunEnvironment) -> Path:
     """A teacher's checkpoint: the one that was given, or that will be made."""
     given = grid.teachers[teacher].get("checkpoint")
-    return Path(given) if given else inside(place.root, "teachers", f"{data}-{teacher}.pth")
+    return Path(given) if given else inside(environment.root, "teachers", f"{data}-{teacher}.pth")
 
 
-def shown_data(grid: Grid, data: str, teacher: str) -> DataOptions:
+def shown_data(grid: Grid, data: str, teacher: str) -> ImageRequest:
     """Images as a teacher takes them: of the size and in the channels of a given one's training.
 
     The size is the grid's where it asks for one; a teacher that is to be trained takes any, and the channels of its
@@ -122,16 +101,16 @@ def shown_data(grid: Grid, data: str, teacher: str) -> DataOptions:
     return replace(options, grey=True) if grey else options
 
 
-def student_task(grid: Grid, spec: RunSpec, place: Place) -> tasks.StudentTask:
+def student_task(grid: Grid, spec: RunSpec, environment: RunEnvironment) -> tasks.StudentTask:
     """A row as something to be done."""
     teacher = grid.teachers[spec.teacher]
     data = shown_data(grid, spec.data, spec.teacher)
-    common = training_options(data, dict(spec.training), place, teacher=False)
+    common = training_options(data, dict(spec.training), environment, teacher=False)
     about = {name: teacher[name] for name in _SCORED if name in teacher and "checkpoint" in teacher}
-    path = str(teacher_file(grid, spec.data, spec.teacher, place))
+    path = str(teacher_file(grid, spec.data, spec.teacher, environment))
     if is_user_code(teacher.get("arch") or ""):  # which is not run on a file's word, but is on the grid's
         about["arch"] = teacher["arch"]
     if about.get("arch") is None:
         about.pop("arch", None)
-    root = inside(place.root, grid.folder(spec.training))
+    root = inside(environment.root, grid.folder(spec.training))
     return tasks.StudentTask(common, path, spec.student, spec.aug, spec.seed, str(root), **about)

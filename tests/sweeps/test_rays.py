@@ -10,7 +10,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,16 @@ import torch
 
 from dametric import cli
 from dametric.base.files import write_atomic
-from dametric.base.locks import claimed, is_held
+from dametric.base.locks import is_held
 from dametric.jobs.budget import Budget
 from dametric.jobs.cluster import Cluster
-from dametric.jobs.rays import Rays
+from dametric.jobs.ray_executor import RayExecutor
 from dametric.jobs.schedule import Outcome
 from dametric.records.runs import load_runs, read_record
-from tests.sweep.conftest import PATIENCE, Said, Started, same, write_grid
+from tests.sweeps.conftest import PATIENCE, ROOT, USUAL, Said, Started, same, write_grid
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # of ray's own making
 ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'dametric[ray]'")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -76,34 +75,27 @@ def test_a_cluster_comes_to_the_same(
     assert len(list((tmp_path / "ray" / "scores").glob("*.json"))) == 1
 
 
-@pytest.mark.parametrize("shared", [True, False])
 def test_a_node_that_is_lost_costs_what_it_had_not_saved(
     run: Callable[..., Said],
     cluster: Any,
     smooth: tuple[Path, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    shared: bool,
 ) -> None:
-    """With a folder that all see, and with one that only the driver sees."""
-    from dametric.sweep import rays
-
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     path, reference = smooth
     root = tmp_path / "ray"
-    events, begin, removed = rays.Rays.events, rays.Rays.__init__, []
+    events, removed = RayExecutor.events, []
 
-    def remove(self: Any, timeout: float) -> Any:
-        found = events(self, timeout)
+    def remove(self: RayExecutor, timeout: float) -> Any:
+        ended = events(self, timeout)
         written = list(root.glob("resnet8-*/history.csv"))
         if not removed and len(written) >= 2:
             removed.append(max(name.read_text().count("\n") for name in written))
             cluster.remove_node(nodes[0], allow_graceful=False)
-        return found
+        return ended
 
-    monkeypatch.setattr(rays.Rays, "events", remove)
-    known = {} if shared else {"shared": False}
-    monkeypatch.setattr(rays.Rays, "__init__", lambda self, *given: begin(self, *given, **known))
+    monkeypatch.setattr(RayExecutor, "events", remove)
     said = run("sweep", path, "-o", root, "--ray", cluster.address)
     assert said.code == 0, said.err
     assert removed
@@ -112,6 +104,20 @@ def test_a_node_that_is_lost_costs_what_it_had_not_saved(
     records = [read_record(name) for name in root.rglob("record.json")]
     assert len(records) == 5
     assert max(record["timing"]["sessions"] for record in records) >= 2, "one went on from what it had saved"
+
+
+def test_a_folder_that_nodes_do_not_share_is_refused_in_one_line(
+    run: Callable[..., Said], cluster: Any, smooth: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All nodes of a test are on one machine: the driver's word that this is the folder goes astray."""
+    cluster.add_node(num_cpus=2)
+    monkeypatch.setattr("dametric.jobs.ray_executor.write_atomic", lambda path, content: None)
+    said = run("sweep", smooth[0], "-o", tmp_path / "ray", "--ray", cluster.address)
+    assert said.code == 2
+    last = said.err.splitlines()[-1]
+    assert "a node of the cluster, does not share" in last
+    assert "give --output a folder on storage that all nodes share, or use --shard in place of --ray" in last
+    assert not list((tmp_path / "ray").rglob("record.json"))
 
 
 def test_needs_that_no_node_has(
@@ -212,7 +218,7 @@ def test_a_time_budget_on_a_real_clock(start: Callable[..., Started], pictures: 
     """The start of a cluster here, and its end, are within it."""
     path = write_grid(tmp_path / "grid.yaml", pictures, training={"epochs": 100_000, "batch_size": 8})
     began = time.monotonic()
-    command = start("sweep", path, "-o", tmp_path / "runs", "--ray", "local", "--time-budget", "75s")
+    command = start("sweep", path, "-o", tmp_path / "runs", "--ray", "local", "--time-budget", "75s", program=USUAL)
     assert command.wait() == 3, command.err
     assert time.monotonic() - began < 75
     assert "the time budget is over" in command.err
@@ -242,130 +248,46 @@ def test_a_driver_that_is_killed_takes_its_tasks_along(
 # The executor alone, with tasks that are a few lines
 
 
-@dataclass(frozen=True)
-class Plain:
-    """A task that writes a file."""
-
-    root: Path
-    name: str = "one"
-
-    @property
-    def file(self) -> Path:
-        return self.root / self.name
-
-    def inputs(self) -> list[Path]:
-        return [self.file]
-
-    def moved(self, old: Path, new: Path) -> Plain:
-        return replace(self, root=new)
-
-    @property
-    def held(self) -> bool:
-        return is_held(self.root / f".{self.name}-lock")
-
-    def claimed(self) -> Any:
-        return claimed(self.root / f".{self.name}-lock", self.name)
-
-
 def wait_for(file: Path) -> None:
     until(file.exists, f"{file} is never there")
 
 
-def append(task: Plain, advance: Any, stop: Any, on_epoch: Any) -> Outcome:
-    """Go on with the file by a letter, once somebody says so."""
-    before = task.file.read_bytes() if task.file.exists() else b""
-    write_atomic(task.file, before + b"x")
-    on_epoch(None)
-    advance(1)
-    wait_for(Path(os.environ["DAMETRIC_TEST_GO"]))
-    return Outcome("finished", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+def waits(folder: Path, advance: Any, stop: Any) -> Outcome:
+    """End once somebody says so."""
+    wait_for(folder / "go")
+    return Outcome("finished")
 
 
-def meet(task: Plain, advance: Any, stop: Any, on_epoch: Any) -> Outcome:
+def meet(folder: Path, number: int, advance: Any, stop: Any) -> Outcome:
     """End when four are here at once."""
-    write_atomic(task.file, "")
-    advance(1)
-    for number in range(4):
-        wait_for(task.root / f"task{number}")
+    write_atomic(folder / f"task{number}", "")
+    for other in range(4):
+        wait_for(folder / f"task{other}")
     return Outcome("finished", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 
 
-def endings(rays: Rays, count: int) -> dict[int, Any]:
+def give(executor: RayExecutor, number: int, job: Any) -> None:
+    executor.give(number, job, lambda steps=1, note="": None, lambda: False)
+
+
+def endings(executor: RayExecutor, count: int) -> dict[int, Any]:
     """What became of so many tasks."""
     found: dict[int, Any] = {}
     give_up = time.monotonic() + PATIENCE
     while len(found) < count:
         assert time.monotonic() < give_up, found
-        found |= {event.task: event.value for event in rays.events(0.1) if event.kind != "went on"}
+        found |= {event.number: event.value for event in executor.events(0.1)}
     return found
-
-
-def test_two_drivers_with_folders_of_their_own_on_the_nodes_do_not_mix_what_they_write(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both begin one run before either knows of the other: what one of them made is kept, all of it."""
-    monkeypatch.setenv("DAMETRIC_TEST_GO", str(tmp_path / "go"))
-    cluster.add_node(num_cpus=2)
-    root = tmp_path / "root"
-    write_atomic(root / "one", "a")
-    with Cluster(cluster.address) as connected:
-        first, second = (Rays(connected, append, root, shared=False) for _ in range(2))
-        with first, second:
-            first.give(0, Plain(root))
-            second.give(0, Plain(root))
-            until(lambda: bool(first.events(0.1)) and (root / "one").read_text() == "ax", "nothing comes back")
-            assert endings(second, 1) == {0: Outcome("busy")}, "the first one holds it"
-            second.give(1, Plain(root))
-            assert endings(second, 1) == {1: Outcome("busy")}, "which shows before the cluster is asked"
-            write_atomic(tmp_path / "go", "")
-            assert endings(first, 1)[0].status == "finished"
-            assert (root / "one").read_text() == "ax"
-            second.give(2, Plain(root))
-            assert endings(second, 1)[2].status == "finished", "free again, and gone on with"
-            assert (root / "one").read_text() == "axx"
-
-
-def test_what_another_driver_went_on_with_meanwhile_is_not_overwritten(
-    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DAMETRIC_TEST_GO", str(tmp_path / "go"))
-    cluster.add_node(num_cpus=1)
-    root = tmp_path / "root"
-    with Cluster(cluster.address) as connected, Rays(connected, append, root, shared=False) as rays:
-        rays.give(0, Plain(root))
-        write_atomic(root / "one", "made by another one, and left")
-        assert endings(rays, 1) == {0: Outcome("busy")}
-        assert (root / "one").read_text() == "made by another one, and left"
-
-
-TWO = (
-    "from dametric.jobs.rays import Rays; begin = Rays.__init__; "
-    "Rays.__init__ = lambda self, *given: begin(self, *given, shared=False); from dametric.cli import main; main()"
-)
-
-
-def test_two_sweeps_at_once_whose_nodes_do_not_see_the_folder(
-    start: Callable[..., Started], run: Callable[..., Said], cluster: Any, smooth: tuple[Path, Path], tmp_path: Path
-) -> None:
-    cluster.add_node(num_cpus=2)
-    path, reference = smooth
-    root = tmp_path / "both"
-    both = [start("sweep", path, "-o", root, "--ray", cluster.address, program=("-c", TWO)) for _ in range(2)]
-    codes = [command.wait() for command in both]
-    assert set(codes) <= {0, 3}, [command.err for command in both]
-    assert 0 in codes or run("sweep", path, "-o", root, "--ray", cluster.address).code == 0
-    same(root, reference)
-    assert not load_runs(root)["id"].duplicated().any()
 
 
 def test_what_waits_for_a_place_that_others_hold_does_not_hold_up_the_end(cluster: Any, tmp_path: Path) -> None:
     cluster.add_node(num_cpus=1)
-    with Cluster(cluster.address) as connected, Rays(connected, append, tmp_path) as rays:
+    with Cluster(cluster.address) as connected, RayExecutor(connected, tmp_path) as executor:
         others = ray.remote(num_cpus=1)(wait_for).remote(tmp_path / "go")
         until(lambda: not ray.available_resources().get("CPU"), "nobody takes the core")
-        rays.give(0, Plain(tmp_path))
-        rays.halt()
-        assert endings(rays, 1) == {0: None}
+        give(executor, 0, partial(waits, tmp_path))
+        executor.halt()
+        assert endings(executor, 1) == {0: None}
         write_atomic(tmp_path / "go", "")
         ray.get(others)
 
@@ -376,12 +298,12 @@ def test_what_waits_for_a_place_that_others_hold_does_not_hold_up_the_end(cluste
 def test_a_quarter_of_a_gpu_each_is_four_at_once(cluster: Any, tmp_path: Path) -> None:
     """Eight cores and one GPU that the cluster is told of: the GPU is what runs out."""
     cluster.add_node(num_cpus=8, num_gpus=1)
-    with Cluster(cluster.address, gpus=0.25) as connected, Rays(connected, meet, tmp_path) as rays:
-        assert rays.free == 4
+    with Cluster(cluster.address, gpus=0.25) as connected, RayExecutor(connected, tmp_path) as executor:
+        assert executor.free == 4
         for number in range(4):
-            rays.give(number, Plain(tmp_path, f"task{number}"))
-        assert rays.free == 0
-        found = endings(rays, 4)
+            give(executor, number, partial(meet, tmp_path, number))
+        assert executor.free == 0
+        found = endings(executor, 4)
     assert [found[number].text for number in range(4)] == ["0"] * 4, "each sees the one GPU"
 
 
@@ -414,13 +336,12 @@ def test_what_names_a_run_is_chosen_at_the_nodes(
     run: Callable[..., Said], cluster: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The dtype of a run is that of the nodes' chips, though the driver's own would have it otherwise."""
-    from dametric.commands import inputs
-    from dametric.models import preferred_dtype
+    from dametric.models import computing, preferred_dtype
 
     cluster.add_node(num_cpus=1)
     usual = preferred_dtype("cpu")
     other = torch.float32 if usual == torch.bfloat16 else torch.bfloat16
-    monkeypatch.setattr(inputs, "preferred_dtype", lambda device: other)
+    monkeypatch.setattr(computing, "preferred_dtype", lambda device: other)
     teachers = {"resnet8": {"epochs": 2, "batch_size": 16}}
     training = {"epochs": 2, "batch_size": 16}
     path = write_grid(tmp_path / "grid.yaml", pictures, teachers=teachers, training=training, seeds=0)

@@ -12,8 +12,8 @@ import yaml
 
 from dametric.augment import PAPER, Images, parse
 from dametric.errors import UsageError
-from dametric.sweep import Grid, RunSpec, read_grid
-from dametric.sweep.reading import whole_numbers
+from dametric.sweeps import Grid, RunSpec, read_grid
+from dametric.sweeps.reading import whole_numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 Read = Callable[..., Grid]

@@ -11,13 +11,15 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dametric import cli
-from dametric.jobs.processes import Event, Workers
+from dametric.jobs.executor import Event
+from dametric.jobs.processes import ProcessExecutor
 from dametric.records.runs import load_runs
-from tests.sweep.conftest import FORKED, PATIENCE, ROOT, Said, Started, outcomes, same, write_grid
+from tests.sweeps.conftest import FORKED, PATIENCE, ROOT, USUAL, Said, Started, outcomes, same, write_grid
 
 Start = Callable[..., Started]
 Write = Callable[..., Path]
@@ -159,9 +161,16 @@ def test_workers_that_are_killed_are_replaced(
     """The same with workers that start at once, in this process."""
     path, reference = smooth
     draw, root, seen = random.Random(5), tmp_path / "killed", [0, 0]
-    events = Workers.events
+    events, give = ProcessExecutor.events, ProcessExecutor.give
 
-    def kill(self: Workers, timeout: float) -> list[Event]:
+    def counted(self: ProcessExecutor, number: int, job: Any, advance: Any, stop: Any) -> None:
+        def told(steps: float = 1, note: str = "") -> None:
+            seen[0] += 1
+            advance(steps, note)
+
+        give(self, number, job, told, stop)
+
+    def kill(self: ProcessExecutor, timeout: float) -> list[Event]:
         """Every now and then, when something was heard, kill one that is at work."""
         found = events(self, timeout)
         seen[0] += len(found)
@@ -171,10 +180,10 @@ def test_workers_that_are_killed_are_replaced(
             os.kill(draw.choice(busy), signal.SIGKILL)
         return found
 
-    monkeypatch.setattr("dametric.commands.sweep.get_context", lambda name: FORKED)
-    monkeypatch.setattr(Workers, "events", kill)
-    begin = Workers.__init__  # with as many threads as the reference had
-    monkeypatch.setattr(Workers, "__init__", lambda self, *given: begin(self, *given, threads=1))
+    monkeypatch.setattr(ProcessExecutor, "events", kill)
+    monkeypatch.setattr(ProcessExecutor, "give", counted)
+    begin = ProcessExecutor.__init__  # with as many threads as the reference had
+    monkeypatch.setattr(ProcessExecutor, "__init__", lambda self, jobs: begin(self, jobs, FORKED, threads=1))
     said = run("sweep", path, "-o", root, "-j", 2)
     assert said.code == 0, said.err
     assert seen[1] == 3
@@ -239,7 +248,7 @@ def test_control_c_saves_and_the_same_command_goes_on(start: Start, smooth: tupl
 def test_a_time_budget_on_a_real_clock(start: Start, grid: Write, tmp_path: Path) -> None:
     path = grid(training={"epochs": 100_000, "batch_size": 8, "dtype": "float32"})
     began = time.monotonic()
-    command = start("sweep", path, "-o", tmp_path / "runs", "-j", 2, "--time-budget", "40s")
+    command = start("sweep", path, "-o", tmp_path / "runs", "-j", 2, "--time-budget", "40s", program=USUAL)
     assert command.wait() == 3, command.err
     assert time.monotonic() - began < 40
     assert "the time budget is over" in command.err

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from dametric.data import hold_out, load_data
-from dametric.jobs.processes import Workers
+from dametric.jobs.processes import ProcessExecutor
 from dametric.models.network import Network
 from dametric.records.runs import Run, load_runs, read_record
 from dametric.training import Training
-from tests.sweep.conftest import FORKED, Said, outcomes, same
+from tests.sweeps.conftest import FORKED, Said, outcomes, same
 
 Command = Callable[..., Said]
 Write = Callable[..., Path]
@@ -87,9 +87,8 @@ def test_a_grid_in_lockstep_is_the_same_as_one_by_one(run: Command, grid: Write,
 def test_groups_side_by_side_are_the_same(run: Command, grid: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     path = grid(augmentations=AUGS[:3])
     assert run("sweep", path, "-j", 1, "-q", "-o", "alone").code == 0
-    monkeypatch.setattr("dametric.commands.sweep.get_context", lambda name: FORKED)
-    begin = Workers.__init__  # with as many threads as alone
-    monkeypatch.setattr(Workers, "__init__", lambda self, *given: begin(self, *given, threads=1))
+    begin = ProcessExecutor.__init__  # with as many threads as alone
+    monkeypatch.setattr(ProcessExecutor, "__init__", lambda self, jobs: begin(self, jobs, FORKED, threads=1))
     said = run("sweep", path, "-j", 2, "-q", "-o", "together", "--lockstep", 3)
     assert said.code == 0, said.err
     same(Path("alone"), Path("together"))
@@ -237,7 +236,7 @@ def test_one_that_fails_or_is_held_does_not_stop_its_group(run: Command, grid: W
     with Run(held).claimed():
         said = run("sweep", grid(**usual), "-j", 1, "--lockstep", 3)
     assert said.code == 3
-    assert "another process is at it" in said.err
+    assert "another process is running it" in said.err
     assert len(load_runs("runs/grid").query("status == 'finished' and kind == 'distill'")) == 2
     assert run("sweep", grid(**usual), "-j", 1, "-q", "--lockstep", 3).code == 0
     assert {name: part for name, part in by_name("runs/grid").items() if name in theirs} == theirs
@@ -331,9 +330,12 @@ def test_a_few_runs_at_a_time_come_to_the_same(run: Command, grid: Write) -> Non
         same(Path(root), Path("smooth"))
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
+def test_what_cannot_be_is_said_before_anything_is_trained(
+    run: Command, grid: Write, here: Path, pictures: Path, untrained: Callable[[], None]
+) -> None:
+    untrained()
+    (here / "tiny.npz").write_bytes(pictures.read_bytes())
+    wrong: list[tuple[dict[str, Any], str]] = [
         ({"eval_every": 0}, "eval"),
         ({"eval_every": "never"}, "last"),
         ({"keep": "best"}, "keep"),
@@ -345,24 +347,13 @@ def test_a_few_runs_at_a_time_come_to_the_same(run: Command, grid: Write) -> Non
         ({"data": {"source": "tiny.npz", "held_out": 3}}, "held-out"),
         ({"data": {"source": "tiny.npz", "held_out": 49}}, "48"),
         ({"data": {"source": "tiny.npz", "held_out": 48, "train_images": 49}}, "48"),
-    ],
-)
-def test_what_cannot_be_is_said_before_anything_is_trained(
-    run: Command,
-    grid: Write,
-    here: Path,
-    pictures: Path,
-    untrained: Callable[[], None],
-    changes: dict[str, Any],
-    words: str,
-) -> None:
-    untrained()
-    (here / "tiny.npz").write_bytes(pictures.read_bytes())
-    said = run("sweep", grid(**changes), "-j", 1)
-    assert said.code == 2, said.err
-    assert words in said.err
-    assert said.err.count("\n") == 1, said.err
-    assert {path.name for path in here.iterdir()} == {"grid.yaml", "tiny.npz"}
+    ]
+    for changes, words in wrong:
+        said = run("sweep", grid(**changes), "-j", 1)
+        assert said.code == 2, (changes, said.err)
+        assert words in said.err
+        assert said.err.count("\n") == 1, said.err
+        assert {path.name for path in here.iterdir()} == {"grid.yaml", "tiny.npz"}, changes
 
 
 def test_flags_that_cannot_be(run: Command, grid: Write) -> None:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dametric.sweep.grid import Grid, RunSpec, read_grid
+from dametric.sweeps.grid import Grid, RunSpec, read_grid
 
 __all__ = ["Grid", "RunSpec", "read_grid"]

@@ -5,69 +5,53 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from dametric.base.files import sha256
-from dametric.base.locks import claimed, is_held
-from dametric.commands.inputs import DataOptions, Splits, check_classes, chosen_device, read_checkpoint
-from dametric.commands.score import ScoreOptions
-from dametric.commands.training import TrainingOptions
+from dametric.base.locks import claimed
+from dametric.data.request import ImageRequest, Splits
 from dametric.errors import UsageError
+from dametric.jobs.executor import Stop
 from dametric.models import MODELS, build
+from dametric.models.computing import chosen_device
 from dametric.models.interface import input_channels
+from dametric.models.loaded import built_network, check_classes
 from dametric.models.reading import read_weights
-from dametric.records.runs import Run
 from dametric.records.scores import Scores
+from dametric.scoring import score
 from dametric.training import Setting, Teacher, Work
-
-Stop = Callable[[], bool]
+from dametric.training.request import TrainingRequest
 
 
 @dataclass(frozen=True)
 class TeacherTask:
     """A network to be trained by labels; its run's folder is beside the checkpoint, with the ending ``.run``."""
 
-    common: TrainingOptions
+    common: TrainingRequest
     arch: str
     seed: int
     output: str
 
     def work(self) -> Work:
         """The run."""
-        where = setting(self.common.data, self.common.device)
+        where = setting(self.common.images, self.common.device)
         recipe = self.common.resolved(self.arch, where.train, seed=self.seed)
         target = Path(self.output)
         return self.common.work(where, self.arch, recipe, folder=target.with_suffix(".run"), target=target)
-
-    def inputs(self) -> list[Path]:
-        """Files that it reads, or goes on with."""
-        return _kept(self.work().run)
-
-    @property
-    def held(self) -> bool:
-        """Whether a process is at it."""
-        return self.work().run.held
-
-    def claimed(self) -> AbstractContextManager[str | None]:
-        """Hold it for this process."""
-        return self.work().run.claimed()
-
-    def moved(self, old: Path, new: Path) -> TeacherTask:
-        """The same below another folder."""
-        return replace(self, output=_moved(self.output, old, new))
 
 
 @dataclass(frozen=True)
 class StudentTask:
     """A student to be distilled."""
 
-    common: TrainingOptions
+    common: TrainingRequest
     teacher: str
     student: str
     aug: str
@@ -81,7 +65,7 @@ class StudentTask:
     def setting(self) -> Setting:
         """Data and teacher."""
         own = (self.arch, self.mean, self.std, self.weights)
-        return setting(self.common.data, self.common.device, self.teacher, *own)
+        return setting(self.common.images, self.common.device, self.teacher, *own)
 
     def work(self) -> Work:
         """The run; its teacher's checkpoint is read."""
@@ -89,38 +73,71 @@ class StudentTask:
         recipe = self.common.resolved(self.student, where.train, aug=self.aug, seed=self.seed)
         return self.common.work(where, self.student, recipe, root=self.root)
 
-    def inputs(self) -> list[Path]:
-        """Files that it reads, or goes on with."""
-        return [Path(self.teacher), *_kept(self.work().run)]
 
-    @property
-    def held(self) -> bool:
-        """Whether a process is at it."""
-        return self.work().run.held
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Arguments of a call to score.
 
-    def claimed(self) -> AbstractContextManager[str | None]:
-        """Hold it for this process."""
-        return self.work().run.claimed()
+    Attributes
+    ----------
+    augs : list of str
+    teacher : str
+        Its file.
+    data : ImageRequest
+    arch, mean, std, weights
+        As :class:`~dametric.base.option_groups.TeacherOptions`.
+    student : str or None
+        Its file.
+    split, device, dtype, output : str or None
+    options : dict
+        The rest, by the names of :class:`~dametric.base.option_groups.ScoringOptions`.
+    """
 
-    def moved(self, old: Path, new: Path) -> StudentTask:
-        """The same below another folder; a teacher from elsewhere goes there too."""
-        return replace(self, root=_moved(self.root, old, new), teacher=_moved(self.teacher, old, new))
+    augs: list[str]
+    teacher: str
+    data: ImageRequest
+    arch: str | None = None
+    student: str | None = None
+    split: str = "train"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    device: str | None = None
+    dtype: str | None = None
+    output: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+
+    def scores(self, stop: Stop) -> Scores:
+        """What the call returns."""
+        own = {"arch": self.arch, "mean": self.mean, "std": self.std, "weights": self.weights}
+        where = {"split": self.split, "device": self.device, "dtype": self.dtype}
+        quiet = self.data.quiet
+        return score(
+            self.teacher,
+            self.data,
+            self.augs,
+            student=self.student,
+            quiet=quiet,
+            stop=stop,
+            **own,
+            **where,
+            **self.options,
+        )
 
 
 @dataclass(frozen=True)
 class ScoreTask:
     """A score file to be made."""
 
-    options: ScoreOptions
+    options: ScoreRequest
     student: StudentTask | None = None
 
     @property
     def output(self) -> Path:
         """The file."""
-        assert self.options.output is not None
         return Path(self.options.output)
 
-    def resolved(self) -> ScoreOptions:
+    def resolved(self) -> ScoreRequest:
         """With the student's checkpoint, which is named by what it was distilled from."""
         if self.student is None:
             return self.options
@@ -130,18 +147,18 @@ class ScoreTask:
         return replace(self.options, student=str(run.checkpoint))
 
     def asked(self) -> str:
-        """A hash of all that the file depends on besides the code."""
+        """A hash of all that the file depends on besides the code; its form is frozen, as that of a run's id is."""
         options = self.resolved()
-        parts = asdict(replace(options, output=None, data=replace(options.data, quiet=True, cache_dir=None)))
-        for name in ("weights", "student_weights"):  # there were times without these options
-            if parts[name] is None:
-                del parts[name]
+        parts = asdict(replace(options, data=replace(options.data, quiet=True, cache_dir=None)))
+        parts |= {"passed_on": parts.pop("options"), "output": None, "picture": None, "json": False}
+        parts |= {"student_arch": None, "accuracy": True}
+        if parts["weights"] is None:  # there were times without this option
+            del parts["weights"]
         for name in ("label_column", "image_column", "config"):  # scores were asked for before there were these
             if parts["data"][name] is None:
                 del parts["data"][name]
         if not options.data.grey:
             del parts["data"]["grey"]
-        del parts["accuracy_images"]  # no score depends on it
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
         parts["images"] = setting(options.data, options.device).train.fingerprint
@@ -153,30 +170,6 @@ class ScoreTask:
         if not self.output.exists():
             return False
         return Scores.read(self.output).config.get("asked") == self.asked()
-
-    def inputs(self) -> list[Path]:
-        """Files that it reads."""
-        return [Path(self.options.teacher), *([] if self.student is None else self.student.inputs())]
-
-    @property
-    def held(self) -> bool:
-        """Whether a process is at it."""
-        return is_held(_lock_of(self.output))
-
-    def claimed(self) -> AbstractContextManager[str | None]:
-        """Hold it for this process."""
-        return claimed_file(self.output)
-
-    def moved(self, old: Path, new: Path) -> ScoreTask:
-        """The same below another folder."""
-        assert self.options.output is not None
-        output, teacher = (_moved(path, old, new) for path in (self.options.output, self.options.teacher))
-        options = replace(self.options, output=output, teacher=teacher)
-        return replace(self, options=options, student=self.student and self.student.moved(old, new))
-
-
-def _kept(run: Run) -> list[Path]:
-    return [*run.files, *run.again.files]
 
 
 AnyTask = TeacherTask | StudentTask | ScoreTask
@@ -196,14 +189,14 @@ def _lock_of(target: Path) -> Path:
 
 
 @lru_cache(maxsize=2)
-def images(data: DataOptions) -> Splits:
+def images(data: ImageRequest) -> Splits:
     """Images for training and testing, read once in a process."""
     return data.splits()
 
 
 @lru_cache(maxsize=6)
 def setting(
-    data: DataOptions,
+    data: ImageRequest,
     device: str | None,
     teacher: str | None = None,
     arch: str | None = None,
@@ -221,16 +214,16 @@ def setting(
     train_set, test, held_out = images(data)
     if teacher is None:
         return Setting(train_set, test, chosen_device(device), held_out=held_out)
-    checkpoint = read_checkpoint(read_weights(teacher, weights, "teacher"), arch, train_set, data.image_size)
+    checkpoint = built_network(read_weights(teacher, weights, "teacher"), arch, train_set, data.image_size)
     check_classes(checkpoint, train_set)
-    found = Teacher.of(checkpoint, train_set, mean, std)
-    made = Setting(train_set, test, chosen_device(device), found, held_out)
-    made.share(setting(data, device))
-    return made
+    loaded = Teacher.of(checkpoint, train_set, mean, std)
+    with_teacher = Setting(train_set, test, chosen_device(device), loaded, held_out)
+    with_teacher.share(setting(data, device))
+    return with_teacher
 
 
 @lru_cache(maxsize=64)
-def own_size(data: DataOptions) -> int:
+def own_size(data: ImageRequest) -> int:
     """The size that images have as they are read."""
     return images(data).train.image_size
 
@@ -242,7 +235,7 @@ def trained_size(teacher: str, weights: str | None) -> int | None:
 
 
 @lru_cache(maxsize=64)
-def takes_grey(data: DataOptions, arch: str | None, teacher: str | None, weights: str | None) -> bool:
+def takes_grey(data: ImageRequest, arch: str | None, teacher: str | None, weights: str | None) -> bool:
     """Whether a teacher takes images of one channel: of an architecture to be trained, or in a file that is there."""
     if (teacher is None and arch in MODELS) or (teacher is not None and not Path(teacher).exists()):
         return False
@@ -252,7 +245,7 @@ def takes_grey(data: DataOptions, arch: str | None, teacher: str | None, weights
         return False
     train_set = images(data).train
     if file is not None:
-        network = read_checkpoint(file, arch, train_set, data.image_size).model
+        network = built_network(file, arch, train_set, data.image_size).model
     else:
         with torch.device("meta"):
             network = build(str(arch), max(1, train_set.num_classes), train_set.image_size)
@@ -266,8 +259,3 @@ def forget() -> None:
     trained_size.cache_clear()
     images.cache_clear()
     setting.cache_clear()
-
-
-def _moved(path: str, old: Path, new: Path) -> str:
-    where = Path(path).absolute()
-    return str(new / (where.relative_to(old) if where.is_relative_to(old) else Path("elsewhere") / where.name))

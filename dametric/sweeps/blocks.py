@@ -9,29 +9,29 @@ from typing import Any
 
 from dametric.base.names import checked_name, slug
 from dametric.errors import UsageError, unknown
-from dametric.sweep.reading import KEYS, as_list, block, check_combinations, crossed, known_keys, shown, typed
+from dametric.sweeps.reading import KEYS, as_list, block, check_combinations, crossed, known_keys, shown, typed
 
 
 def augmentations(value: Any) -> tuple[str, ...]:
     """Specifications as the file writes them: words, ``paper``, or ``name: {parameter: [values]}``, crossed."""
-    found: list[str] = []
+    specs: list[str] = []
     for item in as_list(value):
         if isinstance(item, dict):
             for name, parameters in item.items():
-                lists = {key: as_list(one) for key, one in block(parameters, f"augmentations: {name}").items()}
+                lists = {key: as_list(values) for key, values in block(parameters, f"augmentations: {name}").items()}
                 check_combinations(lists.values(), f"augmentations: {name}")
                 for values in itertools.product(*lists.values()):
-                    words = (f"{key}={one}" for key, one in zip(lists, values, strict=True))
-                    found.append(":".join([str(name), *words]))
+                    words = (f"{key}={value}" for key, value in zip(lists, values, strict=True))
+                    specs.append(":".join([str(name), *words]))
         elif item == "paper":
             from dametric.augment import PAPER  # torch takes seconds to load, and a grid is read without
 
-            found += PAPER
+            specs += PAPER
         else:
-            found.append(typed(item, str, "augmentations"))
-    if not found:
+            specs.append(typed(item, str, "augmentations"))
+    if not specs:
         raise UsageError("augmentations is an empty list: nothing would be run")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(specs))
 
 
 def named_data(value: Any) -> dict[str, dict[str, Any]]:
@@ -40,7 +40,7 @@ def named_data(value: Any) -> dict[str, dict[str, Any]]:
     for item in as_list(value):
         given = {"source": item} if isinstance(item, str) else block(item, "data")
         sets += crossed(given, KEYS["data"], "data")
-    found: dict[str, dict[str, Any]] = {}
+    named: dict[str, dict[str, Any]] = {}
     for options in sets:
         if "source" not in options:
             raise UsageError("data: which images? give source, a name (see dametric ls data) or a path")
@@ -48,22 +48,22 @@ def named_data(value: Any) -> dict[str, dict[str, Any]]:
         count = options.get("train_images")
         if count is not None and count < 1:
             raise UsageError(f"data: train_images is a number of images, not {count}")
-        if any(name == other for other in found):  # told apart by what differs
+        if any(name == other for other in named):  # told apart by what differs
             name += "".join(
                 f"-{key}={options[key]}"
                 for key in ("image_size", "train_images", "label_column", "config")
                 if key in options
             )
-        if name in found:
+        if name in named:
             raise UsageError(f"data: two sets are called '{name}': give each a name")
-        found[checked_name(name, "data set")] = options
-    return found
+        named[checked_name(name, "data set")] = options
+    return named
 
 
 def named_teachers(value: Any, data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Teachers by name: checkpoints, and recipes, of which lists make variants."""
     entries = list(value.items()) if isinstance(value, dict) else [(name, None) for name in as_list(value)]
-    found: dict[str, dict[str, Any]] = {}
+    named: dict[str, dict[str, Any]] = {}
     known = ("family", "checkpoint", "weights", "arch", "mean", "std", "data")
     for family, given in entries:
         if not isinstance(family, str):
@@ -72,23 +72,23 @@ def named_teachers(value: Any, data: Mapping[str, Any]) -> dict[str, dict[str, A
         options = {"checkpoint": given} if isinstance(given, str) else block(given, where)
         options = _in_numbers(options)
         variants = list(crossed(options, KEYS["teacher"], where))
-        differ = [key for key in options if len({str(one.get(key)) for one in variants}) > 1]
-        for one in variants:
-            one = {"family": family, **({} if "checkpoint" in one else {"arch": family}), **one}
-            recipe = [str(key) for key in one if key not in known]
-            if "checkpoint" in one and recipe:
+        differ = [key for key in options if len({str(variant.get(key)) for variant in variants}) > 1]
+        for variant in variants:
+            teacher = {"family": family, **({} if "checkpoint" in variant else {"arch": family}), **variant}
+            recipe = [str(key) for key in teacher if key not in known]
+            if "checkpoint" in teacher and recipe:
                 raise UsageError(f"{where}: a checkpoint is not trained, so it has no {recipe[0]}")
-            if "checkpoint" not in one and {"mean", "std"} & set(one):
+            if "checkpoint" not in teacher and {"mean", "std"} & set(teacher):
                 raise UsageError(f"{where}: mean and std are those of the data it is trained on")
-            if "checkpoint" not in one and "weights" in one:
+            if "checkpoint" not in teacher and "weights" in teacher:
                 raise UsageError(f"{where}: weights says which of a checkpoint's are meant")
-            for name in one.get("data", ()):
+            for name in teacher.get("data", ()):
                 known_name(name, data, f"data of {where}")
-            name = "-".join([checked_name(family, "teacher"), *(slug(f"{key}={one.get(key)}") for key in differ)])
-            if name in found and found[name] != one:
+            name = "-".join([checked_name(family, "teacher"), *(slug(f"{key}={teacher.get(key)}") for key in differ)])
+            if name in named and named[name] != teacher:
                 raise UsageError(f"two teachers are called '{name}': give each a name")
-            found[name] = one
-    return found
+            named[name] = teacher
+    return named
 
 
 def _in_numbers(options: dict[str, Any]) -> dict[str, Any]:
@@ -124,9 +124,9 @@ def _resolved(
     pair: Mapping[str, Any], where: str, data: Mapping[str, Any], teachers: Mapping[str, dict[str, Any]]
 ) -> Iterator[tuple[str, str, str]]:
     called = pair["teacher"]
-    variants = [name for name, one in teachers.items() if called in (name, one["family"])]
+    variants = [name for name, teacher in teachers.items() if called in (name, teacher["family"])]
     if not variants:
-        raise unknown(f"teacher in {where}", called, {*teachers, *(one["family"] for one in teachers.values())})
+        raise unknown(f"teacher in {where}", called, {*teachers, *(teacher["family"] for teacher in teachers.values())})
     if "data" in pair:
         known_name(pair["data"], data, f"data in {where}")
     for images in [pair["data"]] if "data" in pair else data:

@@ -8,12 +8,15 @@ from pathlib import Path
 import torch
 
 from dametric.augment import Images, base_augmentation, parse
-from dametric.commands import sweep_tasks as tasks
-from dametric.commands.inputs import ACCURACY_IMAGES, GREY, DataOptions, say, warn_of_teacher
+from dametric.base.progress import say
 from dametric.data.glance import accuracy_text
+from dametric.data.request import ImageRequest
 from dametric.jobs.schedule import Task
 from dametric.models import MODELS, build
+from dametric.models.accuracy import ACCURACY_IMAGES, warn_of_teacher
 from dametric.models.interface import interface
+from dametric.models.loaded import GREY
+from dametric.sweeps import tasks
 from dametric.training import Setting
 
 _NAMED = 2  # runs of a list, at most
@@ -59,8 +62,8 @@ def say_what_is_trained_again(left: Sequence[Task], again: Mapping[str, str], qu
             say(f"{len(titles)} runs finished before, {theirs}: they are trained again ({named})", quiet)
 
 
-def _data(payload: tasks.AnyTask) -> DataOptions:
-    return payload.options.data if isinstance(payload, tasks.ScoreTask) else payload.common.data
+def _data(payload: tasks.AnyTask) -> ImageRequest:
+    return payload.options.data if isinstance(payload, tasks.ScoreTask) else payload.common.images
 
 
 def _say_what_is_grey(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
@@ -73,7 +76,7 @@ def _look_at_teachers(students: Sequence[tasks.StudentTask], quiet: bool) -> Non
     """Say how good the teachers are that were given, and refuse those that are broken."""
     seen = set()
     for payload in students:
-        about = (payload.common.data, payload.teacher)
+        about = (payload.common.images, payload.teacher)
         if about in seen or not Path(payload.teacher).exists():
             continue
         seen.add(about)
@@ -95,7 +98,7 @@ def _look_at_networks(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
         role, arch = (
             ("teacher", payload.arch) if isinstance(payload, tasks.TeacherTask) else ("student", payload.student)
         )
-        data = payload.common.data
+        data = payload.common.images
         if arch in MODELS or (data, role, arch) in seen:
             continue
         seen.add((data, role, arch))
@@ -112,17 +115,17 @@ def _look_at_augmentations(payloads: Iterable[tasks.AnyTask], quiet: bool) -> No
     seen: set[tuple[object, ...]] = set()
     for payload in payloads:
         where = _setting(payload)
-        of = Images(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
+        spec = Images(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
         for name in _augmentations(payload):
             if (_data(payload), name) not in seen:
                 seen.add((_data(payload), name))
-                where.looked_at(parse(name, of), quiet)
+                where.looked_at(parse(name, spec), quiet)
         if isinstance(payload, tasks.ScoreTask):
             continue
         base = payload.common.base_aug
         if base is not None and (_data(payload), base, "base") not in seen:
             seen.add((_data(payload), base, "base"))
-            where.looked_at(base_augmentation(base, of, mixes=True), quiet)
+            where.looked_at(base_augmentation(base, spec, mixes=True), quiet)
 
 
 def _augmentations(payload: tasks.AnyTask) -> Sequence[str]:

@@ -21,9 +21,17 @@ import torch
 import yaml
 
 from dametric import cli
+from dametric.models.registry import MODELS
 from dametric.records.runs import Run, read_record
+from dametric.sweeps import carry_out
+from tests.sweeps.small import SMALL, forget_shapes, perform, use_small_networks
 
 ROOT = Path(__file__).resolve().parents[2]
+USUAL = ("-m", "dametric")
+SMALL_ONES = (
+    "from tests.sweeps.small import use_small_networks_everywhere; use_small_networks_everywhere(); "
+    "from dametric.cli import main; main()"
+)
 PATIENCE = 120  # seconds after which something is taken for stuck
 
 
@@ -34,6 +42,18 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_networks() -> Iterator[None]:
+    """In this process, and in those that do its sweeps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(carry_out, "perform", perform)
+        for name, network in SMALL.items():
+            patch.setitem(MODELS, name, network)
+        forget_shapes()
+        yield
+    forget_shapes()
 
 
 @dataclass(frozen=True)
@@ -172,10 +192,10 @@ class Started:
 
 @pytest.fixture
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Started]]:
-    """Start the command as a user does; what is left of its group after the test is ended."""
+    """Start the command in a process; what is left of its group after the test is ended."""
     started: list[Started] = []
 
-    def start(*arguments: object, program: tuple[str, str] = ("-m", "dametric")) -> Started:
+    def start(*arguments: object, program: tuple[str, str] = ("-c", SMALL_ONES)) -> Started:
         folder = tmp_path_factory.mktemp("streams")
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONPATH": str(ROOT)}
         with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
@@ -196,12 +216,13 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., St
 
 
 FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(["dametric.commands.sweep", "dametric.training.run", "pytest", "pandas"])
+FORKED.set_forkserver_preload(["dametric.sweeps.api", "dametric.training.run", "pytest", "pandas"])
 
 
 def _command(folder: Path, arguments: list[str]) -> None:
     """The command in a process that has everything imported."""
     os.setsid()
+    use_small_networks()
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
     torch.set_num_threads(1)

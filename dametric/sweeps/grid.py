@@ -26,18 +26,21 @@ training options.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dametric.base import limits
+from dametric.base.arguments import argument
 from dametric.errors import UsageError
 from dametric.records.recipes import matches, patterns, word
-from dametric.sweep.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
-from dametric.sweep.reading import (
+from dametric.sweeps.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
+from dametric.sweeps.reading import (
     BLOCKS,
     KEYS,
     SETTINGS,
@@ -45,6 +48,7 @@ from dametric.sweep.reading import (
     block,
     crossed,
     known_keys,
+    overridden,
     read_yaml,
     typed,
     whole_numbers,
@@ -76,6 +80,11 @@ class RunSpec:
     seed: int
     training: Training = ()
 
+    @property
+    def title(self) -> str:
+        """A few words for humans."""
+        return f"{self.teacher} -> {self.student}, {self.aug}, seed {self.seed}"
+
     def value(self, key: str) -> Any:
         """What a filter compares: a name, or a training option."""
         return getattr(self, key) if key in _ROW else dict(self.training).get(key)
@@ -88,7 +97,7 @@ class Grid:
     Attributes
     ----------
     path : str
-        The file it is from.
+        The file it is from, or "the grid".
     data, teachers : dict of str to dict
         Options as the file sets them; a teacher's ``family`` is the name that pairs call it by.
     rows : tuple of RunSpec
@@ -123,7 +132,7 @@ class Grid:
         wanted = patterns(filters, (*_ROW, *KEYS["training"]), "student=resnet8 or aug=cutmix*")
         rows = tuple(row for row in self.rows if _matches(row, wanted))
         if not rows:
-            raise UsageError(f"no run of {self.path} matches --only {' --only '.join(filters)}")
+            raise UsageError(f"no run of {self.path} matches {' '.join(argument('only', text) for text in filters)}")
         return replace(self, rows=rows)
 
     def folder(self, training: Training) -> str:
@@ -136,21 +145,41 @@ class Grid:
         return re.sub(r"[^A-Za-z0-9.+=,_-]+", "_", ",".join(words))
 
 
-def read_grid(path: str, overrides: Sequence[str] = ()) -> Grid:
+def read_grid(grid: str | os.PathLike[str] | Mapping[str, Any], overrides: Sequence[str] = ()) -> Grid:
     """Read a grid.
 
     Parameters
     ----------
-    path : str
+    grid : path-like or mapping
+        The file, or what YAML would make of it.
     overrides : sequence of str
-        ``training.epochs=2``: in place of what the file says.
+        ``training.epochs=2``: in place of what the grid says.
 
     Raises
     ------
     UsageError
         For keys that do not exist (with the nearest that do), values of the wrong kind, names that nothing bears.
+
+    Examples
+    --------
+    >>> grid = read_grid(
+    ...     {
+    ...         "data": "digits",
+    ...         "teachers": ["resnet20"],
+    ...         "pairs": ["resnet20 -> resnet8"],
+    ...         "augmentations": ["identity", {"cutmix": {"alpha": [0.5, 2]}}],
+    ...     },
+    ...     ["seeds=0-1"],
+    ... )
+    >>> [row.aug for row in grid.rows if row.seed == 1]
+    ['identity', 'cutmix:alpha=0.5', 'cutmix:alpha=2']
     """
-    document = read_yaml(path, overrides)
+    if isinstance(grid, Mapping):
+        path = "the grid"
+        document = overridden(copy.deepcopy(dict(grid)), overrides, path)
+    else:
+        path = os.fspath(grid)
+        document = read_yaml(path, overrides)
     try:
         return _grid(path, document)
     except UsageError as error:
