@@ -121,5 +121,5 @@ def own_executor(executor: Executor | Callable[[], Executor] | str) -> Executor:
         raise UsageError(
             f"the executor {type(given).__name__} has no '{missing[0]}': see dametric.jobs.executor.Executor"
         )
-    ready: Executor = given  # type: ignore[assignment]
+    ready: Executor = given
     return ready

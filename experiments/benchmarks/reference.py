@@ -60,7 +60,8 @@ class PlainReference:
             kept: Tensor = pool[entropy.topk(len(raw)).indices]
             return kept
         if name in _ON_PIXELS:
-            return self.normalise(_ON_PIXELS[name](raw))
+            views: Tensor = self.normalise(_ON_PIXELS[name](raw))
+            return views
         return _ON_NORMAL[name](normal)
 
 
