@@ -159,6 +159,13 @@ class LossOptions:
     temperature: float = option(
         4.0, "Softmax temperature of teacher and student in the divergence.", above=0, source=PUBLISHED, neutral=4.0
     )
+    loss_term: str | None = option(
+        None,
+        "A further term of the loss, by a function of your own; see examples/loss_term.py.",
+        metavar="./FILE.py:NAME",
+        neutral=None,
+        in_ledger=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from dametric.base.option_groups import LossOptions, OptimizerOptions, ViewOptio
 from dametric.base.options import UNSTATED, options_of
 
 _OBJECTIVE = {"ce_weight": "ce", "raw_weight": "raw", "aug_weight": "aug", "temperature": "temperature"}
+_OBJECTIVE |= {"loss_term": "term"}
 _STATED = {each.name: each.about.neutral for each in options_of(OptimizerOptions, LossOptions, ViewOptions)}
 NEUTRAL: dict[str, Any] = {
     **{name: value for name, value in _STATED.items() if name not in _OBJECTIVE and value != UNSTATED},

@@ -418,7 +418,7 @@ def _of_views(view: ViewOptions) -> dict[str, Any]:
 
 def _objective(loss: LossOptions) -> Objective:
     weights = {"ce": loss.ce_weight, "raw": loss.raw_weight, "aug": loss.aug_weight}
-    return Objective.of(loss.views, **weights, temperature=loss.temperature)
+    return Objective.of(loss.views, **weights, temperature=loss.temperature, term=loss.loss_term)
 
 
 def _image_request(data: Any, images: ImageOptions, held_out: ImageSet | int | None, quiet: bool) -> ImageRequest:

@@ -2,10 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from dametric.augment import Augmented
+from dametric.base.user_code import load_object, one_line
+from dametric.errors import UsageError
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """What a term of the loss is a function of: a batch as student and teacher see it.
+
+    Attributes
+    ----------
+    labels : Tensor of shape (rows,), int64
+    student, student_aug : Tensor of shape (rows, classes), or None
+        The student's logits on the base and on the augmented view; None of a view that it is not shown.
+    teacher, teacher_aug : Tensor of shape (rows, classes), or None
+        The teacher's; None where nothing of the loss asks for them.
+    temperature : float
+        Softmax temperature of the divergence.
+    """
+
+    labels: Tensor
+    student: Tensor | None
+    student_aug: Tensor | None
+    teacher: Tensor | None
+    teacher_aug: Tensor | None
+    temperature: float
+
+
+def own_term(spec: str) -> Callable[[LossInputs], Tensor]:
+    """A term by a function of the user's own, which returns a scalar that is added to the loss as it is.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be imported; when it is called, if it fails or returns anything else.
+    """
+    function = load_object(spec, "loss term")
+
+    def term(inputs: LossInputs) -> Tensor:
+        try:
+            value = function(inputs)
+        except Exception as error:
+            raise UsageError(f"loss term {spec} failed: {one_line(error)}") from error
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise UsageError(f"loss term {spec} returns {kind}, not a scalar tensor")
+        return value.reshape(())
+
+    return term
 
 
 def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

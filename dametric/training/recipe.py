@@ -44,12 +44,15 @@ class Objective:
         Of the Kullback-Leibler divergence from the teacher on the raw and on the augmented images.
     temperature : float
         Of both softmaxes in the divergence.
+    term : str or None
+        A further term, by a function of the user's own: see :class:`~dametric.training.loss.LossInputs`.
     """
 
     ce: float = 0.1
     raw: float = 0.9
     aug: float = 0.9
     temperature: float = 4.0
+    term: str | None = None
 
     def __post_init__(self) -> None:
         as_floats(self, "ce", "raw", "aug", "temperature")
@@ -70,6 +73,7 @@ class Objective:
         raw: float | None = None,
         aug: float | None = None,
         temperature: float = 4.0,
+        term: str | None = None,
     ) -> Objective:
         """The published weights for what the student is to see, where none are given.
 
@@ -77,7 +81,7 @@ class Objective:
         ----------
         views : {"both", "augmented", "raw"}
             Raw and augmented images; augmented ones only; raw ones only, which is plain distillation.
-        ce, raw, aug, temperature : float, optional
+        ce, raw, aug, temperature, term : optional
             See the class.
 
         Raises
@@ -93,7 +97,7 @@ class Objective:
                 asked = argument(f"{name}_weight", weight)
                 raise UsageError(f"{asked} asks for images that {argument('views', views)} leaves out")
         chosen = [usual if weight is None else weight for weight, usual in zip((ce, raw, aug), defaults, strict=True)]
-        return cls(chosen[0], chosen[1], chosen[2], temperature)
+        return cls(chosen[0], chosen[1], chosen[2], temperature, term)
 
     @property
     def sees_raw(self) -> bool:

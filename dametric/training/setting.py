@@ -248,7 +248,7 @@ class Setting:
         return {
             "operations": {"base_aug": base.canonical, "aug": aug.canonical},
             "versions": {**versions(base), **versions(aug), **term_versions(recipe, _arch(student))},
-            "user_code": self._user_code(student, base, aug),
+            "user_code": {**self._user_code(student, base, aug), **_term_code(recipe)},
         }
 
     def _user_code(self, student: str | nn.Module, *augs: Augmentation) -> dict[str, str]:
@@ -262,6 +262,12 @@ class Setting:
         if isinstance(student, nn.Module):
             return {**code, "weights": weights_digest(student)}
         return {**code, student: source_digest(load_object(student, "architecture"))} if is_user_code(student) else code
+
+
+def _term_code(recipe: Recipe) -> dict[str, str]:
+    """What changes when the user's own term of the loss does."""
+    term = recipe.objective.term
+    return {} if term is None else {term: source_digest(load_object(term, "loss term"))}
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.models.interface import forward_pass, interface
 from dametric.models.network import Network
-from dametric.training.loss import divergence, label_loss
+from dametric.training.loss import LossInputs, divergence, label_loss, own_term
 from dametric.training.recipe import Recipe, learning_rate
 
 TERMS = ("loss", "ce", "kd_raw", "kd_aug")
@@ -124,6 +124,7 @@ class Training:
             raise UsageError("learning from labels needs labelled images")
         if recipe.objective.needs_teacher and teacher is None:
             raise UsageError("this objective needs a teacher")
+        self.own_term = None if recipe.objective.term is None else own_term(recipe.objective.term)
         of = Images(data.image_size, augmented_mean or data.mean)
         self.base = base or base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
         self.aug = aug or parse(recipe.aug, of)
@@ -263,6 +264,9 @@ class Training:
         if aug is not None and seen.aug_target is not None:
             kd_aug = divergence(aug, seen.aug_target, objective.temperature)
         total = objective.ce * ce + objective.raw * kd_raw + objective.aug * kd_aug
+        if self.own_term is not None:
+            targets = (seen.raw_target, seen.aug_target)
+            total = total + self.own_term(LossInputs(labels, raw, aug, *targets, objective.temperature))
         return torch.stack([total, ce, kd_raw, kd_aug])
 
     def show(self, raw: Augmented) -> Views:
