@@ -137,6 +137,28 @@ change, whatever defaults become, and a new parameter comes with what is done wi
 VERSIONS: dict[str, int] = {}
 """Of the arithmetic of operations, where it is not the first: raised when the same specification comes to other
 images, which gives the runs that use it, and no others, new ids."""
+RANGES: dict[str, dict[str, str]] = {
+    "flip": {"p": "probability, from 0 to 1"},
+    "crop": {"padding": "pixels, from 0 up"},
+    "rrc": {"scale": "smallest share of the area, above 0 and to 1", "ratio": "largest ratio of sides, from 1 up"},
+    "cutout": {"length": "pixels, from 1 up"},
+    "autoaugment": {"policy": "cifar10, imagenet or svhn"},
+    "randaugment": {"n": "operations, from 1 to 100", "m": "magnitude, from 0 to 30"},
+    "mixup": {"alpha": "of the Beta distribution, above 0", "partner": "roll, permutation or derangement"},
+    "cutmix": {"alpha": "of the Beta distribution, above 0", "partner": "roll, permutation or derangement"},
+    "cutmixpick": {
+        "by": "teacher_entropy, student_entropy, kld or dissimilarity",
+        "runs": "size of the pool in batches, from 2 up",
+        "alpha": "of the Beta distribution, above 0",
+        "partner": "roll, permutation or derangement",
+    },
+}
+"""What the parameters of operations are, and their ranges, for listings."""
+_BY_SIZE = {
+    "crop": {"padding": "an eighth of the size"},
+    "cutout": {"length": "a quarter of the size"},
+    "autoaugment": {"policy": "cifar10 at 32 pixels, else imagenet"},
+}
 PAPER = (
     "identity",
     "flip",
@@ -285,5 +307,12 @@ def _value(what: str, text: str, kind: Any) -> Any:
 
 
 def describe(name: str) -> str:
-    """One line on a built-in operation, for listings."""
-    return inspect.getdoc(AUGS[name]) or ""
+    """One line on a built-in operation, with its parameters, their ranges and defaults, for listings."""
+    words = [inspect.getdoc(AUGS[name]) or ""]
+    for key, parameter in list(inspect.signature(AUGS[name]).parameters.items())[1:]:
+        usual = parameter.default
+        if usual is None:
+            usual = _BY_SIZE.get(name, {}).get(key, "roll; the published rule in the reference protocol")
+        shown = f"{usual:.4g}" if isinstance(usual, float) else usual
+        words.append(f"{key}: {RANGES[name][key]} [default: {shown}]")
+    return "; ".join(words)

@@ -252,3 +252,10 @@ class ScoringOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+GROUPS = (
+    *(ScoringOptions, ImageOptions, HeldOutOptions, TeacherOptions, OptimizerOptions),
+    *(LossOptions, ViewOptions, PrecisionOptions, RunOptions),
+)
+"""All groups."""

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dametric.base.terminal import printable
-from dametric.cli import cache, demo, distill, ls, runs, score, show, train
+from dametric.cli import cache, demo, distill, init, ls, runs, score, show, train
 from dametric.cli.evidence import correlate, plan, report
 from dametric.cli.streams import prepare_streams
 from dametric.cli.sweep import sweep
@@ -22,7 +22,7 @@ _LONGEST = 500  # characters of a word in a message: paths are shorter, a number
 _INTERRUPTED = 130  # exit code, as shells have it
 
 app = typer.Typer(
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Which data augmentation to use for distilling from a teacher, with an honest error bar.",
@@ -40,7 +40,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
@@ -48,7 +48,7 @@ def _main(
 
 for _command in (
     *(score.score, show.show, train.train, distill.distill, sweep, runs.runs, correlate, report, plan),
-    *(ls.ls, cache.cache, demo.demo),
+    *(ls.ls, cache.cache, init.init, demo.demo),
 ):
     app.command()(_command)
 
@@ -58,6 +58,8 @@ def main() -> None:
     from dametric.base.interrupts import ctrl_c_received, remember_ctrl_c
 
     prepare_streams()
+    if "_DAMETRIC_COMPLETE" in os.environ:  # a shell asks for completions, which typer answers and ends
+        app(prog_name="dametric")
     code = 0
     try:
         with remember_ctrl_c():

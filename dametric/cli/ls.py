@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
 from typing import Annotated
 
 import typer
 
+from dametric.base.options import OptionField, range_of
 from dametric.errors import UsageError, unknown
 
 MEANT = {
@@ -32,71 +35,22 @@ def ls(what: Annotated[str, typer.Argument(metavar="augs|metrics|models|data|gri
 
 def lines(what: str) -> list[tuple[str, str]]:
     """Names and their one-line descriptions."""
-    makers = {"augs": _augs, "metrics": _metrics, "models": _models, "data": _data, "grid": _grid}
-    if what not in makers and what.lower() in MEANT:
+    names = ("augs", "metrics", "models", "data", "grid")
+    if what not in names and what.lower() in MEANT:
         raise UsageError(f"unknown list '{what}': did you mean {MEANT[what.lower()]}?")
-    if what not in makers:
-        raise unknown("list", what, makers)
-    return makers[what]()
-
-
-def _augs() -> list[tuple[str, str]]:
-    from dametric.augment import AUGS, PAPER, describe
-
-    own = ("./augs.py:fn, pkg.mod:fn", "your own callable on uint8 batches (B, C, H, W); parameters as in :fn:p=0.5")
-    return [*((name, describe(name)) for name in AUGS), ("paper", "the paper's nine: " + ", ".join(PAPER)), own]
-
-
-def _metrics() -> list[tuple[str, str]]:
-    from dametric.metrics import METRICS
-
-    def detail(name: str) -> str:
-        metric = METRICS[name]
-        better = "" if metric.direction == "open" else f"; {metric.direction} is better"
-        needs = "; needs --student" if "student" in metric.needs else ""
-        return f"{metric.summary}{better}{needs} [{metric.reference}]"
-
-    return [(name, detail(name)) for name in METRICS]
-
-
-def _models() -> list[tuple[str, str]]:
-    import torch
-
-    from dametric.models import MODELS, build
-
-    def detail(name: str) -> str:
-        with torch.device("meta"):
-            count = sum(parameter.numel() for parameter in build(name, 100, 32).parameters())
-        try:
-            with torch.device("meta"):
-                build(name, 100, 64)
-        except UsageError:
-            return f"{count:,} parameters for 100 classes; 32 px only"
-        return f"{count:,} parameters for 100 classes"
-
-    others = [
-        ("torchvision:NAME", "any classification network of torchvision"),
-        ("timm:NAME", "any network of timm, when it is installed"),
-        ("./nets.py:fn, pkg.mod:fn", "your own function of num_classes"),
-    ]
-    return [*((name, detail(name)) for name in MODELS), *others]
-
-
-def _data() -> list[tuple[str, str]]:
-    from dametric.data import DATA
-
-    paths = (
-        "PATH",
-        "a folder train/CLASS/*.png (val|valid|test/), Hugging Face's Parquet or Arrow files, .npz, .npy, IDX",
-    )
-    return [*DATA.items(), paths]
+    if what not in names:
+        raise unknown("list", what, names)
+    if what == "grid":
+        return _grid()
+    # made by `python -m experiments.lists` of what takes seconds to load; a test holds the two together
+    text = (files("dametric.cli") / "lists.json").read_text(encoding="utf-8")
+    return [(name, line) for name, line in json.loads(text)[what]]
 
 
 def _grid() -> list[tuple[str, str]]:
-    from dametric.sweeps.reading import BLOCKS, KEYS
+    from dametric.base.options import options_of
+    from dametric.sweeps.reading import BLOCKS, GROUPS, KEYS
 
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
-    words_of_lists = {"numbers": "numbers", "names": "words"}
     blocks = {
         "about": "what the study is for",
         "data": "an image set, or a list of them",
@@ -113,9 +67,19 @@ def _grid() -> list[tuple[str, str]]:
         "score": "how to score every teacher, or every pair, if a student is named",
     }
     inside = {"data": "data", "teacher": "teachers.NAME", "training": "training", "score": "score"}
-    keys = [
-        (f"{inside[name]}.{key}", words_of_lists[kind] if isinstance(kind, str) else words[kind])
-        for name, known in KEYS.items()
-        for key, kind in known.items()
-    ]
+    keys = []
+    for name, known in KEYS.items():
+        about = {each.name: each for each in options_of(*GROUPS[name])}
+        keys += [(f"{inside[name]}.{key}", _key(kind, about.get(key))) for key, kind in known.items()]
     return [*((name, blocks[name]) for name in BLOCKS), *keys]
+
+
+def _key(kind: object, each: OptionField | None) -> str:
+    """What a key of a grid takes: kind, range, meaning, default."""
+    words = {int: "whole number", float: "number", bool: "true or false", str: "text", "numbers": "numbers"}
+    shown = words.get(kind, "names")
+    if each is None:
+        return str(shown)
+    shown = " | ".join(each.choices) or f"{shown} {range_of(each.about)}".strip()
+    usual = each.about.without or each.default
+    return f"{shown}; {each.about.help}" + ("" if usual is None else f" [default: {usual}]")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from dametric.base.option_groups import LossOptions, OptimizerOptions, PrecisionOptions, ViewOptions
 from dametric.base.options import options_of
@@ -16,6 +14,9 @@ _GROUPS = (OptimizerOptions, LossOptions, ViewOptions, PrecisionOptions)
 OPTIONS = (*(each.name for each in options_of(*_GROUPS) if each.about.in_ledger), "train_images", "image_size")
 """Columns of the ledger's table: the options of `dametric distill`, all that a student depends on besides its names,
 augmentation and seed."""
+if TYPE_CHECKING:
+    import pandas as pd
+
 _LENGTHS = ("epochs", "steps")
 _NAMES = ("data", "teacher", "student", "aug", "seed")
 
@@ -139,7 +140,9 @@ def _differing(group: pd.DataFrame) -> list[str]:
 
 
 def _named(student: Any, differ: Mapping[str, Any]) -> str:
-    known = {name: word(value) for name, value in differ.items() if not pd.isna(value)}
+    known = {
+        name: word(value) for name, value in differ.items() if value is not None and value == value
+    }  # NaN equals nothing
     words = [f"{value} {name}" if name in _LENGTHS else f"{name} {value}" for name, value in known.items()]
     return f"{student} ({', '.join(words)})" if words else str(student)
 

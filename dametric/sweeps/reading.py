@@ -39,18 +39,19 @@ def _kind(each: OptionField) -> Kind:
     return {"tuple[float, ...]": "numbers", "tuple[str, ...]": "names"}.get(str(each.kind), each.kind)
 
 
+GROUPS: dict[str, tuple[type, ...]] = {
+    "data": (ImageOptions, HeldOutOptions),
+    "teacher": (TeacherOptions, OptimizerOptions, PrecisionOptions),
+    "training": (OptimizerOptions, PrecisionOptions, LossOptions, ViewOptions),
+    "score": (ScoringOptions,),
+}
+"""Options of the schema that each block takes."""
 KEYS: dict[str, dict[str, Kind]] = {
-    "data": {"name": str, "source": str, **_keys(ImageOptions, HeldOutOptions)},
-    "teacher": {
-        "checkpoint": str,
-        "data": "names",
-        "aug": str,
-        "seed": int,
-        **_keys(TeacherOptions, OptimizerOptions, PrecisionOptions),
-    },
-    "training": _keys(OptimizerOptions, PrecisionOptions, LossOptions, ViewOptions),
+    "data": {"name": str, "source": str, **_keys(*GROUPS["data"])},
+    "teacher": {"checkpoint": str, "data": "names", "aug": str, "seed": int, **_keys(*GROUPS["teacher"])},
+    "training": _keys(*GROUPS["training"]),
     "score": {
-        **_keys(ScoringOptions),
+        **_keys(*GROUPS["score"]),
         "student": str,
         "augmentations": "names",
         "split": str,
