@@ -9,25 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dametric.analysis.api import correlate
     from dametric.data import ImageSet, load_data
     from dametric.errors import UsageError
     from dametric.models import load_checkpoint
     from dametric.records.joining import join
     from dametric.records.runs import load_runs
+    from dametric.reports import report
     from dametric.scoring import score
-    from dametric.stats import load_published
+    from dametric.stats import load_published, power
     from dametric.training import distill, train
 
 __version__ = "0.1.0"
 _HOME = {
     "ImageSet": "dametric.data",
     "UsageError": "dametric.errors",
+    "correlate": "dametric.analysis.api",
     "distill": "dametric.training",
     "join": "dametric.records.joining",
     "load_checkpoint": "dametric.models",
     "load_data": "dametric.data",
     "load_published": "dametric.stats",
     "load_runs": "dametric.records.runs",
+    "power": "dametric.stats",
+    "report": "dametric.reports",
     "score": "dametric.scoring",
     "train": "dametric.training",
 }
@@ -35,12 +40,15 @@ __all__ = [
     "ImageSet",
     "UsageError",
     "__version__",
+    "correlate",
     "distill",
     "join",
     "load_checkpoint",
     "load_data",
     "load_published",
     "load_runs",
+    "power",
+    "report",
     "score",
     "train",
 ]

@@ -31,8 +31,9 @@ ALLOWED = {
     "jobs": {"models"},
     "training": {"augment", "data", "models", "records", "jobs"},
     "sweep": {"augment", "data", "models", "training", "records", "jobs"},
-    "stats": {"records"},
-    "report": {"records", "stats"},
+    "stats": set(),
+    "analysis": {"records", "stats", "metrics"},
+    "reports": {"records", "stats", "analysis"},
 }
 HEAVY = {"torch", "torchvision", "numpy", "pandas", "matplotlib", "sklearn", "scipy", "pyarrow", "PIL", "rich", "yaml"}
 
@@ -138,8 +139,18 @@ def test_metrics_know_tensors_only() -> None:
 
 
 def test_statistics_reports_and_results_never_reach_torch() -> None:
-    for module in in_rooms("stats", "report", "records"):
+    for module in in_rooms("stats", "records"):
         assert not foreign(module) & {"torch", "torchvision"}, module
+
+
+def test_an_analysis_of_score_files_and_its_report_do_not_load_torch() -> None:
+    """Only the directions of a foreign table's metrics are looked up among the metrics, which are torch's."""
+    code = "import dametric; dametric.report(dametric.correlate(published=True, resamples=9), quiet=True)"
+    assert "torch" not in loaded_after(code)
+    users = {
+        module for module in in_rooms("analysis", "reports") if any("dametric.metrics" in n for n in imports(module))
+    }
+    assert users == {"dametric.analysis.foreign_table"}
 
 
 def test_only_the_command_line_imports_the_command_line() -> None:
@@ -177,7 +188,7 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
 
 
 def test_results_and_figures_do_not_load_torch() -> None:
-    assert "torch" not in loaded_after("import dametric.records.scores, dametric.report.figures")
+    assert "torch" not in loaded_after("import dametric.records.scores, dametric.reports.figures")
 
 
 def test_public_names_of_the_package_can_be_had_and_unknown_ones_are_attribute_errors() -> None:

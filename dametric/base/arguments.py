@@ -12,6 +12,7 @@ Voice = Literal["python", "command line", "grid"]
 _SPEAKER = "DAMETRIC_SPEAKER"  # in the environment, so that processes that are started speak alike
 _FLAGS = {
     "augs": "--aug",
+    "charts": "--chart",
     "metrics": "--metric",
     "config": "--data-config",
     "root": "--data-root",
@@ -32,6 +33,12 @@ def speaking(voice: Voice) -> Iterator[None]:
             os.environ.pop(_SPEAKER, None)
         else:
             os.environ[_SPEAKER] = before
+
+
+def voice() -> Voice:
+    """How whoever reads the messages of this process writes arguments."""
+    spoken = os.environ.get(_SPEAKER, "python")
+    return "grid" if spoken == "grid" else "command line" if spoken == "command line" else "python"
 
 
 def argument(name: str, value: object = None) -> str:

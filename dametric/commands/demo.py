@@ -10,7 +10,7 @@ from rich.table import Table
 
 from dametric.base.files import check_writable, write_atomic
 from dametric.base.spreadsheet import csv_text
-from dametric.commands.console import wide_console
+from dametric.cli.console import wide_console
 from dametric.commands.inputs import DataOptions, say
 from dametric.commands.score import ScoreOptions, aligned
 from dametric.commands.score import run as score
@@ -18,7 +18,7 @@ from dametric.commands.training import DistillOptions, TrainingOptions, augmenta
 from dametric.errors import RunFailed
 from dametric.records.joining import join
 from dametric.records.runs import load_runs
-from dametric.report.figures import render, students_figure
+from dametric.reports.figures import render, students_figure
 from dametric.training import LABELS, Objective
 
 ARCH = "resnet8"  # of teacher and students

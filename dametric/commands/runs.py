@@ -15,7 +15,7 @@ from rich.table import Table
 
 from dametric.base.files import check_writable, write_atomic
 from dametric.base.spreadsheet import csv_text
-from dametric.commands.console import wide_console
+from dametric.cli.console import wide_console
 from dametric.records.recipes import told_apart
 from dametric.records.runs import Run, distinct, find_runs, load_runs
 from dametric.records.scores import finite

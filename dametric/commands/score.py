@@ -14,7 +14,7 @@ from rich.table import Table
 
 from dametric.base.files import check_writable, write_atomic
 from dametric.base.guards import DESTROYED, KEPT
-from dametric.commands.console import wide_console
+from dametric.cli.console import wide_console
 from dametric.commands.inputs import (
     ACCURACY_IMAGES,
     OTHER_CLASSES,
@@ -159,7 +159,7 @@ def _deliver(result: Scores, options: ScoreOptions) -> None:
         if options.output is not None:
             result.write(options.output)
         if options.picture is not None:
-            from dametric.report.figures import render, score_figure
+            from dametric.reports.figures import render, score_figure
 
             write_atomic(options.picture, render(score_figure(result), _kind(options.picture)))
     finally:

@@ -17,7 +17,7 @@ from dametric.augment.keys import Per
 from dametric.base.files import check_writable, write_atomic
 from dametric.commands.inputs import DataOptions, say
 from dametric.errors import UsageError
-from dametric.report.figures import grid_figure, render
+from dametric.reports.figures import grid_figure, render
 
 
 def run(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from dametric.cli.console import wide_console
 from dametric.commands import sweep_tasks as tasks
-from dametric.commands.console import wide_console
 from dametric.commands.sweep_options import Place
 from dametric.commands.sweep_study import Study
 from dametric.jobs.schedule import Task

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from dametric.errors import UsageError, unknown
-from dametric.stats.coefficients import LABELS, check_method, coefficient
+from dametric.stats.coefficients import LABELS, check_method
 from dametric.stats.intervals import inside, seeded
 from dametric.stats.permutation import Pairing, Statistic, exact_up_to, law, linear, pairing_statistic
 from dametric.stats.result import Floats, Result, check_alternative, check_count, counted, notes_of, too_few, undefined
@@ -246,6 +246,12 @@ def incremental(
     return Result(value, p, n=units, method=label, alternative=alternative, note=table.note)
 
 
-def unit_coefficients(table: Table, method: str, best: str = "lower") -> Floats:
-    """The coefficient of each unit, shape (units,)."""
-    return coefficient(method, table.x, table.y, best)
+def least_p(units: int, alternative: str, resamples: int) -> float:
+    """The smallest p-value that :func:`incremental` can give for this many units."""
+    least = 1 / math.factorial(units) if units <= _EXACT_UNITS else 1 / (1 + resamples)
+    return min(1.0, 2 * least) if alternative == "two-sided" else least
+
+
+def units_needed(alternative: str, alpha: float) -> int:
+    """The fewest units for which :func:`incremental` can reject at this level."""
+    return next((units for units in range(2, _EXACT_UNITS) if least_p(units, alternative, 1) <= alpha), _EXACT_UNITS)

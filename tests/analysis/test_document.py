@@ -8,21 +8,19 @@ from typing import Any
 
 import pytest
 
-from dametric.commands import correlate
+import dametric
 from tests.analysis.documents import KEYS, SAMPLE, cases, keys_of
 
 
-def document_of(capsys: pytest.CaptureFixture[str], paths: list[str], **options: Any) -> dict[str, Any]:
-    asked = {"published": False, "metrics": None, **options}
-    correlate.run(paths, as_json=True, csv=None, latex=False, **asked)
-    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+def document_of(paths: list[str], **options: Any) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(dametric.correlate(paths, **options).to_json())
     return document
 
 
 @pytest.mark.parametrize("name", json.loads(KEYS.read_text(encoding="utf-8")))
-def test_keys_are_those_of_the_sample(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_are_those_of_the_sample(name: str, tmp_path: Path) -> None:
     paths, options = cases(tmp_path)[name]
-    assert keys_of(document_of(capsys, paths, **options)) == json.loads(KEYS.read_text(encoding="utf-8"))[name]
+    assert keys_of(document_of(paths, **options)) == json.loads(KEYS.read_text(encoding="utf-8"))[name]
 
 
 def same(found: Any, expected: Any, where: str = "") -> None:
@@ -42,6 +40,6 @@ def same(found: Any, expected: Any, where: str = "") -> None:
         assert found == expected, where
 
 
-def test_numbers_are_those_of_the_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_are_those_of_the_sample(tmp_path: Path) -> None:
     paths, options = cases(tmp_path)["table of one unit"]
-    same(document_of(capsys, paths, **options), json.loads(SAMPLE.read_text(encoding="utf-8")))
+    same(document_of(paths, **options), json.loads(SAMPLE.read_text(encoding="utf-8")))

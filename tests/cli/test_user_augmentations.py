@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dametric.commands.console import wide_console
+from dametric.cli.console import wide_console
 
 Run = Callable[..., Any]
 AUGS = """

@@ -15,7 +15,7 @@ from dametric.metrics import METRICS
 from dametric.records.joining import STUDENT_METRICS, study
 from dametric.records.recipes import chosen, differences
 from dametric.records.scores import Scores
-from dametric.report.figures import render, students_chart, students_figure
+from dametric.reports.figures import render, students_chart, students_figure
 
 LOSSES = {"cutmix": [0.5, 0.7, 0.6], "flip": [0.9, 1.0, 0.8], "mixup": [0.8]}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dametric.errors import UsageError
-from dametric.stats import family, regret, regret_curve, topk_overlap
+from dametric.stats import family, regret, regret_curve
 
 SCORE = [0.5, 0.1, 0.9, 0.3, 0.7, 0.2]
 LOSS = [1.4, 1.3, 1.9, 1.1, 1.2, 1.6]
@@ -38,7 +38,6 @@ def test_regret_of_the_k_best(k: int, direction: str) -> None:
     assert found.points == pytest.approx(points, abs=1e-10)
     assert found.overlap == pytest.approx(overlap)
     assert found.seed_errors == pytest.approx(loss / math.sqrt(sum(e * e for e in ERRORS) / 6), abs=1e-9)
-    assert topk_overlap(SCORE, LOSS, k, direction=direction) == pytest.approx(overlap)
 
 
 @pytest.mark.parametrize("direction", ["lower", "higher"])
@@ -79,7 +78,7 @@ def test_bad_lists_are_refused() -> None:
         with pytest.raises(UsageError):
             regret(SCORE, LOSS, k)
         with pytest.raises(UsageError):
-            topk_overlap(SCORE, LOSS, k)
+            regret(SCORE, LOSS, k)
     with pytest.raises(UsageError):
         regret(SCORE, LOSS[:5])
     with pytest.raises(UsageError):
