@@ -13,19 +13,23 @@ if TYPE_CHECKING:
     from dametric.data import ImageSet, load_data
     from dametric.errors import UsageError
     from dametric.models import load_checkpoint
+    from dametric.pictures import show
     from dametric.records.joining import join
+    from dametric.records.ledger import Ledger
     from dametric.records.runs import load_runs
     from dametric.reports import report
     from dametric.scoring import score
     from dametric.stats import load_published, power
-    from dametric.training import distill, train
+    from dametric.training import distill, distill_all, train
 
 __version__ = "0.1.0"
 _HOME = {
     "ImageSet": "dametric.data",
+    "Ledger": "dametric.records.ledger",
     "UsageError": "dametric.errors",
     "correlate": "dametric.analysis.api",
     "distill": "dametric.training",
+    "distill_all": "dametric.training",
     "join": "dametric.records.joining",
     "load_checkpoint": "dametric.models",
     "load_data": "dametric.data",
@@ -34,14 +38,17 @@ _HOME = {
     "power": "dametric.stats",
     "report": "dametric.reports",
     "score": "dametric.scoring",
+    "show": "dametric.pictures",
     "train": "dametric.training",
 }
 __all__ = [
     "ImageSet",
+    "Ledger",
     "UsageError",
     "__version__",
     "correlate",
     "distill",
+    "distill_all",
     "join",
     "load_checkpoint",
     "load_data",
@@ -50,6 +57,7 @@ __all__ = [
     "power",
     "report",
     "score",
+    "show",
     "train",
 ]
 

@@ -41,21 +41,21 @@ def main(
 ) -> None:
     """Train, distil, compare."""
     data = tuple(dametric.load_data("digits", split, image_size=image_size) for split in ("train", "test"))
-    taught = dametric.train(teacher, data, out=out, epochs=teacher_epochs, **SETTING)  # type: ignore[arg-type]
+    taught = dametric.train(teacher, data, out=out, epochs=teacher_epochs, **SETTING)
     print(f"teacher {teacher}: {100 * taught.record['last']['test_top1']:.2f} % top-1")
 
     def run(way: str, seed: int) -> Trained:
         if way == "labels":
-            return dametric.train(student, data, out=out, epochs=epochs, seed=seed, **SETTING)  # type: ignore[arg-type]
+            return dametric.train(student, data, out=out, epochs=epochs, seed=seed, **SETTING)
         return dametric.distill(
             taught.folder / "last.pt",
             student,
-            data,  # type: ignore[arg-type]
+            data,
             way,
             out=out,
             epochs=epochs,
             seed=seed,
-            **SETTING,  # type: ignore[arg-type]
+            **SETTING,
         )
 
     records: dict[str, list[dict[str, Any]]] = {}

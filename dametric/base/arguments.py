@@ -49,7 +49,7 @@ def argument(name: str, value: object = None) -> str:
     name : str
         As the functions of the package have it.
     value : object, optional
-        What to give for it; True for a switch.
+        What to give for it; True or False for a switch.
 
     Returns
     -------
@@ -72,4 +72,6 @@ def argument(name: str, value: object = None) -> str:
         shown = "true" if value is True else value
         return f"data.{name}" if value is None else f"--set data.{name}={shown}"
     flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
-    return flag if value is None or value is True else f"{flag} {value}"
+    if isinstance(value, bool):
+        return flag if value else flag.replace("--", "--no-", 1)
+    return flag if value is None else f"{flag} {value}"

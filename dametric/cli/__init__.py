@@ -10,12 +10,10 @@ from typing import Annotated
 import typer
 
 from dametric.base.terminal import printable
+from dametric.cli import cache, demo, distill, ls, runs, score, show, train
 from dametric.cli.evidence import correlate, plan, report
-from dametric.cli.scoring import score, show
 from dametric.cli.streams import prepare_streams
 from dametric.cli.sweeping import sweep
-from dametric.cli.tour import cache, demo, ls
-from dametric.cli.training import distill, runs, train
 from dametric.errors import Interrupted, RunFailed, UsageError
 
 # click's base class for bad usage, by way of typer: newer versions of typer carry a click of their own
@@ -48,7 +46,10 @@ def _main(
     pass
 
 
-for _command in (score, show, train, distill, sweep, runs, correlate, report, plan, ls, cache, demo):
+for _command in (
+    *(score.score, show.show, train.train, distill.distill, sweep, runs.runs, correlate, report, plan),
+    *(ls.ls, cache.cache, demo.demo),
+):
     app.command()(_command)
 
 

@@ -1,12 +1,18 @@
-"""Options that several commands have, and reading them."""
+"""Options that several commands have; those of the schema become typer's here."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
 from dametric.base import limits
+from dametric.base.arguments import argument
+from dametric.base.option_groups import SEEDS
+from dametric.base.options import OptionField, options_of
 from dametric.errors import UsageError, unknown
 
 
@@ -44,88 +50,21 @@ Config = Annotated[
         metavar="FILE",
         callback=_defaults,
         is_eager=True,
-        help="YAML with defaults for these options.",
+        help="YAML file with defaults for these options.",
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors and warnings.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Of everything random.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stderr but errors and warnings.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=SEEDS, help="Random seed.")]
 Data = Annotated[
     str | None, typer.Option("--data", metavar="NAME|PATH", help="Image set: a name (dametric ls data) or a path.")
 ]
-DataRoot = Annotated[str | None, typer.Option("--data-root", metavar="DIR", help="Where a named image set lies.")]
-Download = Annotated[bool, typer.Option("--download", help="Fetch a named image set that is not there.")]
-CacheDir = Annotated[
-    str | None,
-    typer.Option("--cache-dir", metavar="DIR", help="Where decoded images are kept. [default: dametric cache]"),
-]
-ImageSize = Annotated[
-    int | None,
-    typer.Option("--image-size", min=4, max=limits.IMAGE_SIZE, help="Resize and cut images to this many pixels."),
-]
-Lazy = Annotated[
-    bool | None, typer.Option("--lazy/--in-memory", help="Decode images when drawn, or all at once. [default: by size]")
-]
-LabelColumn = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Column of labels, of Parquet or Arrow files. [default: fine_label, label, ...]"),
-]
-ImageColumn = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Column of images, of Parquet or Arrow files. [default: img, image]")
-]
-DataConfig = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Which of several sets in a folder, that the hub calls configurations."),
-]
-TrainImages = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=limits.IMAGES, help="Take so many of the training images, evenly from all classes. [default: all]"
-    ),
-]
-Per = Annotated[
-    str | None,
-    typer.Option(
-        "--per",
-        metavar="sample|batch",
-        help="Draw random parameters for each image or once a batch. [default: sample; reference: batch]",
-    ),
-]
-
-TeacherArch = Annotated[str | None, typer.Option(help="The teacher's architecture, where the file does not tell.")]
-BaseAug = Annotated[
-    str | None, typer.Option(help="The loader's own augmentation, or none. [default: crop+flip; rrc+flip above 96 px]")
-]
-Normalisation = Annotated[
-    str | None,
-    typer.Option(metavar="R,G,B|NAME", help="Of the teacher, in 0..1, or by name: imagenet, cifar10, cifar100, ..."),
-]
-Weights = Annotated[
-    str | None,
-    typer.Option("--weights", metavar="KEY", help="Which weights of a file with several: state_dict_ema, teacher, ..."),
-]
 Device = Annotated[str | None, typer.Option(help="cpu or cuda. [default: cuda where there is one]")]
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=limits.EPOCHS, help="Passes over the training images; milestones scale with them. [default: 240]"
-    ),
-]
-Steps = Annotated[
-    int | None, typer.Option(min=1, max=limits.STEPS, help="Number of training steps, in place of --epochs.")
-]
-EvalEvery = Annotated[
-    str,
-    typer.Option(metavar="N|last", help="Look at test images every N epochs and at the end, or only at the end."),
-]
-KeepWeights = Annotated[
-    str, typer.Option("--keep", metavar="last|none", help="What to keep of a finished run's weights in its folder.")
-]
 HeldOut = Annotated[
     int | None,
     typer.Option(
         min=1,
         max=limits.IMAGES,
-        help="Set so many training images aside, evenly from all classes; shown once, at the end.",
+        help="Set this many training images aside, the same number of each class; evaluated once, at the end.",
     ),
 ]
 Lockstep = Annotated[
@@ -137,26 +76,10 @@ Lockstep = Annotated[
         help="Train up to N students of one teacher and seed together: the same numbers, sooner.",
     ),
 ]
-BatchSize = Annotated[int, typer.Option(min=2, max=limits.BATCH_SIZE, help="Images of a training step.")]
-Rate = Annotated[float | None, typer.Option(help="Learning rate. [default: 0.05; 0.01 for MobileNets and ShuffleNets]")]
-RateSchedule = Annotated[
-    str, typer.Option(metavar="step|cosine|onecycle", help="step: divided by ten at 150, 180, 210 of 240 epochs.")
-]
-Momentum = Annotated[float, typer.Option(help="Of SGD.")]
-Nesterov = Annotated[bool, typer.Option("--nesterov", help="Nesterov's momentum.")]
-WeightDecay = Annotated[float, typer.Option(help="Of all parameters.")]
-TrainDtype = Annotated[
-    str | None,
-    typer.Option(
-        metavar="float32|bfloat16|float64",
-        help="Of the forward passes. [default: bfloat16 where the chip has it, else float32]",
-    ),
-]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the student's step; on CUDA captured as a graph.")]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files into the run's folder.")]
 AccuracyImages = Annotated[
     int,
-    typer.Option(min=1, max=limits.IMAGES, help="Test images that tell how good the teacher is, before the work."),
+    typer.Option(min=1, max=limits.IMAGES, help="Test images for the teacher's accuracy, measured before the work."),
 ]
 OnlyRuns = Annotated[
     list[str] | None,
@@ -165,11 +88,75 @@ OnlyRuns = Annotated[
 Records = Annotated[bool, typer.Option("--json", help="Records as JSON on stdout instead of the table.")]
 
 
-def normalisation(mean: str | None, std: str | None) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    """What ``--mean`` and ``--std`` say, in numbers; the name of a mean brings its standard deviation along."""
-    from dametric.models.normalisation import by_name
+def with_options(*groups: type, **other_defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the flags of some groups of the schema, and ``-c``; it gets what was chosen as ``chosen``.
 
-    return by_name(_numbers("--mean", mean), _numbers("--std", std))
+    Parameters
+    ----------
+    *groups : type
+        Dataclasses of :mod:`dametric.base.option_groups`.
+    **other_defaults
+        Defaults that are other ones for this command.
+    """
+    known = [each for group in groups for each in options_of(group)]
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = [each for name, each in inspect.signature(function, eval_str=True).parameters.items() if name != "chosen"]
+
+        @wraps(function)
+        def call(**given: Any) -> None:
+            given.pop("config_file", None)
+            chosen = {each.name: _value(each, given.pop(each.name)) for each in known}
+            function(chosen, **given)
+
+        flags = [_parameter(each, other_defaults.get(each.name, each.default)) for each in known]
+        file = inspect.Parameter("config_file", _KEYWORD, default=None, annotation=Config)
+        keyword = [each.replace(kind=_KEYWORD) for each in own]
+        call.__signature__ = inspect.Signature([*keyword, *flags, file])  # type: ignore[attr-defined]
+        call.__annotations__ = {each.name: each.annotation for each in (*keyword, *flags, file)}
+        return call
+
+    return decorate
+
+
+_METAVARS = {int: "N", float: "X", str: "NAME"}
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+
+
+def _parameter(each: OptionField, default: Any) -> inspect.Parameter:
+    """An option of the schema as typer wants it."""
+    about = each.about
+    text = f"{about.help} [default: {about.without}]" if default is None and about.without else about.help
+    flags = about.flags or (f"--{each.name.replace('_', '-')}",)
+    more: dict[str, Any] = {
+        "help": text,
+        "metavar": about.metavar or "|".join(each.choices) or _METAVARS.get(each.kind),
+    }
+    kind: Any = each.kind
+    if each.kind is int and each.choices:  # a number or a word
+        kind, default = str, str(default)
+    elif each.kind is int:
+        more |= {"min": about.low, "max": about.high}
+    elif str(each.kind).startswith("tuple"):
+        kind = list[str] if "str" in str(each.kind) else str
+    hint: Any = kind | None if each.optional else kind
+    annotation = Annotated.__class_getitem__((hint, typer.Option(*flags, **more)))  # type: ignore[attr-defined]
+    return inspect.Parameter(each.name, _KEYWORD, default=default, annotation=annotation)
+
+
+def _value(each: OptionField, given: Any) -> Any:
+    """What was typed, as the functions of the package take it."""
+    if str(each.kind) == "tuple[float, ...]":
+        return _numbers(argument(each.name), given)
+    if str(each.kind) == "tuple[str, ...]":
+        return tuple(given) if given else None
+    if each.kind is int and each.choices and given not in each.choices:
+        number = limits.read_whole(given, limits.EPOCHS)
+        if number is None:
+            words = ", ".join(each.choices)
+            raise UsageError(f"{argument(each.name)} is a whole number from 1 up, or {words}, not '{given}'")
+        return number
+    return given
 
 
 def _numbers(flag: str, text: str | None) -> tuple[float, ...] | str | None:

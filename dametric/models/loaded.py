@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from torch import nn
 
+from dametric.base.arguments import argument
 from dametric.base.progress import say
 from dametric.data import Found, ImageSet
 from dametric.data.checks import check_order
+from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
 from dametric.models.checkpoint import Checkpoint, load_checkpoint
-from dametric.models.interface import Interface, interface
+from dametric.models.interface import Interface, input_channels, interface
 from dametric.models.network import normalisation
 from dametric.models.normalisation import NOTHING, Given, Normalisation, described, in_use
 from dametric.models.reading import WeightFile, read_weights
 from dametric.models.weight_sets import Role
 
+GREY = "data: images become one-channel (grey), as the {}'s first layer takes one channel"
 _WORSE = 0.01  # of all images: so much less than recorded is no other rounding
 _ACCURACIES = (
     *("test_top1", "top1", "accuracy", "acc", "acc1", "prec1", "test_acc", "test_accuracy", "val_acc", "val_acc1"),
@@ -101,8 +104,8 @@ class LoadedNetwork:
         if read.image_size not in (None, data.image_size):
             raise UsageError(
                 f"the {role} was trained on images of {read.image_size} pixels, and those of {data.name} have "
-                f"{data.image_size}: read them with image_size={read.image_size}, or if this is meant the checkpoint "
-                f"with image_size={data.image_size} (--image-size on the command line)"
+                f"{data.image_size}: read them with {argument('image_size', read.image_size)}, or if this is "
+                f"meant the checkpoint with {argument('image_size', data.image_size)}"
             )
         check_order(role, read.classes, data.name, data.classes)
         theirs = Normalisation(read.mean, read.std, read.normalised_by)
@@ -144,7 +147,8 @@ class LoadedNetwork:
             return None
         return (
             f"WARNING: {100 * top1:.2f} % is well below the {100 * self.accuracy:.2f} % that the teacher's own file "
-            "records: its image size, normalisation (--mean, --std), class order or data are not those of its training"
+            f"records: its image size, normalisation ({argument('mean')}, {argument('std')}), class order or data "
+            "are not those of its training"
         )
 
 
@@ -168,3 +172,26 @@ def _of_its_size(path: str | os.PathLike[str], data: ImageSet, role: Role) -> Ch
     """A checkpoint, built for the images' size where its file does not tell."""
     file = read_weights(path, role=role)
     return load_checkpoint(file, image_size=size_for(file, data, asked=False))
+
+
+def built_network(file: WeightFile, arch: str | None, data: ImageSet | Found, asked_size: int | None) -> Checkpoint:
+    """The network of a file, for images of a set; a size that the user asked for is the network's too."""
+    return load_checkpoint(file, arch=arch, image_size=size_for(file, data, asked_size is not None))
+
+
+def taken_by(network: nn.Module, who: str, options: ImageRequest, image_size: int) -> ImageRequest:
+    """The data in as many channels as a network takes: grey, which is said, where its first layer takes one."""
+    if options.grey or input_channels(network, image_size) != 1:
+        return options
+    say(GREY.format(who), options.quiet)
+    return replace(options, grey=True)
+
+
+def check_classes(checkpoint: Checkpoint, data: ImageSet | Found, or_else: str = "") -> None:
+    """Refuse data whose classes are not the teacher's."""
+    if data.num_classes and data.num_classes != checkpoint.num_classes:
+        raise UsageError(
+            f"the teacher has {checkpoint.num_classes} classes and {data.name} has {data.num_classes}: "
+            f"give the data it was trained on, of a table its {argument('label_column')}{or_else}"
+        )
+    check_order("teacher", checkpoint.classes, data.name, data.classes)

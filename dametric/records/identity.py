@@ -13,26 +13,17 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from dametric.base.option_groups import LossOptions, OptimizerOptions, ViewOptions
+from dametric.base.options import UNSTATED, options_of
+
+_OBJECTIVE = {"ce_weight": "ce", "raw_weight": "raw", "aug_weight": "aug", "temperature": "temperature"}
+_STATED = {each.name: each.about.neutral for each in options_of(OptimizerOptions, LossOptions, ViewOptions)}
 NEUTRAL: dict[str, Any] = {
-    "epochs": 240,
-    "steps": None,
-    "batch_size": 64,
-    "lr": 0.05,
-    "schedule": "step",
-    "momentum": 0.9,
-    "nesterov": False,
-    "weight_decay": 5e-4,
-    "label_smoothing": 0.0,
-    "base_aug": "crop+flip",
-    "aug": "identity",
-    "per": "sample",
-    "joint_batch": False,
+    **{name: value for name, value in _STATED.items() if name not in _OBJECTIVE and value != UNSTATED},
+    **{f"objective.{short}": _STATED[name] for name, short in _OBJECTIVE.items()},
     "dtype": "float32",
+    "aug": "identity",
     "seed": 0,
-    "objective.ce": 0.1,
-    "objective.raw": 0.9,
-    "objective.aug": 0.9,
-    "objective.temperature": 4.0,
 }
 """Values of options that do not enter. They never change, whatever defaults become; an option that is new comes with
 the value that is what happened before there was one."""

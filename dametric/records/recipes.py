@@ -8,29 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from dametric.base.option_groups import LossOptions, OptimizerOptions, PrecisionOptions, ViewOptions
+from dametric.base.options import options_of
 from dametric.errors import UsageError, unknown
 
-OPTIONS = (
-    "epochs",
-    "steps",
-    "batch_size",
-    "lr",
-    "schedule",
-    "momentum",
-    "nesterov",
-    "weight_decay",
-    "label_smoothing",
-    "ce_weight",
-    "raw_weight",
-    "aug_weight",
-    "temperature",
-    "per",
-    "base_aug",
-    "joint_batch",
-    "dtype",
-    "train_images",
-    "image_size",
-)
+_GROUPS = (OptimizerOptions, LossOptions, ViewOptions, PrecisionOptions)
+OPTIONS = (*(each.name for each in options_of(*_GROUPS) if each.about.in_ledger), "train_images", "image_size")
 """Columns of the ledger's table: the options of `dametric distill`, all that a student depends on besides its names,
 augmentation and seed."""
 _LENGTHS = ("epochs", "steps")

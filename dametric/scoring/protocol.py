@@ -13,6 +13,8 @@ from torch import Tensor
 from dametric.augment import Augmentation
 from dametric.augment.keys import Per, check_seed
 from dametric.base import limits
+from dametric.base.arguments import argument
+from dametric.base.option_groups import ScoringOptions
 from dametric.errors import UsageError
 from dametric.metrics import Design
 
@@ -62,9 +64,17 @@ class Protocol:
         if not 0 < self.temperature < math.inf:
             raise UsageError(f"temperature must be positive and finite, not {self.temperature}")
         if self.per not in ("sample", "batch"):
-            raise UsageError(f"--per is sample or batch, not {self.per}")
+            raise UsageError(f"{argument('per')} is sample or batch, not {self.per}")
         if self.reference and self.raw_weight != 0.5:
             raise UsageError("the reference protocol pools raw and augmented rows: raw weight is 0.5")
+
+    @classmethod
+    def of(cls, options: ScoringOptions) -> Protocol:
+        """The protocol that the options describe."""
+        reference = options.protocol == "reference"
+        per: Per = options.per or ("batch" if reference else "sample")
+        sizes = (options.batch_size, options.draw_batches)
+        return cls(reference, per, *sizes, options.raw_weight, options.temperature, options.seed)
 
     def design(self, augmentation: Augmentation) -> Design:
         """The estimator for an augmentation: per-image components wherever rows are independent enough."""
@@ -105,7 +115,9 @@ def units(protocol: Protocol, images: int) -> Iterator[Unit]:
         If the set is smaller than one batch.
     """
     if images < protocol.batch:
-        raise UsageError(f"{images} images are fewer than one batch of {protocol.batch}: use a smaller --batch-size")
+        raise UsageError(
+            f"{images} images are fewer than one batch of {protocol.batch}: use a smaller {argument('batch_size')}"
+        )
     batches = _batches(protocol, images)
     if not protocol.reference:
         for number, (epoch, index) in enumerate(batches):

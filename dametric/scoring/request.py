@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
-from dametric.base import limits
+from dametric.base.arguments import argument
+from dametric.base.option_groups import ScoringOptions
 from dametric.errors import UsageError, unknown
 from dametric.metrics import METRICS, Metric
 from dametric.metrics.information import INFORMATION_KEPT
@@ -19,18 +20,7 @@ TEACHER_METRICS = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_g
 STUDENT_METRICS = ("ce_mean", "ce_std", "ce_cov")
 
 
-def check_request(
-    augs: Sequence[AugSpec],
-    metrics: Sequence[str] | None,
-    student: bool,
-    per: str | None = None,
-    base_aug: str | None = None,
-    *,
-    protocol: str = "default",
-    rel_se: float | None = None,
-    raw_weight: float = 0.5,
-    temperature: float = 1.0,
-) -> None:
+def check_request(augs: AugSpec | Sequence[AugSpec], student: bool, options: ScoringOptions) -> None:
     """Refuse unknown names, impossible numbers and what needs a student, before any work is done.
 
     Raises
@@ -39,13 +29,11 @@ def check_request(
         With the nearest known name.
     """
     augmentations(augs, Images(), student)
-    chosen_metrics(metrics, student)
-    if per not in (None, "sample", "batch"):
-        raise unknown("value of --per", str(per), ("sample", "batch"))
-    if base_aug is not None:
-        base_augmentation(base_aug, Images())
-    Protocol(reference=protocol == "reference", raw_weight=raw_weight, temperature=temperature)
-    wanted_precision(rel_se, protocol)
+    chosen_metrics(options.metrics, student)
+    if options.base_aug is not None:
+        base_augmentation(options.base_aug, Images())
+    Protocol.of(options)
+    wanted_precision(options.rel_se, options.protocol)
 
 
 def wanted_precision(rel_se: float | None, protocol: str) -> float:
@@ -54,17 +42,15 @@ def wanted_precision(rel_se: float | None, protocol: str) -> float:
     Raises
     ------
     UsageError
-        If it is not between 0 and 1, or the protocol has a length of its own.
+        If the protocol has a length of its own.
     """
     if rel_se is None:
         return 0.01
     if protocol == "reference":
         raise UsageError(
-            "the reference protocol shows ten epochs, or as many batches as --batches says, whatever --rel-se"
+            f"the reference protocol shows ten epochs, or as many batches as {argument('batches')} says, whatever "
+            f"{argument('rel_se')}"
         )
-    limits.real("rel_se", rel_se)
-    if not 0 < rel_se < 1:
-        raise UsageError(f"--rel-se is a fraction between 0 and 1, for example 0.01, not {rel_se}")
     return rel_se
 
 
@@ -81,7 +67,9 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
         else:
             found = [parse(spec, of)]
             if found[0].pick in NEEDS_STUDENT and not student:
-                raise UsageError(f"{found[0].name} asks the student which images to pick: give one with --student")
+                raise UsageError(
+                    f"{found[0].name} asks the student which images to pick: give one with {argument('student')}"
+                )
         for aug in found:
             if any(aug.operations == other.operations for other in chosen.values() if other.name.startswith(aug.name)):
                 continue  # the same again
@@ -107,7 +95,7 @@ def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
         if name not in METRICS:
             raise unknown("metric", name, METRICS)
         if "student" in METRICS[name].needs and not student:
-            raise UsageError(f"metric {name} needs a student's output: give one with --student")
+            raise UsageError(f"metric {name} needs a student's output: give one with {argument('student')}")
     if any("raw" in METRICS[name].needs for name in names):
         names = [*names, INFORMATION_KEPT.name]
     return [METRICS[name] for name in dict.fromkeys(names)]

@@ -8,6 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dametric.base import limits
+from dametric.base.option_groups import (
+    HeldOutOptions,
+    ImageOptions,
+    LossOptions,
+    OptimizerOptions,
+    PrecisionOptions,
+    ScoringOptions,
+    TeacherOptions,
+    ViewOptions,
+)
+from dametric.base.options import OptionField, options_of
 from dametric.base.yaml_files import parsed, read_yaml_file
 from dametric.errors import UsageError, unknown
 
@@ -16,73 +27,33 @@ Kind = type | str
 
 _MOST_SEEDS = 10_000  # of one command
 _DIGITS = 4000  # of a number: Python reads no longer ones
-_TRAINING: dict[str, Kind] = {
-    "epochs": int,
-    "steps": int,
-    "batch_size": int,
-    "lr": float,
-    "schedule": str,
-    "momentum": float,
-    "nesterov": bool,
-    "weight_decay": float,
-    "label_smoothing": float,
-    "dtype": str,
-    "compile": bool,
-}
+
+
+def _keys(*groups: type) -> dict[str, Kind]:
+    """Keys of a block: the options of some groups that a grid can set."""
+    return {each.name: _kind(each) for each in options_of(*groups) if each.about.in_grid}
+
+
+def _kind(each: OptionField) -> Kind:
+    return {"tuple[float, ...]": "numbers", "tuple[str, ...]": "names"}.get(str(each.kind), each.kind)
+
+
 KEYS: dict[str, dict[str, Kind]] = {
-    "data": {
-        "name": str,
-        "source": str,
-        "root": str,
-        "download": bool,
-        "cache_dir": str,
-        "image_size": int,
-        "lazy": bool,
-        "train_images": int,
-        "held_out": int,
-        "label_column": str,
-        "image_column": str,
-        "config": str,
-    },
+    "data": {"name": str, "source": str, **_keys(ImageOptions, HeldOutOptions)},
     "teacher": {
         "checkpoint": str,
-        "weights": str,
-        "mean": "numbers",
-        "std": "numbers",
         "data": "names",
-        "arch": str,
         "aug": str,
         "seed": int,
-        **_TRAINING,
+        **_keys(TeacherOptions, OptimizerOptions, PrecisionOptions),
     },
-    "training": {
-        **_TRAINING,
-        "views": str,
-        "ce_weight": float,
-        "raw_weight": float,
-        "aug_weight": float,
-        "temperature": float,
-        "per": str,
-        "base_aug": str,
-        "joint_batch": bool,
-    },
+    "training": _keys(OptimizerOptions, PrecisionOptions, LossOptions, ViewOptions),
     "score": {
-        "metrics": "names",
+        **_keys(ScoringOptions),
         "student": str,
         "augmentations": "names",
-        "protocol": str,
-        "per": str,
-        "rel_se": float,
-        "batches": int,
-        "max_batches": int,
-        "batch_size": int,
-        "draw_batches": int,
-        "raw_weight": float,
-        "temperature": float,
-        "base_aug": str,
         "split": str,
         "dtype": str,
-        "seed": int,
     },
 }
 SETTINGS = ("eval_every", "keep", "lockstep")

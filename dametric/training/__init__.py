@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dametric.training.api import Trained, distill, train, watched, watched_together
+from dametric.training.api import Trained, distill, distill_all, train
 from dametric.training.recipe import LABELS, Objective, Recipe, default_rate, learning_rate
 from dametric.training.setting import Setting, Teacher, Work
 from dametric.training.trainer import Training
+from dametric.training.watched import watched, watched_together
 
 __all__ = [
     "LABELS",
@@ -18,6 +19,7 @@ __all__ = [
     "Work",
     "default_rate",
     "distill",
+    "distill_all",
     "learning_rate",
     "train",
     "watched",

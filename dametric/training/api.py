@@ -1,28 +1,49 @@
-"""Teachers and students, from Python."""
+"""Training teachers and distilling students."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from dametric.augment import Augmentation, Images, default_base, parse
-from dametric.base.progress import progress, say
-from dametric.base.stopping import until_interrupted
+from dametric.augment import PAPER, Augmentation, Images, parse
+from dametric.base.arguments import argument
+from dametric.base.files import check_writable
+from dametric.base.option_groups import (
+    ImageOptions,
+    LossOptions,
+    OptimizerOptions,
+    PrecisionOptions,
+    RunOptions,
+    TeacherOptions,
+    ViewOptions,
+)
+from dametric.base.options import takes
+from dametric.base.progress import say
 from dametric.data import ImageSet
-from dametric.errors import Interrupted, UsageError
-from dametric.models import Checkpoint, load_state
-from dametric.models.computing import chosen_device, chosen_dtype
-from dametric.models.normalisation import Given
-from dametric.records.runs import Row
-from dametric.training.recipe import LABELS, Objective, Recipe, default_rate
-from dametric.training.run import OnEpoch, Result, carry_out_together
-from dametric.training.setting import EvalEvery, Keep, Setting, Teacher, Work
+from dametric.data.given import is_source, source_of
+from dametric.data.glance import accuracy_text
+from dametric.data.request import ImageRequest
+from dametric.errors import UsageError
+from dametric.models import build, load_state
+from dametric.models.accuracy import ACCURACY_IMAGES, warn_of_teacher
+from dametric.models.computing import chosen_device
+from dametric.models.failures import network_errors
+from dametric.models.loaded import taken_by
+from dametric.models.named import AnyNetwork
+from dametric.models.normalisation import described
+from dametric.models.registry import check_architecture
+from dametric.records.ledger import Ledger
+from dametric.training.many import carry_out_with_lines, in_processes, one_by_one, refuse_another
+from dametric.training.recipe import LABELS, Objective
+from dametric.training.request import DistillationRequest, TrainingRequest
+from dametric.training.setting import Setting, Work
+from dametric.training.watched import watched
 
 AugSpec = str | Augmentation | Callable[..., Any]
 
@@ -60,73 +81,157 @@ class Trained:
         return model.eval()
 
 
+@takes(optimizer=OptimizerOptions, precision=PrecisionOptions, run=RunOptions, images=ImageOptions)
+def train(
+    arch: str | nn.Module,
+    data: Any = None,
+    *,
+    output: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] = "runs",
+    aug: str | None = None,
+    held_out: ImageSet | int | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    tensorboard: bool = False,
+    quiet: bool = False,
+    optimizer: OptimizerOptions,
+    precision: PrecisionOptions,
+    run: RunOptions,
+    images: ImageOptions,
+) -> Trained:
+    """Train a network by labels, into the ledger; interrupted, the same call goes on.
+
+    Parameters
+    ----------
+    arch : str or nn.Module
+        An architecture as :func:`dametric.models.build` takes it, or a network to start from.
+    data : str, path-like or tuple of image sets
+        A name or a path as :func:`dametric.load_data` takes them, or images for training and for testing.
+    output : path-like, optional
+        A checkpoint to write; its run's folder is beside it, with the ending ``.run``.
+    out : path-like
+        The ledger's folder, where no checkpoint is asked for.
+    aug : str, optional
+        Augmentation of all images, ``"crop+flip"`` or above 96 pixels ``"rrc+flip"``; may mix them.
+    held_out : int or ImageSet, optional
+        So many of the training images, or images, to evaluate once, at the end.
+    seed : int
+        Random seed: initial weights, order of images, augmentation.
+    device : str or torch.device, optional
+        CUDA where there is one.
+    tensorboard : bool
+        Write event files into the run's folder.
+    quiet : bool
+        No progress on stderr.
+    **options
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    UsageError
+        For anything that cannot be.
+    RunFailed
+        If the loss is not finite.
+    Interrupted
+        On Ctrl-C, after everything is saved.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trained = train("resnet8", "digits", output=f"{folder}/t.pth", steps=2, image_size=16, eval_every="last",
+    ...                     device="cpu", dtype="float32", quiet=True)
+    >>> trained.record["last"]["step"]
+    2
+    """
+    target = None if output is None else Path(output)
+    if target is not None and target.suffix == ".run":
+        raise UsageError(f"{target} is the name of the run's folder: call the checkpoint {target.with_suffix('.pth')}")
+    check_writable(target or Path(out) / "record.json")
+    recipe = {**_without_rate(optimizer), "objective": LABELS, "seed": seed}
+    request = _image_request(data, images, held_out, quiet)
+    options = _request(request, recipe, optimizer.lr, aug, device, precision, run, tensorboard)
+    options.check()
+    if isinstance(arch, str):
+        check_architecture(arch)
+    with network_errors():
+        if is_source(data):
+            train_set, test, aside = options.read(request)
+            # refused here, not after the data are moved
+            network = (
+                build(arch, max(1, train_set.num_classes), train_set.image_size) if isinstance(arch, str) else arch
+            )
+            if taken_by(network, "network", request, train_set.image_size).grey:
+                train_set, test, aside = train_set.grey(), test.grey(), aside and aside.grey()
+        else:
+            train_set, test, aside = options.in_memory(data, held_out)  # type: ignore[arg-type]
+        name = arch if isinstance(arch, str) else type(arch).__name__
+        say(f"{name}: {described(train_set.mean, train_set.std, train_set.normalised_by)}", quiet)
+        setting = Setting(train_set, test, chosen_device(device), held_out=aside)
+        where = {"root": out} if target is None else {"folder": target.with_suffix(".run"), "target": target}
+        work = options.work(setting, arch, options.resolved(name, train_set), **where)
+        refuse_another(work)
+        (result,) = carry_out_with_lines([work], options)
+    if isinstance(result, BaseException):
+        raise result
+    return Trained(result, work.run.folder, work)
+
+
+@takes(
+    optimizer=OptimizerOptions,
+    loss=LossOptions,
+    view=ViewOptions,
+    precision=PrecisionOptions,
+    run=RunOptions,
+    checkpoint=TeacherOptions,
+    images=ImageOptions,
+)
 def distill(
-    teacher: nn.Module | Checkpoint | str | os.PathLike[str],
+    teacher: AnyNetwork,
     student: str | nn.Module,
-    data: tuple[ImageSet, ImageSet],
+    data: Any = None,
     aug: AugSpec = "identity",
     *,
     out: str | os.PathLike[str] = "runs",
-    views: str = "both",
-    ce_weight: float | None = None,
-    raw_weight: float | None = None,
-    aug_weight: float | None = None,
-    temperature: float = 4.0,
-    lr: float | None = None,
-    dtype: str | torch.dtype | None = None,
-    base_aug: str | None = None,
-    mean: Given = None,
-    std: Given = None,
+    held_out: ImageSet | int | None = None,
+    seed: int = 0,
     device: str | torch.device | None = None,
-    compile: bool = False,
-    eval_every: EvalEvery = 1,
-    keep: Keep = "last",
-    held_out: ImageSet | None = None,
     quiet: bool = False,
-    **recipe: Any,
+    optimizer: OptimizerOptions,
+    loss: LossOptions,
+    view: ViewOptions,
+    precision: PrecisionOptions,
+    run: RunOptions,
+    checkpoint: TeacherOptions,
+    images: ImageOptions,
 ) -> Trained:
     """Distil a student from a teacher under an augmentation, into the ledger.
 
     Parameters
     ----------
-    teacher : nn.Module, Checkpoint or path-like
+    teacher : path-like, nn.Module, Checkpoint or LoadedNetwork
         Takes normalised images (batch, channels, height, width), returns logits (batch, classes).
     student : str or nn.Module
         An architecture as :func:`dametric.models.build` takes it, or a network to start from.
-    data : tuple of ImageSet
-        Training and test images.
+    data : str, path-like or tuple of image sets, optional
+        A name or a path as :func:`dametric.load_data` takes them, or images for training and for testing. By default
+        what the teacher's checkpoint says it was trained on.
     aug : specification or callable
         As :func:`dametric.score` takes it.
     out : path-like
         The ledger's folder. A run that is finished there is not repeated, one that was interrupted goes on.
-    views : {"both", "augmented", "raw"}
-        What the student sees.
-    ce_weight, raw_weight, aug_weight, temperature : float, optional
-        See :class:`~dametric.training.recipe.Objective`.
-    lr : float, optional
-        The architecture's published learning rate by default.
-    dtype : str or torch.dtype, optional
-        Of the forward passes: bfloat16 where the device has it in hardware, else float32.
-    base_aug : str, optional
-        The loader's own augmentation: ``"crop+flip"``, above 96 pixels ``"rrc+flip"``.
-    mean, std : tuple of float or str, optional
-        Normalisation of the teacher, in 0..1 or by name (``"imagenet"``, ``"cifar100"``, ...); its checkpoint's by
-        default, else that of the library its architecture is from, else the data set's.
+    held_out : int or ImageSet, optional
+        So many of the training images, or images, to evaluate once, at the end: see :func:`dametric.data.hold_out`.
+    seed : int
+        Random seed: initial weights, order of images, augmentation.
     device : str or torch.device, optional
         CUDA where there is one.
-    compile : bool
-        See :class:`~dametric.training.trainer.Training`.
-    eval_every : int or "last"
-        Look at the test images after every so many epochs and after the last, or after the last alone.
-    keep : {"last", "none"}
-        Whether the weights are kept once the run is finished; its record and history always are.
-    held_out : ImageSet, optional
-        Images to look at once, at the end, beside the test images: see :func:`dametric.data.hold_out`.
     quiet : bool
         No progress on stderr.
-    **recipe
-        The rest of :class:`~dametric.training.recipe.Recipe`: ``epochs`` or ``steps``, ``batch_size``,
-        ``schedule``, ``seed``, ...
+    **options
 
     Returns
     -------
@@ -138,129 +243,192 @@ def distill(
         For anything that cannot be: images of another size than the checkpoint's among it.
     RunFailed
         If the loss is not finite.
+    Interrupted
+        On Ctrl-C, after everything is saved.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dametric.models import build
+    >>> short = {"steps": 2, "eval_every": "last", "device": "cpu", "dtype": "float32", "quiet": True}
+    >>> teacher = build("resnet8", 10, 16)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trained = distill(teacher, "resnet8", "digits", "cutmix", out=folder, image_size=16, **short)
+    >>> trained.record["config"]["recipe"]["aug"]
+    'cutmix'
     """
-    place = chosen_device(device)
-    kind = str(chosen_dtype(dtype, place)).removeprefix("torch.")
-    train_set, test = data
-    own = Teacher.of(teacher, train_set, mean, std)
-    if isinstance(teacher, (nn.Module, Checkpoint)):
-        for line in filter(None, (own.line("teacher"), own.interface.guess)):
-            say(line, quiet)
-    else:
-        own.introduce("teacher", quiet)
-    setting = Setting(train_set, test, place, own, held_out)
-    asked = parse(aug, Images(train_set.image_size, setting.teacher.mean if setting.teacher else train_set.mean))
-    objective = Objective.of(views, ce=ce_weight, raw=raw_weight, aug=aug_weight, temperature=temperature)  # type: ignore[arg-type]
-    options = Recipe(
-        **recipe,
-        lr=default_rate(student if isinstance(student, str) else "") if lr is None else lr,
-        objective=objective,
-        aug=asked.name,
-        base_aug=base_aug or default_base(train_set.image_size),
-        dtype=kind,
-    )
-    work = setting.work(student, options, out, aug=asked, compile=compile, eval_every=eval_every, keep=keep)
-    if not work.finished:
-        setting.looked_at(asked, quiet)
-        if warning := own.shortfall(setting.clean["top1"], len(test)):
-            say(warning)
-    return Trained(watched(work, quiet=quiet), work.run.folder, work)
+    recipe = {**_without_rate(optimizer), **_of_views(view), "objective": _objective(loss)}
+    request = _image_request(data, images, held_out, quiet)
+    common = _request(request, recipe, optimizer.lr, view.base_aug, device, precision, run)
+    aside = held_out if isinstance(held_out, ImageSet) else None
+    with network_errors():
+        setting = DistillationRequest(common, teacher, student, (), (), str(out), checkpoint, data, aside).setting()
+        assert setting.teacher is not None
+        asked = parse(aug, Images(setting.train.image_size, setting.teacher.mean))
+        name = student if isinstance(student, str) else ""
+        work = common.work(
+            setting, student, common.resolved(name, setting.train, aug=asked.name, seed=seed), root=out, aug=asked
+        )
+        if not work.finished:
+            setting.looked_at(asked, quiet)
+            if warning := setting.teacher.shortfall(setting.clean["top1"], len(setting.test)):
+                say(warning)
+        return Trained(watched(work, quiet=quiet), work.run.folder, work)
 
 
-def train(
-    arch: str | nn.Module,
-    data: tuple[ImageSet, ImageSet],
+@takes(
+    optimizer=OptimizerOptions,
+    loss=LossOptions,
+    view=ViewOptions,
+    precision=PrecisionOptions,
+    run=RunOptions,
+    checkpoint=TeacherOptions,
+    images=ImageOptions,
+)
+def distill_all(
+    teacher: str | os.PathLike[str],
+    student: str,
+    data: str | os.PathLike[str] | None = None,
+    augs: str | Sequence[str] = "paper",
     *,
     out: str | os.PathLike[str] = "runs",
-    aug: str | None = None,
-    lr: float | None = None,
-    dtype: str | torch.dtype | None = None,
-    device: str | torch.device | None = None,
-    compile: bool = False,
-    eval_every: EvalEvery = 1,
-    keep: Keep = "last",
-    held_out: ImageSet | None = None,
+    seeds: Iterable[int] = (0,),
+    jobs: int = 1,
+    lockstep: int = 1,
+    held_out: int | None = None,
+    accuracy_images: int = ACCURACY_IMAGES,
+    device: str | None = None,
+    tensorboard: bool = False,
     quiet: bool = False,
-    **recipe: Any,
-) -> Trained:
-    """Train a network by labels, into the ledger.
+    optimizer: OptimizerOptions,
+    loss: LossOptions,
+    view: ViewOptions,
+    precision: PrecisionOptions,
+    run: RunOptions,
+    checkpoint: TeacherOptions,
+    images: ImageOptions,
+) -> Ledger:
+    """Distil a student for every augmentation and seed that is not in the ledger yet.
 
     Parameters
     ----------
-    arch : str or nn.Module
-        An architecture as :func:`dametric.models.build` takes it, or a network to start from.
-    data : tuple of ImageSet
-        Training and test images.
-    aug : str, optional
-        Augmentation of all images, ``"crop+flip"`` or above 96 pixels ``"rrc+flip"``; may mix them.
-    out, lr, dtype, device, compile, eval_every, keep, held_out, quiet, **recipe
-        See :func:`distill`.
+    teacher : path-like
+        A checkpoint's file.
+    student : str
+        An architecture.
+    data : str or path-like, optional
+        As :func:`distill` takes it.
+    augs : str or sequence of str
+        Names; ``"paper"`` stands for the paper's nine.
+    out : path-like
+        The ledger's folder.
+    seeds : iterable of int
+        A run for each.
+    jobs : int
+        Runs side by side, in processes that share the cores.
+    lockstep : int
+        Train up to so many students of one seed together: the same numbers, sooner.
+    held_out : int, optional
+        Set so many training images aside.
+    accuracy_images : int
+        Test images that tell how good the teacher is, before the work.
+    device, tensorboard, quiet
+        As :func:`train` takes them.
+    **options
 
     Returns
     -------
-    Trained
-    """
-    place = chosen_device(device)
-    kind = str(chosen_dtype(dtype, place)).removeprefix("torch.")
-    setting = Setting(*data, place, held_out=held_out)
-    options = Recipe(
-        **recipe,
-        lr=default_rate(arch if isinstance(arch, str) else "") if lr is None else lr,
-        objective=LABELS,
-        base_aug=aug or default_base(data[0].image_size),
-        dtype=kind,
-    )
-    work = setting.work(arch, options, out, compile=compile, eval_every=eval_every, keep=keep)
-    return Trained(watched(work, quiet=quiet), work.run.folder, work)
-
-
-def watched(
-    work: Work,
-    *,
-    quiet: bool = False,
-    on_epoch: OnEpoch = lambda row: None,
-    stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
-    """Carry out a run with a bar, so that Ctrl-C (or ``stop``) saves it and says how to go on.
+    Ledger
+        The runs that were asked for, those done before among them; what failed is in its ``failed``.
 
     Raises
     ------
-    BusyError, Interrupted, RunFailed
-        See :func:`~dametric.training.run.carry_out`.
-    """
-    (result,) = watched_together([work], quiet=quiet, on_epoch=lambda work, row: on_epoch(row), stop=stop)
-    if isinstance(result, BaseException):
-        raise result
-    return result
-
-
-def watched_together(
-    works: Sequence[Work],
-    *,
-    quiet: bool = False,
-    on_epoch: Callable[[Work, Row], None] = lambda work, row: None,
-    stop: Callable[[], bool] | None = None,
-) -> list[Result]:
-    """Carry out runs in lockstep with a bar, so that Ctrl-C (or ``stop``) saves them and says how to go on.
-
-    Returns
-    -------
-    list
-        As :func:`~dametric.training.run.carry_out_together`, without Interrupted, which is raised.
-
-    Raises
-    ------
+    UsageError
+        For anything that cannot be.
     Interrupted
-        If a run was.
+        On Ctrl-C, after everything is saved.
     """
-    for work in works:
-        if not work.finished:
-            work.setting.tell(work.training.interface, quiet)
-    title = works[0].title + (f" and {len(works) - 1} more in lockstep" if len(works) > 1 else "")
-    total = sum(work.epochs for work in works)
-    with until_interrupted() as asked, progress(title, total, quiet=quiet) as advance:
-        results = carry_out_together(works, stop=stop or asked, advance=advance, on_epoch=on_epoch)
-    for result in results:
-        if isinstance(result, Interrupted):
-            raise Interrupted(f"{result}; everything is saved, the same command goes on") from result
-    return results
+    recipe = {**_without_rate(optimizer), **_of_views(view), "objective": _objective(loss)}
+    request = _image_request(data, images, held_out, quiet)
+    common = _request(request, recipe, optimizer.lr, view.base_aug, device, precision, run, tensorboard)
+    common.check()
+    check_architecture(student)
+    chosen = named_augmentations([augs] if isinstance(augs, str) else augs)
+    for aug in chosen:
+        parse(aug, Images())
+    if not common.objective.needs_teacher:
+        say("the loss asks no teacher: this is training by labels, and the augmentation plays no part", quiet)
+    check_writable(Path(out) / "record.json")
+    with network_errors():
+        asked = DistillationRequest(common, str(teacher), student, chosen, tuple(seeds), str(out), checkpoint, data)
+        asked = replace(asked, jobs=jobs, lockstep=lockstep)
+        setting = asked.setting()
+        asked = replace(asked, augs=_looked_at(chosen, setting, quiet))
+        _introduce_teacher(setting, accuracy_images, quiet)
+        runs = [asked.work(setting, aug, number).run for aug in asked.augs for number in asked.seeds]
+        carry_out = in_processes if jobs > 1 else one_by_one
+        failed = carry_out(asked, setting, asked.groups())
+    return Ledger(tuple(each for each in runs if each.record is not None), tuple(failed))
+
+
+def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:
+    """Augmentations once each; ``paper`` stands for the paper's nine."""
+    return tuple(dict.fromkeys(name for spec in augs for name in (PAPER if spec == "paper" else (spec,))))
+
+
+def _looked_at(augs: Sequence[str], setting: Setting, quiet: bool) -> tuple[str, ...]:
+    """Augmentations without those that are others spelt otherwise, which is said; what they do to images is said."""
+    of = Images(setting.train.image_size, setting.train.mean)
+    first: dict[str, str] = {}
+    for aug in augs:
+        same = first.setdefault(parse(aug, of).canonical, aug)
+        if same != aug:
+            say(f"{aug} is {same}: the same runs", quiet)
+    shown = replace(of, mean=setting.teacher.mean) if setting.teacher else of
+    for aug in first.values():
+        setting.looked_at(parse(aug, shown), quiet)
+    return tuple(first.values())
+
+
+def _introduce_teacher(setting: Setting, most: int, quiet: bool) -> None:
+    """Say how good the teacher is, and warn of one that knows next to nothing."""
+    top1, shown = setting.accuracy(most)
+    warn_of_teacher(setting.teacher, top1, setting.train.num_classes, shown, "students")
+    of_all = "" if shown == len(setting.test) else f" of {len(setting.test)}"
+    say(f"teacher: {accuracy_text(top1, shown)} on {shown}{of_all} test images", quiet)
+
+
+def _without_rate(optimizer: OptimizerOptions) -> dict[str, Any]:
+    return {name: value for name, value in asdict(optimizer).items() if name != "lr"}
+
+
+def _of_views(view: ViewOptions) -> dict[str, Any]:
+    return {name: value for name, value in asdict(view).items() if name != "base_aug"}
+
+
+def _objective(loss: LossOptions) -> Objective:
+    weights = {"ce": loss.ce_weight, "raw": loss.raw_weight, "aug": loss.aug_weight}
+    return Objective.of(loss.views, **weights, temperature=loss.temperature)
+
+
+def _image_request(data: Any, images: ImageOptions, held_out: ImageSet | int | None, quiet: bool) -> ImageRequest:
+    aside = None if isinstance(held_out, ImageSet) else held_out
+    if not is_source(data) and (given := [name for name, value in vars(images).items() if value not in (None, False)]):
+        raise UsageError(f"{argument(given[0])} says how images are read, and these are in memory: leave it out")
+    return ImageRequest(
+        **vars(images), held_out=aside if is_source(data) else None, source=source_of(data), quiet=quiet
+    )
+
+
+def _request(
+    images: ImageRequest,
+    recipe: dict[str, Any],
+    lr: float | None,
+    base_aug: str | None,
+    device: Any,
+    precision: PrecisionOptions,
+    run: RunOptions,
+    tensorboard: bool = False,
+) -> TrainingRequest:
+    computed = (device, precision.dtype, precision.compile, tensorboard)
+    return TrainingRequest(images, recipe, lr, base_aug, *computed, run.eval_every, run.keep)

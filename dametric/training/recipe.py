@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from dametric.augment.keys import Per
 from dametric.base import limits
+from dametric.base.arguments import argument
+from dametric.base.option_groups import SEEDS, OptimizerOptions, ViewOptions, Views
 from dametric.errors import UsageError, unknown
 
-Schedule = Literal["step", "cosine", "onecycle"]
-Views = Literal["both", "augmented", "raw"]
-
-EPOCHS = 240
+EPOCHS, RATE = 240, 0.05
+DTYPES = ("float32", "bfloat16", "float64")
 MILESTONES = (150, 180, 210)  # of EPOCHS: the learning rate is divided by ten
 VERSIONS = {"ce": 1, "kd": 1, "sgd": 1, "order": 1, "initial weights": 1, "step": 1, "cosine": 1, "onecycle": 1}
 """Of the arithmetic of every term, the optimizer, the order of images, initial weights and the schedules, and of
 architectures by their names (1 where there is no entry): raised when the same recipe comes to another result, which
 gives the runs that use it, and no others, new ids. All runs use "sgd", "order" and "initial weights"."""
-_MOST = {"epochs": limits.EPOCHS, "steps": limits.STEPS, "batch size": limits.BATCH_SIZE}
 _SMALL_RATE = ("mobilenet", "shufflev")
 _WARM_UP, _START, _END = 0.3, 25.0, 1e4  # of the one-cycle schedule, as torch's OneCycleLR has them
 
@@ -88,11 +86,12 @@ class Objective:
             For an unknown view, or a weight of something that the student does not see.
         """
         if views not in get_args(Views):
-            raise unknown("value of --views", views, get_args(Views))
+            raise unknown(f"value of {argument('views')}", views, get_args(Views))
         defaults = {"both": (0.1, 0.9, 0.9), "augmented": (0.0, 0.0, 0.9), "raw": (0.1, 0.9, 0.0)}[views]
         for name, weight, usual in (("ce", ce, defaults[0]), ("raw", raw, defaults[1]), ("aug", aug, defaults[2])):
             if weight and not usual:
-                raise UsageError(f"--{name}-weight {weight:g} asks for images that --views {views} leaves out")
+                asked = argument(f"{name}_weight", weight)
+                raise UsageError(f"{asked} asks for images that {argument('views', views)} leaves out")
         chosen = [usual if weight is None else weight for weight, usual in zip((ce, raw, aug), defaults, strict=True)]
         return cls(chosen[0], chosen[1], chosen[2], temperature)
 
@@ -117,98 +116,50 @@ LABELS = Objective(1.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
+class Recipe(ViewOptions, OptimizerOptions):
+    """How a network is trained: the options of optimizer and views, and what is told apart by them.
 
     Attributes
     ----------
-    epochs : int, optional
-        Passes over the training images; what does not fill a batch is left out of an epoch. 240 by default, None
-        where ``steps`` is given.
-    steps : int, optional
-        Steps of the optimizer in place of epochs: the same training however many images there are. Schedules then
-        run over the steps, and the last epoch ends where they do.
-    batch_size : int
-    lr : float
-        Learning rate; the peak of the cosine and one-cycle schedules.
-    schedule : {"step", "cosine", "onecycle"}
-        See :func:`learning_rate`.
-    momentum, weight_decay : float
-        Of SGD; the decay acts on all parameters.
-    nesterov : bool
-        Nesterov's momentum.
-    label_smoothing : float
-        Of the cross-entropy with labels, from 0 up to, not including, 1.
-    base_aug : str
-        The loader's own augmentation, drawn per image: its result is the raw image.
     aug : str
-        The augmentation under test, applied to the raw image.
-    per : {"sample", "batch"}
-        Random parameters of ``aug`` for every image, or shared by a batch; ``base_aug`` is always drawn per image.
+        The augmentation under test, applied to the base view; ``base_aug`` is always drawn per image.
     objective : Objective
-    joint_batch : bool
-        Show the student raw and augmented images in one forward: faster, but batch norm then sees their mixture.
     dtype : str
-        Of the forward passes, "float32", "bfloat16" or "float64"; the weights that are learnt stay in float32 at least.
+        Number format of the forward passes, "float32", "bfloat16" or "float64"; the weights that are learnt stay in
+        float32 at least.
     seed : int
-        Of everything random: initial weights, order of images, augmentation.
+        Random seed: initial weights, order of images, augmentation.
+
+    Notes
+    -----
+    See :class:`~dametric.base.option_groups.OptimizerOptions` and `ViewOptions` for the rest. ``epochs`` is None where
+    ``steps`` is given: the same training however many images there are. Schedules then run over the steps, and the
+    last epoch ends where they do.
     """
 
-    epochs: int | None = None
-    batch_size: int = 64
-    lr: float = 0.05
-    schedule: Schedule = "step"
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 5e-4
-    label_smoothing: float = 0.0
-    base_aug: str = "crop+flip"
     aug: str = "identity"
-    per: Per = "sample"
     objective: Objective = field(default_factory=Objective)
-    joint_batch: bool = False
     dtype: str = "float32"
     seed: int = 0
-    steps: int | None = None
+    if TYPE_CHECKING:  # where options leave a choice open, a recipe has made it
+        lr: float = RATE
+        base_aug: str = "crop+flip"
 
     def __post_init__(self) -> None:
-        as_floats(self, "lr", "momentum", "weight_decay", "label_smoothing")
         if self.epochs is not None and self.steps is not None:
             raise UsageError(f"training lasts {self.epochs} epochs or {self.steps} steps: give one of the two")
-        if self.steps is None and self.epochs is None:
-            object.__setattr__(self, "epochs", EPOCHS)
-        lengths = {name: number for name in ("epochs", "steps") if (number := getattr(self, name)) is not None}
-        for name, number in {**lengths, "batch size": self.batch_size, "seed": self.seed}.items():
-            if not isinstance(number, int):
-                raise UsageError(f"{name} is a whole number, not {number}")
-            if name in _MOST:
-                limits.whole(name, number, _MOST[name])
-        for name in ("nesterov", "joint_batch"):
-            if not isinstance(getattr(self, name), bool):
-                raise UsageError(f"{name} is true or false, not {getattr(self, name)}")
-        if not 0 <= self.seed < 2**31:
-            raise UsageError(f"the seed is a whole number from 0 to 2147483647, not {limits.number(self.seed)}")
-        for name, number in lengths.items():
-            if number < 1:
-                raise UsageError(f"{name} is a whole number from 1 up, not {number}")
-        if self.batch_size < 2:
-            raise UsageError(f"batch size must be at least 2, for batch norm's sake, not {self.batch_size}")
-        if not 0 < self.lr < math.inf:
-            raise UsageError(f"the learning rate must be positive and finite, not {self.lr}")
-        for name, value in (("momentum", self.momentum), ("label smoothing", self.label_smoothing)):
-            if not 0 <= value < 1:
-                raise UsageError(f"{name} must be from 0 up to, not including, 1, not {value}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UsageError(f"weight decay must be finite and not negative, not {self.weight_decay}")
+        chosen = {"epochs": EPOCHS if self.steps is None else None, "lr": RATE, "base_aug": "crop+flip"}
+        for name, value in chosen.items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
+        super().__post_init__()
+        limits.whole("seed", self.seed, SEEDS)
+        if self.seed < 0:
+            raise UsageError(f"the seed is a whole number from 0 to {SEEDS}, not {limits.number(self.seed)}")
         if self.nesterov and not self.momentum:
             raise UsageError("Nesterov's momentum needs a momentum above zero")
-        for name, word, known in (
-            ("schedule", self.schedule, get_args(Schedule)),
-            ("value of --per", self.per, get_args(Per)),
-            ("dtype", self.dtype, ("float32", "bfloat16", "float64")),
-        ):
-            if word not in known:
-                raise unknown(name, word, known)
+        if self.dtype not in DTYPES:
+            raise unknown("dtype", self.dtype, DTYPES)
 
     def length(self, steps_per_epoch: int) -> int:
         """Number of steps in all."""
@@ -234,7 +185,7 @@ def term_versions(recipe: Recipe, arch: str) -> dict[str, int]:
 
 def default_rate(arch: str) -> float:
     """The published learning rate: 0.01 for the built-in MobileNets and ShuffleNets, 0.05 for all others."""
-    return 0.01 if arch.lower().startswith(_SMALL_RATE) else 0.05
+    return 0.01 if arch.lower().startswith(_SMALL_RATE) else RATE
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from dametric.augment import PAPER
 from dametric.base.environment import machine
 from dametric.base.files import write_atomic
-from dametric.commands.inputs import DataOptions
 from dametric.data import ImageSet
+from dametric.data.request import ImageRequest
 from dametric.metrics import METRICS, Design
 from dametric.models import build, inference_copy, load_checkpoint, preferred_dtype
 from dametric.records.scores import Scores
@@ -153,7 +153,7 @@ def main(
     images = (
         ImageSet.from_tensors(torch.randint(0, 256, (4096, 3, 32, 32), dtype=torch.uint8), name="random pixels")
         if data is None
-        else DataOptions(data).load("train")
+        else ImageRequest(source=data).load("train")
     )
     place = torch.device(device)
     bench = Bench(network, build(student, classes), images, place, chunk or (1024 if place.type == "cuda" else 128))

@@ -16,8 +16,7 @@ import torch
 import typer
 
 from dametric import cli
-from dametric.commands import inputs
-from dametric.data import Found, find_data, load_data
+from dametric.data import Found, find_data, load_data, request
 from dametric.models import build, load_checkpoint, save_checkpoint
 from dametric.models.network import normalisation
 
@@ -34,7 +33,7 @@ def never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(*asked: Any, **options: Any) -> Found:
         return replace(find_data(*asked, **options), read=decode)
 
-    monkeypatch.setattr(inputs, "find_data", found)
+    monkeypatch.setattr(request, "find_data", found)
 
 
 def test_before_images_are_decoded(

@@ -34,7 +34,7 @@ AUGS = "def broken(images):\n    return images.float() * float('nan')\n"
 # As many threads as each of two runs side by side has: sums are the same bits for the same number only.
 THREADS = max(1, (os.cpu_count() or 1) // 2)
 FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(["dametric.training", "dametric.training.run", "dametric.commands.training", "pandas"])
+FORKED.set_forkserver_preload(["dametric.training", "dametric.training.run", "dametric.training.many", "pandas"])
 
 
 @pytest.fixture(scope="module", autouse=True)

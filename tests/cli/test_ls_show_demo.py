@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from dametric import scoring
 from dametric.augment import AUGS, PAPER
-from dametric.commands import demo as demo_command
+from dametric.cli import demo as demo_command
 from dametric.data import DATA
+from dametric.data.request import ImageRequest
 from dametric.metrics import METRICS
 from dametric.models import MODELS, load_checkpoint
 from dametric.records.runs import load_runs
@@ -166,16 +167,16 @@ MADE = {
 def test_the_demo_leaves_teacher_students_scores_and_pictures_and_can_be_repeated(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_score, real_load = demo_command.score, demo_command.DataOptions.load
+    real_score, real_load = scoring.score, ImageRequest.load
 
-    def short(options: Any) -> Scores:
-        return real_score(replace(options, passed_on={**options.passed_on, "batches": 3, "batch_size": 16}))
+    def short(*args: Any, **options: Any) -> Scores:
+        return real_score(*args, **{**options, "batches": 3, "batch_size": 16})
 
     def few(self: Any, split: str, *found: Any) -> Any:
         return real_load(self, split, *found).subset(range(128 if split == "train" else 60))
 
-    monkeypatch.setattr(demo_command, "score", short)
-    monkeypatch.setattr(demo_command.DataOptions, "load", few)
+    monkeypatch.setattr(scoring, "score", short)
+    monkeypatch.setattr(ImageRequest, "load", few)
     monkeypatch.setattr(demo_command, "TEACHER_EPOCHS", 1)
     monkeypatch.setattr(demo_command, "STUDENT_EPOCHS", 1)
     folder = tmp_path / "new" / "demo"

@@ -10,10 +10,10 @@ import pytest
 import torch
 import torch._dynamo
 
-from dametric.commands.inputs import network_errors
 from dametric.data import load_data
 from dametric.errors import UsageError
 from dametric.models import load_checkpoint
+from dametric.models.failures import network_errors
 from dametric.models.interface import forward_pass
 from tests.cli.conftest import Run
 

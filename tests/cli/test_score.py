@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from dametric.augment import PAPER
-from dametric.commands.score import aligned
+from dametric.base.numbers import aligned
 from dametric.records.scores import Scores
 
 Run = Callable[..., Any]

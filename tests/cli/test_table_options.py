@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dametric.commands.inputs import DataOptions
 from dametric.commands.sweep_options import data_options
+from dametric.data.request import ImageRequest
 from dametric.models import build, save_checkpoint
 from dametric.sweep.blocks import named_data
 
@@ -76,6 +76,8 @@ def test_a_grid_has_them_too(animals: Path) -> None:
     sets = named_data({"source": str(animals), **columns})
     assert len(sets) == 2
     for options, label in zip(sets.values(), columns["label_column"], strict=True):
-        wanted = DataOptions(str(animals), quiet=True, label_column=label, image_column="picture", config="pets")
+        wanted = ImageRequest(
+            source=str(animals), quiet=True, label_column=label, image_column="picture", config="pets"
+        )
         assert data_options(options) == wanted
         assert wanted.load("train").num_classes == (4 if label == "fine_label" else 2)

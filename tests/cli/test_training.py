@@ -27,11 +27,12 @@ import typer
 from dametric import cli
 from dametric.augment import PAPER
 from dametric.base.files import sha256
-from dametric.commands import training
 from dametric.errors import UsageError
 from dametric.models import load_checkpoint
 from dametric.records.runs import Run, load_runs, read_record
+from dametric.sweep.reading import whole_numbers
 from dametric.training import Work, distill
+from dametric.training.api import named_augmentations
 
 Said = Any
 Command = Callable[..., Said]
@@ -44,7 +45,7 @@ THREADS = max(1, (os.cpu_count() or 1) // 2)
 
 
 FORKED = get_context("forkserver")
-FORKED.set_forkserver_preload(["dametric.training", "dametric.training.run", "dametric.commands.training", "pandas"])
+FORKED.set_forkserver_preload(["dametric.training", "dametric.training.run", "dametric.training.many", "pandas"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -430,7 +431,7 @@ def test_a_file_gives_defaults_and_flags_win(learn: Command, here: Path) -> None
 
 def test_paper_is_the_paper_s_nine(learn: Command) -> None:
     assert len(PAPER) == 9
-    assert training.augmentations(["flip", "paper", "cutmix", "mixup:alpha=2"]) == (
+    assert named_augmentations(["flip", "paper", "cutmix", "mixup:alpha=2"]) == (
         "flip",
         *(name for name in PAPER if name != "flip"),
         "mixup:alpha=2",
@@ -446,20 +447,20 @@ def test_paper_is_the_paper_s_nine(learn: Command) -> None:
     [("0", (0,)), ("0-2", (0, 1, 2)), ("0,3,7", (0, 3, 7)), ("5-5", (5,)), ("7, 0-2 ,1", (7, 0, 1, 2))],
 )
 def test_seeds_as_a_user_writes_them(text: str, expected: tuple[int, ...]) -> None:
-    assert training.seeds(text) == expected
+    assert whole_numbers(text, "--seeds") == expected
 
 
 @pytest.mark.parametrize("text", ["0-999999999999", "0-9999,10000", "5,0-9999"])
 def test_more_seeds_than_anybody_trains_are_refused_at_once(text: str) -> None:
     with pytest.raises(UsageError, match="at most 10000 seeds at once, start with fewer"):
-        training.seeds(text)
-    assert len(training.seeds("0-9999")) == 10_000
+        whole_numbers(text, "--seeds")
+    assert len(whole_numbers("0-9999", "--seeds")) == 10_000
 
 
 @pytest.mark.parametrize("text", ["3-1", "a", "", "1,,2", "-1", "1-", "1-2-3", "0.5", "0x1", "1;2", "²"])
 def test_seeds_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="--seeds"):
-        training.seeds(text)
+        whole_numbers(text, "--seeds")
 
 
 class Writer:
@@ -844,7 +845,7 @@ def test_control_c_stops_all_runs_of_the_command(learn: Command, monkeypatch: py
         if row["epoch"] == epoch:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(training, "_on_epoch", lambda works, options: pressed)
+    monkeypatch.setattr("dametric.training.many.on_epoch", lambda works, options: pressed)
     said = learn("--seeds", "0-1", "--epochs", 2)
     assert said.code == 130
     assert said.err.splitlines()[-1].startswith("dametric: ")
@@ -860,7 +861,8 @@ def test_control_c_while_a_teacher_learns(
     assert run(*command, "-o", "smooth.pth").code == 0
     with monkeypatch.context() as patch:
         patch.setattr(
-            training, "_on_epoch", lambda works, options: lambda work, row: signal.raise_signal(signal.SIGINT)
+            "dametric.training.many.on_epoch",
+            lambda works, options: lambda work, row: signal.raise_signal(signal.SIGINT),
         )
         said = run(*command, "-o", "x.pth")
     assert said.code == 130

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dametric.commands.inputs import DataOptions
 from dametric.data import ImageSet, few, hold_out, load_data
 from dametric.data.listing import Listing
+from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -55,8 +55,8 @@ def test_parts_equal_those_of_the_whole(tmp_path: Path, folder: Path, picture, k
         load_data(source, split, quiet=True, lazy=lazy, cache_dir=tmp_path / "a") for split in ("train", "test")
     )
     options = {"cache_dir": str(tmp_path / "b"), "lazy": lazy, "quiet": True, "train_images": count}
-    same(DataOptions(str(source), **options).load("train"), few(whole, count))
-    found = DataOptions(str(source), **options, held_out=aside).splits()
+    same(ImageRequest(source=str(source), **options).load("train"), few(whole, count))
+    found = ImageRequest(source=str(source), **options, held_out=aside).splits()
     training, held_out = hold_out(whole, aside, count)
     same(found.train, training)
     same(found.test, test)
@@ -70,7 +70,7 @@ def test_no_more_is_decoded_than_is_taken_where_the_statistics_are_known(
     decoded: list[int],  # type: ignore[no-untyped-def]
 ) -> None:
     source = str(cifar_folder(tmp_path / "cifar", picture))
-    options = DataOptions(source, cache_dir=str(tmp_path / "cache"), quiet=True, train_images=20)
+    options = ImageRequest(source=source, cache_dir=str(tmp_path / "cache"), quiet=True, train_images=20)
     options.load("train")
     assert len(decoded) <= 21  # the first one twice, for the size
     decoded.clear()
@@ -78,7 +78,9 @@ def test_no_more_is_decoded_than_is_taken_where_the_statistics_are_known(
     assert not decoded
     load_data(source, quiet=True, cache_dir=tmp_path / "cache")
     decoded.clear()
-    same(DataOptions(source, cache_dir=str(tmp_path / "cache"), quiet=True, train_images=20).load("train"), first)
+    same(
+        ImageRequest(source=source, cache_dir=str(tmp_path / "cache"), quiet=True, train_images=20).load("train"), first
+    )
     assert not decoded
 
 
@@ -89,7 +91,7 @@ def test_what_cannot_be_is_refused_before_an_image_is_decoded(folder: Path, deco
         ({"label_column": "x"}, "no label column"),
     ):
         with pytest.raises(UsageError, match=message):
-            DataOptions(str(folder), quiet=True, cache_dir=str(folder / "cache"), **options).splits()  # type: ignore[arg-type]
+            ImageRequest(source=str(folder), quiet=True, cache_dir=str(folder / "cache"), **options).splits()  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no evaluation split"):
-        DataOptions(str(folder / "train"), quiet=True, cache_dir=str(folder / "cache")).splits()
+        ImageRequest(source=str(folder / "train"), quiet=True, cache_dir=str(folder / "cache")).splits()
     assert not decoded

@@ -269,22 +269,22 @@ def refused(message: str, *args: Any, **options: Any) -> None:
         ({"metrics": ["ce_mean"]}, "ce_mean needs a student's output"),
         ({"augs": "cutmx"}, "unknown augmentation 'cutmx': did you mean cutmix"),
         ({"augs": []}, "no augmentation"),
-        ({"augs": "cutmixpick:by=student_entropy"}, "give one with --student"),
-        ({"augs": "cutmixpick:by=kld"}, "give one with --student"),
-        ({"rel_se": 0.0}, "rel-se"),
-        ({"rel_se": 1.0}, "rel-se"),
-        ({"rel_se": -0.01}, "rel-se"),
-        ({"rel_se": math.nan}, "rel-se"),
-        ({"batches": 1}, "at least 2"),
-        ({"batches": 0}, "at least 2"),
-        ({"batches": -5}, "at least 2"),
+        ({"augs": "cutmixpick:by=student_entropy"}, "give one with student"),
+        ({"augs": "cutmixpick:by=kld"}, "give one with student"),
+        ({"rel_se": 0.0}, "rel_se is a number above 0 and below 1"),
+        ({"rel_se": 1.0}, "rel_se is a number above 0 and below 1"),
+        ({"rel_se": -0.01}, "rel_se is a number above 0 and below 1"),
+        ({"rel_se": math.nan}, "rel_se is a number above 0 and below 1"),
+        ({"batches": 1}, "batches is a whole number from 2 up"),
+        ({"batches": 0}, "batches is a whole number from 2 up"),
+        ({"batches": -5}, "batches is a whole number from 2 up"),
         ({"batches": 9, "protocol": "reference"}, "at least 2"),
-        ({"batch_size": 3}, "batch size must be at least 4"),
-        ({"draw_batches": 0}, "draw must be at least 1"),
-        ({"raw_weight": 1.0}, "raw weight"),
+        ({"batch_size": 3}, "batch_size is a whole number from 4 up"),
+        ({"draw_batches": 0}, "draw_batches is a whole number from 1 up"),
+        ({"raw_weight": 1.0}, "raw_weight is a number from 0 up and below 1"),
         ({"raw_weight": 0.3, "protocol": "reference"}, "raw weight is 0.5"),
-        ({"temperature": 0}, "temperature must be positive"),
-        ({"per": "epoch"}, "sample or batch"),
+        ({"temperature": 0}, "temperature is a number above 0"),
+        ({"per": "epoch"}, "unknown value of per"),
         ({"batch_size": 501}, "500 images are fewer than one batch of 501"),
         ({"base_aug": "crop+flp"}, "unknown augmentation 'flp'"),
         ({"protocol": "referense", "batches": 3}, "protocol"),
@@ -309,7 +309,8 @@ def test_a_device_that_is_not_there_is_refused(teacher, data, monkeypatch: pytes
 
 
 def test_what_is_no_network_and_no_images_is_refused(teacher, data) -> None:
-    refused(r"the teacher is a network .* or a checkpoint \(dametric.load_checkpoint\), not str", "teacher.pth", data)
+    refused("there is no checkpoint teacher.pth", "teacher.pth", data)
+    refused(r"the teacher is a file, a network .* or a checkpoint .dametric.load_checkpoint., not int", 3, data)
     refused("the student is a network .* not dict", teacher, data, student={})
     refused("data are an image set .* not str", teacher, "digits")
     refused("data are an image set .* not list", teacher, [data.images, data.labels])

@@ -159,46 +159,40 @@ def test_impossible_objectives_are_refused(options: dict[str, float], message: s
         Objective(**options)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"views": "all"}, "unknown value of --views 'all'"),
-        ({"views": "augmented", "ce": 0.1}, r"--ce-weight 0\.1 asks for images that --views augmented leaves out"),
-        ({"views": "augmented", "raw": 1}, "--raw-weight 1 asks for images that --views augmented leaves out"),
-        ({"views": "raw", "aug": 0.9}, r"--aug-weight 0\.9 asks for images that --views raw leaves out"),
+def test_impossible_views_are_refused() -> None:
+    for options, message in (
+        ({"views": "all"}, "unknown value of views 'all'"),
+        ({"views": "augmented", "ce": 0.1}, r"ce_weight=0\.1 asks for images that views='augmented' leaves out"),
+        ({"views": "augmented", "raw": 1}, "raw_weight=1 asks for images that views='augmented' leaves out"),
+        ({"views": "raw", "aug": 0.9}, r"aug_weight=0\.9 asks for images that views='raw' leaves out"),
         ({"ce": -1.0}, "the weight ce of the loss"),
         ({"ce": 0, "raw": 0, "aug": 0}, "nothing would be learnt"),
         ({"views": "augmented", "aug": 0}, "nothing would be learnt"),
         ({"temperature": 0.0}, "temperature must be positive"),
-    ],
-)
-def test_impossible_views_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        Objective.of(**options)
+    ):
+        with pytest.raises(UsageError, match=message):
+            Objective.of(**options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_impossible_recipes_are_refused() -> None:
+    for options, message in (
         *(({"epochs": bad}, f"epochs is a whole number from 1 up, not {bad}") for bad in (0, -3)),
         ({"epochs": 1.5}, "epochs is a whole number, not 1.5"),
-        ({"batch_size": 2.5}, "batch size is a whole number, not 2.5"),
-        *(({"seed": bad}, "seed is a whole number") for bad in (0.5, -1, 2**31)),
-        *(({"batch_size": bad}, f"batch size must be at least 2.*not {bad}") for bad in (1, 0, -64)),
-        *(({"lr": bad}, "the learning rate must be positive and finite") for bad in (0.0, -0.1, NAN, INF)),
-        *(({"momentum": bad}, "momentum must be from 0 up to, not including, 1") for bad in (-0.1, 1.0, NAN)),
-        *(({"label_smoothing": bad}, "label smoothing must be from 0 up to") for bad in (-0.1, 1.0, NAN)),
-        *(({"weight_decay": bad}, "weight decay must be finite and not negative") for bad in (-1e-9, NAN, INF)),
+        ({"batch_size": 2.5}, "batch_size is a whole number, not 2.5"),
+        *(({"seed": bad}, "seed is a whole number|seed is at most") for bad in (0.5, -1, 2**31)),
+        *(({"batch_size": bad}, f"batch_size is a whole number from 2 up, not {bad}") for bad in (1, 0, -64)),
+        *(({"lr": bad}, "lr is a number above 0, not") for bad in (0.0, -0.1, NAN, INF)),
+        *(({"momentum": bad}, "momentum is a number from 0 up and below 1, not") for bad in (-0.1, 1.0, NAN)),
+        *(({"label_smoothing": bad}, "label_smoothing is a number from 0 up and below 1") for bad in (-0.1, 1.0, NAN)),
+        *(({"weight_decay": bad}, "weight_decay is a number from 0 up, not") for bad in (-1e-9, NAN, INF)),
         ({"nesterov": True, "momentum": 0.0}, "Nesterov's momentum needs a momentum above zero"),
-        ({"schedule": "cosin"}, "unknown schedule 'cosin': did you mean cosine"),
-        ({"per": "image"}, "unknown value of --per 'image'"),
+        ({"schedule": "cosin"}, "unknown value of schedule 'cosin': did you mean cosine"),
+        ({"per": "image"}, "unknown value of per 'image'"),
         ({"dtype": "float16"}, "unknown dtype 'float16': did you mean"),
         ({"dtype": "int8"}, "unknown dtype 'int8'"),
-    ],
-)
-def test_impossible_recipes_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        Recipe(**options)
+    ):
+        with pytest.raises(UsageError, match=message):
+            Recipe(**options)
 
 
 @pytest.mark.parametrize(

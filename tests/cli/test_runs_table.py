@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dametric.commands import runs
+from dametric.cli import runs
+from dametric.records.ledger import Ledger
 from dametric.records.runs import Run, find_runs
 
 MEASURED = {"test_loss": 1.25, "test_top1": 0.5, "test_top5": 0.9, "test_ece": 0.1, "test_agreement": 0.75}
@@ -39,7 +40,7 @@ def test_a_narrow_terminal_gets_fewer_columns_but_whole_words(
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("TERM", "dumb")  # no bold letters
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    runs.print_runs(ledger)
+    runs.print_runs(Ledger(tuple(ledger)))
     heading, *rows = capsys.readouterr().out.splitlines()
     assert set(heading.split()) == {
         *("teacher", "student", "augmentation", "epochs", "test", "loss", "top-1", "%"),
@@ -60,7 +61,7 @@ def test_what_one_student_s_recipes_differ_in_is_said(
         other = Run.of(run.folder.parent, {**config, "recipe": recipe}, "resnet8")
         other.write_record({**record, "id": "2", "config": {**config, "recipe": recipe}})
         run.write_record({**record, "config": {**config, "recipe": {**config["recipe"], "per": "sample"}}})
-    runs.print_runs(find_runs(tmp_path))
+    runs.print_runs(Ledger(tuple(find_runs(tmp_path))))
     _, *rows = capsys.readouterr().out.splitlines()
     said = sorted(row.split("  ")[1].strip() for row in rows)
     assert said == ["resnet8", "resnet8 (per batch)", "resnet8 (per sample)"]

@@ -2,50 +2,67 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
-from rich.table import Table
+import typer
 
-from dametric.base.files import check_writable, write_atomic
-from dametric.base.spreadsheet import csv_text
-from dametric.cli.console import wide_console
-from dametric.records.recipes import told_apart
-from dametric.records.runs import Run, distinct, find_runs, load_runs
-from dametric.records.scores import finite
+from dametric.cli.options import Records
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dametric.records.ledger import Ledger
 
 _MEASURES = ("seed", "epochs", "test loss", "top-1 %", "best %", "agree %", "ece %", "seconds")
 _SPARED = ("ece %", "best %", "agree %", "seconds", "seed")  # where a terminal is too narrow for all, in this order
 
 
-def runs(folder: str, as_json: bool, csv: str | None) -> None:
-    """Print the ledger, and write it."""
+def runs(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Folder with runs at any depth.")],
+    json: Records = False,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
+) -> None:
+    """Print the ledger of trained networks as a table.
+
+    \b
+    Examples:
+      dametric runs runs/
+      dametric runs runs/ --csv runs.csv
+    """
+    from pathlib import Path
+
+    from dametric.base.files import check_writable, write_atomic
+    from dametric.base.spreadsheet import csv_text
+    from dametric.records.ledger import Ledger
+
     if csv is not None:
         check_writable(Path(csv))
-    found = distinct(find_runs(folder))
+    ledger = Ledger.read(folder)
     if csv is not None:
-        write_atomic(csv, csv_text(load_runs(found)))
-    deliver(found, as_json)
+        write_atomic(csv, csv_text(ledger.table))
+    deliver(ledger, json)
 
 
-def deliver(found: Sequence[Run], as_json: bool) -> None:
+def deliver(ledger: Ledger, as_json: bool) -> None:
     """Print runs, as a table or as their records."""
     if as_json:
-        print(json.dumps(finite([run.now for run in found]), indent=1, ensure_ascii=False))
-        return
-    if found:
-        print_runs(found)
+        print(ledger.to_json())
+    elif len(ledger):
+        print_runs(ledger)
 
 
-def print_runs(found: Sequence[Run]) -> None:
+def print_runs(ledger: Ledger) -> None:
     """The ledger as a table on stdout; a terminal that is too narrow for it gets fewer columns."""
-    runs = load_runs(found)
+    import pandas as pd
+
+    from dametric.cli.console import wide_console
+    from dametric.records.recipes import told_apart
+
+    runs = ledger.table
     teachers = runs.drop(columns="epochs").groupby(["kind", "teacher_sha256"], dropna=False)  # epochs have a column
     named = pd.concat([told_apart(group)["student"] for _, group in teachers])
     rows = [_cells(row) for row in runs.assign(student=named).to_dict("records")]
@@ -60,6 +77,8 @@ def print_runs(found: Sequence[Run]) -> None:
 
 
 def _runs_table(rows: Sequence[dict[str, str]], shown: Sequence[str]) -> Table:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("teacher", "student", "augmentation"):
         table.add_column(name, no_wrap=True)
@@ -89,7 +108,7 @@ def _cells(row: dict[Any, Any]) -> dict[str, str]:
 
 
 def _length(row: dict[Any, Any], finished: bool) -> str:
-    if pd.isna(row["epochs"]):
+    if row["epochs"] is None or math.isnan(row["epochs"]):
         return f"{row['steps']:g} steps" if finished else f"{_number(row['step'], '{:g}') or 0}/{row['steps']:g} steps"
     return f"{row['epochs']:g}" if finished else f"{row['epoch']}/{row['epochs']:g}"
 

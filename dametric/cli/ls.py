@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from dametric.errors import UsageError, unknown
 
 MEANT = {
@@ -10,6 +14,20 @@ MEANT = {
     **dict.fromkeys(("dataset", "datasets", "sets", "images"), "data"),
 }
 """Other words for the lists, which are spelt too differently to be taken for typing errors."""
+
+
+def ls(what: Annotated[str, typer.Argument(metavar="augs|metrics|models|data|grid")]) -> None:
+    """List what there is, a line each.
+
+    \b
+    Examples:
+      dametric ls augs
+      dametric ls grid
+    """
+    found = lines(what)
+    width = max(len(name) for name, _ in found)
+    for name, line in found:
+        print(f"{name:<{width}}  {line}")
 
 
 def lines(what: str) -> list[tuple[str, str]]:

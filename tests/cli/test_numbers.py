@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from dametric.commands.inputs import OTHER_CLASSES, DataOptions, check_classes, clean_accuracy
-from dametric.commands.score import with_error
+from dametric.base.arguments import speaking
+from dametric.base.numbers import with_error
 from dametric.data import ImageSet
+from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
 from dametric.models import build, load_checkpoint, save_checkpoint
+from dametric.models.accuracy import clean_accuracy
+from dametric.models.loaded import check_classes
 from dametric.models.network import Network
 
 
@@ -69,15 +72,19 @@ def test_clean_accuracy_and_loss_are_those_of_a_plain_loop(chunk: int) -> None:
 def test_the_checkpoint_fills_in_what_the_user_left_out(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "t.pth", build("resnet8", 10, 32), arch="resnet8", data="digits", image_size=32)
     checkpoint = load_checkpoint(path)
-    assert DataOptions(None, quiet=True).of(checkpoint) == DataOptions("digits", image_size=32, quiet=True)
-    assert DataOptions("other").of(checkpoint) == DataOptions("other", image_size=32), "it is the teacher's size"
-    assert DataOptions("other", image_size=64).of(checkpoint).image_size == 64
-    assert DataOptions(None, image_size=64).of(checkpoint).image_size == 64
+    assert ImageRequest(quiet=True).of(checkpoint) == ImageRequest(source="digits", image_size=32, quiet=True)
+    assert ImageRequest(source="other").of(checkpoint) == ImageRequest(source="other", image_size=32), (
+        "it is the teacher's size"
+    )
+    assert ImageRequest(source="other", image_size=64).of(checkpoint).image_size == 64
+    assert ImageRequest(image_size=64).of(checkpoint).image_size == 64
 
 
 def test_no_data_anywhere_is_one_line_that_says_what_to_give() -> None:
-    with pytest.raises(UsageError, match=r"--data.*dametric ls data"):
-        DataOptions(None).load("train")
+    with pytest.raises(UsageError, match=r"give data, a name .*dametric ls data"):
+        ImageRequest().load("train")
+    with speaking("command line"), pytest.raises(UsageError, match=r"give --data, a name .*dametric ls data"):
+        ImageRequest().load("train")
 
 
 def test_classes_must_agree_where_they_are_known(tmp_path: Path) -> None:
@@ -87,5 +94,5 @@ def test_classes_must_agree_where_they_are_known(tmp_path: Path) -> None:
     check_classes(checkpoint, ImageSet.from_tensors(images, torch.arange(20) % 10))
     check_classes(checkpoint, ImageSet.from_tensors(images))
     few = replace(ImageSet.from_tensors(images, torch.arange(20) % 7), name="seven")
-    with pytest.raises(UsageError, match=r"teacher has 10 classes and seven has 7.*--no-accuracy"):
-        check_classes(checkpoint, few, OTHER_CLASSES)
+    with pytest.raises(UsageError, match=r"teacher has 10 classes and seven has 7.* or otherwise"):
+        check_classes(checkpoint, few, ", or otherwise")

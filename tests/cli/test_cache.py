@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dametric.commands import cache as command
+from dametric.cli import cache as command
 from dametric.data import cache, load_data
 
 
@@ -23,20 +23,21 @@ def pictures(root: Path, seed: int) -> Path:
 
 def test_it_is_named_listed_and_cleared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kept = tmp_path / "cache"
-    command.run(str(kept), clear_it=False)
+    command.cache(cache_dir=str(kept))
     assert "0 entries, 0.0 MB of at most 34,360 MB" in capsys.readouterr().out
     source = pictures(tmp_path / "animals", 0)
     load_data(source, cache_dir=kept)
     assert f"decoded images are kept in {kept / 'decoded'} (0 MB; see dametric cache)" in capsys.readouterr().err
     load_data(source, cache_dir=kept)
     assert not capsys.readouterr().err
-    (entry,) = command.run(str(kept), clear_it=False)
+    command.cache(cache_dir=str(kept))
+    (entry,) = cache.entries(kept / "decoded")
     said = capsys.readouterr().out
     assert f"{source}: pixels of train" in said
     assert f"1 entries, {entry.size / 1e6:,.1f} MB" in said
     (kept / "decoded" / ".x.npz.abc").write_bytes(b"left by a process that was killed")
     (kept / "decoded" / "mine.txt").write_text("not of the cache")
-    command.run(str(kept), clear_it=True)
+    command.cache(clear=True, cache_dir=str(kept))
     assert "removed 2 entries" in capsys.readouterr().out
     assert [path.name for path in (kept / "decoded").iterdir()] == ["mine.txt"]
 

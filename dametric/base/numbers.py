@@ -1,0 +1,36 @@
+"""Numbers with errors, as tables print them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+_ROUNDING = 1e-9  # of the largest value: an error below is none
+
+
+def aligned(numbers: Sequence[dict[str, float]]) -> list[str]:
+    """A column of values with standard errors, all to the second digit of the smallest error."""
+    least = _ROUNDING * max((abs(number["value"]) for number in numbers if math.isfinite(number["value"])), default=0)
+    errors = [number["se"] for number in numbers if math.isfinite(number["se"]) and number["se"] > least]
+    digits = _digits(min(errors)) if errors else None
+
+    def text(value: float, se: float) -> str:
+        if digits is not None and se <= least and math.isfinite(value):  # known, but for rounding
+            return f"{round(value, digits) + 0.0:.{digits}f}"
+        return with_error(value, se, digits)
+
+    return [text(number["value"], number["se"]) for number in numbers]
+
+
+def with_error(value: float, se: float, digits: int | None = None) -> str:
+    """A number with its standard error, both to the error's second digit: "0.01372 ± 0.00011"."""
+    if not math.isfinite(value):
+        return "nan"
+    if not math.isfinite(se) or se <= 0:
+        return f"{value:.6g}"
+    digits = _digits(se) if digits is None else digits
+    return f"{value:.{digits}f} ± {se:.{digits}f}"
+
+
+def _digits(se: float) -> int:
+    return min(max(0, 1 - math.floor(math.log10(se))), 12)

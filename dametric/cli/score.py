@@ -1,0 +1,220 @@
+"""`dametric score`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dametric.base.option_groups import ImageOptions, PrecisionOptions, ScoringOptions, TeacherOptions
+from dametric.cli.options import AccuracyImages, Data, Device, Quiet, with_options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dametric.records.scores import Scores
+
+PICTURES = ("png", "svg", "pdf")
+_FEW = 10  # batches below which a standard error alone says too little
+
+
+@with_options(ScoringOptions, TeacherOptions, ImageOptions, PrecisionOptions)
+def score(
+    chosen: dict[str, Any],
+    aug: Annotated[
+        list[str],
+        typer.Option(
+            "--aug", "-a", metavar="SPEC", help="Augmentation; repeat for several. 'paper' means the paper's nine."
+        ),
+    ],
+    teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],
+    data: Data = None,
+    student: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Checkpoint of a student, for ce_* and student picks.")
+    ] = None,
+    student_arch: Annotated[str | None, typer.Option(help="The student's architecture.")] = None,
+    student_weights: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Which weights of the student's file, as --weights.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scores as JSON.")
+    ] = None,
+    picture: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the table: .png, .svg or .pdf.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the table.")] = False,
+    split: Annotated[str, typer.Option(metavar="train|test", help="Which images are scored.")] = "train",
+    accuracy: Annotated[
+        bool, typer.Option("--accuracy/--no-accuracy", help="Measure the teacher's clean accuracy first.")
+    ] = True,
+    accuracy_images: AccuracyImages = 2_000,
+    device: Device = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score augmentations for distilling from a teacher: value, standard error, best first.
+
+    \b
+    Examples:
+      dametric score --aug cutmix --teacher teacher.pth
+      dametric score --aug paper --teacher t.pth --arch wrn_40_2 --data cifar100 --data-root data -o scores.json
+    """
+    from dametric.models.computing import chosen_device
+    from dametric.scoring import score
+    from dametric.scoring.ranks import own_device, under_torchrun
+
+    place = own_device(chosen_device(device))
+    with under_torchrun(place) as ranks, ranks.unison():
+        if ranks.first:
+            _check_outputs(output, picture)
+        scores = score(
+            teacher,
+            data,
+            aug,
+            student=student,
+            student_arch=student_arch,
+            student_weights=student_weights,
+            split=split,
+            accuracy=accuracy,
+            accuracy_images=accuracy_images,
+            device=str(place),
+            quiet=quiet,
+            **chosen,
+        )
+        if ranks.first:
+            _deliver(scores, chosen["metrics"], output, picture, json)
+
+
+def _check_outputs(output: str | None, picture: str | None) -> None:
+    """Refuse before the work what would fail after it."""
+    from pathlib import Path
+
+    from dametric.base.files import check_writable
+    from dametric.errors import UsageError
+
+    for path in (output, picture):
+        if path is not None:
+            check_writable(Path(path))
+    if picture is not None and _kind(picture) not in PICTURES:
+        raise UsageError(f"--picture {picture}: the ending says the kind, one of .{', .'.join(PICTURES)}")
+
+
+def _kind(path: str) -> str:
+    return path.rpartition(".")[2].lower()
+
+
+def _deliver(scores: Scores, asked: Sequence[str] | None, output: str | None, picture: str | None, json: bool) -> None:
+    """Files first, since the reader of stdout may go; but what cannot be written is at least shown."""
+    try:
+        if output is not None:
+            scores.write(output)
+        if picture is not None:
+            from dametric.base.files import write_atomic
+            from dametric.reports.figures import render, score_figure
+
+            write_atomic(picture, render(score_figure(scores), _kind(picture)))
+    finally:
+        if json:
+            print(scores.to_json())
+        else:
+            print_table(scores, asked)
+
+
+def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
+    """The table on stdout: value ± standard error, best first; all metrics that were asked for, or the main ones.
+
+    Of those that nobody asked for, what does not fit into the terminal is left out.
+    """
+    from dametric.base.guards import KEPT
+    from dametric.cli.console import wide_console
+
+    _, *others = result.metrics
+    shown = [name for name in others if asked or name in (KEPT, "t_entropy", "ce_mean", "ce_cov")]
+    console, table = wide_console(), _table(result, shown)
+    while len(shown) > 1 and not asked and sys.stdout.isatty() and console.measure(table).maximum > _terminal():
+        shown.pop()
+        table = _table(result, shown)
+    console.print(table, soft_wrap=False)
+    for line in _footer(result):
+        console.print(line)
+
+
+def _terminal() -> int:
+    return shutil.get_terminal_size().columns
+
+
+def _table(result: Scores, shown: Sequence[str]) -> Table:
+    from rich.table import Table
+
+    from dametric.base.numbers import aligned
+
+    first, rows = result.metrics[0], result.scores
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("augmentation", no_wrap=True)
+    open_ = rows[0]["metrics"][first]["direction"] == "open"
+    for name in (first, "above the first" if open_ else "behind the best"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
+    columns = {name: aligned([_stated(row["metrics"][name]) for row in rows]) for name in (first, *shown)}
+    direction = rows[0]["metrics"][first]["direction"]
+    sign = -1 if direction == "higher" else 1
+    gaps_of = [_stated(row["difference"], row["metrics"][first]["blocks"]) for row in rows[1:]]
+    behind = [{**gap, "value": sign * gap["value"]} for gap in gaps_of]
+    gaps = ["", *aligned(behind)]
+    for place, row in enumerate(rows):
+        mark = "best" if place == 0 else "= best" if row["tied_with_best"] else ""
+        mark = "" if direction == "open" else mark  # nobody has said which values are good
+        mark = "destroyed" if row.get("destroyed") else mark
+        table.add_row(row["aug"], columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
+    return table
+
+
+def _stated(number: dict[str, Any], blocks: int | None = None) -> dict[str, float]:
+    """A number with the error that is printed: of few batches that of the interval, which knows how few they are."""
+    if (number["blocks"] if blocks is None else blocks) >= _FEW:
+        return {"value": number["value"], "se": number["se"]}
+    return {"value": number["value"], "se": (number["high"] - number["low"]) / 2}
+
+
+def _footer(result: Scores) -> list[str]:
+    import math
+
+    from dametric.base.guards import DESTROYED, KEPT
+
+    config, first = result.config, result.metrics[0]
+    compiled, stated = config["compile_seconds"], "value ± standard error"
+    if any(row["metrics"][first]["blocks"] < _FEW for row in result.scores):
+        why = f"since fewer than {_FEW} batches hardly tell the error"
+        stated = f"value ± half the width of the 95 % interval, {why}"
+    lines = [
+        f"{result.batches} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters "
+        f"per {config['per']}, stated for n = {config['n']} images; {config['dtype']}, seed {config['seed']}, "
+        f"{config['seconds']:.1f} s",
+        *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
+        f"{stated}; '= best': not distinguishable from the best (95 %)",
+    ]
+    images, passes = config["data"]["images"], config["epochs"]
+    if passes > 1 and config["protocol"] != "reference":
+        whose = "errors are those for other images of their kind"
+        whose = (
+            whose if images >= 2 * config["b"] else "errors are of these images only, other images would differ more"
+        )
+        lines.append(f"{passes:.3g} passes over {images} images: {whose}")
+    lost = [row["aug"] for row in result.scores if row.get("destroyed")]
+    if lost:
+        lines.append(
+            f"destroyed: less than {DESTROYED:g} of the information between raw images is left to the teacher under "
+            f"{', '.join(lost)}: a low score does not speak for it"
+        )
+    if KEPT not in result.metrics and result.scores[0]["metrics"][first]["direction"] != "open":
+        lines.append(f"not guarded against destroyed images: add --metric {KEPT}")
+    if not config["rel_se_reached"]:
+        way = "these images are too few for it" if config["epochs"] >= 2 else "raise --max-batches"
+        lines.append(f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: {way}.")
+    if any(math.isnan(row["metrics"][name]["se"]) for row in result.scores for name in result.metrics):
+        lines.append(
+            "nan: too few batches; use at least 4, of 32 classes and more 16, of whose images these show too few."
+        )
+    return lines

@@ -1,0 +1,119 @@
+"""A request for images: where they are, how they are read, and what a checkpoint adds to that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+from dametric.base.arguments import argument
+from dametric.base.option_groups import HeldOutOptions, ImageOptions
+from dametric.base.progress import say
+from dametric.data.build import Found
+from dametric.data.choice import Choice
+from dametric.data.few import as_held_out, few_rows, hold_out_rows
+from dametric.data.imageset import ImageSet
+from dametric.data.sources import find_data, is_there
+from dametric.errors import UsageError
+
+
+class Trained(Protocol):
+    """A checkpoint, as far as it speaks of the images it was trained on."""
+
+    @property
+    def data(self) -> str | None: ...
+    @property
+    def image_size(self) -> int | None: ...
+
+
+class Splits(NamedTuple):
+    """Images to train on, to test with, and held out where some are."""
+
+    train: ImageSet
+    test: ImageSet
+    held_out: ImageSet | None = None
+
+
+@dataclass(frozen=True)
+class ImageRequest(HeldOutOptions, ImageOptions):
+    """Where images come from and how they are read.
+
+    Attributes
+    ----------
+    source : str or None
+        A name or a path.
+    quiet : bool
+        Whether to say nothing but warnings.
+    grey : bool
+        Whether images become one-channel.
+    """
+
+    source: str | None = None
+    quiet: bool = field(default=False, compare=False)
+    grey: bool = False
+
+    def load(self, split: str, found: Found | None = None) -> ImageSet:
+        """Read one split, which may be found already; of the training split what is trained on."""
+        found = found or self.find(split)
+        return self._training(found)[0] if split == "train" else found.read(None)
+
+    def splits(self, found: Found | None = None) -> Splits:
+        """Everything that training needs; what is missing is missed before any image is decoded.
+
+        The training images may be found already.
+        """
+        found, test = found or self.find("train"), self.find("test")
+        training, held_out = self._training(found)
+        return Splits(training, test.read(None), held_out)
+
+    def _training(self, found: Found) -> tuple[ImageSet, ImageSet | None]:
+        labels, classes = found.labels, len(found.classes)
+        if self.held_out is not None:
+            kept, aside = hold_out_rows(labels, classes, self.held_out, self.train_images)
+            training, held_out = found.read(kept), as_held_out(found.read(aside))
+            counts = held_out.labels.bincount(minlength=held_out.num_classes)
+            if int(counts.max()) > int(counts.min()) + 1:
+                said = f"from {counts.min()} to {counts.max()} of a class: some classes have no more to spare"
+                say(f"data: of the held-out images there are {said}", self.quiet)
+            return training, held_out
+        rows = None if self.train_images is None else few_rows(labels, classes, self.train_images)
+        return found.read(rows), None
+
+    def find(self, split: str) -> Found:
+        """Find one split; no image of it is decoded."""
+        if self.source is None:
+            raise UsageError(f"which images? give {argument('data')}, a name (see dametric ls data) or a path")
+        found = find_data(
+            self.source,
+            split,
+            root=self.root,
+            download=self.download,
+            cache_dir=self.cache_dir,
+            image_size=self.image_size,
+            lazy=self.lazy,
+            quiet=self.quiet,
+            choice=Choice(self.label_column, self.image_column, self.config),
+        )
+        return found.grey() if self.grey else found
+
+    def of(self, checkpoint: Trained) -> ImageRequest:
+        """With what the checkpoint says about its data and their size, where the user said nothing."""
+        if self.source is None and checkpoint.data is not None and not is_there(checkpoint.data):
+            raise UsageError(
+                f"the checkpoint was trained on '{checkpoint.data}', which is not here: give {argument('data')}"
+            )
+        if self.source is None:
+            return replace(self, source=checkpoint.data, image_size=self.image_size or checkpoint.image_size)
+        if checkpoint.data not in (None, self.source):
+            say(f"data: the checkpoint was trained on {checkpoint.data}, these are {self.source}", self.quiet)
+        if self.image_size or checkpoint.image_size in (None, self._own_size()):
+            return self
+        size = checkpoint.image_size
+        say(f"data: images are brought to {size} pixels, those of the checkpoint's training", self.quiet)
+        return replace(self, image_size=size)
+
+    def _own_size(self) -> int | None:
+        """The size that the images have as they are; None where they differ, or that is not seen without effort."""
+        try:
+            return self.find("train").image_size
+        except UsageError:
+            return None

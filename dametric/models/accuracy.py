@@ -1,0 +1,131 @@
+"""How good a teacher is on clean images: the first look that tells whether anything that follows means something."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from dametric.base.arguments import argument
+from dametric.base.progress import progress, say
+from dametric.data import ImageSet
+from dametric.data.glance import accuracy_text, glance, share_error
+from dametric.errors import UsageError
+from dametric.models.inference import inference_copy
+from dametric.models.loaded import LoadedNetwork
+from dametric.models.network import Network
+
+ACCURACY_IMAGES = 2_000
+"""Images that tell how good a teacher is: to about one percentage point."""
+Sums = tuple[float, float]
+
+
+def alone(part: Sums) -> list[Sums]:
+    """What all processes have summed, where there is only this one."""
+    return [part]
+
+
+def clean_accuracy(
+    network: Network,
+    data: ImageSet,
+    device: torch.device,
+    quiet: bool,
+    most: int = ACCURACY_IMAGES,
+    *,
+    share: slice = slice(None),
+    gather: Callable[[Sums], list[Sums]] = alone,
+) -> tuple[float, float, int]:
+    """Top-1 accuracy and mean cross-entropy on unaugmented images, and how many were shown.
+
+    Parameters
+    ----------
+    network : Network
+    data : ImageSet
+    device : torch.device
+    quiet : bool
+        Show no progress.
+    most : int
+        Images that are shown at most.
+    share, gather
+        Which batches this process shows, and how it learns what the others have summed.
+
+    Returns
+    -------
+    tuple of (float, float, int)
+        A fraction, nats, images.
+    """
+    order = glance(len(data), most)
+    parts = order.split(network.chunk)[share]
+    correct = loss = 0.0
+    with progress("clean accuracy", len(parts), quiet=quiet) as advance:
+        for index, images in zip(parts, data.stream(parts, device), strict=True):
+            logits, labels = network(images), data.labels[index].to(device)
+            correct += float((logits.argmax(1) == labels).sum())
+            loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            advance()
+    correct, loss = (sum(values) for values in zip(*gather((correct, loss)), strict=True))
+    return correct / len(order), loss / len(order), len(order)
+
+
+def report_accuracy(
+    teacher: LoadedNetwork,
+    held_out: ImageSet,
+    classes: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    quiet: bool,
+    most: int = ACCURACY_IMAGES,
+    **ranks: Any,
+) -> dict[str, Any]:
+    """Measure the teacher's clean accuracy, say it, and warn near chance.
+
+    Returns
+    -------
+    dict
+        ``top1`` (fraction), ``top1_se``, ``loss`` (nats), ``images``, ``split``.
+
+    Raises
+    ------
+    UsageError
+        If its output is not finite.
+    """
+    copy = inference_copy(teacher.model, dtype=dtype, device=device, interface=teacher.interface)
+    of = {"mean": teacher.mean, "std": teacher.std}
+    network = Network(copy, **of, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
+    top1, loss, count = clean_accuracy(network, held_out.to(device), device, quiet, most, **ranks)
+    shown = f"{count}" if count == len(held_out) else f"{count} of {len(held_out)}"
+    accuracy = accuracy_text(top1, count)
+    say(f"teacher: {accuracy}, loss {loss:.4f} on {shown} {held_out.split} images", quiet)
+    if not math.isfinite(loss):
+        raise UsageError(
+            "the teacher's output on clean images is not finite: the weights or the normalisation are broken"
+        )
+    warn_of_teacher(teacher, top1, classes, count, "scores")
+    numbers = {"top1": top1, "top1_se": share_error(top1, count), "loss": loss}
+    return {**numbers, "images": count, "split": held_out.split}
+
+
+def near_chance(top1: float, classes: int, images: int) -> bool:
+    """Whether an accuracy on so many images is hardly more than guessing."""
+    chance = 1 / classes
+    return top1 < chance + 0.05 * (1 - chance) + 2 * math.sqrt(chance / images)
+
+
+def warn_of_teacher(teacher: LoadedNetwork | None, top1: float, classes: int, images: int, results: str) -> None:
+    """Warn loudly of a teacher that knows next to nothing, or less than its own record says."""
+    if near_chance(top1, classes, images):
+        warn_near_chance(top1, classes, images, results)
+    elif teacher is not None and (warning := teacher.shortfall(top1, images)):
+        say(warning)
+
+
+def warn_near_chance(top1: float, classes: int, images: int, results: str) -> None:
+    """Warn loudly of a teacher that knows next to nothing."""
+    if near_chance(top1, classes, images):
+        say(
+            f"WARNING: {100 * top1:.2f} % is near chance ({100 / classes:.2f} %). The {results} below mean nothing "
+            f"unless the architecture, the class order and the normalisation ({argument('mean')}, {argument('std')}) "
+            "are those of the training."
+        )

@@ -1,0 +1,99 @@
+"""Networks as a caller names them: files, modules, checkpoints."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dametric.base.progress import say
+from dametric.data import Found, ImageSet
+from dametric.errors import UsageError
+from dametric.models.checkpoint import Checkpoint
+from dametric.models.loaded import LoadedNetwork, built_network
+from dametric.models.normalisation import Given, Normalisation
+from dametric.models.reading import WeightFile, read_weights
+from dametric.models.weight_sets import Role
+
+AnyNetwork = nn.Module | Checkpoint | LoadedNetwork | str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network as it was given: an object, or a file that has been read.
+
+    Attributes
+    ----------
+    network : nn.Module, Checkpoint, LoadedNetwork or WeightFile
+    role : {"teacher", "student"}
+    file : str or None
+        Its name.
+    arch : str, optional
+        The architecture that was given with it.
+    """
+
+    network: nn.Module | Checkpoint | LoadedNetwork | WeightFile
+    role: Role
+    file: str | None = None
+    arch: str | None = None
+
+    @classmethod
+    def read(cls, network: AnyNetwork, role: Role, arch: str | None, weights: str | None) -> Named:
+        """Read its file, if it is one, but build nothing yet: some networks are built by the size of the images."""
+        if isinstance(network, (str, os.PathLike)):
+            return cls(read_weights(network, weights, role), role, Path(network).name, arch)
+        if not isinstance(network, (nn.Module, Checkpoint, LoadedNetwork)):
+            raise UsageError(
+                f"the {role} is a file, a network (nn.Module) or a checkpoint (dametric.load_checkpoint), not "
+                f"{type(network).__name__}"
+            )
+        return cls(network, role)
+
+    def built(self, data: ImageSet | Found, asked_size: int | None) -> Named:
+        """With its checkpoint built for images of a set."""
+        if not isinstance(self.network, WeightFile):
+            return self
+        return replace(self, network=built_network(self.network, self.arch, data, asked_size))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What a score file keeps of it."""
+        if not isinstance(self.network, Checkpoint):
+            return {}
+        return {"arch": self.network.arch, **({"file": self.file} if self.file else {}), "sha256": self.network.sha256}
+
+    def loaded(
+        self,
+        data: ImageSet,
+        mean: Given,
+        std: Given,
+        quiet: bool,
+        otherwise: Normalisation | None = None,
+        kind: type[LoadedNetwork] = LoadedNetwork,
+    ) -> Any:
+        """Ready to be shown images; how is said, unless whoever loaded it has said so."""
+        if isinstance(self.network, LoadedNetwork):
+            parts = {part.name: getattr(self.network, part.name) for part in fields(LoadedNetwork)}
+            return self.network if isinstance(self.network, kind) else kind(**parts)
+        assert not isinstance(self.network, WeightFile)
+        loaded = kind.of(self.network, data, mean, std, role=self.role, otherwise=otherwise)
+        if self.file is not None:
+            loaded.introduce(self.role, quiet)
+        else:
+            for line in filter(None, (loaded.line(self.role), loaded.interface.guess)):
+                say(line, quiet)
+        return loaded
+
+    @property
+    def speaks_of_images(self) -> bool:
+        """Whether it says what it was trained on."""
+        return isinstance(self.network, (WeightFile, Checkpoint))
+
+    @property
+    def model(self) -> nn.Module:
+        """The network itself, once it is built."""
+        assert not isinstance(self.network, WeightFile)
+        return self.network if isinstance(self.network, nn.Module) else self.network.model

@@ -1,0 +1,165 @@
+"""The pass itself: from networks and images that are ready to scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from dametric.augment import Images, base_augmentation, default_base
+from dametric.augment.examine import check_base, looked_at, sample
+from dametric.base.arguments import argument
+from dametric.base.environment import machine
+from dametric.base.option_groups import ScoringOptions
+from dametric.base.progress import progress
+from dametric.data import ImageSet
+from dametric.errors import UsageError
+from dametric.models import LoadedNetwork, inference_copy
+from dametric.models.network import Network
+from dametric.records.scores import Scores
+from dametric.scoring.engine import Engine
+from dametric.scoring.protocol import Protocol
+from dametric.scoring.ranking import parameters, ranked
+from dametric.scoring.ranks import Ranks, same_everywhere, weights
+from dametric.scoring.request import AugSpec, augmentations, chosen_metrics, wanted_precision
+from dametric.scoring.stopping import Stop, walk
+
+_CHUNK = {"cpu": 128, "cuda": 1024}  # on a CPU activations should stay in the cache
+
+
+def measure(
+    teacher: LoadedNetwork,
+    student: LoadedNetwork | None,
+    data: ImageSet,
+    augs: AugSpec | Sequence[AugSpec],
+    options: ScoringOptions,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    compile: bool,
+    quiet: bool,
+    known: dict[str, Any],
+    stop: Stop | None,
+) -> Scores:
+    """Show the images to the networks under every augmentation, and make the table of it.
+
+    Parameters
+    ----------
+    teacher, student : LoadedNetwork
+    data : ImageSet
+    augs, options, device, dtype, compile, quiet, stop
+        As :func:`dametric.scoring.api.score` takes them.
+    known : dict
+        What the table keeps of where its networks are from.
+    """
+    ranks, plan = Ranks.current(), Protocol.of(options)
+    precision = wanted_precision(options.rel_se, options.protocol)
+    of = Images(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
+    chosen = augmentations(augs, of, student is not None)
+    metrics = chosen_metrics(options.metrics, student is not None)
+    data = data.to(device)
+    base, *chosen = looked_at(
+        [base_augmentation(options.base_aug or default_base(data.image_size), of), *chosen], sample(data, device), quiet
+    )
+
+    def network(loaded: LoadedNetwork) -> Network:
+        copy = inference_copy(loaded.model, dtype=dtype, device=device, compile=compile, interface=loaded.interface)
+        rows = options.chunk or _CHUNK.get(device.type, 256)
+        return Network(copy, mean=loaded.mean, std=loaded.std, chunk=rows, dtype=dtype, device=device)
+
+    networks = [loaded for loaded in (teacher, student) if loaded is not None]
+    ready = [network(loaded) for loaded in networks]
+    engine = Engine(
+        teacher=ready[0],
+        student=ready[1] if student is not None else None,
+        data=data,
+        augs=chosen,
+        metrics=metrics,
+        protocol=plan,
+        base=check_base(base),
+        device=device,
+        ranks=ranks,
+    )
+    if engine.needs_student and student is None:
+        raise UsageError(f"this needs a student's output: give one with {argument('student')}")
+    if ranks.world > 1:
+        limits = {argument(name): getattr(options, name) for name in ("batches", "rel_se", "max_batches")}
+        same_everywhere(ranks, {**_asked(engine), **limits, "the weights": [weights(own.model) for own in networks]})
+        quiet = quiet or not ranks.first
+    compile_seconds = _warm_up(engine, quiet) if compile else None
+    start = time.perf_counter()
+    reached = walk(engine, options.batches, precision, options.max_batches, quiet, stop)
+    config: dict[str, Any] = {
+        "protocol": options.protocol,
+        "partner": "derangement (cutmix), permutation (mixup)" if plan.reference else of.partner,
+        "base_aug": engine.base.name,
+        "mean": list(teacher.mean),
+        "std": list(teacher.std),
+        "normalised_by": teacher.normalised_by,
+        "student_mean": None if student is None else list(student.mean),
+        "student_std": None if student is None else list(student.std),
+        "max_batches": options.max_batches,
+        "rel_se": None if options.batches or plan.reference else precision,
+        "rel_se_reached": reached,
+        "dtype": str(dtype).removeprefix("torch."),
+        "compile_seconds": compile_seconds,
+        "seconds": time.perf_counter() - start,
+    }
+    guesses = [own.interface.guess for own in networks if own.interface.guess]
+    config |= {"guessed": guesses} if guesses else {}
+    engine.total()
+    return Scores(ranked(engine), {**known, **_settings(engine), **config}, machine(device))
+
+
+def _settings(engine: Engine) -> dict[str, Any]:
+    """Everything of the pass itself that the numbers depend on."""
+    plan, data = engine.protocol, engine.data
+    return {
+        "metrics": [metric.name for metric in engine.metrics],
+        "per": plan.per,
+        "n": plan.draw * plan.batch,
+        "G": plan.draw,
+        "b": plan.batch,
+        "w": plan.raw_weight,
+        "temperature": plan.temperature,
+        "seed": plan.seed,
+        "image_size": data.image_size,
+        "base_parameters": [parameters(operation) for operation in engine.base.operations],
+        "tf32": engine.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
+        "batches": engine.done * (plan.draw if plan.reference else 1),
+        "epochs": engine.done / plan.units_per_epoch(len(data)),
+        "device": str(engine.device),
+        "ranks": engine.ranks.world,
+        "chunk": engine.teacher.chunk,
+        "rows_forwarded": {
+            "teacher": engine.teacher.rows,
+            "student": 0 if engine.student is None else engine.student.rows,
+        },
+        "data": {"name": data.name, "split": data.split, "images": len(data), "fingerprint": data.fingerprint},
+    }
+
+
+def _asked(engine: Engine) -> dict[str, Any]:
+    """What must be the same on all ranks, whose contributions are added up."""
+    return {
+        "the image set": (len(engine.data), engine.data.fingerprint),
+        "the list of augmentations": [aug.name for aug in engine.augs],
+        "the list of metrics": [metric.name for metric in engine.metrics],
+        "the protocol": engine.protocol,
+        "the base augmentation": engine.base.name,
+        argument("chunk"): engine.teacher.chunk,
+        argument("dtype"): str(engine.teacher.dtype),
+    }
+
+
+def _warm_up(engine: Engine, quiet: bool) -> float:
+    """Compile both networks by showing them a chunk of the size they will see; seconds that it took."""
+    start = time.perf_counter()
+    with progress("compiling", None, quiet=quiet):
+        for network in filter(None, (engine.teacher, engine.student if engine.needs_student else None)):
+            blank = torch.zeros(network.chunk, *engine.data.images.shape[1:], dtype=torch.uint8, device=engine.device)
+            network(blank)
+            network.rows = 0
+    return time.perf_counter() - start

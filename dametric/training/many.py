@@ -1,0 +1,125 @@
+"""Many training runs of one command: one after the other or side by side, in lockstep or alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dametric.base.arguments import argument
+from dametric.base.progress import Advance, progress, say
+from dametric.base.stopping import until_interrupted
+from dametric.errors import Interrupted, RunFailed, UsageError
+from dametric.jobs.side_by_side import side_by_side
+from dametric.models.failures import network_errors
+from dametric.records.runs import run_id
+from dametric.training.request import DistillationRequest, Group, TrainingRequest, on_epoch
+from dametric.training.run import Result, carry_out_together
+from dametric.training.setting import Setting, Work
+from dametric.training.watched import watched_together
+
+
+def one_by_one(options: DistillationRequest, setting: Setting, groups: Sequence[Group]) -> list[str]:
+    troubles = []
+    with until_interrupted() as stop:
+        for group in groups:
+            if stop():  # in the last step of the run before
+                raise Interrupted("stopped; everything is saved, the same command goes on")
+            works = [options.work(setting, aug, seed) for aug, seed in group]
+            results = carry_out_with_lines(works, options.common, stop)
+            failed = [f"{work.title}: {result}" for work, result in zip(works, results, strict=True) if _failed(result)]
+            for line in failed:
+                say(line)
+            troubles += failed
+    return troubles
+
+
+def in_processes(options: DistillationRequest, setting: Setting, groups: Sequence[Group]) -> list[str]:
+    tasks = [(options, group) for group in groups]
+    total = sum(options.work(setting, aug, seed).epochs for group in groups for aug, seed in group)
+    what = f"{sum(map(len, groups))} runs, {options.jobs} side by side"
+    try:
+        with progress(what, total, quiet=options.common.quiet) as advance:
+            answers = [
+                answer for part in side_by_side(group_in_a_process, tasks, options.jobs, advance) for answer in part
+            ]
+    except Interrupted:
+        raise Interrupted("stopped; everything is saved, the same command goes on") from None
+    for answer, well in answers:
+        say(answer, options.common.quiet and well)
+    return [answer for answer, well in answers if not well]
+
+
+_shared: list[Setting] = []  # of a worker process
+
+
+def group_in_a_process(
+    task: tuple[DistillationRequest, Group], advance: Advance, stop: Callable[[], bool]
+) -> list[tuple[str, bool]]:
+    """A group of runs in a worker process, which reads data and teacher once for all its runs."""
+    options, group = task
+    with network_errors():
+        if not _shared:
+            quiet = replace(options.common, images=replace(options.common.images, quiet=True))
+            _shared.append(replace(options, common=quiet).setting())
+        works = [options.work(_shared[0], aug, seed) for aug, seed in group]
+        results = carry_out_together(works, stop=stop, advance=advance, on_epoch=on_epoch(works, options.common))
+    return [
+        (f"{work.title}: {_said(result)}", not _failed(result)) for work, result in zip(works, results, strict=True)
+    ]
+
+
+def _failed(result: Result) -> bool:
+    return isinstance(result, RunFailed)
+
+
+def _said(result: Result) -> str:
+    if isinstance(result, dict):
+        return outcome(result)
+    return str(result) if _failed(result) else "saved"
+
+
+def carry_out_with_lines(
+    works: Sequence[Work], options: TrainingRequest, stop: Callable[[], bool] | None = None
+) -> list[Result]:
+    """Carry out runs in lockstep with a bar, and a line for each; what came of them."""
+    known = [work.finished for work in works]
+    for work in works:
+        if why := work.starts_over:
+            say(f"{work.title}: finished before, {why}: training starts over", options.quiet)
+    results = watched_together(works, quiet=options.quiet, on_epoch=on_epoch(works, options), stop=stop)
+    for work, result, before in zip(works, results, known, strict=True):
+        if not _failed(result):
+            say(f"{work.title}: {'done before: ' if before else ''}{_said(result)}", options.quiet)
+    return results
+
+
+def outcome(record: dict[str, Any]) -> str:
+    """How a finished run came out, in a few words; "nan" for what its record does not say."""
+    last, timing = record["last"] or {}, record.get("timing") or {}
+    loss, top1, seconds = last.get("test_loss"), last.get("test_top1"), timing.get("seconds")
+    loss, top1, seconds = (math.nan if value is None else value for value in (loss, top1, seconds))
+    return f"test loss {loss:.4f}, {100 * top1:.2f} % ({seconds:.0f} s)"
+
+
+def refuse_another(work: Work) -> None:
+    """Refuse to go on in a folder that holds a run of another configuration."""
+    record = work.run.record
+    if record is None or run_id(record["config"]) == run_id(work.config):
+        return
+    theirs, ours = (_flat(config) for config in (record["config"], work.config))
+    names = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)] or ["its configuration"]
+    first = f"{names[0]} was {theirs.get(names[0])}, now {ours.get(names[0])}"
+    if names[0].startswith("data."):  # hashes say nothing to a reader
+        first = f"the {names[0].removeprefix('data.').replace('_', '-')} images were others"
+    raise UsageError(
+        f"{work.run.folder} holds another run ({first}): choose another {argument('output')}, or remove that folder"
+    )
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
