@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from dametric.analysis.unit import UnitAnalysis
+from dametric.records.joining import with_differences
 from dametric.records.scores import Scores
 
 ROUNDING = 1e-12  # scores of a constant teacher differ by less than that, and by chance
 _NORMAL = 1.959964  # two-sided 95 %
+_POINT = ["aug", "score", "score_se", "difference", "difference_se", "tied_with_best"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def advise(rows: pd.DataFrame, units: Mapping[str, UnitAnalysis], scores: Sequen
 def _advice(unit: str, rows: pd.DataFrame, about: UnitAnalysis, scores: Sequence[Scores]) -> Advice:
     metric = str(rows["metric"].iloc[0])
     places = rows["file"].unique()
-    file = scores[int(places[0])] if len(places) == 1 and places[0] >= 0 else None
+    file = scores[int(places[0])] if len(places) == 1 and 0 <= places[0] < len(scores) else None
     points, destroyed = _scored(rows, file, metric)
     lost = points["aug"].isin(destroyed)
     points = points if lost.all() else points[~lost].reset_index(drop=True)
@@ -104,7 +106,7 @@ def _advice(unit: str, rows: pd.DataFrame, about: UnitAnalysis, scores: Sequence
     turned = -points["score"] if about.direction == "higher" else points["score"]
     place = int(turned.to_numpy().argmin())
     same = tuple(str(name) for name in points["aug"][turned == turned[place]])
-    tied = _tied(points, place, file, metric)
+    tied = _tied(points, place)
     first = about.regret[0] if set(same) == set(about.best.by_score) else None
     alike = [name for name in dict.fromkeys([*same, *(tied or ())]) if name in losses]
     return Advice(
@@ -128,16 +130,16 @@ def _scored(rows: pd.DataFrame, file: Scores | None, metric: str) -> tuple[pd.Da
     """Every augmentation with a score, and which of them are destroyed, so that no score speaks for them."""
     destroyed = set(rows["aug"][rows["destroyed"]])
     if file is None:
-        return rows[["aug", "score", "score_se"]].reset_index(drop=True), destroyed
-    points = file.table[["aug", metric, f"{metric}_se"]].set_axis(["aug", "score", "score_se"], axis=1)
+        return rows.reindex(columns=_POINT).reset_index(drop=True), destroyed
     lost = {str(row["aug"]) for row in file.scores if row.get("destroyed")}
-    return points.dropna(subset="score").reset_index(drop=True), destroyed | lost
+    return with_differences(file, metric).dropna(subset="score").reset_index(drop=True), destroyed | lost
 
 
-def _tied(points: pd.DataFrame, place: int, file: Scores | None, metric: str) -> tuple[str, ...] | None:
-    """By the paired differences of the score file; by the errors, as if independent, for another metric."""
-    if file is not None and metric == file.metrics[0] and file.scores[0]["aug"] == points["aug"][place]:
-        return tuple(str(score["aug"]) for score in file.scores[1:] if score["tied_with_best"])
+def _tied(points: pd.DataFrame, place: int) -> tuple[str, ...] | None:
+    """By the paired differences to the best row; by the errors, as if independent, where there are none to this one."""
+    if points["difference"][place] == 0 and points["tied_with_best"].notna().all():
+        tied = points["tied_with_best"].astype(bool)
+        return tuple(str(name) for i, name in enumerate(points["aug"]) if tied[i] and i != place)
     se = points["score_se"].to_numpy(float)
     if not np.isfinite(se).all():
         return None

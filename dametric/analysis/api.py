@@ -8,6 +8,7 @@ import pandas as pd
 
 from dametric.analysis.document import Analysis, analyse
 from dametric.analysis.study import Source, read_study
+from dametric.records.ledger import Ledger
 from dametric.records.scores import Scores
 
 Sources = Source | Sequence[Source]
@@ -35,8 +36,8 @@ def correlate(
         Score files, or one table of scores and students (a CSV or JSON file, or a DataFrame: see
         :func:`dametric.analysis.foreign_table.read_table`, or joined as by
         :func:`dametric.records.joining.study`).
-    runs : path or pandas.DataFrame, or several
-        Folders of runs, or ledgers from :func:`dametric.load_runs`. They may stand among ``scores`` too.
+    runs : path, Ledger or pandas.DataFrame, or several
+        Folders of runs, or what was read from one by :func:`dametric.load_runs`. They may stand among ``scores`` too.
     published : bool
         The points of the paper instead.
     metrics : str or sequence of str
@@ -79,7 +80,7 @@ def correlate(
 
 def several(sources: Sources) -> list[Source]:
     """One source or several as a list."""
-    single = isinstance(sources, (str, Scores, pd.DataFrame)) or hasattr(sources, "__fspath__")
+    single = isinstance(sources, (str, Scores, Ledger, pd.DataFrame)) or hasattr(sources, "__fspath__")
     return [sources] if single else list(sources)  # type: ignore[list-item,arg-type]
 
 

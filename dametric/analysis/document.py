@@ -258,8 +258,8 @@ def analyse(
     >>> import pandas as pd
     >>> augs = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "my.module:snow"]
     >>> table = pd.DataFrame({"aug": augs, "score": range(6), "test_loss": range(6), "seeds": 3})
-    >>> analyse(table).confirmatory[0].result.statistic
-    1.0
+    >>> analyse(table, resamples=99).answer[0]
+    'Use identity: of 6 augmentations it has the best score, 0 (lower is better).'
     """
     check_fraction("alpha", alpha)
     check_fraction("confidence", confidence)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from dametric.base import numbers
+
 UNKNOWN = "–"
 
 
@@ -53,10 +55,7 @@ def with_error(value: float, se: float) -> str:
     >>> with_error(13.7249, 1.1), with_error(2.0, float("nan"))
     ('13.7 ± 1.1', '2')
     """
-    if not known(value) or not known(se) or se <= 0:
-        return number(value, ".4g")
-    digits = max(0, 1 - math.floor(math.log10(float(f"{se:.1e}"))))
-    return f"{value:.{digits}f} ± {se:.{digits}f}"
+    return numbers.with_error(value, se) if known(value) and known(se) and se > 0 else number(value, ".4g")
 
 
 def counted(count: int, word: str) -> str:

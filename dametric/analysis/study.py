@@ -17,12 +17,13 @@ from dametric.base.arguments import argument
 from dametric.base.files import sha256
 from dametric.errors import UsageError
 from dametric.records.joining import study
+from dametric.records.ledger import Ledger
 from dametric.records.recipes import chosen, differences
 from dametric.records.runs import find_runs, load_runs
 from dametric.records.scores import Scores
 from dametric.stats.published import published_frame
 
-Source = str | os.PathLike[str] | Scores | pd.DataFrame
+Source = str | os.PathLike[str] | Scores | Ledger | pd.DataFrame
 """A score file or a folder of runs by its path, or what was read from one; a table from elsewhere; a joined table."""
 _LEDGER = {"status", "kind", "student"}
 _JOINED = {"aug", "score", "test_loss"}
@@ -85,7 +86,7 @@ def read_study(
     UsageError
         If there is nothing of the one or of the other, or something is neither.
     """
-    given = [os.fspath(source) if isinstance(source, os.PathLike) else source for source in sources]
+    given = [_plain(source) for source in sources]
     if published:
         if given:
             raise UsageError(f"{argument('published', True)} brings its own points: give no files with it")
@@ -102,6 +103,12 @@ def read_study(
     if better:
         raise UsageError(f"{argument('better')} is for metrics of a table: score files state the direction of theirs")
     return _without_null(_joined(given, only), drop)
+
+
+def _plain(source: Source) -> str | Scores | pd.DataFrame:
+    if isinstance(source, Ledger):
+        return source.table
+    return os.fspath(source) if isinstance(source, os.PathLike) else source
 
 
 def _is_table(source: Source) -> bool:

@@ -13,6 +13,8 @@ from dametric.records.scores import Scores
 
 STUDENT_METRICS = "ce_"  # how the names of metrics begin that ask a student
 _STUDENT_PICKS = "by=student"  # in the names of augmentations that do
+_DIFFERENCES = ["difference", "difference_se", "tied_with_best"]
+_OWN = [*_DIFFERENCES, "recipe", "arch"]  # columns that `join` does not give
 
 
 def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
@@ -48,7 +50,7 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
     joined = _beside(scores, _students(scores, runs), metric)
     if joined.empty:
         raise UsageError(f"no augmentation was both scored and distilled from the same teacher{_why([scores], runs)}")
-    return joined.drop(columns=["recipe", "arch"])
+    return joined.drop(columns=_OWN)
 
 
 def _students(scores: Scores, runs: pd.DataFrame, without: Collection[str] = ()) -> pd.DataFrame:
@@ -130,12 +132,11 @@ def _why(files: Sequence[Scores], runs: pd.DataFrame) -> str:
 
 
 def _beside(scores: Scores, students: pd.DataFrame, metric: str) -> pd.DataFrame:
-    part = scores.table[["aug", metric, f"{metric}_se"]].set_axis(["aug", "score", "score_se"], axis=1)
-    joined = part.merge(students, on="aug", how="inner")
+    joined = with_differences(scores, metric).merge(students, on="aug", how="inner")
     if _student(scores) is not None:  # of the others it says nothing
         asked = joined["aug"].str.contains(_STUDENT_PICKS) | metric.startswith(STUDENT_METRICS)
         joined = joined[~asked | (joined["arch"] == _student(scores))]
-    order = ["student", "aug", "score", "score_se", *students.columns[4:], "recipe", "arch"]
+    order = ["student", "aug", "score", "score_se", *students.columns[4:], *_OWN]
     return joined[order].sort_values("student", kind="stable", ignore_index=True)
 
 
@@ -187,8 +188,7 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
             pair = [
                 f"{_teacher(file) or teacher}/{a}{r}/{data}" for a, r in zip(part["arch"], part["recipe"], strict=True)
             ]
-            part = part.drop(columns=["recipe", "arch"]).merge(_differences(file, metric), on="aug", how="left")
-            parts.append(part.assign(unit=list(unit), pair=pair, file=place, **about))
+            parts.append(part.drop(columns=["recipe", "arch"]).assign(unit=list(unit), pair=pair, file=place, **about))
     if not parts:
         raise UsageError(f"no augmentation was both scored and distilled from the same teacher{_why(scores, runs)}")
     table = pd.concat(parts, ignore_index=True)
@@ -196,10 +196,17 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
     return table[[*first, *(name for name in table.columns if name not in first)]]
 
 
-def _differences(file: Scores, metric: str) -> pd.DataFrame:
-    """Paired differences to the best row, which a file has for the metric that orders it."""
-    table = file.table[["aug", "difference", "difference_se", "tied_with_best"]].astype({"tied_with_best": "boolean"})
-    if metric != file.metrics[0]:
+def with_differences(scores: Scores, metric: str) -> pd.DataFrame:
+    """Scores by a metric, and their paired differences to the best row where it is the metric that orders the file.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``aug, score, score_se, difference, difference_se, tied_with_best``, in the order of the file.
+    """
+    table = scores.table.rename(columns={metric: "score", f"{metric}_se": "score_se"})
+    table = table[["aug", "score", "score_se", *_DIFFERENCES]].astype({"tied_with_best": "boolean"})
+    if metric != scores.metrics[0]:
         table[["difference", "difference_se"]], table["tied_with_best"] = float("nan"), pd.NA
     return table
 

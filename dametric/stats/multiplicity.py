@@ -31,7 +31,7 @@ def holm(pvalues: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> holm([0.01, 0.04, 0.03]).tolist()
+    >>> holm([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.06, 0.06]
     """
     return _adjusted(pvalues, lambda p: np.maximum.accumulate(p * np.arange(len(p), 0, -1)))
@@ -57,7 +57,7 @@ def benjamini_hochberg(pvalues: ArrayLike) -> Floats:
 
     Examples
     --------
-    >>> benjamini_hochberg([0.01, 0.04, 0.03]).tolist()
+    >>> benjamini_hochberg([0.01, 0.04, 0.03]).round(3).tolist()
     [0.03, 0.04, 0.04]
     """
 
