@@ -28,7 +28,6 @@ def pooled(
     statistic: str = "coefficient",
     x: str = "x",
     y: str = "y",
-    best: str = "lower",
     resamples: int = 9999,
     seed: int = 0,
 ) -> Result:
@@ -49,8 +48,6 @@ def pooled(
         in size counts as half-way to the next possible value, Pearson's as 1 - 1e-6.
     x, y : str
         Columns of the score and of the outcome.
-    best : {"lower", "higher"}
-        For the weighted tau.
     resamples, seed : int
         For Monte Carlo, p = (1 + b) / (1 + B), above nine augmentations; up to nine (eight for the weighted tau
         with ties) all permutations are tried, and the smallest possible p is 1 / n! (two-sided 2 / n!).
@@ -79,9 +76,9 @@ def pooled(
     why = table.why_not()
     if why:
         return undefined(table.n, label, alternative, notes_of(why, table.note))
-    mean = pairing_statistic(method, table.x, table.y, best)
+    mean = pairing_statistic(method, table.x, table.y)
     if statistic == "fisher":
-        mean = _mean_z(method, table, best)
+        mean = _mean_z(method, table)
     value = float(mean(np.arange(table.n)[:, None])[0])
     exact = table.n <= exact_up_to(method, table.x, table.y, EXACT_AUGS)
     found = law(mean, table.n, exact=exact, resamples=resamples, seed=seed)
@@ -92,8 +89,8 @@ def pooled(
     return Result(shown, p, n=table.n, method=label, alternative=alternative, note=table.note)
 
 
-def _mean_z(method: str, table: Table, best: str) -> Statistic:
-    each = [pairing_statistic(method, x[None], y[None], best) for x, y in zip(table.x, table.y, strict=True)]
+def _mean_z(method: str, table: Table) -> Statistic:
+    each = [pairing_statistic(method, x[None], y[None]) for x, y in zip(table.x, table.y, strict=True)]
 
     def statistic(p: Pairing) -> Floats:
         z = [np.arctanh(inside(method, np.round(one(p), 12), table.n)) for one in each]

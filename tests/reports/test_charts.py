@@ -18,6 +18,7 @@ from dametric.analysis.words import belief
 from dametric.reports.chart import Chart
 from dametric.reports.charts import forest, influence, metrics, regret, scatter, subpools
 from dametric.reports.charts.noise import noise_table
+from tests.loops import each
 
 AUGS = ("identity", "flip", "crop+flip", "cutout", "autoaugment", "mixup", "cutmix")
 DIRECTIONS = {"low": "lower", "high": "higher", "open": "open"}
@@ -96,7 +97,7 @@ def test_scatter_has_points_with_both_errors_and_axes_that_say_what_they_are(mat
     assert (ends.min(), ends.max()) == pytest.approx((low[0], high[0]))
 
 
-@pytest.mark.parametrize("metric", ["low", "high"])
+@each("metric", ["low", "high"])
 def test_forest_has_points_and_intervals_of_every_unit_and_of_all(material: Analysis, metric: str) -> None:
     chart = forest.chart(material, metric)
     sign = -1 if metric == "high" else 1
@@ -201,9 +202,7 @@ def test_two_errors_count_in_what_is_not_told_apart() -> None:
     assert one.tied == (AUGS[1],)
 
 
-@pytest.mark.parametrize(
-    ("p", "words"), [(0.05, "These students show that"), (0.051, "These students do not show that")]
-)
+@each(("p", "words"), [(0.05, "These students show that"), (0.051, "These students do not show that")])
 def test_what_is_believed_goes_by_the_adjusted_p(single: Analysis, p: float, words: str) -> None:
     first = single.confirmatory[0]
     first = replace(first, families=replace(first.families, p_holm=p, result=replace(first.families.result, pvalue=p)))

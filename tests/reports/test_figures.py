@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from dametric.records.scores import Scores
 from dametric.reports.figures import BEST, OTHER, TIED, grid_figure, render, score_chart, score_figure
+from tests.loops import each
 
 VALUES = {"cutmix": (0.10, 0.09, 0.12), "mixup": (0.11, 0.07, 0.14), "identity": (0.2, 0.195, 0.205)}
 MARKERS = {BEST.lower(): "D", TIED.lower(): "o", OTHER.lower(): "s"}
@@ -84,7 +85,7 @@ def test_names_stand_beside_their_rows_with_the_best_on_top(scores: Scores, axes
     assert bottom > top
 
 
-@pytest.mark.parametrize(
+@each(
     ("metric", "said"),
     [(None, "t_stddev (lower is better)"), ("t_entropy", "t_entropy (higher is better)"), ("ce_std", "ce_std")],
 )
@@ -98,7 +99,7 @@ def test_the_axis_says_what_is_measured_and_what_is_better(
     assert drawn == [row["metrics"][name]["value"] for row in scores.scores]
 
 
-@pytest.mark.parametrize(
+@each(
     ("tied", "expected"),
     [
         ((True, True, False), ["best", "not told apart from the best at 95 %", "worse"]),
@@ -128,7 +129,7 @@ def test_the_title_says_what_was_scored(scores: Scores) -> None:
     assert axes.get_title(loc="left") == "resnet8 on digits: 20 batches of 64, seed 7"
 
 
-@pytest.mark.parametrize("count", [1, 9, 30])
+@each("count", [1, 9, 30])
 def test_nothing_is_cut_off_and_rows_do_not_overlap(count: int) -> None:
     names = {f"cutmixpick:by=student_entropy:runs={i}": (0.1 + i, 0.05 + i, 0.15 + i) for i in range(count)}
     figure = score_figure(scores_of(names, (True,) * count))
@@ -143,10 +144,8 @@ def test_nothing_is_cut_off_and_rows_do_not_overlap(count: int) -> None:
     assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(labels))
 
 
-@pytest.mark.parametrize(
-    "name", ["crop+flip", "./augs.py:größe", "cutmix:alpha=0.5±", "./my_augs.py:a_b", "./$a\\x$.py:f"]
-)
-@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+@each("name", ["crop+flip", "./augs.py:größe", "cutmix:alpha=0.5±", "./my_augs.py:a_b", "./$a\\x$.py:f"])
+@each("kind", ["png", "svg", "pdf"])
 def test_any_name_can_be_drawn_as_it_is(name: str, kind: str) -> None:
     figure = score_figure(scores_of({name: (0.1, 0.05, 0.15)}, (True,)))
     assert render(figure, kind)

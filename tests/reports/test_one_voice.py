@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from dametric.analysis import Analysis, analyse
 from dametric.analysis.advice import Advice
@@ -18,6 +17,7 @@ from dametric.reports import page, tables
 from dametric.reports.cells import number
 from dametric.reports.charts.noise import within_one
 from dametric.stats import Result
+from tests.loops import each
 
 AUGS = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "./augs.py:snow"]
 
@@ -94,7 +94,7 @@ def test_figures_say_that_their_p_is_two_sided() -> None:
     assert "two-sided p = " in scatter.alt
 
 
-@pytest.mark.parametrize(("value", "text"), [(1.02, "above 1"), (-1.3, "below -1"), (0.98, "0.98"), (None, "–")])
+@each(("value", "text"), [(1.02, "above 1"), (-1.3, "below -1"), (0.98, "0.98"), (None, "–")])
 def test_a_correlation_above_one_is_not_printed_as_one(value: float | None, text: str) -> None:
     assert within_one(number(value, ".2f")).text == text
 

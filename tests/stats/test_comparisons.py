@@ -12,6 +12,7 @@ from scipy import stats
 
 from dametric.errors import UsageError
 from dametric.stats import benjamini_hochberg, bootstrap_difference, holm, swap_test, williams
+from tests.loops import each
 from tests.oracles import statistics as oracle
 
 ALTERNATIVES = ("two-sided", "greater", "less")
@@ -24,7 +25,7 @@ def formula(r12: float, r13: float, r23: float, n: int) -> float:
     return (r12 - r13) * math.sqrt((n - 1) * (1 + r23) / below)
 
 
-@pytest.mark.parametrize(
+@each(
     ("r12", "r13", "r23", "n"), [(0.95, 0.85, 0.9, 9), (0.4, 0.6, 0.1, 103), (-0.2, 0.3, -0.4, 20), (0.5, 0.5, 0.5, 12)]
 )
 def test_williams_formula(r12: float, r13: float, r23: float, n: int) -> None:
@@ -75,9 +76,9 @@ def tidy(units: int = 2, n: int = 5) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("alternative", ALTERNATIVES)
-@pytest.mark.parametrize("method", ["kendall", "spearman"])
-@pytest.mark.parametrize("units", [1, 2])
+@each("alternative", ALTERNATIVES)
+@each("method", ["kendall", "spearman"])
+@each("units", [1, 2])
 def test_all_exchanges_of_ranks(units: int, method: str, alternative: str) -> None:
     coefficient = oracle.COEFFICIENTS[method]
 

@@ -11,6 +11,7 @@ from scipy import stats
 
 from dametric.errors import UsageError
 from dametric.stats import Power, detectable, pooled, power
+from tests.loops import each
 
 
 def draw(rng: np.random.Generator, rho: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -53,9 +54,7 @@ def test_several_units_as_plainly_simulated() -> None:
     assert math.isnan(found.tau_critical)
 
 
-@pytest.mark.parametrize(
-    ("augs", "rho", "expected"), [(9, 0.7, 0.49), (9, 0.9, 0.88), (12, 0.8, 0.85), (18, 0.7, 0.88), (27, 0.9, 1.0)]
-)
+@each(("augs", "rho", "expected"), [(9, 0.7, 0.49), (9, 0.9, 0.88), (12, 0.8, 0.85), (18, 0.7, 0.88), (27, 0.9, 1.0)])
 def test_powers_of_the_exact_two_sided_test(augs: int, rho: float, expected: float) -> None:
     assert power(rho, augs, 1, seed_sd=0, alternative="two-sided").power == pytest.approx(expected, abs=0.05)
 
@@ -73,8 +72,8 @@ def test_power_grows_with_what_is_spent() -> None:
         assert row[-1] > row[0] + 0.1
 
 
-@pytest.mark.parametrize("units", [1, 4])
-@pytest.mark.parametrize("alternative", ["greater", "less", "two-sided"])
+@each("units", [1, 4])
+@each("alternative", ["greater", "less", "two-sided"])
 def test_level_is_kept_where_nothing_is(alternative: str, units: int) -> None:
     found = power(0, 12, 1, units=units, alternative=alternative)
     assert found.power <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / 2000)
@@ -121,7 +120,7 @@ def test_plan_is_repeatable() -> None:
     assert repr(power(0.5, 9, 3, simulations=50, seed=4)) == repr(power(0.5, 9, 3, simulations=50, seed=4))
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         {"rho": 1.2},
