@@ -86,7 +86,7 @@ def show(
     if kind not in KINDS:
         raise UsageError(f"{argument('output', str(output))}: the ending says the kind, one of .png, .svg, .pdf")
     if not 1 <= columns <= 64:
-        raise UsageError(f"a row has from 1 to 64 images, not {columns}")
+        raise UsageError(f"{argument('images')} is a number of images in a row from 1 to 64, not {columns}")
     if per not in ("sample", "batch"):
         raise unknown(f"value of {argument('per')}", per, ("sample", "batch"))
     request = ImageRequest(**vars(images), source=source_of(data), quiet=quiet)

@@ -23,6 +23,7 @@ from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
 from dametric.augment.mix import CutMix, Mixup
 from dametric.augment.pick import CutMixPick
 from dametric.augment.policy import AutoAugment
+from dametric.base.arguments import argument
 from dametric.base.user_code import split_spec
 from dametric.errors import UsageError, shortened, unknown
 
@@ -210,7 +211,7 @@ def base_augmentation(spec: str, of: Images, *, mixes: bool = False) -> Augmenta
     if base.pick is not None:
         raise UsageError(f"{spec} cannot be the base augmentation, the loader's own: there is nothing yet to pick by")
     if base.mixes and not mixes:
-        raise UsageError(f"--base-aug {spec}: the loader's own augmentation cannot mix images")
+        raise UsageError(f"{argument('base_aug', spec)}: the loader's own augmentation cannot mix images")
     return base
 
 

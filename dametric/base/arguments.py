@@ -73,5 +73,5 @@ def argument(name: str, value: object = None) -> str:
         return f"data.{name}" if value is None else f"--set data.{name}={shown}"
     flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
     if isinstance(value, bool):
-        return flag if value else flag.replace("--", "--no-", 1)
+        return flag if value else "--" + flag.replace("--", "no-", 1)
     return flag if value is None else f"{flag} {value}"

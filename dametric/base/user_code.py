@@ -41,6 +41,25 @@ def load_object(spec: str, kind: str) -> Callable[..., Any]:
     UsageError
         If the file or module is missing, its code fails, or it holds no such callable.
     """
+    found = load_value(spec, kind)
+    if not callable(found):
+        raise UsageError(f"{kind} '{spec}' is a {type(found).__name__}, not a function or class")
+    return found
+
+
+def is_user_code(spec: str) -> bool:
+    """Whether a name is that of code that is not the package's: ``./file.py:name``, ``pkg.mod:name``."""
+    return ":" in spec
+
+
+def load_value(spec: str, kind: str) -> Any:
+    """Import what ``spec`` names, whatever it is; see :func:`load_object`.
+
+    Raises
+    ------
+    UsageError
+        If the file or module is missing, its code fails, or it holds no such name.
+    """
     where, _, name = spec.rpartition(":")
     if not where or not name:
         raise UsageError(f"{kind} '{spec}' names no function: write pkg.mod:fn or ./file.py:fn")
@@ -52,8 +71,6 @@ def load_object(spec: str, kind: str) -> Callable[..., Any]:
             found = getattr(found, part)
         except AttributeError:
             raise UsageError(_no_such(found, part, where, kind)) from None
-    if not callable(found):
-        raise UsageError(f"{kind} '{spec}' is a {type(found).__name__}, not a function or class")
     return found
 
 

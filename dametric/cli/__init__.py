@@ -55,13 +55,12 @@ for _command in (
 
 def main() -> None:
     """Entry point: errors of the user's are one line on stderr and exit 2."""
-    from dametric.base.arguments import speaking
     from dametric.base.interrupts import heard, pressed
 
     prepare_streams()
     code = 0
     try:
-        with heard(), speaking("command line"):
+        with heard():
             code = _run(sys.argv[1:])
     except (KeyboardInterrupt, Exception):
         if not pressed():
@@ -77,10 +76,15 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    from dametric.base.arguments import speaking
+
     command = typer.main.get_command(app)
     try:
         # not command.main(), which has exits of its own for interrupts and closed pipes
-        with command.make_context("dametric", _with_address(arguments) or ["--help"]) as context:
+        with (
+            speaking("command line"),
+            command.make_context("dametric", _with_address(arguments) or ["--help"]) as context,
+        ):
             command.invoke(context)
         sys.stdout.flush()
     except typer.Exit as stop:

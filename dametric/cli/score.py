@@ -208,8 +208,9 @@ def _footer(result: Scores) -> list[str]:
             f"destroyed: less than {DESTROYED:g} of the information between raw images is left to the teacher under "
             f"{', '.join(lost)}: a low score does not speak for it"
         )
-    if KEPT not in result.metrics and result.scores[0]["metrics"][first]["direction"] != "open":
-        lines.append(f"not guarded against destroyed images: add --metric {KEPT}")
+    guarded, shown = (result.scores[0]["metrics"][name]["blocks"] for name in (KEPT, first))
+    if guarded < min(shown, _FEW):
+        lines.append(f"{KEPT}: of the first {guarded} batches alone, ± half the width of the 95 % interval")
     if not config["rel_se_reached"]:
         way = "these images are too few for it" if config["epochs"] >= 2 else "raise --max-batches"
         lines.append(f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: {way}.")

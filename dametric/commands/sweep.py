@@ -19,7 +19,7 @@ from dametric.base.files import check_writable, write_atomic
 from dametric.base.stopping import until_interrupted
 from dametric.commands import sweep_tasks as tasks
 from dametric.commands.inputs import chosen_device, network_errors, say
-from dametric.commands.sweep_look import look_ahead
+from dametric.commands.sweep_look import look_ahead, say_what_is_trained_again
 from dametric.commands.sweep_options import Place, read_images
 from dametric.commands.sweep_perform import perform
 from dametric.commands.sweep_plan import print_plan, time_left
@@ -97,9 +97,10 @@ def run(options: SweepOptions, start: float) -> int:
             say("the time budget is over, and no node had a place", options.quiet)
             return WORK_LEFT
         read_images(grid, options.quiet)
-        made = study(grid, found)
+        made = study(grid, found, options.quiet)
         wanted = chosen(made, rows, part)
         left = [task for task in wanted if task.key not in made.finished]
+        say_what_is_trained_again(left, made.again, options.quiet)
         jobs = _jobs(options, len(left)) if cluster is None else cluster.places
         if options.dry_run:
             print_plan(made, wanted, found, jobs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,8 @@ from dametric.jobs.schedule import Task
 from dametric.models import MODELS, build
 from dametric.models.interface import interface
 from dametric.training import Setting
+
+_NAMED = 2  # runs of a list, at most
 
 
 def look_ahead(left: Sequence[Task], quiet: bool) -> None:
@@ -32,6 +34,29 @@ def look_ahead(left: Sequence[Task], quiet: bool) -> None:
     _look_at_teachers([task.payload for task in left if task.kind == "student" and not task.needs], quiet)
     _look_at_networks(payloads, quiet)
     _look_at_augmentations(payloads, quiet)
+
+
+def say_what_is_trained_again(left: Sequence[Task], again: Mapping[str, str], quiet: bool) -> None:
+    """Say which runs that were finished before are not taken as they are, in one line for each reason.
+
+    Parameters
+    ----------
+    left : sequence of Task
+        What the sweep is going to do.
+    again : mapping
+        Reasons, by the key of a task.
+    quiet : bool
+        Say nothing.
+    """
+    for why in dict.fromkeys(again.values()):
+        titles = [task.title for task in left if again.get(task.key) == why]
+        if len(titles) == 1:
+            say(f"{titles[0]}: finished before, {why}: it is trained again", quiet)
+        elif titles:
+            more = [f"and {len(titles) - _NAMED} more"] if len(titles) > _NAMED else []
+            theirs = why.replace("its", "their")
+            named = "; ".join([*titles[:_NAMED], *more])
+            say(f"{len(titles)} runs finished before, {theirs}: they are trained again ({named})", quiet)
 
 
 def _data(payload: tasks.AnyTask) -> DataOptions:

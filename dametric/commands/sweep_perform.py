@@ -36,21 +36,29 @@ def perform(
 def _lockstep(tasks: tuple[StudentTask, ...], advance: Advance, stop: Stop) -> list[Outcome]:
     with network_errors():
         works = [task.work() for task in tasks]
+        again = [_again(work) for work in works]
         results = carry_out_together(
             works,
             stop=stop,
             advance=advance,
             on_taken_over=lambda holder: advance(0, note=f"taken over from {holder}, which died; "),
         )
-    return [_outcome(result) for result in results]
+    return [_outcome(result, text) for result, text in zip(results, again, strict=True)]
 
 
-def _outcome(result: Result) -> Outcome:
+def _again(work: Work) -> str:
+    """What is to be said of a run that was finished before; of some only their teacher, trained just now, tells."""
+    return f"finished before, {why.replace('are gone', 'were gone')}; " if (why := work.starts_over) else ""
+
+
+def _outcome(result: Result, before: str = "") -> Outcome:
     if isinstance(result, BusyError):
         return Outcome("busy")
     if isinstance(result, Interrupted):
         return Outcome("saved")
-    return Outcome("failed", str(result)) if isinstance(result, RunFailed) else Outcome("finished", outcome(result))
+    if isinstance(result, RunFailed):
+        return Outcome("failed", f"{before}{result}")
+    return Outcome("finished", f"{before}{outcome(result)}")
 
 
 def _alone(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch) -> Outcome:
@@ -66,6 +74,7 @@ def _alone(task: AnyTask, advance: Advance, stop: Stop, on_epoch: OnEpoch) -> Ou
                 text = _make_scores(task, stop, taken_over)
             else:
                 work = task.work()
+                said.append(_again(work))
                 record = carry_out(work, stop=stop, advance=advance, on_epoch=on_epoch, on_taken_over=taken_over)
                 text = outcome(record)
                 if isinstance(task, TeacherTask):

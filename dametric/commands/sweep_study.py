@@ -54,6 +54,8 @@ class Study:
         What was said of the grid.
     done : list of Work
         Students that were finished before.
+    again : dict of str to str
+        Why teachers and students that were finished before are trained again, by the key of their task.
     """
 
     tasks: list[Task] = field(default_factory=list)
@@ -64,9 +66,10 @@ class Study:
     spelt: dict[RunSpec, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     done: list[Work] = field(default_factory=list)
+    again: dict[str, str] = field(default_factory=dict)
 
 
-def study(grid: Grid, place: Place) -> Study:
+def study(grid: Grid, place: Place, quiet: bool = False) -> Study:
     """Everything that a grid asks for, as tasks.
 
     Raises
@@ -85,10 +88,12 @@ def study(grid: Grid, place: Place) -> Study:
             made.runs[key] = work.run
             if work.finished:
                 made.finished.add(key)
+            elif why := work.starts_over:
+                made.again[key] = why
             made.tasks.append(Task(key, "teacher", title, task, (), work.epochs))
-        _add_student(made, grid, spec, place)
+        _add_student(made, grid, spec, place, quiet)
     if grid.score is not None:
-        for key, about, scores, needs in _scores(grid, place):
+        for key, about, scores, needs in _scores(grid, place, quiet):
             made.about[key] = about
             if all(need in made.finished for need in needs) and scores.finished:
                 made.finished.add(key)
@@ -157,7 +162,7 @@ def _checked_teacher(task: tasks.TeacherTask) -> Work:
     return work
 
 
-def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place) -> None:
+def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place, quiet: bool) -> None:
     task = student_task(grid, spec, place)
     key, needed = _key(spec), f"teacher:{spec.data}-{spec.teacher}"
     trained = "checkpoint" not in grid.teachers[spec.teacher]
@@ -168,7 +173,7 @@ def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place) -> None:
         said = f"{grid.path}: {spec.aug} is {made.spelt[once]}: the same runs"
         if said not in made.notes:
             made.notes.append(said)
-            say(said)
+            say(said, quiet)
         return
     if not trained or needed in made.finished:
         work = task.work()
@@ -176,6 +181,8 @@ def _add_student(made: Study, grid: Grid, spec: RunSpec, place: Place) -> None:
         if work.finished:
             made.finished.add(key)
             made.done.append(work)
+        elif why := work.starts_over:
+            made.again[key] = why
     folder = grid.folder(spec.training)
     title = f"{spec.teacher} -> {spec.student}, {spec.aug}, seed {spec.seed}"
     title = (f"{spec.data}, " if len(grid.data) > 1 else "") + title + (f", {folder}" if folder else "")
@@ -216,7 +223,9 @@ def _check_batches(common: TrainingOptions, images: ImageSet) -> None:
         raise UsageError(f"{len(images)} images are fewer than one batch of {size}: use a smaller batch size")
 
 
-def _scores(grid: Grid, place: Place) -> Iterator[tuple[str, tuple[str, str, str | None], tasks.ScoreTask, list[str]]]:
+def _scores(
+    grid: Grid, place: Place, quiet: bool
+) -> Iterator[tuple[str, tuple[str, str, str | None], tasks.ScoreTask, list[str]]]:
     """A score file for every teacher, or for every pair where a student is shown too."""
     assert grid.score is not None
     shown = grid.score.get("student")
@@ -238,7 +247,7 @@ def _scores(grid: Grid, place: Place) -> Iterator[tuple[str, tuple[str, str, str
             left_out = [aug for aug in augs if parse(aug, Images(size)).pick in NEEDS_STUDENT]
             augs = [aug for aug in augs if aug not in left_out]
             for aug in left_out:
-                say(f"{aug} is not scored: it asks a student, name one with 'student:' in the score block")
+                say(f"{aug} is not scored: it asks a student, name one with 'student:' in the score block", quiet)
         name = f"{data}-{teacher}" + (f"-{slug(student)}" if student else "")
         task = _score_task(grid, place, rows[0], augs, name)
         needs = [] if "checkpoint" in grid.teachers[teacher] else [f"teacher:{data}-{teacher}"]

@@ -176,7 +176,7 @@ class ScoreTask:
 
 
 def _kept(run: Run) -> list[Path]:
-    return [run.folder / name for name in ("record.json", "history.csv", "last.pt")]
+    return [*run.files, *run.again.files]
 
 
 AnyTask = TeacherTask | StudentTask | ScoreTask

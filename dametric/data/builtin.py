@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dametric.base.arguments import argument
 from dametric.data.arrays import Arrays
 from dametric.errors import UsageError
 
@@ -99,8 +100,8 @@ def torchvision_set(name: str, split: str, root: Path, download: bool, folder: s
         if folder is not None:
             raise UsageError(f"the files of {name} in {root / folder} are damaged or incomplete") from error
         raise UsageError(
-            f"{name} is not in {root}: name the folder of torchvision's files with --data-root, fetch them with "
-            "--download, or give a folder of images or Parquet files instead of the name"
+            f"{name} is not in {root}: name the folder of torchvision's files with {argument('root')}, fetch them "
+            f"with {argument('download', True)}, or give a folder of images or Parquet files instead of the name"
         ) from error
     if name == "svhn":
         return Arrays(data.data, np.asarray(data.labels, dtype=np.int64), tuple("0123456789"))

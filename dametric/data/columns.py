@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from dametric.base.arguments import argument
 from dametric.errors import UsageError
 
 IMAGE_COLUMNS = ("img", "image")
@@ -88,7 +89,7 @@ def _image(path: Path, schema: Any, asked: str | None) -> str:
     if name is None:
         raise UsageError(
             f"{path} has no column {asked or ' or '.join(IMAGE_COLUMNS)}; it has {', '.join(schema.names)}"
-            + (f" (--image-column {choices[0]}?)" if choices else "")
+            + (f" ({argument('image_column', choices[0])}?)" if choices else "")
         )
     kind = schema.field(name).type
     if not _encoded(kind):
@@ -133,7 +134,7 @@ def _choices(schema: Any) -> str:
     if not names:
         return f"it has {', '.join(f'{field.name} ({field.type})' for field in schema)}"
     kinds = ", ".join(f"{name} ({schema.field(name).type})" for name in names)
-    return f"choose with --label-column one of {kinds}"
+    return f"choose with {argument('label_column')} one of {kinds}"
 
 
 def _may_label(kind: Any) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dametric.base.arguments import argument
 from dametric.base.user_code import one_line
 from dametric.data.arrays import Arrays
 from dametric.data.checks import class_numbers
@@ -53,7 +54,9 @@ def read(folder: Path, split: str, chosen: str | None = None) -> Arrays:
         raise UsageError(f"{folder} holds no configuration '{chosen}': it holds {', '.join(sorted(files))}")
     if chosen is None and len(files) > 1:
         names = sorted(files)
-        raise UsageError(f"{folder} holds several sets, {', '.join(names)}: choose one with --data-config {names[-1]}")
+        raise UsageError(
+            f"{folder} holds several sets, {', '.join(names)}: choose one with {argument('config', names[-1])}"
+        )
     found = files[chosen] if chosen is not None else next(iter(files.values()))
     for word in _SPLITS[split]:
         if (word, "images") in found and (word, "labels") in found:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 
 import numpy as np
 import torch
@@ -58,6 +59,19 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        classes = f"{self.num_classes} classes" if self.num_classes else "no labels"
+        size = f"{self.channels}x{self.image_size}x{self.image_size}"
+        return f"ImageSet({self.name} {self.split}: {len(self)} images of {size}, {classes})"
+
+    def _repr_html_(self) -> str:
+        counts = self.labels.bincount(minlength=self.num_classes).tolist() if self.num_classes else []
+        shown = list(zip(self.classes, counts, strict=True))[:10]
+        rows = "".join(f"<tr><td>{escape(name)}</td><td>{count}</td></tr>" for name, count in shown)
+        more = f"<tr><td>... {self.num_classes - 10} more</td><td></td></tr>" if self.num_classes > 10 else ""
+        heading = "<tr><th>class</th><th>images</th></tr>"
+        return f"<b>{escape(repr(self))}</b><table>{heading}{rows}{more}</table>"
 
     @property
     def num_classes(self) -> int:

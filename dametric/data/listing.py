@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dametric.base.arguments import argument
 from dametric.base.progress import progress
 from dametric.data.decode import Pixels, decode, workers
 from dametric.data.pixels import text_fingerprint
@@ -108,7 +109,8 @@ class Listing:
         if shape is not None and pixels.shape != shape:
             raise UsageError(
                 f"images differ in size ({self.where(0)}: {shape[2]}x{shape[1]}, {self.where(i)}: "
-                f"{pixels.shape[2]}x{pixels.shape[1]}): give the size to bring them to, as in --image-size {shape[1]}"
+                f"{pixels.shape[2]}x{pixels.shape[1]}): give the size to bring them to, as in "
+                f"{argument('image_size', shape[1])}"
             )
         return pixels
 

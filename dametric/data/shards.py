@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from dametric.base.arguments import argument
 from dametric.data.listing import EVALUATION, TRAINING
 from dametric.errors import UsageError
 
@@ -69,7 +70,9 @@ def shards(root: Path, ending: str, chosen: str | None, has_images: Callable[[Pa
     paths = files(root, ending)
     if not root.is_dir():
         if chosen is not None:
-            raise UsageError(f"{root} is one file, and configurations are of folders: leave --data-config {chosen} out")
+            raise UsageError(
+                f"{root} is one file, and configurations are of folders: leave {argument('config', chosen)} out"
+            )
         return Shards(_by_split([(path, _split(path, root)) for path in paths]))
     placed = [(path, _split(path, root), _set(path, root)) for path in paths]
     names = _names(placed)
@@ -89,8 +92,8 @@ def shards(root: Path, ending: str, chosen: str | None, has_images: Callable[[Pa
     for split in sorted({split for _, split, _ in placed}):
         if len({name for _, at, name in placed if at == split}) > 1:
             raise UsageError(
-                f"{root} holds several configurations, {', '.join(names)}: choose one with --data-config {names[0]}, "
-                f"or give its files"
+                f"{root} holds several configurations, {', '.join(names)}: choose one with "
+                f"{argument('config', names[0])}, or give its files"
             )
     if len(names) > 1:
         pairs = ", ".join(sorted({f"{split} is {name}" for _, split, name in placed}))

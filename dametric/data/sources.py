@@ -8,13 +8,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from dametric.base.arguments import argument
 from dametric.base.files import default_cache_dir
+from dametric.base.progress import say
+from dametric.base.user_code import is_user_code, load_object, one_line
 from dametric.data import folder, idx, npz
 from dametric.data.arrays import Arrays
 from dametric.data.build import Found, from_arrays, from_listing
 from dametric.data.builtin import digits, torchvision_set
 from dametric.data.choice import Choice
 from dametric.data.decoded import Options, memory_bytes
+from dametric.data.given import as_image_set
 from dametric.data.imageset import ImageSet
 from dametric.data.kinds import kind
 from dametric.data.listing import Listing
@@ -50,7 +56,9 @@ def load_data(
     Parameters
     ----------
     source : str or path-like
-        A name of `DATA`, or a path: a folder of images (``train/CLASS/*.png`` with ``test/`` or ``val/`` beside it,
+        A name of `DATA`, a function of your own as ``./file.py:fn`` (called with "train" or "test", it returns uint8
+        images with labels, an image set or a data set of torchvision), or a path: a folder of images
+        (``train/CLASS/*.png`` with ``test/`` or ``val/`` beside it,
         ``CLASS/*.png``, or Tiny ImageNet's original layout), a Parquet file or folder of shards in the Hugging Face
         image layout, a folder that its ``save_to_disk`` wrote, an ``.npz`` file, ``.npy`` files beside ``labels.npy``,
         CIFAR's unpacked archive for Python, or MNIST's IDX files.
@@ -80,7 +88,7 @@ def load_data(
     -------
     ImageSet
         3-channel uint8 images. Mean and standard deviation are those in circulation for well-known sets, else those
-        of the training split; ``notes`` says where they could not be.
+        of the training split; ``notes``, which are said on stderr too, say where they could not be.
 
     Raises
     ------
@@ -99,7 +107,10 @@ def load_data(
         quiet=quiet,
         choice=choice,
     )
-    return found.read(None)
+    images = found.read(None)
+    for note in images.notes:
+        say(f"data: {note}", quiet)
+    return images
 
 
 def find_data(
@@ -141,12 +152,30 @@ def find_data(
         return from_arrays(name, split, read(split), lambda: read("train"), options, known=name)
     if name == "tinyimagenet":
         return from_listing(name, split, partial(folder.listing, _tiny_imagenet(root, cache)), options)
+    if is_user_code(name) and not Path(name).expanduser().exists():
+        return _from_function(name, split, options)
     return _from_path(name, split, options, choice)
+
+
+def _from_function(name: str, split: str, options: Options) -> Found:
+    """Images that a function of the user's own returns for a split: whatever `as_image_set` takes."""
+    function = load_object(name, "data source")
+
+    def arrays(of: str) -> Arrays:
+        try:
+            images = as_image_set(function(of), of)
+        except UsageError as error:
+            raise UsageError(f"{name}: {error}") from error
+        except Exception as error:
+            raise UsageError(f"{name} failed for split '{of}': {one_line(error)}") from error
+        return Arrays(np.asarray(images.images), images.labels.numpy(), images.classes)
+
+    return from_arrays(name, split, arrays(split), lambda: arrays("train"), options)
 
 
 def is_there(name: str) -> bool:
     """Whether a source is a name that is known or a path that exists, as seen from the current folder."""
-    return name in DATA or Path(name).expanduser().exists()
+    return name in DATA or Path(name.rpartition(".py:")[0] + ".py" if ".py:" in name else name).expanduser().exists()
 
 
 def _from_path(name: str, split: str, options: Options, choice: Choice) -> Found:
@@ -194,5 +223,5 @@ def _tiny_imagenet(root: str | os.PathLike[str] | None, cache: Path) -> Path:
         if (candidate / "train").is_dir():
             return candidate
     raise UsageError(
-        f"tinyimagenet is not in {given}: unpack tiny-imagenet-200.zip and name its folder with --data-root"
+        f"tinyimagenet is not in {given}: unpack tiny-imagenet-200.zip and name its folder with {argument('root')}"
     )

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dametric.base.arguments import argument
 from dametric.base.user_code import one_line
 from dametric.data.checks import class_numbers
 from dametric.data.choice import Choice
@@ -156,7 +157,8 @@ class _Labels:
     def _text(self, shard: _Shard) -> list[str]:
         if not shard.columns.text:
             raise UsageError(
-                f"labels are text in some files and numbers in {shard.path}: choose a column with --label-column"
+                f"labels are text in some files and numbers in {shard.path}: choose a column with "
+                f"{argument('label_column')}"
             )
         return self._column(shard).to_pylist()
 
@@ -199,7 +201,7 @@ def _said(chosen: Columns, classes: tuple[str, ...]) -> tuple[str, ...]:
     """What was taken for labels, and in which order text is numbered, where neither is plain."""
     notes = []
     if chosen.guessed:
-        notes.append(f"labels are the column '{chosen.guessed}' (--label-column chooses another)")
+        notes.append(f"labels are the column '{chosen.guessed}' ({argument('label_column')} chooses another)")
     if chosen.text:
         first = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
         notes.append(f"labels are text: {len(classes)} classes in alphabetical order ({first})")
@@ -258,7 +260,7 @@ def _class_names(root: Path, parts: Sequence[_Shard], labels: np.ndarray, number
                              "one is not that of the other")  # fmt: skip
         if other.columns.text != first.columns.text:
             raise UsageError(f"labels are text in one of {other.path} and {first.path} and numbers in the other: "
-                             "choose a column with --label-column")  # fmt: skip
+                             f"choose a column with {argument('label_column')}")  # fmt: skip
     if first.columns.text:
         return numbered.text
     if names is None:

@@ -59,6 +59,14 @@ class Observation:
         How the rows were made.
     aug_ce, raw_ce : Tensor of shape (units, rows), float64, or None
         Teacher-student cross-entropy in nats of the augmented rows, and of the raw row of the same image.
+    aug_student, raw_student : Tensor of shape (units, rows, classes), float64, or None
+        Student's log-probabilities of the same rows as ``aug_ce`` and ``raw_ce``.
+    labels : Tensor of shape (units, rows), int64, or None
+        Classes of the augmented images, for metrics that need "labels".
+    partner_labels : Tensor of shape (units, rows), int64, or None
+        Classes of the images that they were mixed with, for metrics that need "labels"; None where nothing is mixed.
+    lam : Tensor of shape (units, rows), float64, or None
+        Share of an image that is its own, where images are mixed.
     """
 
     aug: Tensor
@@ -66,6 +74,11 @@ class Observation:
     design: Design
     aug_ce: Tensor | None = None
     raw_ce: Tensor | None = None
+    aug_student: Tensor | None = None
+    raw_student: Tensor | None = None
+    labels: Tensor | None = None
+    partner_labels: Tensor | None = None
+    lam: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,8 @@ class Metric:
         contributions are kept, so that many deleted samples are reduced at once.
     direction : {"lower", "higher", "open"}
         Which values are stated, before any result, to make better students.
-    needs : frozenset of {"raw", "student"}
-        What has to be forwarded besides the augmented images by the teacher.
+    needs : frozenset of {"raw", "student", "labels"}
+        What there has to be besides the teacher's answers to augmented images.
     positive : bool
         Errors are made on the logarithm, as befits a scale.
     centre : callable, optional
@@ -94,6 +107,8 @@ class Metric:
     class_variance : callable, optional
         ``class_variance(contribution, design)`` returns a variance for every class, shape (..., classes); the value
         is the mean over classes of their square roots, which takes an estimator of its own.
+    first : int, optional
+        It is shown so many units, those at the start of the pass; all by default.
     summary : str
         One line for listings.
     reference : str
@@ -110,6 +125,7 @@ class Metric:
     positive: bool = False
     centre: Callable[[Contribution, Design], Contribution] | None = None
     class_variance: Callable[[Contribution, Design], Tensor] | None = None
+    first: int | None = None
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

@@ -6,11 +6,13 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dametric.base.arguments import argument
 from dametric.base.files import sha256
 from dametric.errors import UsageError
 from dametric.models.library import trained_size
@@ -20,6 +22,7 @@ from dametric.models.recognise import Signature, best_level, fitting_level, reco
 from dametric.models.registry import build, canonical, is_user_code
 from dametric.models.weight_sets import Level, Role, listed, strip_levels
 
+ASSUMED_SIZE = 32  # pixels, where neither the caller nor the file says
 _LONGEST_NAME = 1000  # letters of a class's name
 
 
@@ -66,6 +69,14 @@ class Checkpoint:
     notes: tuple[str, ...]
     extra: dict[str, Any] = field(default_factory=dict)
     normalised_by: str = ""
+
+    def __repr__(self) -> str:
+        size = "" if self.image_size is None else f", {self.image_size} pixels"
+        return f"Checkpoint({self.arch}, {self.num_classes} classes{size}, sha256 {self.sha256[:12]})"
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        return f"<b>{escape(repr(self))}</b><ul>{notes}</ul>"
 
 
 def load_checkpoint(
@@ -116,12 +127,12 @@ def load_checkpoint(
     asked = arch
     size = trained_size(file.weights) or image_size or file.image_size
     named = arch or _declared_arch(file, path)
-    arch, level = _find_network(file, named and canonical(named), size or 32)
+    arch, level = _find_network(file, named and canonical(named), size or ASSUMED_SIZE)
     arch = canonical(arch)
     levels = strip_levels(file.weights) if level is None else [level]
-    count = _count_classes(arch, levels, num_classes, size or 32, path)
+    count = _count_classes(arch, levels, num_classes, size or ASSUMED_SIZE, path)
     with torch.random.fork_rng(devices=[]):  # the weights drawn here are overwritten; nobody's seed should notice
-        model = build(arch, count, size or 32)
+        model = build(arch, count, size or ASSUMED_SIZE)
     level = _load_state(model, levels, arch, file)
     notes = [*file.notes, *_notes(file, level, asked, arch, count, size)]
     own, said = of_file(file.rest, file.written_by_us)
@@ -164,7 +175,11 @@ def _signature(arch: str, size: int) -> Signature | None:
 
 def _elsewhere(file: WeightFile) -> str:
     """What else the file holds, for a refusal."""
-    return f"; the file also holds {listed(file.choice.others)}: --weights KEY takes that" if file.choice.others else ""
+    return (
+        f"; the file also holds {listed(file.choice.others)}: {argument('weights', 'KEY')} takes that"
+        if file.choice.others
+        else ""
+    )
 
 
 def _notes(file: WeightFile, level: Level, asked: str | None, arch: str, count: int, size: int | None) -> list[str]:
@@ -176,7 +191,7 @@ def _notes(file: WeightFile, level: Level, asked: str | None, arch: str, count: 
         notes.append(f"{len(level.left_out)} tensors are no part of it and left out: {_few(level.left_out)}")
     how = "asked for" if asked else "as written in the file" if file.written_by_us else "recognised by names and shapes"
     sized = not arch.startswith(("torchvision:", "timm:"))  # those are not told the size
-    pixels = f", for {size or 32}-pixel images{'' if size else ' (assumed)'}" if sized else ""
+    pixels = f", for {size or ASSUMED_SIZE}-pixel images{'' if size else ' (assumed)'}" if sized else ""
     notes.append(f"{arch} ({how}), {count} classes{pixels}")
     if file.image_size not in (None, size):
         notes.append(f"WARNING: the file says that it was trained on images of {file.image_size} pixels, not {size}")
@@ -202,7 +217,7 @@ def _declared_arch(file: WeightFile, path: str | os.PathLike[str]) -> str | None
     if is_user_code(arch):
         raise UsageError(
             f"{path} names code of its own ({arch}), which is not run on a file's word: "
-            "pass it as --arch, that of a student as --student-arch"
+            f"pass it as {argument('arch')}, that of a student as {argument('student_arch')}"
         )
     return arch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from dametric.base.arguments import argument
 from dametric.errors import UsageError, shortened, unknown
 from dametric.models.inference import preferred_dtype
 
@@ -34,7 +35,7 @@ def chosen_device(asked: str | torch.device | None) -> torch.device:
         raise UsageError(
             f"there are {torch.cuda.device_count()} CUDA devices here, and no {device}"
             if torch.cuda.is_available()
-            else "there is no CUDA device here: use --device cpu"
+            else f"there is no CUDA device here: use {argument('device', 'cpu')}"
         )
     return device
 

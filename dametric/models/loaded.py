@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from dametric.data import Found, ImageSet
 from dametric.data.checks import check_order
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
-from dametric.models.checkpoint import Checkpoint, load_checkpoint
+from dametric.models.checkpoint import ASSUMED_SIZE, Checkpoint, load_checkpoint
 from dametric.models.interface import Interface, input_channels, interface
 from dametric.models.network import normalisation
 from dametric.models.normalisation import NOTHING, Given, Normalisation, described, in_use
@@ -124,10 +125,10 @@ class LoadedNetwork:
         """How it is shown images, in one line."""
         return f"{role}: {described(self.mean, self.std, self.normalised_by)}"
 
-    def introduce(self, role: str, quiet: bool = False) -> None:
-        """Say what was read, and how it is shown images; warnings in any case."""
+    def introduce(self, role: str, quiet: bool = False, more: Sequence[str] = ()) -> None:
+        """Say what was read, and how it is shown images, and more lines; warnings in any case."""
         guess = [self.interface.guess] if self.interface.guess else []
-        for line in (*(f"{role}: {note}" for note in self.notes), self.line(role), *guess):
+        for line in (*(f"{role}: {note}" for note in self.notes), self.line(role), *guess, *more):
             say(line, quiet and "WARNING" not in line)
 
     def shortfall(self, top1: float, images: int) -> str | None:
@@ -150,6 +151,31 @@ class LoadedNetwork:
             f"records: its image size, normalisation ({argument('mean')}, {argument('std')}), class order or data "
             "are not those of its training"
         )
+
+
+def taken_on_trust(network: nn.Module | Checkpoint | str | os.PathLike[str], data: ImageSet, role: str) -> list[str]:
+    """What nobody vouches for where a network and images are brought together in Python, a line each.
+
+    The command line reads the images in the size of the network's training, and builds a network for their size.
+    """
+    if isinstance(network, nn.Module):
+        return [f"{role}: shown images of {data.image_size} pixels, a size that a network cannot confirm"]
+    if not isinstance(network, Checkpoint):
+        return []
+    lines = []
+    if network.image_size is None and network.arch.startswith(("torchvision:", "timm:")):  # made for no size
+        lines.append(f"{role}: its file does not say on what size of images it was trained: shown {data.image_size}")
+    elif network.image_size is None and data.image_size != ASSUMED_SIZE:
+        lines.append(
+            f"WARNING: nothing says on what size of images the {role} was trained: {ASSUMED_SIZE} pixels are assumed, "
+            f"and these have {data.image_size}: read them with {argument('image_size', ASSUMED_SIZE)}, or if this is "
+            f"meant the checkpoint with {argument('image_size', data.image_size)}"
+        )
+    if network.data not in (None, data.name) and data.name != "tensors":
+        lines.append(f"{role}: trained on {network.data}, these are {data.name}")
+    if data.num_classes and data.num_classes != network.num_classes:
+        lines.append(f"{role}: tells {network.num_classes} classes apart, and {data.name} has {data.num_classes}")
+    return lines
 
 
 def recorded_accuracy(extra: dict[str, Any]) -> float | None:

@@ -9,11 +9,10 @@ from typing import Any
 
 from torch import nn
 
-from dametric.base.progress import say
 from dametric.data import Found, ImageSet
 from dametric.errors import UsageError
 from dametric.models.checkpoint import Checkpoint
-from dametric.models.loaded import LoadedNetwork, built_network
+from dametric.models.loaded import LoadedNetwork, built_network, taken_on_trust
 from dametric.models.normalisation import Given, Normalisation
 from dametric.models.reading import WeightFile, read_weights
 from dametric.models.weight_sets import Role
@@ -73,6 +72,8 @@ class Named:
         quiet: bool,
         otherwise: Normalisation | None = None,
         kind: type[LoadedNetwork] = LoadedNetwork,
+        *,
+        read_here: bool = False,
     ) -> Any:
         """Ready to be shown images; how is said, unless whoever loaded it has said so."""
         if isinstance(self.network, LoadedNetwork):
@@ -80,11 +81,8 @@ class Named:
             return self.network if isinstance(self.network, kind) else kind(**parts)
         assert not isinstance(self.network, WeightFile)
         loaded = kind.of(self.network, data, mean, std, role=self.role, otherwise=otherwise)
-        if self.file is not None:
-            loaded.introduce(self.role, quiet)
-        else:
-            for line in filter(None, (loaded.line(self.role), loaded.interface.guess)):
-                say(line, quiet)
+        trust = [] if read_here else taken_on_trust(self.network, data, self.role)
+        loaded.introduce(self.role, quiet, trust)
         return loaded
 
     @property

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dametric.base.arguments import argument
 from dametric.errors import UsageError
 from dametric.models.interface import forward_pass
 
@@ -103,5 +104,5 @@ def normalisation(
         if max(values) > LARGEST:
             raise UsageError(f"--{name} is in units of 0..1, divide by 255 what is in 0..255: not {list(values)}")
     if min(std) <= 0:
-        raise UsageError(f"--std takes positive numbers, not {list(std)}")
+        raise UsageError(f"{argument('std')} takes positive numbers, not {list(std)}")
     return tuple(mean), tuple(std)

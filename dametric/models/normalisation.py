@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from dametric.base.arguments import argument
 from dametric.data.known import KNOWN, Statistics
 from dametric.errors import unknown
 from dametric.models.network import LARGEST
@@ -42,6 +43,10 @@ class Normalisation(NamedTuple):
 NOTHING = Normalisation(None, None, "")
 
 
+def _both() -> str:
+    return f"{argument('mean')} and {argument('std')}"
+
+
 def by_name(mean: Given, std: Given) -> tuple[Values | None, Values | None]:
     """What the user gave, as numbers; the name of a mean brings its standard deviation along.
 
@@ -52,7 +57,7 @@ def by_name(mean: Given, std: Given) -> tuple[Values | None, Values | None]:
     """
     for given in (mean, std):
         if isinstance(given, str) and given.lower() not in NAMED:
-            raise unknown("normalisation (--mean, --std)", given, NAMED)
+            raise unknown(f"normalisation ({argument('mean')}, {argument('std')})", given, NAMED)
     if isinstance(mean, str) and std is None:
         std = mean
     first = NAMED[mean.lower()].mean if isinstance(mean, str) else mean
@@ -112,9 +117,11 @@ def of_library(arch: str, num_classes: int, model: nn.Module) -> Normalisation:
         config = config if isinstance(config, Mapping) else vars(config)
         mean, std = _numbers(config.get("mean")), _numbers(config.get("std"))
         if mean and std and len(mean) == len(std):
-            return Normalisation(mean, std, "timm's pretrained_cfg; --mean if it was trained with others")
+            return Normalisation(mean, std, f"timm's pretrained_cfg; {argument('mean')} if it was trained with others")
     if library == "torchvision" or (arch == _TORCHVISIONS and num_classes == _IMAGENET):
-        return Normalisation(*KNOWN["imagenet"], "ImageNet's, as torchvision's; --mean if it was trained with others")
+        return Normalisation(
+            *KNOWN["imagenet"], f"ImageNet's, as torchvision's; {argument('mean')} if it was trained with others"
+        )
     return NOTHING
 
 
@@ -138,15 +145,15 @@ def of_file(rest: Mapping[str, Any], ours: bool) -> tuple[Normalisation, list[st
     source = WRITTEN if ours else "lists called mean and std in the file"
     fault = _fault(given, mean, std, ours)
     if fault is not None:
-        return NOTHING, [f"{fault}: mean and std in the file are not used; give --mean and --std if they are known"]
+        return NOTHING, [f"{fault}: mean and std in the file are not used; give {_both()} if they are known"]
     largest = max((*(mean or ()), *(std or ())))
     if largest > LARGEST:
         said = f"mean {list(mean or ())} and std {list(std or ())} in the file"
         bytes_ = mean is None or max(mean) > LARGEST or not any(mean)  # a mean of 0.5 beside an std of 58 is a riddle
         if not bytes_ or largest > 255:
-            return NOTHING, [f"{said} are in units that cannot be told and are not used: give --mean and --std in 0..1"]
+            return NOTHING, [f"{said} are in units that cannot be told and are not used: give {_both()} in 0..1"]
         mean, std = (None if values is None else tuple(value / 255 for value in values) for values in (mean, std))
-        notes = [f"{said} are taken for pixel values 0..255; if they are not, give --mean and --std"]
+        notes = [f"{said} are taken for pixel values 0..255; if they are not, give {_both()}"]
     else:
         notes = []
     if std is not None and min(std) < _SMALLEST:

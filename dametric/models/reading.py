@@ -19,6 +19,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from dametric.base.arguments import argument
 from dametric.base.user_code import one_line
 from dametric.errors import UsageError
 from dametric.models.weight_sets import CONTAINERS, Choice, Role, choose, listed
@@ -117,7 +118,7 @@ def _notes(file: Path, choice: Choice, ours: bool, checked: bool) -> tuple[str, 
     notes = [f"read {what} of {file.name}"]
     if choice.others and not ours:
         first = choice.others[0].key or "KEY"
-        notes.append(f"not taken: {listed(choice.others)}; --weights {first} takes that (weights= in Python)")
+        notes.append(f"not taken: {listed(choice.others)}; {argument('weights', first)} takes that")
     if not checked:
         notes.append("files of this format have no checksum: damage that leaves them readable cannot be noticed")
     weights = choice.taken.weights.values()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from dametric.base.arguments import argument
 from dametric.errors import UsageError
 from dametric.models.library import LIBRARIES, trained_size
 from dametric.models.registry import MODELS, build
@@ -177,7 +178,7 @@ def recognise(
     if named in fitting:
         return str(named), None
     if fitting:
-        raise UsageError(f"the weights in {path} fit {' and '.join(fitting)}: say which with --arch")
+        raise UsageError(f"the weights in {path} fit {' and '.join(fitting)}: say which with {argument('arch')}")
     theirs = _of_a_library(levels, named)
     if theirs is not None:
         return theirs, None
@@ -200,7 +201,7 @@ def _recognise_part(level: Level, path: str, role: Role | None) -> tuple[str, Le
         raise UsageError(f"{path} holds several networks {_prefixes(picked)}")
     names = [name for name, part in found if picked and part.stripped == picked[0].stripped]
     if len(names) > 1:
-        raise UsageError(f"the weights in {path} fit {' and '.join(names)}: say which with --arch")
+        raise UsageError(f"the weights in {path} fit {' and '.join(names)}: say which with {argument('arch')}")
     return (names[0], picked[0]) if names else None
 
 
@@ -210,13 +211,13 @@ def _fits(expected: Signature, part: Level) -> bool:
 
 def _prefixes(levels: list[Level]) -> str:
     names = ", ".join(f"'{level.stripped}'" for level in levels)
-    return f"under the prefixes {names}; say which with --weights PREFIX (weights= in Python)"
+    return f"under the prefixes {names}; say which with {argument('weights', 'PREFIX')}"
 
 
 def _nearest(level: Level) -> str:
     """What would have to be different."""
     signatures = _built_in()
-    ways = "--arch with a name, torchvision:NAME, timm:NAME or ./file.py:fn"
+    ways = f"{argument('arch')} with a name, torchvision:NAME, timm:NAME or ./file.py:fn"
     scores = {name: found.overlap(level) for name, found in signatures.items()}
     best = max(scores.values())
     if best == 0:

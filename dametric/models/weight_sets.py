@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from dametric.base.arguments import argument
 from dametric.errors import UsageError
 
 CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "student")
@@ -276,4 +277,4 @@ def _asked(content: Mapping[Any, Any], sets: list[WeightSet], key: str, role: Ro
 
 
 def _ways(sets: Iterable[WeightSet]) -> str:
-    return f"{listed(sets)}; say which with --weights KEY (weights= in Python)"
+    return f"{listed(sets)}; say which with {argument('weights', 'KEY')}"

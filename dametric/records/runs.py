@@ -2,7 +2,9 @@
 
 A run's folder holds ``record.json`` (below), ``history.csv`` (one row an epoch, of which the last may be a part) and
 ``last.pt`` (the network, a checkpoint that ``load_checkpoint`` reads; while training goes on, also what is needed to go
-on; at the end it is taken away where weights are not to be kept). A record is one
+on; at the end it is taken away where weights are not to be kept). Of a finished run that is trained again, since its
+weights are gone, all three stand beside those of the finished one under names that begin with ``again-``, until they
+take their place. A record is one
 JSON document (``dametric_run`` is the version of its shape, now 1)::
 
     {
@@ -36,7 +38,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +79,12 @@ class Run:
     Attributes
     ----------
     folder : Path
+    prefix : str
+        Of the names of its files.
     """
 
     folder: Path
+    prefix: str = ""
 
     @classmethod
     def of(cls, root: str | os.PathLike[str], config: Mapping[str, Any], name: str) -> Run:
@@ -99,14 +104,24 @@ class Run:
         return cls(folder)
 
     @property
+    def again(self) -> Run:
+        """The same run while it is trained again, which leaves the files of the finished one as they are."""
+        return replace(self, prefix="again-")
+
+    @property
+    def files(self) -> list[Path]:
+        """Record, history and network."""
+        return [self.folder / f"{self.prefix}{name}" for name in ("record.json", "history.csv", "last.pt")]
+
+    @property
     def checkpoint(self) -> Path:
         """The network."""
-        return self.folder / "last.pt"
+        return self.files[2]
 
     @property
     def record(self) -> dict[str, Any] | None:
         """The record, or None where there is none yet."""
-        path = self.folder / "record.json"
+        path = self.files[0]
         return read_record(path) if path.exists() else None
 
     @property
@@ -151,7 +166,7 @@ class Run:
 
     def history(self) -> list[Row]:
         """The rows of the epochs that are done."""
-        path = self.folder / "history.csv"
+        path = self.files[1]
         if not path.exists():
             return []
         try:
@@ -170,12 +185,12 @@ class Run:
         writer = csv.DictWriter(text, list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: _written(key, value) for key, value in row.items()} for row in rows)
-        write_atomic(self.folder / "history.csv", text.getvalue())
+        write_atomic(self.files[1], text.getvalue())
 
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Write the record, whole or not at all."""
         text = json.dumps(finite({"dametric_run": SCHEMA, **record}), indent=1, allow_nan=False, ensure_ascii=False)
-        write_atomic(self.folder / "record.json", (text + "\n").encode(errors="backslashreplace"))
+        write_atomic(self.files[0], (text + "\n").encode(errors="backslashreplace"))
 
 
 def _read(value: str) -> float:

@@ -43,14 +43,18 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dametric.base.files import MOST_TEXT, read_text, write_atomic
-from dametric.errors import UsageError
+from dametric.errors import UsageError, unknown
 from dametric.records import schema as shapes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCHEMA = 1
 
@@ -126,8 +130,46 @@ class Scores:
         _check_consistent(document, path)
         return cls([_with_nan(score) for score in document["scores"]], document["config"], document["versions"])
 
+    @property
+    def best(self) -> dict[str, Any]:
+        """The best augmentation whose images are not destroyed.
+
+        Raises
+        ------
+        UsageError
+            If nobody has said which values of the first metric are good, or all images are destroyed.
+        """
+        if self.scores[0]["metrics"][self.metrics[0]]["direction"] == "open":
+            raise UsageError(f"{self.metrics[0]} has no direction: no augmentation is best by it")
+        whole = [score for score in self.scores if not score.get("destroyed")]
+        if not whole:
+            raise UsageError("every augmentation destroys the images: none is best")
+        return whole[0]
+
+    def __getitem__(self, aug: str) -> dict[str, Any]:
+        for score in self.scores:
+            if score["aug"] == aug:
+                return score
+        raise unknown("augmentation", aug, [score["aug"] for score in self.scores])
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def plot(self) -> Figure:
+        """The table as a figure: values with intervals, best on top."""
+        figures = import_module("dametric.report.figures")  # figures know scores; scores find them by name alone
+        figure: Figure = figures.score_figure(self)
+        return figure
+
+    def __repr__(self) -> str:
+        first = self.metrics[0]
+        rows = ", ".join(f"{score['aug']} {score['metrics'][first]['value']:.4g}" for score in self.scores[:3])
+        more = f", ... {len(self) - 3} more" if len(self) > 3 else ""
+        return f"Scores({first}: {rows}{more})"
+
     def _repr_html_(self) -> str:
-        return self.table.to_html(index=False)
+        table = self.table.rename(columns={"aug": "augmentation", "difference": "difference to best"})
+        return table.to_html(index=False, float_format="{:.6g}".format)
 
 
 def _check_consistent(document: dict[str, Any], path: object) -> None:

@@ -11,7 +11,7 @@ from dametric.base.arguments import argument
 from dametric.base.option_groups import ImageOptions, PrecisionOptions, ScoringOptions, TeacherOptions
 from dametric.base.options import takes
 from dametric.base.progress import say
-from dametric.data.given import source_of
+from dametric.data.given import is_source, source_of
 from dametric.data.request import ImageRequest
 from dametric.models.accuracy import ACCURACY_IMAGES
 from dametric.models.computing import chosen_device, chosen_dtype
@@ -114,16 +114,17 @@ def score(
     place = own_device(chosen_device(device))
     dtype = chosen_dtype(precision.dtype, place)
     request = ImageRequest(**vars(images), source=source_of(data), quiet=quiet)
+    measured = accuracy if accuracy is not None else is_source(data)
     with network_errors():
         own = Named.read(teacher, "teacher", checkpoint.arch, checkpoint.weights)
         other = None if student is None else Named.read(student, "student", student_arch, student_weights)
-        inputs = gathered(own, other, data, split, checkpoint, request, (student_mean, student_std))
+        inputs = gathered(own, other, data, split, checkpoint, request, measured, (student_mean, student_std))
         if student is None and "paper" in (augs if isinstance(augs, (str, list, tuple)) else ()):
             say(
                 f"cutmixpick:by=student_entropy is left out: it asks a student, give one with {argument('student')}",
                 quiet,
             )
-        if accuracy if accuracy is not None else inputs.request is not None:
+        if measured:
             known = teacher_accuracy(inputs, place, dtype, quiet, accuracy_images)
             inputs.known.setdefault("teacher", {})["clean"] = known
         return measure(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, pick
 from dametric.augment.base import Operation
+from dametric.base.arguments import argument
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.metrics import Contribution, Metric, Observation
@@ -22,13 +23,14 @@ from dametric.models.network import Network
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
 from dametric.scoring.protocol import Protocol, Unit, units
 from dametric.scoring.ranks import Ranks
-from dametric.scoring.shown import Pool, Rows, Shown
+from dametric.scoring.shown import Origin, Pool, Rows, Shown
 
 _AUGMENTED = 512  # rows that are augmented together at least: their many small operations cost by the call
 _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
 _IMAGES = "images"  # in the place of a network, among what may not be finite
 
+Part = tuple[Rows, Rows | None, Origin | None]
 Observe = Callable[[Observation], Contribution]
 Run = tuple[tuple[Operation, ...], int]  # what makes a run of a pool, and its number
 
@@ -81,9 +83,13 @@ class Engine:
     _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        needs = set().union(*(metric.needs for metric in self.metrics))
+        needs = set().union(*(metric.needs for metric in self.metrics if metric.first is None))
         self._metric_raw = "raw" in needs or self.protocol.reference
         self._metric_student = "student" in needs
+        self._metric_labels = "labels" in needs
+        if self._metric_labels and not self.data.num_classes:
+            raise UsageError("a metric needs labels, and these images have none")
+        self._first = max((metric.first or 0 for metric in self.metrics), default=0)
 
     @property
     def needs_student(self) -> bool:
@@ -116,7 +122,7 @@ class Engine:
         pixels = iter(self.data.stream(wanted, self.device))
         for number, (group, pause) in shown:
             if self.ranks.mine(number):
-                self._observe(group, next(pixels))
+                self._observe(group, next(pixels), self._labels(group))
             self.done += len(group)
             tick(len(group))
             if pause or (number + 1) % _MOST_APART == 0:
@@ -132,33 +138,45 @@ class Engine:
         source, done = units(self.protocol, len(self.data)), 0
         for checkpoint in checkpoints:
             while done < checkpoint:
-                count = min(size, checkpoint - done)
+                # units of metrics that are shown the first ones only are never augmented with later ones
+                count = min(size, checkpoint - done, self._first - done if done < self._first else size)
                 done += count
                 yield [next(source) for _ in range(count)], done == checkpoint
 
+    def _labels(self, group: list[Unit]) -> Tensor | None:
+        """Classes of the images of some units, where a metric asks for them."""
+        if not self._metric_labels:
+            return None
+        index = torch.cat([index for unit in group for index in unit.batches])
+        return self.data.labels[index.to(self.data.labels.device)].to(self.device)
+
     @torch.inference_mode()
-    def _observe(self, group: list[Unit], images: Tensor) -> None:
+    def _observe(self, group: list[Unit], images: Tensor, labels: Tensor | None) -> None:
         segments, augs = _segments(group), self.active
-        raw_asked = self._metric_raw or any(not aug.operations or aug.pick == "dissimilarity" for aug in augs)
-        parts: dict[str, list[tuple[Rows, Rows | None]]] = {aug.name: [] for aug in augs}
+        metrics = self._shown_at(self.done)
+        always = self._metric_raw or any(not aug.operations or aug.pick == "dissimilarity" for aug in augs)
+        raw_asked = always or any("raw" in metric.needs for metric in metrics)
+        parts: dict[str, list[Part]] = {aug.name: [] for aug in augs}
         raws = []
-        for segment, pixels in zip(segments, images.split([s.batches * s.size for s in segments]), strict=True):
+        sizes = [segment.batches * segment.size for segment in segments]
+        own = [None] * len(sizes) if labels is None else labels.split(sizes)
+        for segment, pixels, classes in zip(segments, images.split(sizes), own, strict=True):
             keys = Keys(
                 self.protocol.seed, segment.batches, segment.size, segment.first, self.protocol.per, self.device
             )
             view = self.base(pixels, replace(keys, per="sample").sub("base")).images
             self._note_finite(_IMAGES, view, self.base.name, segment)
-            raw = self._ask(view, "the raw images", segment, self._metric_student) if raw_asked else None
+            raw = self._ask(view, "the raw images", segment, self._metric_student and always) if raw_asked else None
             raws.append(raw)
             shown: dict[Run, Shown] = {}  # cutmix is the first run of a pool, and picks may share one
             for aug in sorted(augs, key=lambda aug: aug.pick == "student_entropy"):  # last what asks the teacher least
-                parts[aug.name].append(self._rows(aug, view, raw, keys, segment, shown))
+                parts[aug.name].append(self._rows(aug, view, raw, keys, segment, shown, classes))
         alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
         epoch, new = torch.tensor([0 if alone else unit.epoch for unit in group]), {}
         for aug in augs:
             observation = self._observation(aug, len(group), raws, parts[aug.name])
             self.rows[aug.name] = self.rows.get(aug.name, 0) + observation.aug.shape[:2].numel()
-            for observe in dict.fromkeys(metric.observe for metric in self.metrics):
+            for observe in dict.fromkeys(metric.observe for metric in metrics):
                 new[aug.name, observe] = Blocks(observe(observation), torch.ones_like(epoch), epoch)
         if self.ranks.joined:
             self._apart.append((self.done, len(group), [blocks.cpu() for blocks in new.values()]))
@@ -169,11 +187,15 @@ class Engine:
         """Put what every rank has seen since the last time in the order of batches."""
         if not self.ranks.joined:
             return
-        observes = dict.fromkeys(metric.observe for metric in self.metrics)
-        keys = [(aug.name, observe) for aug in self.active for observe in observes]
-        for _, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
+        for done, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
+            observes = dict.fromkeys(metric.observe for metric in self._shown_at(done))
+            keys = [(aug.name, observe) for aug in self.active for observe in observes]
             self._push(dict(zip(keys, blocks, strict=True)), count)
         self._apart = []
+
+    def _shown_at(self, done: int) -> list[Metric]:
+        """The metrics that are shown the units that follow so many."""
+        return [metric for metric in self.metrics if metric.first is None or done < metric.first]
 
     def total(self) -> None:
         """Count the rows that other ranks have shown too."""
@@ -195,29 +217,40 @@ class Engine:
                 self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
             if held + stop - start == most:
                 # retired augmentations too: equally numbered blocks go on holding the same images
-                self.blocks = {key: blocks.merged() for key, blocks in self.blocks.items()}
+                few = {metric.observe for metric in self.metrics if metric.first is not None}
+                self.blocks = {key: one if key[1] in few else one.merged() for key, one in self.blocks.items()}
                 if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
                     self._growth *= 2  # epochs of hardly a block each, which are not added up
             start = stop
 
     def _rows(
-        self, aug: Augmentation, view: Tensor, raw: Rows | None, keys: Keys, segment: Segment, shown: dict[Run, Shown]
-    ) -> tuple[Rows, Rows | None]:
-        """Rows of the augmented images, and the raw row of the same image for each."""
+        self,
+        aug: Augmentation,
+        view: Tensor,
+        raw: Rows | None,
+        keys: Keys,
+        segment: Segment,
+        shown: dict[Run, Shown],
+        labels: Tensor | None,
+    ) -> Part:
+        """Rows of the augmented images, the raw row of the same image for each, and what they were made of."""
         if not aug.operations and raw is not None:
-            return raw, raw
+            return raw, raw, None if labels is None else Origin(labels, None, None)
         teacher = partial(self._teacher, what=aug.name, segment=segment)
         student = partial(self._student_log, what=aug.name, segment=segment)
-        images = aug(view, keys).images
+        augmented = aug(view, keys)
+        images = augmented.images
+        origin = None if labels is None else Origin.of(augmented, labels)
         self._note_finite(_IMAGES, images, aug.name, segment)
         parts = images.split(len(view))
         runs = [shown.setdefault((aug.run, n), Shown(part, teacher, student)) for n, part in enumerate(parts)]
         if aug.pick is None:
-            return runs[0].rows(self._metric_student), raw
+            return runs[0].rows(self._metric_student), raw, origin
         pool = Pool(runs)
         values = pool.judge(aug.pick, None if raw is None else raw.teacher)
         chosen = pick(values, runs=aug.runs, batches=segment.batches, keep=self.protocol.batch)
-        return pool.take(chosen, self._metric_student), None if raw is None else raw.take(chosen % len(view))
+        of_same_image = None if raw is None else raw.take(chosen % len(view))
+        return pool.take(chosen, self._metric_student), of_same_image, None if origin is None else origin.take(chosen)
 
     def _ask(self, images: Tensor, what: str, segment: Segment, student: bool) -> Rows:
         return Rows(self._teacher(images, what, segment), self._student_log(images, what, segment) if student else None)
@@ -252,21 +285,25 @@ class Engine:
             finite = finite.view(segment.batches, -1).all(1)
         self._finite.append((who, what, segment.first, finite))
 
-    def _observation(
-        self, aug: Augmentation, count: int, raws: list[Rows | None], parts: list[tuple[Rows, Rows | None]]
-    ) -> Observation:
+    def _observation(self, aug: Augmentation, count: int, raws: list[Rows | None], parts: list[Part]) -> Observation:
         def stack(values: list[Tensor | None]) -> Tensor | None:
             present = [value for value in values if value is not None]
             return torch.cat(present).unflatten(0, (count, -1)) if present else None
 
-        rows = stack([ours.teacher for ours, _ in parts])
+        rows = stack([own.teacher for own, *_ in parts])
         assert rows is not None
+        origins = [origin for *_, origin in parts]
         return Observation(
             aug=rows,
             raw=stack([None if raw is None else raw.teacher for raw in raws]),
             design=self.protocol.design(aug),
-            aug_ce=stack([ours.cross_entropy for ours, _ in parts]),
-            raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw in parts]),
+            aug_ce=stack([own.cross_entropy for own, *_ in parts]),
+            raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw, _ in parts]),
+            aug_student=stack([own.student_log for own, *_ in parts]),
+            raw_student=stack([None if raw is None else raw.student_log for _, raw, _ in parts]),
+            labels=stack([None if origin is None else origin.labels for origin in origins]),
+            partner_labels=stack([None if origin is None else origin.partner_labels for origin in origins]),
+            lam=stack([None if origin is None else origin.lam for origin in origins]),
         )
 
     def _check_finite(self) -> None:
@@ -280,7 +317,7 @@ class Engine:
             if len(bad):
                 raise UsageError(
                     f"the {who} gave NaN or Inf on batch {first + int(bad[0])} under {what} in {self.teacher.dtype}: "
-                    "try --dtype float32, and check that the checkpoint and the normalisation are right"
+                    f"try {argument('dtype', 'float32')}, and check that the checkpoint and the normalisation are right"
                 )
         self._finite.clear()
 

@@ -23,6 +23,8 @@ from dametric.models.named import Named
 from dametric.models.normalisation import Given
 from dametric.scoring.ranks import Ranks
 
+OTHER_CLASSES = ", or {} if images of other classes are meant"
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -55,6 +57,7 @@ def gathered(
     split: str,
     options: TeacherOptions,
     images: ImageRequest,
+    accuracy: bool,
     student_normalisation: tuple[Given, Given],
 ) -> Inputs:
     """Read images and networks, each as the others say where they say something.
@@ -67,34 +70,35 @@ def gathered(
     quiet = images.quiet
     if is_source(data):
         request: ImageRequest | None
-        teacher, student, image_set, request = _read(teacher, student, split, images)
+        teacher, student, image_set, request = _read(teacher, student, split, images, accuracy)
     else:
         request = None
         _refuse_image_options(images)
         image_set = as_image_set(data)
         teacher = teacher.built(image_set, None)
         student = None if student is None else student.built(image_set, None)
-    ready: LoadedNetwork = teacher.loaded(image_set, options.mean, options.std, quiet)
+    here = request is not None
+    ready: LoadedNetwork = teacher.loaded(image_set, options.mean, options.std, quiet, read_here=here)
     known = {"teacher": teacher.record} if teacher.record else {}
     learner: LoadedNetwork | None = None
     if student is not None:
         # the normalisation that was given is the teacher's: a student may know better
-        learner = student.loaded(image_set, *student_normalisation, quiet, ready.normalisation)
+        learner = student.loaded(image_set, *student_normalisation, quiet, ready.normalisation, read_here=here)
         known |= {"student": student.record} if student.record else {}
     checkpoint = teacher.network if isinstance(teacher.network, Checkpoint) else None
     return Inputs(ready, learner, image_set, request, checkpoint, known)
 
 
 def _read(
-    teacher: Named, student: Named | None, split: str, images: ImageRequest
+    teacher: Named, student: Named | None, split: str, images: ImageRequest, accuracy: bool
 ) -> tuple[Named, Named | None, ImageSet, ImageRequest]:
     request = images.of(teacher.network) if teacher.speaks_of_images else images  # type: ignore[arg-type]
     ranks = Ranks.current()
     # on the first rank of each host first, which may have to fetch them and leaves what it decoded in the cache
     found = ranks.in_turn(partial(request.find, split))
     teacher = teacher.built(found, images.image_size)
-    if isinstance(teacher.network, Checkpoint):
-        check_classes(teacher.network, found)
+    if accuracy and isinstance(teacher.network, Checkpoint):
+        check_classes(teacher.network, found, OTHER_CLASSES.format(argument("accuracy", False)))
     if student is not None:
         student = student.built(found, images.image_size)
         _check_alike(teacher.network, student.network)
@@ -129,10 +133,9 @@ def teacher_accuracy(
         try:
             held_out = ranks.in_turn(partial(inputs.request.load, "test"))
         except NoSplit as error:
-            say(f"no evaluation split ({error}); the accuracy below is on the training split")
+            say(f"no evaluation split ({error}); the accuracy below is on the training split", quiet)
     if inputs.checkpoint is not None:
-        instead = f", or {argument('accuracy', False)} if images of other classes are meant"
-        check_classes(inputs.checkpoint, held_out, instead)
+        check_classes(inputs.checkpoint, held_out, OTHER_CLASSES.format(argument("accuracy", False)))
     classes = held_out.num_classes if inputs.checkpoint is None else inputs.checkpoint.num_classes
     share = slice(ranks.rank, None, ranks.world)
     return report_accuracy(

@@ -10,9 +10,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from dametric.augment import Augmentation
-from dametric.base.guards import DESTROYED
+from dametric.base.guards import DESTROYED, KEPT
 from dametric.metrics import Design, Metric
-from dametric.metrics.information import INFORMATION_KEPT
 from dametric.scoring.engine import Engine
 from dametric.scoring.jackknife import Blocks, Estimate, difference, measured
 from dametric.scoring.population import Passes, of_population
@@ -65,9 +64,8 @@ def ranked(engine: Engine) -> list[dict[str, Any]]:
 
 def _destroyed(engine: Engine, aug: Augmentation) -> bool:
     """Whether so little of the information between images is left that no score speaks for this augmentation."""
-    if INFORMATION_KEPT not in engine.metrics:
-        return False
-    return found(engine, aug, INFORMATION_KEPT).estimate.value < DESTROYED
+    guards = [metric for metric in engine.metrics if metric.name == KEPT]
+    return any(found(engine, aug, guard).estimate.value < DESTROYED for guard in guards)
 
 
 def _sortable(value: float) -> float:

@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from dametric.base.arguments import argument
 from dametric.base.progress import launched
 from dametric.base.user_code import one_line
 from dametric.errors import UsageError
@@ -182,11 +183,14 @@ def own_device(device: torch.device) -> torch.device:
         return device
     here, devices = int(os.environ["LOCAL_WORLD_SIZE"]), torch.cuda.device_count()
     if device.index is not None and here > 1:
-        raise UsageError(f"--device {device} is one device for {here} processes: --device cuda gives each its own")
+        raise UsageError(
+            f"{argument('device', str(device))} is one device for {here} processes: "
+            f"{argument('device', 'cuda')} gives each its own"
+        )
     if here > devices:
         raise UsageError(
             f"there are {devices} CUDA devices here for {here} processes: torchrun --nproc-per-node {devices}, or "
-            "--device cpu"
+            f"{argument('device', 'cpu')}"
         )
     return torch.device("cuda", _local_rank()) if device.index is None else device
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
+from dametric.augment.base import Operation
+from dametric.augment.external import External
 from dametric.base.arguments import argument
 from dametric.base.option_groups import ScoringOptions
-from dametric.errors import UsageError, unknown
-from dametric.metrics import METRICS, Metric
+from dametric.errors import UsageError
+from dametric.metrics import Metric
 from dametric.metrics.information import INFORMATION_KEPT
+from dametric.metrics.named import metric_of
 from dametric.scoring.protocol import Protocol
 
 AugSpec = str | Augmentation | Callable[..., Any]
 
 TEACHER_METRICS = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf", "information_kept")
+_GUARDING = 4  # batches: enough for an error too, and a small part of the work
 STUDENT_METRICS = ("ce_mean", "ce_std", "ce_cov")
 
 
@@ -60,6 +65,7 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
         raise UsageError(f"augmentations are names, functions, or a list of them, not {augs!r}")
     asked: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
     chosen: dict[str, Augmentation] = {}
+    typed: set[str] = set()
     for spec in asked:
         if spec == "paper":  # without a student its picks cannot be made: leave them out instead of refusing all
             group = [parse(name, of) for name in PAPER]
@@ -71,8 +77,11 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
                     f"{found[0].name} asks the student which images to pick: give one with {argument('student')}"
                 )
         for aug in found:
-            if any(aug.operations == other.operations for other in chosen.values() if other.name.startswith(aug.name)):
+            alike = [other for other in chosen.values() if other.name.startswith(aug.name)]
+            if aug.name in typed or any(_same(aug, other) for other in alike):
                 continue  # the same again
+            if isinstance(spec, str):
+                typed.add(aug.name)
             if aug.name in chosen:  # two functions of one name, for example two lambdas
                 aug = replace(aug, name=f"{aug.name}#{len(chosen) + 1}")
             chosen[aug.name] = aug
@@ -83,19 +92,33 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) 
     return list(chosen.values())
 
 
-def chosen_metrics(names: Sequence[str] | None, student: bool) -> list[Metric]:
+def _same(one: Augmentation, other: Augmentation) -> bool:
+    """Whether two augmentations do the same; of functions of the user's own only the same object is sure to."""
+    return [_known_by(operation) for operation in one.operations] == [_known_by(that) for that in other.operations]
+
+
+def _known_by(operation: Operation) -> Any:
+    if not isinstance(operation, External):
+        return operation
+    function = operation.function
+    # every look at a method makes an object of its own, equal to others of the same method of the same object
+    return operation.name, function if inspect.ismethod(function) else id(function)
+
+
+def chosen_metrics(names: Sequence[str | Metric] | str | Metric | None, student: bool) -> list[Metric]:
     """The metrics of these names, or all that can be computed.
 
-    The guard against destroyed images is among them wherever the raw images are forwarded anyway.
+    The guard against destroyed images is among them; where raw images are forwarded for it alone, of the first batches.
     """
-    if names is not None and not isinstance(names, Iterable):
+    if names is not None and not isinstance(names, (Iterable, Metric)):
         raise UsageError(f"metrics are a list of names, not {names!r}")
-    names = [names] if isinstance(names, str) else names or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
-    for name in names:
-        if name not in METRICS:
-            raise unknown("metric", name, METRICS)
-        if "student" in METRICS[name].needs and not student:
+    asked = [names] if isinstance(names, (str, Metric)) else names
+    asked = asked or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
+    metrics = {metric.name: metric for metric in map(metric_of, asked)}
+    for name, metric in metrics.items():
+        if "student" in metric.needs and not student:
             raise UsageError(f"metric {name} needs a student's output: give one with {argument('student')}")
-    if any("raw" in METRICS[name].needs for name in names):
-        names = [*names, INFORMATION_KEPT.name]
-    return [METRICS[name] for name in dict.fromkeys(names)]
+    if any("raw" in metric.needs for metric in metrics.values()):
+        metrics.setdefault(INFORMATION_KEPT.name, INFORMATION_KEPT)
+    chosen = list(metrics.values())
+    return chosen if INFORMATION_KEPT in chosen else [*chosen, replace(INFORMATION_KEPT, first=_GUARDING)]

@@ -9,9 +9,28 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dametric.augment import NEEDS_STUDENT, criterion
+from dametric.augment import NEEDS_STUDENT, Augmented, criterion
 
 Ask = Callable[[Tensor], Tensor]
+
+
+class Origin(NamedTuple):
+    """What augmented images were made of."""
+
+    labels: Tensor  # (rows,), int64
+    partner_labels: Tensor | None  # (rows,), int64
+    lam: Tensor | None  # (rows,), float64
+
+    @classmethod
+    def of(cls, augmented: Augmented, labels: Tensor) -> Origin:
+        """Of augmented images, whose pool, if they are one, is made run after run of images with these labels."""
+        if augmented.partner is None:
+            return cls(labels.repeat(len(augmented.images) // len(labels)), None, None)
+        partner = augmented.partner % len(labels)
+        return cls(labels.repeat(len(partner) // len(labels)), labels[partner], augmented.lam)
+
+    def take(self, index: Tensor) -> Origin:
+        return Origin(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
 
 
 class Rows(NamedTuple):

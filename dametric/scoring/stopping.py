@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from dametric.base import limits
+from dametric.base.arguments import argument
 from dametric.base.progress import Advance, progress
 from dametric.errors import Interrupted, UsageError
 from dametric.scoring.engine import Engine
@@ -55,12 +56,16 @@ def walk(
     if fixed is not None:
         total = fixed // plan.draw if plan.reference else fixed
         if total < 2:
-            raise UsageError(f"{fixed} batches make {total} replicate(s): an error needs at least 2, raise --batches")
+            raise UsageError(
+                f"{fixed} batches make {total} replicate(s): an error needs at least 2, raise {argument('batches')}"
+            )
         looks = iter([*range(50, total, 50), total])
     else:
         total = _MAX_BATCHES if max_batches is None else max_batches
         if total < _FIRST_CHECK:
-            raise UsageError(f"--max-batches is at least {_FIRST_CHECK}, not {total}: fewer do not tell when to stop")
+            raise UsageError(
+                f"{argument('max_batches')} is at least {_FIRST_CHECK}, not {total}: fewer do not tell when to stop"
+            )
         looks = _growing(total)
     with progress("scoring", total, quiet=quiet) as show:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dametric.augment import PAPER, Augmentation, Images, parse
+from dametric.augment import PAPER, Augmentation, Images, base_augmentation, parse
 from dametric.base.arguments import argument
 from dametric.base.files import check_writable
 from dametric.base.option_groups import (
@@ -64,6 +65,13 @@ class Trained:
     record: dict[str, Any]
     folder: Path
     work: Work
+
+    def __repr__(self) -> str:
+        last = self.record["last"] or {}
+        return f"Trained({self.work.title}: test loss {last.get('test_loss', math.nan):.4f})"
+
+    def _repr_html_(self) -> str:
+        return str(Ledger((self.work.run,))._repr_html_())
 
     @property
     def model(self) -> nn.Module:
@@ -363,7 +371,7 @@ def distill_all(
         asked = DistillationRequest(common, str(teacher), student, chosen, tuple(seeds), str(out), checkpoint, data)
         asked = replace(asked, jobs=jobs, lockstep=lockstep)
         setting = asked.setting()
-        asked = replace(asked, augs=_looked_at(chosen, setting, quiet))
+        asked = replace(asked, augs=_looked_at(chosen, common.base_aug, setting, quiet))
         _introduce_teacher(setting, accuracy_images, quiet)
         runs = [asked.work(setting, aug, number).run for aug in asked.augs for number in asked.seeds]
         carry_out = in_processes if jobs > 1 else one_by_one
@@ -376,7 +384,7 @@ def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for spec in augs for name in (PAPER if spec == "paper" else (spec,))))
 
 
-def _looked_at(augs: Sequence[str], setting: Setting, quiet: bool) -> tuple[str, ...]:
+def _looked_at(augs: Sequence[str], base_aug: str | None, setting: Setting, quiet: bool) -> tuple[str, ...]:
     """Augmentations without those that are others spelt otherwise, which is said; what they do to images is said."""
     of = Images(setting.train.image_size, setting.train.mean)
     first: dict[str, str] = {}
@@ -387,6 +395,8 @@ def _looked_at(augs: Sequence[str], setting: Setting, quiet: bool) -> tuple[str,
     shown = replace(of, mean=setting.teacher.mean) if setting.teacher else of
     for aug in first.values():
         setting.looked_at(parse(aug, shown), quiet)
+    if base_aug is not None:
+        setting.looked_at(base_augmentation(base_aug, of, mixes=True), quiet)
     return tuple(first.values())
 
 

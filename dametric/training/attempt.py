@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -17,7 +18,7 @@ from dametric.base.environment import machine
 from dametric.data import ImageSet
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import load_state, save_checkpoint
-from dametric.records.runs import BusyError, Row, code_version, run_id, summary
+from dametric.records.runs import BusyError, Row, Run, code_version, run_id, summary
 from dametric.training.evaluate import MEASURES, evaluate, held_out_logits
 from dametric.training.recipe import learning_rate
 from dametric.training.setting import Work
@@ -36,6 +37,7 @@ class Attempt:
 
     def __init__(self, work: Work) -> None:
         self.work = work
+        self.run = work.run
         self.rows: list[Row] = []
         self.timing: dict[str, Any] = {}
         self.spent = 0.0  # seconds on the epoch that is not done
@@ -65,10 +67,10 @@ class Attempt:
         BusyError
             If another process is working on it.
         """
-        work, run = self.work, self.work.run
+        work = self.work
         if not work.finished:
             _ = self.training  # what cannot be built is refused before there is a folder
-            before = self._claim.enter_context(run.claimed())
+            before = self._claim.enter_context(work.run.claimed())
             if before is not None:
                 on_taken_over(before)
             if work.target is not None:
@@ -77,11 +79,12 @@ class Attempt:
         if work.finished:  # another process may have been at it meanwhile
             self.release()
             tidy(work)
-            return run.record
-        self.rows, self.spent = _restore(work)
+            return work.run.record
+        self.run = work.run.again if work.weights_gone else work.run  # what it came to is known all the same
+        self.rows, self.spent = _restore(work, self.run)
         if not self.rows:  # training starts over: what a history would say of it is not true any more
-            (run.folder / "history.csv").unlink(missing_ok=True)
-        record = run.record or {}
+            self.run.files[1].unlink(missing_ok=True)
+        record = self.run.record or {}
         self.timing = {"started": _now(), "sessions": 0, **(record.get("timing") or {})}
         self.timing["sessions"] += 1
         self.beside = self.timing.get("lockstep", 1)
@@ -101,13 +104,13 @@ class Attempt:
         row["seconds"] = round(self.spent + time.monotonic() - start, 3)
         self.rows.append(row)
         self.spent = 0.0
-        self.work.run.write_history(self.rows)
-        _keep(self.work, {**self.training.state(), "seconds": 0.0})
+        self.run.write_history(self.rows)
+        _keep(self.work, self.run, {**self.training.state(), "seconds": 0.0})
         return row
 
     def interrupt(self) -> Interrupted:
         """Keep everything as it is."""
-        _keep(self.work, {**self.training.state(), "seconds": self.spent})
+        _keep(self.work, self.run, {**self.training.state(), "seconds": self.spent})
         self._write("interrupted")
         return Interrupted(f"stopped in epoch {self.training.epoch + 1} of {self.training.epochs}")
 
@@ -121,14 +124,22 @@ class Attempt:
     def finish(self) -> dict[str, Any]:
         """Write what is to be kept, and the record last: what it says is there."""
         work = self.work
-        _keep(work, {**self.training.state(), "momentum": {}})
+        _keep(work, self.run, {**self.training.state(), "momentum": {}})
+        if self.run != work.run:
+            self._take_place()
         if work.target is not None:
             _save(work, work.target, extra={"run": run_id(work.config), "test": summary(self.rows)["last"]})
         self.timing["finished"] = _now()
         record = self._write("finished", kept=work.keep)
-        if work.keep == "none":
-            work.run.checkpoint.unlink(missing_ok=True)
+        for path in _surplus(work):
+            path.unlink(missing_ok=True)
         return record
+
+    def _take_place(self) -> None:
+        """Replace the weights that were gone first: without them the run is trained again, with them it is finished."""
+        os.replace(self.run.checkpoint, self.work.run.checkpoint)
+        self.run = self.work.run
+        self.run.write_history(self.rows)
 
     def _write(self, status: str, error: str | None = None, kept: str = "last") -> dict[str, Any]:
         work = self.work
@@ -145,21 +156,27 @@ class Attempt:
             "versions": machine(self.training.device),
             "timing": {**self.timing, **together, "seconds": round(sum(row["seconds"] for row in self.rows), 3)},
         }
-        work.run.write_record(record)
+        self.run.write_record(record)
         return record
 
 
 def tidy(work: Work) -> None:
-    """Take away the weights of a finished run that keeps none, if a process was killed before it had done so."""
-    run = work.run
-    if work.keep == "none" and run.checkpoint.exists() and (run.record or {}).get("kept") == "none":
-        with suppress(BusyError), run.claimed():  # whoever holds it tidies it
-            run.checkpoint.unlink(missing_ok=True)
+    """Take away what a finished run does not keep, if a process was killed before it had done so."""
+    if any(path.exists() for path in _surplus(work)):
+        with suppress(BusyError), work.run.claimed():  # whoever holds it tidies it
+            for path in _surplus(work):
+                path.unlink(missing_ok=True)
 
 
-def _restore(work: Work) -> tuple[list[Row], float]:
+def _surplus(work: Work) -> list[Path]:
+    """Files that a finished run does not keep: those of training it again, and its weights where none are kept."""
+    none = work.keep == "none" and (work.run.record or {}).get("kept") == "none"
+    return [*work.run.again.files, *([work.run.checkpoint] if none else [])]
+
+
+def _restore(work: Work, run: Run) -> tuple[list[Row], float]:
     """Bring network and training to where they were left; rows of the epochs done, seconds spent on the next one."""
-    run, training = work.run, work.training
+    training = work.training
     if work.misread:  # what it has learnt so far is of another loss
         run.checkpoint.unlink(missing_ok=True)
     if not run.checkpoint.exists():
@@ -206,9 +223,9 @@ def _measured(work: Work, name: str, images: ImageSet | None, teacher: Callable[
     return {f"{name}_{measure}": values[measure] for measure in measures}
 
 
-def _keep(work: Work, state: dict[str, Any]) -> None:
+def _keep(work: Work, run: Run, state: dict[str, Any]) -> None:
     extra = {"run": run_id(work.config), "epoch": work.training.epoch}
-    _save(work, work.run.checkpoint, extra=extra, state=state)
+    _save(work, run.checkpoint, extra=extra, state=state)
 
 
 def _save(work: Work, path: Path, **more: Any) -> None:

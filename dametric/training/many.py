@@ -37,7 +37,9 @@ def one_by_one(options: DistillationRequest, setting: Setting, groups: Sequence[
 
 def in_processes(options: DistillationRequest, setting: Setting, groups: Sequence[Group]) -> list[str]:
     tasks = [(options, group) for group in groups]
-    total = sum(options.work(setting, aug, seed).epochs for group in groups for aug, seed in group)
+    works = [options.work(setting, aug, seed) for group in groups for aug, seed in group]
+    _say_what_is_trained_again(works, options.common.quiet)
+    total = sum(work.epochs for work in works)
     what = f"{sum(map(len, groups))} runs, {options.jobs} side by side"
     try:
         with progress(what, total, quiet=options.common.quiet) as advance:
@@ -85,14 +87,18 @@ def carry_out_with_lines(
 ) -> list[Result]:
     """Carry out runs in lockstep with a bar, and a line for each; what came of them."""
     known = [work.finished for work in works]
-    for work in works:
-        if why := work.starts_over:
-            say(f"{work.title}: finished before, {why}: training starts over", options.quiet)
+    _say_what_is_trained_again(works, options.quiet)
     results = watched_together(works, quiet=options.quiet, on_epoch=on_epoch(works, options), stop=stop)
     for work, result, before in zip(works, results, known, strict=True):
         if not _failed(result):
             say(f"{work.title}: {'done before: ' if before else ''}{_said(result)}", options.quiet)
     return results
+
+
+def _say_what_is_trained_again(works: Sequence[Work], quiet: bool) -> None:
+    for work in works:
+        if why := work.starts_over:
+            say(f"{work.title}: finished before, {why}: it is trained again", quiet)
 
 
 def outcome(record: dict[str, Any]) -> str:

@@ -149,7 +149,7 @@ class DistillationRequest:
         else:
             images, test, held_out = common.in_memory(self.data, self.held_out)
             named = named.built(images, None)
-        teacher = named.loaded(images, own.mean, own.std, common.quiet, kind=Teacher)
+        teacher = named.loaded(images, own.mean, own.std, common.quiet, kind=Teacher, read_here=is_source(self.data))
         return Setting(images, test, chosen_device(common.device), teacher, held_out)
 
     def work(self, setting: Setting, aug: str, seed: int) -> Work:

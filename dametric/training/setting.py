@@ -328,7 +328,16 @@ class Work:
         record = self.run.record
         if record is None or record["status"] != "finished" or self.finished:
             return None
-        return "but its probabilities were taken for logits" if self.misread else "but its weights are gone"
+        if self.misread:
+            return "but its probabilities were taken for logits"
+        return "but its weights are gone" if self.weights_gone else None
+
+    @property
+    def weights_gone(self) -> bool:
+        """Whether a run that is rightly recorded as finished has lost the weights that it was to keep."""
+        record = self.run.record
+        finished = record is not None and record["status"] == "finished"
+        return finished and not (self.finished or self.misread or self.run.checkpoint.exists())
 
     @property
     def epochs(self) -> float:
@@ -369,11 +378,15 @@ class Work:
 
     @cached_property
     def augmentations(self) -> tuple[Augmentation, Augmentation]:
-        """The loader's own and the recipe's, with what user's functions in them do."""
+        """The loader's own and the recipe's, with what user's functions in them do; nothing but warnings is said."""
+        return self.look(quiet=True)
+
+    def look(self, quiet: bool = False) -> tuple[Augmentation, Augmentation]:
+        """The same, and what user's functions were seen to do is said once for all runs."""
         setting, recipe = self.setting, self.recipe
         of = Images(setting.train.image_size, setting.teacher.mean if setting.teacher else setting.train.mean)
         base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
-        return check_base(setting.looked_at(base)), setting.looked_at(self.aug or parse(recipe.aug, of))
+        return check_base(setting.looked_at(base, quiet)), setting.looked_at(self.aug or parse(recipe.aug, of), quiet)
 
     @cached_property
     def training(self) -> Training:

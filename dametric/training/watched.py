@@ -54,6 +54,7 @@ def watched_together(
     """
     for work in works:
         if not work.finished:
+            work.look(quiet)
             work.setting.tell(work.training.interface, quiet)
     title = works[0].title + (f" and {len(works) - 1} more in lockstep" if len(works) > 1 else "")
     total = sum(work.epochs for work in works)

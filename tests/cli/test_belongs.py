@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import dametric
@@ -146,6 +147,61 @@ def test_python_says_the_normalisation_too(images: Path, small: Path, capsys: py
     dametric.score(network(0), data, "flip", **asked)
     assert "(statistics of the training images)" in capsys.readouterr().err
     dametric.score(network(0), data, "flip", quiet=True, **asked)
+    assert capsys.readouterr().err == ""
+
+
+def test_python_says_what_the_command_line_says_of_a_file_from_elsewhere(
+    images: Path, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = load_data(images, quiet=True), load_data(images, "test", quiet=True)
+    asked: dict[str, Any] = {"batches": 2, "batch_size": 16, "device": "cpu"}
+    pixels = {"mean": [0.5 * 255] * 3, "std": [0.25 * 255] * 3}
+    torch.save({"state_dict": network(0).state_dict(), **pixels}, tmp_path / "foreign.pth")
+    foreign = load_checkpoint(tmp_path / "foreign.pth")
+    learn: dict[str, Any] = {"epochs": 1, "batch_size": 20, "device": "cpu", "dtype": "float32", "out": tmp_path}
+    warning = (
+        "WARNING: nothing says on what size of images the teacher was trained: 32 pixels are assumed, and these have"
+    )
+    for say in (
+        lambda quiet: dametric.score(foreign, data[0].images, "flip", quiet=quiet, **asked),
+        lambda quiet: dametric.distill(foreign, "resnet8", data, "flip", quiet=quiet, **learn),
+    ):
+        say(False)
+        said = capsys.readouterr().err
+        assert f"{warning} 16" in said
+        assert "teacher: resnet8 (recognised by names and shapes), 4 classes, for 32-pixel images (assumed)" in said
+        assert "in the file are taken for pixel values 0..255" in said
+        say(True)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(warning)
+    meant = load_checkpoint(tmp_path / "foreign.pth", image_size=16)
+    dametric.score(meant, data[0], "flip", **asked)
+    assert "WARNING" not in capsys.readouterr().err
+    dametric.score(network(0), data[0], "flip", **asked)
+    assert "teacher: shown images of 16 pixels, a size that a network cannot confirm" in capsys.readouterr().err
+    dametric.train("resnet8", data, **learn)
+    assert "resnet8: normalised by mean " in capsys.readouterr().err
+
+
+def test_python_says_that_data_are_not_those_of_the_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_checkpoint(tmp_path / "t.pth", network(0), arch="resnet8", image_size=8, data="cifar10")
+    dametric.score(load_checkpoint(path), load_data("digits", image_size=8), "flip", batches=2, batch_size=16)
+    said = capsys.readouterr().err
+    assert "teacher: trained on cifar10, these are digits" in said
+    assert "teacher: tells 4 classes apart, and digits has 10" in said
+
+
+def test_python_says_what_is_noted_of_the_data(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = images.parent / "outer" / "inner"
+    for kind in "ab":
+        for split in ("train", "test"):
+            (folder / split / kind).mkdir(parents=True)
+            Image.new("RGB", (8, 8), (60, 90, 120)).save(folder / split / kind / "0.png")
+    data = load_data(folder.parent)
+    assert f"data: {data.notes[0]}\n" in capsys.readouterr().err
+    load_data(folder.parent, quiet=True)
     assert capsys.readouterr().err == ""
 
 

@@ -16,6 +16,7 @@ import torch
 import typer
 
 from dametric import cli
+from dametric.base.arguments import argument, speaking
 from dametric.data import Found, find_data, load_data, request
 from dametric.models import build, load_checkpoint, save_checkpoint
 from dametric.models.network import normalisation
@@ -119,3 +120,11 @@ def test_no_hint_names_an_option_that_does_not_exist() -> None:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", node.value))
                 assert named <= options | elsewhere, f"{path.name}, line {node.lineno}: {named - options}"
+            if (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) == "argument"
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                with speaking("command line"):
+                    flag = argument(str(node.args[0].value))
+                assert flag in options, f"{path.name}, line {node.lineno}: {flag}"

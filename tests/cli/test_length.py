@@ -309,10 +309,12 @@ def test_students_without_weights_are_done(
         assert first["last.pt"] is None
         assert (first["record"].pop("kept"), second["record"].pop("kept")) == ("none", "last")
         assert (first["record"], first["history"]) == (second["record"], second["history"])
-    (folders("kept")[1] / "last.pt").unlink()
-    again = learn(*options, "-o", "kept")
-    assert again.err.count("done before") == 3, "one whose weights are gone is not"
-    assert (folders("kept")[1] / "last.pt").exists()
+    for more in ((), ("--jobs", 2)):
+        (folders("kept")[1] / "last.pt").unlink()
+        again = learn(*options, "-o", "kept", *more)
+        assert again.err.count("done before") == (0 if more else 3), "one whose weights are gone is not"
+        assert again.err.count("finished before, but its weights are gone: it is trained again") == 1
+        assert (folders("kept")[1] / "last.pt").exists()
     untrained()
     for more in ((), ("--keep", "none"), ("--lockstep", 2), ("--eval-every", "last")):
         again = learn(*options, *more)

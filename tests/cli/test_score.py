@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,11 +95,17 @@ def test_an_untrained_teacher_is_warned_of_loudly_even_when_quiet(score: Run, un
         assert "WARNING" not in said.out
 
 
-def test_quiet_means_nothing_on_stderr(score: Run) -> None:
-    said = score("--accuracy", "-q")
-    assert said.code == 0
-    assert said.err == ""
-    assert table_rows(said.out)
+def test_quiet_means_nothing_on_stderr(score: Run, digits: Any, tmp_path: Path) -> None:
+    alone = tmp_path / "alone.npz"  # without images to test on
+    rows = slice(0, 200)
+    np.savez(alone, x_train=digits.images[rows].permute(0, 2, 3, 1).numpy(), y_train=digits.labels[rows].numpy())
+    (tmp_path / "augs.py").write_text("def shares(images):\n    return images.flip(-1).float() / 255\n")
+    own = f"{tmp_path}/augs.py:shares"
+    for more in ((), ("--data", alone), ("-a", own, "--base-aug", own)):
+        said = score("--accuracy", "-q", *more)
+        assert said.code == 0, said.err
+        assert said.err == ""
+        assert table_rows(said.out)
 
 
 # The table
@@ -389,11 +396,19 @@ def test_the_first_metric_orders_the_table_by_its_own_direction(score: Run) -> N
     found = list(values(entropy, "t_entropy").values())
     assert found == sorted(found, reverse=True), "higher is better"
     confidence = score("--json", *augs, "-m", "t_conf").document
-    check(confidence, ["t_conf"])
+    check(confidence, ["t_conf", "information_kept"])
     found = list(values(confidence, "t_conf").values())
     assert found == sorted(found), "lower is better"
     said = score(*augs, "-m", "t_gini", "-m", "t_conf")
     assert said.out.split()[:2] == ["augmentation", "t_gini"]
+
+
+def test_a_metric_without_raw_images_is_guarded_which_the_table_says(score: Run) -> None:
+    said = score("-m", "t_conf", "--batches", 6)
+    assert "information_kept" in said.out.splitlines()[0]
+    assert "information_kept: of the first 4 batches alone" in " ".join(said.out.split())
+    for more in (("-m", "t_stddev"), ("-m", "t_conf", "-m", "information_kept")):
+        assert "batches alone" not in score(*more, "--batches", 6).out
 
 
 def test_every_metric_that_was_asked_for_is_in_the_table(score: Run) -> None:
@@ -498,7 +513,7 @@ def test_a_file_gives_defaults_and_flags_win(score: Run, teacher: Path, config: 
     path = config("aug: [identity, flip]\nbatches: 3\nseed: 5\nbatch-size: 32\naccuracy: false\nmetric: t_gini\n")
     document = score("--json", "-c", path).document
     assert set(values(document, "t_gini")) == {"identity", "flip"}
-    assert document["config"]["metrics"] == ["t_gini"]
+    assert document["config"]["metrics"] == ["t_gini", "information_kept"]
     assert (document["config"]["batches"], document["config"]["seed"], document["config"]["b"]) == (3, 5, 32)
     document = score("--json", "-c", path, "--seed", 6, "--aug", "mixup", "--batches", 2).document
     assert set(values(document, "t_gini")) == {"mixup"}

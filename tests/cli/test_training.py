@@ -14,6 +14,7 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,22 @@ def test_quiet_is_silent(run: Command, learn: Command, tiny: Path) -> None:
         assert "cutmix" in said.out
 
 
+def test_a_base_augmentation_of_the_users_own_is_said_once_and_in_silence_not_at_all(
+    run: Command, learn: Command, tiny: Path, here: Path
+) -> None:
+    (here / "augs.py").write_text("def shares(images):\n    return images.flip(-1).float() / 255\n")
+    own = "./augs.py:shares"
+    train = ("train", "--arch", "resnet8", "--data", tiny, *SMALL, "-a", own)
+    for more in ((), ("--jobs", 2)):
+        options = ("-a", "identity", "-a", "flip", "--base-aug", own, *more)
+        for quiet, said in ((("-q",), 0), ((), 1)):
+            for name, command in (("trained", partial(run, *train)), ("runs", partial(learn, *options))):
+                found = command("-o", f"{name}-{len(more)}-{said}", *quiet)
+                assert found.code == 0
+                assert found.err.count(f"augmentation {own} returns values from 0 to 1, times 255") == said, name
+                assert found.err == "" or not quiet
+
+
 def test_a_checkpoint_that_was_removed_is_written_again(
     run: Command, tiny: Path, here: Path, untrained: Callable[[], None]
 ) -> None:
@@ -272,7 +289,9 @@ def test_a_checkpoint_that_was_removed_is_written_again(
     first = load_checkpoint(path)
     path.unlink()
     untrained()
-    assert run(*command).code == 0
+    said = run(*command)
+    assert said.code == 0
+    assert "trained again" not in said.err, "its folder has the weights"
     again = load_checkpoint(path)
     assert again.extra == first.extra
     assert all(torch.equal(w, again.model.state_dict()[name]) for name, w in first.model.state_dict().items())
@@ -568,9 +587,9 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "a seed that is too large": (["--seeds", str(2**63)], "seed"),
     "epochs": (["--epochs", "-1"], "--epochs"),
     "no epochs": (["--epochs", "0"], "--epochs"),
-    "rate": (["--lr", "-0.1"], "learning rate"),
-    "rate of zero": (["--lr", "0"], "learning rate"),
-    "rate that is no number": (["--lr", "nan"], "learning rate"),
+    "rate": (["--lr", "-0.1"], "--lr is a number above 0"),
+    "rate of zero": (["--lr", "0"], "--lr is a number above 0"),
+    "rate that is no number": (["--lr", "nan"], "--lr is a number above 0"),
     "batch": (["--batch-size", "-8"], "--batch-size"),
     "batch of one": (["--batch-size", "1"], "--batch-size"),
     "batch larger than the data": (["--batch-size", "33"], "32 images"),
@@ -619,7 +638,7 @@ TEACHING: dict[str, tuple[list[str], str]] = {
     "schedule": (["--schedule", "cosin"], "cosine"),
     "dtype": (["--dtype", "float23"], "float32"),
     "epochs": (["--epochs", "-1"], "--epochs"),
-    "rate": (["--lr", "-0.1"], "learning rate"),
+    "rate": (["--lr", "-0.1"], "--lr is a number above 0"),
     "batch": (["--batch-size", "-8"], "--batch-size"),
     "batch larger than the data": (["--batch-size", "33"], "32 images"),
     "seed": (["--seed", "-1"], "--seed"),

@@ -32,6 +32,14 @@ def roll(images):
 
 def leaves(images):
     sys.exit(3)
+
+
+class Shift:
+    def __init__(self, by=1):
+        self.by = by
+
+    def __call__(self, images):
+        return images.roll(self.by, -1)
 """
 
 
@@ -49,6 +57,14 @@ def test_parameters_are_scored_and_named_and_stdout_is_one_document(score: Run) 
     assert sorted(rows) == ["./augs.py:snow", "./augs.py:snow:p=0.25", "./augs.py:snow:p=0.5"]
     assert rows["./augs.py:snow"] == rows["./augs.py:snow:p=0.5"] != rows["./augs.py:snow:p=0.25"]
     assert set(said.err.split()) == {"imported", "snowing"}
+
+
+def test_a_specification_typed_twice_is_scored_once(score: Run) -> None:
+    for name in ("snow", "snow:p=0.25", "Shift:by=2"):
+        own = f"./augs.py:{name}"
+        said = score("-a", own, "-a", "flip", "-a", own, "-a", f"{own}+flip", "-a", f"{own}+flip", "--json", "-q")
+        assert said.code == 0, said.err
+        assert sorted(row["aug"] for row in said.document["scores"]) == [own, f"{own}+flip", "flip"]
 
 
 def test_an_identity_is_not_scored_in_silence(score: Run) -> None:

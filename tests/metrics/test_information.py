@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -54,3 +55,21 @@ def test_black_and_static_images_are_marked_and_come_last_although_their_spread_
     assert rows["identity"]["metrics"]["information_kept"]["value"] == pytest.approx(1, abs=1e-9)
     assert rows["black"]["metrics"]["information_kept"]["value"] == pytest.approx(0, abs=1e-9)
     assert rows["black"]["difference"]["to"] == order[0]
+
+    # metrics that need no raw images are guarded by those of the first batches
+    some: dict[str, Any] = {"metrics": ["t_conf"], "batches": 20, "base_aug": "identity", "quiet": True}
+    alone = dametric.score(teacher, (images, label), [black, "flip"], **some)
+    assert [row["aug"] for row in alone.scores if row["destroyed"]] == ["black"] == [alone.scores[-1]["aug"]]
+    assert alone.config["rows_forwarded"]["teacher"] == (2 * 20 + 4) * 64
+    first, again = (
+        [row["metrics"] for row in one.scores]
+        for one in (alone, dametric.score(teacher, (images, label), [black, "flip"], chunk=64, **some))
+    )
+    assert [row["information_kept"]["blocks"] for row in first] == [4, 4]
+    for row, same in zip(first, again, strict=True):
+        assert row["information_kept"]["value"] == pytest.approx(same["information_kept"]["value"], abs=1e-6)
+    few = dametric.score(teacher, (images, label), [black, "flip"], **{**some, "batches": 4, "metrics": ["t_stddev"]})
+    for row in few.scores:  # the same images, and the same rows of them
+        (ours,) = [one for one in alone.scores if one["aug"] == row["aug"]]
+        kept_of = [one["metrics"]["information_kept"]["value"] for one in (row, ours)]
+        assert kept_of[0] == pytest.approx(kept_of[1], abs=1e-6)

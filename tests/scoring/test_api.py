@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 import dametric
 from dametric import ImageSet, UsageError, score
-from dametric.augment import PAPER, parse
+from dametric.augment import PAPER, Augmentation, parse
 from dametric.augment.external import External
 from dametric.models import Checkpoint
 
@@ -54,6 +54,17 @@ def test_the_papers_nine_with_a_student_and_eight_without(teacher, student, data
 
 def test_an_augmentation_asked_for_twice_is_scored_once(teacher, data) -> None:
     assert len(quick(teacher, data, ["flip", "flip", "paper"], batches=2).scores) == len(PAPER) - 1
+
+
+def test_a_callable_given_twice_is_scored_once(teacher, data) -> None:
+    class Mirror:
+        def __call__(self, images: Tensor) -> Tensor:
+            return images.flip(-1)
+
+    one, other = Mirror(), Mirror()
+    for twice in ([one, one], [one.__call__, one.__call__], [Augmentation("a", (External("a", one),))] * 2):
+        assert len(quick(teacher, data, twice, batches=2).scores) == 1
+    assert len(quick(teacher, data, [one, other, one, other], batches=2).scores) == 2
 
 
 def test_all_metrics_that_can_be_computed_by_default(teacher, student, data) -> None:

@@ -142,14 +142,18 @@ def test_blocks_are_merged_as_in_one_process_and_memory_stays_bounded(
 
     monkeypatch.setattr(engine.Engine, "_unite", watched)
 
-    def call(rank: int) -> Any:
-        return dametric.score(teacher, data, ["flip", "mixup"], batches=101, **OPTIONS)
+    for metrics in (["t_stddev"], ["t_conf"]):
 
-    alone = call(0)
-    assert alone.scores[0]["metrics"]["t_stddev"]["blocks"] <= 16
-    for scores in together(2, call):
-        assert not isinstance(scores, Exception), scores
-        assert_same(scores.to_dict(), alone.to_dict())
+        def call(rank: int, metrics: list[str] = metrics) -> Any:
+            return dametric.score(teacher, data, ["flip", "mixup"], batches=101, **{**OPTIONS, "metrics": metrics})
+
+        alone = call(0)
+        assert alone.scores[0]["metrics"][metrics[0]]["blocks"] <= 16
+        if metrics == ["t_conf"]:  # whose guard is of the first batches, which stay apart
+            assert alone.scores[0]["metrics"]["information_kept"]["blocks"] == 4
+        for scores in together(2, call):
+            assert not isinstance(scores, Exception), scores
+            assert_same(scores.to_dict(), alone.to_dict())
     assert max(most) <= 3
 
 

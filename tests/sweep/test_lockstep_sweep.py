@@ -382,6 +382,16 @@ def test_rows_that_are_spelt_otherwise_are_the_same_runs(run: Command, grid: Wri
     assert list(load_runs("runs/grid").query("kind == 'distill'")["aug"]) == ["cutmix", "randaugment"]
 
 
+def test_quiet_is_silent_about_the_grid(run: Command, grid: Write) -> None:
+    pick = "cutmixpick:by=student_entropy"
+    path = grid(augmentations=["cutmix", "cutmix:alpha=1", pick], seeds=0, score={"batches": 4, "batch_size": 16})
+    said = run("sweep", path, "-j", 1, "--dry-run")
+    assert "the same runs" in said.err
+    assert f"{pick} is not scored" in said.err
+    said = run("sweep", path, "-j", 1, "-q")
+    assert (said.code, said.err) == (0, "")
+
+
 def test_a_score_that_shows_a_student_needs_its_weights(run: Command, grid: Write) -> None:
     path = grid(score={"student": "cutmix", "batches": 4}, augmentations=["cutmix"], keep="none")
     said = run("sweep", path)

@@ -424,3 +424,33 @@ def test_ray_without_its_package(run: Command, grid: Write, monkeypatch: pytest.
     said = run("sweep", grid(), "--ray")
     assert said.code == 2
     assert "pip install 'dametric[ray]'" in said.err
+
+
+def test_runs_that_are_trained_again_since_their_weights_are_gone_are_named(
+    run: Command, grid: Write, here: Path
+) -> None:
+    path, root = grid(), here / "runs/grid"
+    assert run("sweep", path, "-j", 1, "-q").code == 0
+    before = outcomes(root)
+    line = "finished before, but its weights are gone: it is trained again"
+    students = sorted(root.glob("resnet8-*/last.pt"))
+    students[0].unlink()
+    for _ in range(2):  # a dry run changes nothing
+        said = run("sweep", path, "-j", 1, "--dry-run")
+        assert said.err.splitlines() == [f"resnet8 -> resnet8, cutmix, seed 0: {line}"]
+    assert run("sweep", path, "-j", 1, "--dry-run", "-q").err == ""
+    assert run("sweep", path, "-j", 1).err.count(line) == 1
+    for weights in students[:3]:
+        weights.unlink()
+    said = run("sweep", path, "-j", 1)
+    assert said.err.splitlines()[0] == (
+        "3 runs finished before, but their weights are gone: they are trained again (resnet8 -> resnet8, identity, "
+        "seed 0; resnet8 -> resnet8, cutmix, seed 0; and 1 more)"
+    )
+    for weights in (*root.glob("teachers/*.pth"), *root.rglob("last.pt")):
+        weights.unlink()
+    said = run("sweep", path, "-j", 1)
+    assert said.err.splitlines()[0] == f"teacher resnet8: {line}"
+    assert said.err.count("finished before, but its weights were gone; ") == 5, "students are known with their teacher"
+    after = outcomes(root)
+    assert after == before

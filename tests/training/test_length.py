@@ -7,6 +7,7 @@ import csv
 import itertools
 import json
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -347,10 +348,71 @@ def test_a_run_whose_kept_weights_are_gone_is_trained_again(setting: Setting, tm
     assert setting.work("resnet8", RECIPE, tmp_path).finished
 
 
-def test_a_run_that_starts_over_does_not_show_what_it_had_come_to(setting: Setting, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", [None, "trained.pth"])
+def test_a_finished_run_whose_weights_are_gone_keeps_its_record_until_it_is_trained_again(
+    setting: Setting, tmp_path: Path, target: str | None
+) -> None:
+    """However often training is stopped or killed in between, what it had come to stays known."""
+
+    def again() -> Work:
+        return setting.work("resnet8", RECIPE, tmp_path, target=target and tmp_path / target)
+
+    work = again()
+    carry_out(work)
+    kept = [work.run.folder / name for name in ("record.json", "history.csv")]
+    before, files = [path.read_bytes() for path in kept], sorted(work.run.folder.iterdir())
+    weights = work.run.checkpoint.read_bytes()
+    for path in filter(None, (work.run.checkpoint, work.target)):
+        path.unlink()
+    for _ in range(3):  # less than an epoch each time
+        with pytest.raises(Interrupted):
+            carry_out(again(), stop=after(3))
+        assert [path.read_bytes() for path in kept] == before
+        assert not again().finished
+        table = load_runs(tmp_path)
+        assert (list(table["epoch"]), list(table["status"])) == ([RECIPE.epochs], ["finished"])
+    seen: list[float] = []
+    carry_out(again(), on_epoch=lambda row: seen.append(row["epoch"]))
+    assert 0 < len(seen) < RECIPE.epochs
+    assert again().finished
+    assert sorted(work.run.folder.iterdir()) == files
+    assert work.run.checkpoint.read_bytes() == weights
+    first, second = json.loads(before[0]), plain_record(again())
+    assert dict(first, timing=None) == dict(second, timing=None)
+    assert first["timing"]["finished"] < second["timing"]["finished"]
+
+
+@pytest.mark.parametrize("name", ["last.pt", "history.csv", "record.json"])
+def test_a_kill_while_the_new_files_replace_the_old_ones_loses_nothing(
+    setting: Setting, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     work = setting.work("resnet8", RECIPE, tmp_path)
     carry_out(work)
+    files = sorted(work.run.folder.iterdir())
     work.run.checkpoint.unlink()
+    replace_ = os.replace
+
+    def killed(source: Any, target: Any) -> None:
+        if Path(target) == work.run.folder / name:
+            raise KeyboardInterrupt
+        replace_(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            carry_out(setting.work("resnet8", RECIPE, tmp_path))
+    assert list(load_runs(tmp_path)["status"]) == ["finished"]
+    carry_out(setting.work("resnet8", RECIPE, tmp_path))
+    assert setting.work("resnet8", RECIPE, tmp_path).finished
+    assert sorted(work.run.folder.iterdir()) == files
+
+
+def test_a_run_that_is_misread_and_starts_over_does_not_show_what_it_had_come_to(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = setting.work("resnet8", RECIPE, tmp_path)
+    carry_out(work)
+    monkeypatch.setattr(Work, "misread", property(lambda work: (work.run.record or {}).get("status") == "finished"))
     seen = []
 
     def advance(steps: float = 1, note: str = "") -> None:
