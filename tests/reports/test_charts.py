@@ -176,8 +176,9 @@ def test_subpools_have_their_bands(material: Analysis) -> None:
 
 
 def test_advice_without_a_score_file_goes_by_the_errors(material: Analysis) -> None:
+    frame = material.study.frame
     for metric, sign in (("low", 1), ("high", -1)):
-        for one in analyse(material.study.frame, metrics=[metric], resamples=99).advice:
+        for one in analyse(frame[(frame["metric"] == metric) & (frame["unit"] != "unit 2")], resamples=9).advice:
             rows = material.study.frame[
                 (material.study.frame["unit"] == one.unit) & (material.study.frame["metric"] == metric)
             ]

@@ -85,7 +85,7 @@ def test_names_stand_beside_their_rows_with_the_best_on_top(scores: Scores, axes
     assert bottom > top
 
 
-@each(
+@pytest.mark.parametrize(
     ("metric", "said"),
     [(None, "t_stddev (lower is better)"), ("t_entropy", "t_entropy (higher is better)"), ("ce_std", "ce_std")],
 )
@@ -99,11 +99,11 @@ def test_the_axis_says_what_is_measured_and_what_is_better(
     assert drawn == [row["metrics"][name]["value"] for row in scores.scores]
 
 
-@each(
+@pytest.mark.parametrize(
     ("tied", "expected"),
     [
-        ((True, True, False), ["best", "not told apart from the best at 95 %", "worse"]),
-        ((True, True, True), ["best", "not told apart from the best at 95 %"]),
+        ((True, True, False), ["best", "not distinguishable from the best (95 %)", "worse"]),
+        ((True, True, True), ["best", "not distinguishable from the best (95 %)"]),
         ((True, False, False), ["best", "worse"]),
         ((True,), ["best"]),
     ],
