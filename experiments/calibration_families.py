@@ -44,7 +44,8 @@ def _values(rng: Rng, shared: float, trend: float, units: int) -> np.ndarray:
     def one() -> np.ndarray:
         family, slope = rng.standard_normal((2, FAMILIES, 1))
         rest = rng.standard_normal((FAMILIES, EACH))
-        return (math.sqrt(shared) * family + math.sqrt(1 - shared) * rest + trend * slope * steps).ravel()
+        losses: np.ndarray = math.sqrt(shared) * family + math.sqrt(1 - shared) * rest + trend * slope * steps
+        return losses.ravel()
 
     if units == 1:
         return one()

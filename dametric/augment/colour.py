@@ -31,7 +31,8 @@ def _grey(images: Tensor) -> Tensor:
     if images.shape[1] == 1:
         return images.float()
     red, green, blue = images.float().split(1, 1)
-    return (0.2989 * red + 0.587 * green + 0.114 * blue).floor_()
+    result: Tensor = (0.2989 * red + 0.587 * green + 0.114 * blue).floor_()
+    return result
 
 
 def brightness(images: Tensor, strength: Tensor) -> Tensor:
@@ -79,12 +80,14 @@ def solarize(images: Tensor, strength: Tensor) -> Tensor:
 
 def autocontrast(images: Tensor, strength: Tensor) -> Tensor:
     """Stretch every channel to the full range."""
-    return tvf.autocontrast(images)
+    result: Tensor = tvf.autocontrast(images)
+    return result
 
 
 def equalize(images: Tensor, strength: Tensor) -> Tensor:
     """Flatten the histogram of every channel."""
-    return tvf.equalize(images)
+    result: Tensor = tvf.equalize(images)
+    return result
 
 
 def invert(images: Tensor, strength: Tensor) -> Tensor:

@@ -96,7 +96,8 @@ def criterion(by: str, teacher: Tensor | None, student_log: Tensor | None, raw: 
     """
     if by == "student_entropy":
         assert student_log is not None
-        return torch.special.entr(student_log.exp()).sum(-1)
+        entropy: Tensor = torch.special.entr(student_log.exp()).sum(-1)
+        return entropy
     assert teacher is not None
     entropy = torch.special.entr(teacher).sum(-1)
     if by == "teacher_entropy":

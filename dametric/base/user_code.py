@@ -44,7 +44,8 @@ def load_object(spec: str, kind: str) -> Callable[..., Any]:
     found = load_value(spec, kind)
     if not callable(found):
         raise UsageError(f"{kind} '{spec}' is a {type(found).__name__}, not a function or class")
-    return found
+    result: Callable[..., Any] = found
+    return result
 
 
 def is_user_code(spec: str) -> bool:

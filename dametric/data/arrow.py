@@ -32,7 +32,8 @@ class ArrowRows:
         encoded = self._shards[shard][1][i - self._starts[shard]].as_py()
         if encoded is None:
             raise UsageError(f"{self.where(i)} holds no image bytes; images kept outside the file are not supported")
-        return encoded
+        result: bytes = encoded
+        return result
 
     def where(self, i: int) -> str:
         """File and row number within it."""

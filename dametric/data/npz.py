@@ -124,7 +124,8 @@ class _Opened:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         check_regular(self._path)
         array = np.load(self._path, allow_pickle=False)
-        return array if dtype is None else array.astype(dtype)
+        result: np.ndarray = array if dtype is None else array.astype(dtype)
+        return result
 
 
 def _arrays(path: Path, archive: Mapping[str, Any], images: str, labels: str, every: list[str]) -> Arrays:

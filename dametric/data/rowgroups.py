@@ -49,7 +49,8 @@ class RowGroups:
         encoded = self._column(group)[i - self._starts[group]].as_py()
         if encoded is None:
             raise UsageError(f"{self.where(i)} holds no image bytes; images kept outside the file are not supported")
-        return encoded
+        result: bytes = encoded
+        return result
 
     def where(self, i: int) -> str:
         """File and row number within it, for error messages."""

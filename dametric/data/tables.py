@@ -152,7 +152,8 @@ class _Labels:
         column = self._column(shard)
         if len(column) and (high := pc.max(column).as_py()) > np.iinfo(np.int64).max:
             class_numbers(high, f"column {shard.columns.label} of {shard.path}")
-        return column.to_numpy().astype(np.int64)
+        result: np.ndarray = column.to_numpy().astype(np.int64)
+        return result
 
     def _text(self, shard: _Shard) -> list[str]:
         if not shard.columns.text:
@@ -160,7 +161,8 @@ class _Labels:
                 f"labels are text in some files and numbers in {shard.path}: choose a column with "
                 f"{argument('label_column')}"
             )
-        return self._column(shard).to_pylist()
+        result: list[str] = self._column(shard).to_pylist()
+        return result
 
     def _column(self, shard: _Shard) -> Any:
         try:

@@ -14,7 +14,8 @@ RowStatistic = Callable[[Tensor], Tensor]
 
 def entropy(rows: Tensor) -> Tensor:
     """Entropy in nats of distributions over the last dimension: Tensor of shape (...)."""
-    return -torch.special.xlogy(rows, rows).sum(-1)
+    result: Tensor = -torch.special.xlogy(rows, rows).sum(-1)
+    return result
 
 
 def gini(rows: Tensor) -> Tensor:

@@ -50,14 +50,17 @@ class FusedConv(nn.Module):
         what = (x, self._packed, conv.bias, *where)
         clip = (self.clip, _CLIPS[self.clip], "")
         if other is None:
-            return torch.ops.mkldnn._convolution_pointwise(*what, *clip)
+            result: Tensor = torch.ops.mkldnn._convolution_pointwise(*what, *clip)
+            return result
         if other.shape != self._shape(x) or other.dtype != x.dtype:  # a broadcast sum
             total = torch.ops.mkldnn._convolution_pointwise(*what, "none", [], "") + other
             return _clipped(total, self.clip)
         after: tuple[str | None, list[float], str] = (None if self.clip == "none" else self.clip, [], "")
         if self.overwrite:
-            return torch.ops.mkldnn._convolution_pointwise_.binary(other, *what, "add", 1.0, *after)
-        return torch.ops.mkldnn._convolution_pointwise.binary(x, other, *what[1:], "add", 1.0, *after)
+            result: Tensor = torch.ops.mkldnn._convolution_pointwise_.binary(other, *what, "add", 1.0, *after)
+            return result
+        result: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(x, other, *what[1:], "add", 1.0, *after)
+        return result
 
     def bound(self, x: Tensor | float, other: Tensor | float = 0.0) -> Tensor:
         """What partial sums cannot exceed for inputs of at most this size: float32, NaN where something is NaN."""

@@ -29,7 +29,8 @@ def global_pool(maps: Tensor) -> Tensor:
 
 def channel_shuffle(maps: Tensor, groups: int) -> Tensor:
     """Interleave the channels of ``groups`` groups (arXiv 1707.01083, section 3.1); shape unchanged."""
-    return maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    result: Tensor = maps.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    return result
 
 
 def initialise(network: nn.Module) -> None:

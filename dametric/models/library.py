@@ -131,7 +131,10 @@ def _from_torchvision(name: str, num_classes: int, image_size: int, arguments: d
     sized = {"image_size": image_size} if name.lower().startswith("vit_") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # on how googlenet and inception draw their weights
-        return torchvision.models.get_model(name, weights=None, num_classes=num_classes, **{**sized, **arguments})
+        result: nn.Module = torchvision.models.get_model(
+            name, weights=None, num_classes=num_classes, **{**sized, **arguments}
+        )
+        return result
 
 
 def _from_timm(name: str, num_classes: int, image_size: int, arguments: dict[str, Any]) -> nn.Module:
@@ -145,7 +148,8 @@ def _from_timm(name: str, num_classes: int, image_size: int, arguments: dict[str
         raise _unknown_in("timm", name, timm.list_models())
     of = getattr(timm, "get_pretrained_cfg", lambda name: None)(spelt)
     sized = {"img_size": image_size} if getattr(of, "fixed_input_size", False) else {}
-    return timm.create_model(spelt, pretrained=False, num_classes=num_classes, **{**sized, **arguments})
+    result: nn.Module = timm.create_model(spelt, pretrained=False, num_classes=num_classes, **{**sized, **arguments})
+    return result
 
 
 def _timm() -> ModuleType | None:
@@ -153,7 +157,8 @@ def _timm() -> ModuleType | None:
         import timm
     except ImportError:
         return None
-    return timm
+    result: ModuleType | None = timm
+    return result
 
 
 def _spelt(timm: ModuleType, name: str) -> str | None:

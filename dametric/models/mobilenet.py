@@ -31,7 +31,8 @@ class _InvertedResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) if self.residual else self.conv(x)
+        result: Tensor = x + self.conv(x) if self.residual else self.conv(x)
+        return result
 
 
 class MobileNetV2(nn.Module):
@@ -63,7 +64,8 @@ class MobileNetV2(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, num_classes) of images (batch, 3, height, width)."""
-        return self.classifier(global_pool(self.conv2(self.blocks(self.conv1(images)))))
+        result: Tensor = self.classifier(global_pool(self.conv2(self.blocks(self.conv1(images)))))
+        return result
 
 
 def mobilenet_v2(num_classes: int = 100, image_size: int = 32) -> nn.Module:

@@ -44,9 +44,11 @@ class Answer:
         if output.ndim > 2 and output.shape[2:].numel() == 1:
             output = output.flatten(1)
         if not self.probabilities:
-            return output
+            result: Tensor = output
+            return result
         exact = output.float() if output.dtype.itemsize < 4 else output
-        return exact.clamp_min(torch.finfo(exact.dtype).tiny).log()
+        result: Tensor = exact.clamp_min(torch.finfo(exact.dtype).tiny).log()
+        return result
 
 
 def answer(output: Any, rows: int, classes: int | None, who: str) -> tuple[Answer, list[str]]:

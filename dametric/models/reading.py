@@ -264,7 +264,8 @@ class _Dtype:
 
 def _scalar(dtype: _Dtype, data: bytes) -> float | int | bool:
     """Stands for the function by which numpy unpickles one number."""
-    return np.frombuffer(data, np.dtype(dtype.order + dtype.code), count=1).item()
+    result: float | int | bool = np.frombuffer(data, np.dtype(dtype.order + dtype.code), count=1).item()
+    return result
 
 
 class _Namespace:

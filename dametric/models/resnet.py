@@ -92,7 +92,8 @@ class CifarResNet(nn.Module):
         """Logits (batch, num_classes) of images (batch, 3, height, width)."""
         x = relu(self.bn1(self.conv1(images)), inplace=True)
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(global_pool(x))
+        result: Tensor = self.fc(global_pool(x))
+        return result
 
 
 class StemResNet(nn.Module):
@@ -127,7 +128,8 @@ class StemResNet(nn.Module):
         """Logits (batch, num_classes) of images (batch, 3, height, width)."""
         x = relu(self.bn1(self.conv1(images)), inplace=True)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.linear(global_pool(x))
+        result: Tensor = self.linear(global_pool(x))
+        return result
 
 
 def cifar_resnet(depth: int, widen: int = 1) -> Callable[..., nn.Module]:
@@ -152,7 +154,8 @@ def stem_resnet50(num_classes: int = 100, image_size: int = 32) -> nn.Module:
 
 def resnet18(num_classes: int = 100, image_size: int = 32) -> nn.Module:
     """``resnet18``: torchvision's network, with its 7x7 stem and max pooling (arXiv 1512.03385)."""
-    return torchvision_resnet18(weights=None, num_classes=num_classes)
+    result: nn.Module = torchvision_resnet18(weights=None, num_classes=num_classes)
+    return result
 
 
 RESNETS: dict[str, Callable[..., nn.Module]] = {

@@ -114,7 +114,8 @@ def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]
             raise RuntimeError(f"the file is damaged, the checksum of {entry} is wrong")
         content = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(content["model"])
-        return content.get("state")
+        result: dict[str, Any] | None = content.get("state")
+        return result
     except (
         OSError,
         RuntimeError,

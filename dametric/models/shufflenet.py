@@ -62,7 +62,8 @@ class ShuffleNetV1(nn.Module):
         """Logits (batch, num_classes) of images (batch, 3, 32, 32)."""
         x = relu(self.bn1(self.conv1(images)), inplace=True)
         x = self.get_submodule("layer3")(self.get_submodule("layer2")(self.get_submodule("layer1")(x)))
-        return self.linear(global_pool(x))
+        result: Tensor = self.linear(global_pool(x))
+        return result
 
 
 class _UnitV2(nn.Module):
@@ -132,7 +133,8 @@ class ShuffleNetV2(nn.Module):
         x = relu(self.bn1(self.conv1(images)), inplace=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         x = relu(self.bn2(self.conv2(x)), inplace=True)
-        return self.linear(global_pool(x))
+        result: Tensor = self.linear(global_pool(x))
+        return result
 
 
 def shufflenet_v1(num_classes: int = 100, image_size: int = 32) -> nn.Module:

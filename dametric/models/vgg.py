@@ -54,7 +54,8 @@ class VGG(nn.Module):
             x = getattr(self, f"block{i}")(x)
             if i < self.poolings:
                 x = max_pool2d(x, 2)
-        return self.classifier(global_pool(x))
+        result: Tensor = self.classifier(global_pool(x))
+        return result
 
 
 def vgg(depth: int) -> Callable[..., nn.Module]:

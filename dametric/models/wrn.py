@@ -26,7 +26,8 @@ class _PreActivationBlock(nn.Module):
         active = relu(self.bn1(x), inplace=True)
         shortcut = x if self.convShortcut is None else self.convShortcut(active)
         y = relu(self.bn2(self.conv1(active)), inplace=True)
-        return shortcut + self.conv2(y)
+        result: Tensor = shortcut + self.conv2(y)
+        return result
 
 
 class _Stage(nn.Module):
@@ -38,7 +39,8 @@ class _Stage(nn.Module):
         self.layer = nn.Sequential(_PreActivationBlock(inputs, width, stride), *rest)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x)
+        result: Tensor = self.layer(x)
+        return result
 
 
 class WideResNet(nn.Module):
@@ -73,7 +75,8 @@ class WideResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, num_classes) of images (batch, 3, height, width)."""
         x = self.block3(self.block2(self.block1(self.conv1(images))))
-        return self.fc(global_pool(relu(self.bn1(x), inplace=True)))
+        result: Tensor = self.fc(global_pool(relu(self.bn1(x), inplace=True)))
+        return result
 
 
 def wide_resnet(depth: int, widen: int) -> Callable[..., nn.Module]:

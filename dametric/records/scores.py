@@ -103,7 +103,8 @@ class Scores:
     def to_dict(self) -> dict[str, Any]:
         """The document as plain Python objects, with None for what is not a finite number."""
         document = {"dametric_scores": SCHEMA, "scores": self.scores, "config": self.config}
-        return finite({**document, "versions": self.versions})
+        result: dict[str, Any] = finite({**document, "versions": self.versions})
+        return result
 
     def to_json(self) -> str:
         """The document as JSON text."""

@@ -210,7 +210,8 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     if recipe.schedule == "step":
         whole = step if recipe.steps is not None else step // steps_per_epoch * steps_per_epoch  # epochs drop as one
         passed = sum(whole * EPOCHS >= milestone * total for milestone in MILESTONES)
-        return recipe.lr / 10**passed
+        result: float = recipe.lr / 10**passed
+        return result
     if recipe.schedule == "cosine":
         return recipe.lr / 2 * (1 + math.cos(math.pi * step / total))
     low, last = recipe.lr / _START, recipe.lr / _START / _END

@@ -64,7 +64,8 @@ class TrainingRequest:
     @property
     def objective(self) -> Objective:
         """What is minimised."""
-        return self.recipe["objective"]
+        result: Objective = self.recipe["objective"]
+        return result
 
     def check(self) -> None:
         """Refuse what no data set could make right, before any is read."""

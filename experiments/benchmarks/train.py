@@ -168,7 +168,7 @@ class Bench:
             with torch.inference_mode():
                 module(images)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                total = student(view).float().sum() + student(view).float().sum()
+                total: Tensor = student(view).float().sum() + student(view).float().sum()
             student.zero_grad(set_to_none=True)
             total.backward()
             return total.detach()
