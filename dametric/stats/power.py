@@ -196,7 +196,7 @@ def _exact(x: Floats, y: Floats, alternative: str) -> tuple[Floats, Floats]:
 
 def _side(greater: Floats, less: Floats, alternative: str) -> Floats:
     both = np.minimum(1.0, 2 * np.minimum(greater, less))
-    return {"greater": greater, "less": less, "two-sided": both}[alternative]
+    return np.asarray({"greater": greater, "less": less, "two-sided": both}[alternative])
 
 
 def _critical(n: int, alpha: float, alternative: str) -> float:
