@@ -28,24 +28,23 @@ from IPython.display import Markdown, display
 
 import dametric
 from dametric import stats
-from dametric.records.joining import study
-from dametric.records.scores import Scores
-from dametric.report.material import Material
-from dametric.report.page import build
-from dametric.report.sheets import paper
+from dametric.analysis import Analysis
+from dametric.reports.sheets import paper
+from dametric.stats import Result
 
 # %matplotlib inline
 pd.options.display.precision = 4
 STUDY = Path("../experiments/results/digits/demo")  # scores.json and runs/, kept by python -m experiments.demo_record
 
 
-def show_verdict(found: dict) -> None:
-    display(Markdown("\n".join(f"* {sentence}" for sentence in found["verdict"])))
+def show_verdict(analysis: Analysis) -> None:
+    display(Markdown("\n".join(f"* {sentence}" for sentence in analysis.verdict)))
 
 
-def results(found: dict[str, dict]) -> pd.DataFrame:
+def results(found: dict[str, Result]) -> pd.DataFrame:
     """Results as a table."""
-    return pd.DataFrame(found).T[["statistic", "pvalue", "low", "high", "n"]].astype(float)
+    rows = {name: result.to_dict() for name, result in found.items()}
+    return pd.DataFrame(rows).T[["statistic", "pvalue", "low", "high", "n"]].astype(float)
 
 
 # %% [markdown]
@@ -55,10 +54,10 @@ def results(found: dict[str, dict]) -> pd.DataFrame:
 # Joined, there is one row for each teacher-student pair, metric and augmentation, with standard errors on both axes.
 
 # %%
-scores = Scores.read(STUDY / "scores.json")
-runs = dametric.load_runs(STUDY / "runs")
-frame = study([scores], runs)
-frame[frame["metric"] == "t_stddev"].drop(columns=["unit", "teacher", "student", "data", "direction"])
+digits = dametric.correlate(STUDY / "scores.json", STUDY / "runs")
+frame = digits.study.frame
+shown = ["aug", "score", "score_se", "difference", "test_loss", "test_loss_se", "test_top1", "test_top1_se", "seeds"]
+frame[frame["metric"] == "t_stddev"][shown]
 
 # %% [markdown]
 # ### One coefficient
@@ -74,7 +73,7 @@ primary
 # %%
 results(
     {
-        name: stats.correlate(mine["score"], mine["test_loss"], name).to_dict()
+        name: stats.correlate(mine["score"], mine["test_loss"], name)
         for name in ("pearson", "spearman", "kendall", "weighted")
     }
 )
@@ -97,11 +96,13 @@ print("York's slope             ", stats.york(*points).slope)
 # %% [markdown]
 # ### Everything at once
 #
-# `stats.analyse` is what the commands print: all metrics, both endpoints, and the answer in words.
+# `dametric.correlate` is what the command prints: all metrics, both endpoints, and the answer in words.
 
 # %%
-digits = stats.analyse(frame, confirmatory=["t_stddev"])
-assert digits["confirmatory"][0]["result"]["pvalue"] == primary.pvalue
+assert digits.confirmatory[0].result.pvalue == primary.pvalue
+digits
+
+# %%
 show_verdict(digits)
 
 # %% [markdown]
@@ -109,8 +110,7 @@ show_verdict(digits)
 # printing a coefficient as if it meant something. The figures of the report:
 
 # %%
-report = build(Material(frame, digits, runs=runs))
-display(Markdown(" ".join(report.lead)))
+report = dametric.report(digits, quiet=True)
 charts = {chart.key: chart for chart in report.charts}
 paper(charts["scatter"])
 
@@ -134,9 +134,9 @@ spread = float(mine["test_loss"].std())
 print(f"seed noise {seed_sd:.4f}, spread of the mean losses {spread:.4f}, reliability {reliable:.2f}")
 true_spread = spread * max(reliable, 0.05) ** 0.5
 for augs, seeds in ((9, 2), (18, 5), (27, 10)):
-    plan = stats.plan(0.9, augs, seeds, seed_sd=seed_sd, spread=true_spread)
-    print(f"{augs} augmentations, {seeds} seeds: power {plan.power:.2f} for a true correlation of 0.9")
-print(f"seeds for a reliability of 0.9: {plan.seeds_needed}")
+    found = dametric.power(0.9, augs, seeds, seed_sd=seed_sd, spread=true_spread)
+    print(f"{augs} augmentations, {seeds} seeds: power {found.power:.2f} for a true correlation of 0.9")
+print(f"seeds for a reliability of 0.9: {found.seeds_needed}")
 
 # %% [markdown]
 # ## The published points
@@ -145,13 +145,11 @@ print(f"seeds for a reliability of 0.9: {plan.seeds_needed}")
 # its project page. No standard errors were published with them.
 
 # %%
-published = stats.published_frame()
-paper_analysis = stats.analyse(published)
-units = paper_analysis["units"]
+published = dametric.correlate(published=True)
 NAMES = ("pearson", "spearman", "kendall")
 rows = {
-    unit: {name: found["t_stddev"]["coefficients"]["test_loss"][name]["statistic"] for name in NAMES}
-    for unit, found in units.items()
+    unit: {name: getattr(found.coefficients.loss, name).statistic for name in NAMES}
+    for unit, found in published.of_metric.items()
 }
 coefficients = pd.DataFrame(rows).T
 coefficients
@@ -174,26 +172,26 @@ for unit, printed in PRINTED.items():
 # augmentations once for all units; beside it, what treating all points as independent would claim:
 
 # %%
-pooling = paper_analysis["pooling"]["t_stddev"]
+pooling = published.pooling["t_stddev"]
 results(
     {
-        "Kendall, mean over units": pooling["coefficients"]["kendall"],
-        "Pearson, random-effects mean": pooling["random_effects"]["pearson"]["mean"],
-        "one fixed list for all units": pooling["baselines"]["fixed_order"],
-        "lead over that list": pooling["baselines"]["lead_over_fixed_order"],
-        "scores of another teacher": pooling["baselines"]["other_unit"],
-        "incremental value (r)": pooling["incremental"],
-        "all points as if independent": pooling["naive"],
+        "Kendall, mean over units": pooling.coefficients.kendall,
+        "Pearson, random-effects mean": pooling.random_effects.pearson.mean,
+        "one fixed list for all units": pooling.baselines.fixed_order,
+        "lead over that list": pooling.baselines.lead_over_fixed_order,
+        "scores of another teacher": pooling.baselines.other_unit,
+        "incremental value (r)": pooling.incremental,
+        "all points as if independent": pooling.naive,
     }
 )
 
 # %%
-print(f"I² = {pooling['random_effects']['pearson']['i2']:.0%}")
-print("without a family:", {name: round(tau, 2) for name, tau in pooling["leave_family_out"].items()})
-show_verdict(paper_analysis)
+print(f"I² = {pooling.random_effects.pearson.i2:.0%}")
+print("without a family:", {name: round(tau, 2) for name, tau in pooling.leave_family_out.items()})
+show_verdict(published)
 
 # %%
-charts = {chart.key: chart for chart in build(Material(published, paper_analysis)).charts}
+charts = {chart.key: chart for chart in dametric.report(published, quiet=True).charts}
 paper(charts["scatter"])
 
 # %%

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dametric.analysis.api import correlate
     from dametric.data import ImageSet, load_data
     from dametric.errors import UsageError
     from dametric.models import load_checkpoint
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from dametric.records.joining import join
     from dametric.records.ledger import Ledger
     from dametric.records.runs import load_runs
+    from dametric.reports import report
     from dametric.scoring import score
-    from dametric.stats import load_published
+    from dametric.stats import load_published, power
     from dametric.sweeps.api import plan, sweep
     from dametric.training import distill, distill_all, train
 
@@ -26,6 +28,7 @@ _HOME = {
     "ImageSet": "dametric.data",
     "Ledger": "dametric.records.ledger",
     "UsageError": "dametric.errors",
+    "correlate": "dametric.analysis.api",
     "distill": "dametric.training",
     "distill_all": "dametric.training",
     "join": "dametric.records.joining",
@@ -34,6 +37,8 @@ _HOME = {
     "load_published": "dametric.stats",
     "load_runs": "dametric.records.runs",
     "plan": "dametric.sweeps.api",
+    "power": "dametric.stats",
+    "report": "dametric.reports",
     "score": "dametric.scoring",
     "show": "dametric.pictures",
     "sweep": "dametric.sweeps.api",
@@ -44,6 +49,7 @@ __all__ = [
     "Ledger",
     "UsageError",
     "__version__",
+    "correlate",
     "distill",
     "distill_all",
     "join",
@@ -52,6 +58,8 @@ __all__ = [
     "load_published",
     "load_runs",
     "plan",
+    "power",
+    "report",
     "score",
     "show",
     "sweep",

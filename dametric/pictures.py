@@ -22,7 +22,7 @@ from dametric.base.options import takes
 from dametric.data.given import as_image_set, is_source, source_of
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError, unknown
-from dametric.report.figures import grid_figure, render
+from dametric.reports.figures import grid_figure, render
 
 KINDS = ("png", "svg", "pdf")
 

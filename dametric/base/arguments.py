@@ -12,6 +12,7 @@ Voice = Literal["python", "command line", "grid"]
 _SPEAKER = "DAMETRIC_SPEAKER"  # in the environment, so that processes that are started speak alike
 _FLAGS = {
     "augs": "--aug",
+    "charts": "--chart",
     "metrics": "--metric",
     "config": "--data-config",
     "root": "--data-root",
@@ -47,9 +48,9 @@ def speaking(speaker: Voice) -> Iterator[None]:
 
 
 def voice() -> Voice:
-    """Whom messages of this process speak to, for those that do its work elsewhere."""
-    spoken: Voice = os.environ.get(_SPEAKER, "python")  # type: ignore[assignment]
-    return spoken
+    """How whoever reads the messages of this process writes arguments."""
+    spoken = os.environ.get(_SPEAKER, "python")
+    return "grid" if spoken == "grid" else "command line" if spoken == "command line" else "python"
 
 
 def argument(name: str, value: object = None) -> str:

@@ -39,7 +39,7 @@ def demo(
     from dametric.cli.score import print_table
     from dametric.errors import RunFailed
     from dametric.records.joining import join
-    from dametric.report.figures import render, score_figure, students_figure
+    from dametric.reports.figures import render, score_figure, students_figure
     from dametric.scoring import score
     from dametric.training import distill_all, train
 

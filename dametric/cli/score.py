@@ -110,7 +110,7 @@ def _deliver(scores: Scores, asked: Sequence[str] | None, output: str | None, pi
             scores.write(output)
         if picture is not None:
             from dametric.base.files import write_atomic
-            from dametric.report.figures import render, score_figure
+            from dametric.reports.figures import render, score_figure
 
             write_atomic(picture, render(score_figure(scores), _kind(picture)))
     finally:

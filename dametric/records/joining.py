@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from dametric.errors import UsageError
-from dametric.records.recipes import told_apart
+from dametric.records.recipes import OPTIONS, told_apart
 from dametric.records.scores import Scores
 
 STUDENT_METRICS = "ce_"  # how the names of metrics begin that ask a student
 _STUDENT_PICKS = "by=student"  # in the names of augmentations that do
+_DIFFERENCES = ["difference", "difference_se", "tied_with_best"]
+_OWN = [*_DIFFERENCES, "recipe", "arch"]  # columns that `join` does not give
 
 
 def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
@@ -48,22 +50,43 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
     joined = _beside(scores, _students(scores, runs), metric)
     if joined.empty:
         raise UsageError(f"no augmentation was both scored and distilled from the same teacher{_why([scores], runs)}")
-    return joined
+    return joined.drop(columns=_OWN)
 
 
 def _students(scores: Scores, runs: pd.DataFrame, without: Collection[str] = ()) -> pd.DataFrame:
-    """Means over seeds, of the students of the teacher that was scored."""
+    """Means over seeds, of the students of the teacher that was scored; a recipe by its values, not by its name."""
     done = _of_teacher(scores, runs)
     done = done[_of_images(scores, done) & ~done["student"].isin(without)]
-    groups = told_apart(done.assign(arch=done["student"])).groupby(["student", "aug"], as_index=False)
-    return groups.agg(
+    done = _named(told_apart(done.assign(arch=done["student"], recipe=_recipes(done))))
+    return done.groupby(["student", "aug"], as_index=False).agg(
         arch=("arch", "first"),
+        recipe=("recipe", "first"),
         test_loss=("test_loss", "mean"),
         test_loss_se=("test_loss", "sem"),
         test_top1=("test_top1", "mean"),
         test_top1_se=("test_top1", "sem"),
         seeds=("seed", "nunique"),
     )
+
+
+def _recipes(runs: pd.DataFrame) -> list[str]:
+    """The values of those options in which runs of one student differ, as a key; what is not known is no difference."""
+    keys = [""] * len(runs)
+    for places in runs.groupby("student").indices.values():
+        group = runs.iloc[places]
+        for name in (name for name in OPTIONS if name in group and group[name].nunique() > 1):
+            for place, value in zip(places, group[name], strict=True):
+                keys[place] += "" if pd.isna(value) else f" {name}={value!r}"
+    return keys
+
+
+def _named(runs: pd.DataFrame) -> pd.DataFrame:
+    """Names that are one recipe each: where values differ by less than a name shows, the key itself is the name."""
+    recipes: dict[str, set[str]] = {}
+    for name, recipe in zip(runs["student"], runs["recipe"], strict=True):
+        recipes.setdefault(name, set()).add(recipe)
+    rows = zip(runs["student"], runs["arch"], runs["recipe"], strict=True)
+    return runs.assign(student=[name if len(recipes[name]) == 1 else f"{arch}{key}" for name, arch, key in rows])
 
 
 def _of_teacher(scores: Scores, runs: pd.DataFrame) -> pd.DataFrame:
@@ -109,12 +132,11 @@ def _why(files: Sequence[Scores], runs: pd.DataFrame) -> str:
 
 
 def _beside(scores: Scores, students: pd.DataFrame, metric: str) -> pd.DataFrame:
-    part = scores.table[["aug", metric, f"{metric}_se"]].set_axis(["aug", "score", "score_se"], axis=1)
-    joined = part.merge(students, on="aug", how="inner")
+    joined = with_differences(scores, metric).merge(students, on="aug", how="inner")
     if _student(scores) is not None:  # of the others it says nothing
         asked = joined["aug"].str.contains(_STUDENT_PICKS) | metric.startswith(STUDENT_METRICS)
         joined = joined[~asked | (joined["arch"] == _student(scores))]
-    order = ["student", "aug", "score", "score_se", *students.columns[3:]]
+    order = ["student", "aug", "score", "score_se", *students.columns[4:], *_OWN]
     return joined[order].sort_values("student", kind="stable", ignore_index=True)
 
 
@@ -132,8 +154,11 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row for each unit (teacher, student, data set), metric and augmentation: ``unit, teacher, student, data,
-        metric, direction`` and the columns of :func:`join`. Units are told apart by name, and by a number where
-        two teachers bear the same.
+        metric, direction`` and the columns of :func:`join`. ``unit`` is a name to be shown, with a number where two
+        teachers bear the same; ``pair`` is the unit's key, whatever else is joined: the teacher's hash, the student,
+        the values of its recipe that others do not share, and the data. ``file`` is the place of the score file in
+        ``scores``; ``difference, difference_se`` (paired, to the best row of the file) and ``tied_with_best`` are of
+        the metric that orders it, and unknown for others.
 
     Raises
     ------
@@ -143,7 +168,7 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
     parts: list[pd.DataFrame] = []
     seen: dict[str, list[object]] = {}
     shown = {(_teacher(file), _student(file)) for file in scores}
-    for file in scores:
+    for place, file in enumerate(scores):
         teacher = str((file.config.get("teacher") or {}).get("arch", "teacher"))
         data = Path(str((file.config.get("data") or {}).get("name", "data"))).name
         known = seen.setdefault(f"{teacher} {data}", [])
@@ -159,13 +184,31 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
             if part.empty:
                 continue  # another teacher's students are in this ledger
             about = {"teacher": teacher, "data": data, "metric": metric, "direction": directions[metric]}
-            pair = f"{teacher}{f' #{number}' if number > 1 else ''} -> " + part["student"] + f", {data}"
-            parts.append(part.assign(unit=pair, **about))
+            unit = f"{teacher}{f' #{number}' if number > 1 else ''} -> " + part["student"] + f", {data}"
+            pair = [
+                f"{_teacher(file) or teacher}/{a}{r}/{data}" for a, r in zip(part["arch"], part["recipe"], strict=True)
+            ]
+            parts.append(part.drop(columns=["recipe", "arch"]).assign(unit=list(unit), pair=pair, file=place, **about))
     if not parts:
         raise UsageError(f"no augmentation was both scored and distilled from the same teacher{_why(scores, runs)}")
     table = pd.concat(parts, ignore_index=True)
-    first = ["unit", "teacher", "student", "data", "metric", "direction", "aug"]
+    first = ["unit", "pair", "teacher", "student", "data", "file", "metric", "direction", "aug"]
     return table[[*first, *(name for name in table.columns if name not in first)]]
+
+
+def with_differences(scores: Scores, metric: str) -> pd.DataFrame:
+    """Scores by a metric, and their paired differences to the best row where it is the metric that orders the file.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``aug, score, score_se, difference, difference_se, tied_with_best``, in the order of the file.
+    """
+    table = scores.table.rename(columns={metric: "score", f"{metric}_se": "score_se"})
+    table = table[["aug", "score", "score_se", *_DIFFERENCES]].astype({"tied_with_best": "boolean"})
+    if metric != scores.metrics[0]:
+        table[["difference", "difference_se"]], table["tied_with_best"] = float("nan"), pd.NA
+    return table
 
 
 def _teacher(file: Scores) -> str | None:

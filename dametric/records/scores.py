@@ -158,7 +158,7 @@ class Scores:
 
     def plot(self) -> Figure:
         """The table as a figure: values with intervals, best on top."""
-        figures = import_module("dametric.report.figures")  # figures know scores; scores find them by name alone
+        figures = import_module("dametric.reports.figures")  # figures know scores; scores find them by name alone
         figure: Figure = figures.score_figure(self)
         return figure
 

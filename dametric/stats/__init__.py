@@ -6,11 +6,9 @@ here needs a network or a GPU.
 
 from __future__ import annotations
 
-from dametric.stats.analysis import analyse
 from dametric.stats.baselines import fixed_order, other_unit, published_list
 from dametric.stats.comparison import bootstrap_difference, swap_test, williams
 from dametric.stats.correlation import correlate
-from dametric.stats.detectable import detectable
 from dametric.stats.disattenuation import disattenuated
 from dametric.stats.families import family
 from dametric.stats.family_permutation import by_families
@@ -20,24 +18,23 @@ from dametric.stats.multiplicity import benjamini_hochberg, holm
 from dametric.stats.noise import expected_tau, reliability, tied_tau
 from dametric.stats.partial import partial, partial_tau
 from dametric.stats.pooling import incremental, kendalls_w, naive, pooled
-from dametric.stats.power import Plan, plan
+from dametric.stats.power import Power, detectable, power
 from dametric.stats.published import load_published, published_frame
 from dametric.stats.regression import Line, Ranges, leave_out, ols
 from dametric.stats.result import Result
 from dametric.stats.subpools import subpools
-from dametric.stats.toplist import Regret, regret, regret_curve, topk_overlap
+from dametric.stats.toplist import Regret, regret, regret_curve
 from dametric.stats.york import YorkLine, york
 
 __all__ = [
     "Line",
     "MixedModel",
-    "Plan",
+    "Power",
     "RandomEffects",
     "Ranges",
     "Regret",
     "Result",
     "YorkLine",
-    "analyse",
     "bca",
     "benjamini_hochberg",
     "bootstrap_difference",
@@ -60,8 +57,8 @@ __all__ = [
     "other_unit",
     "partial",
     "partial_tau",
-    "plan",
     "pooled",
+    "power",
     "published_frame",
     "published_list",
     "random_effects",
@@ -71,7 +68,6 @@ __all__ = [
     "subpools",
     "swap_test",
     "tied_tau",
-    "topk_overlap",
     "williams",
     "york",
 ]

@@ -68,7 +68,7 @@ def _ratio(above: Floats, below: Floats) -> Floats:
     """Division that gives NaN where there is nothing to divide by, kept within [-1, 1] of rounding."""
     ratio = np.full(np.shape(above), np.nan)
     np.divide(above, below, out=ratio, where=below > 0)
-    return np.clip(ratio, -1, 1)
+    return np.asarray(np.clip(ratio, -1, 1))
 
 
 def standardised(values: Floats) -> Floats:
@@ -78,7 +78,7 @@ def standardised(values: Floats) -> Floats:
     scale = np.abs(centred).max(-1, keepdims=True)
     centred /= np.where(scale > 0, scale, 1)  # so that squares neither vanish nor overflow
     length = np.sqrt((centred**2).sum(-1, keepdims=True))
-    return centred / np.where(length > 0, length, 1)
+    return np.asarray(centred / np.where(length > 0, length, 1))
 
 
 def _pearson(x: Floats, y: Floats) -> Floats:

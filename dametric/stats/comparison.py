@@ -85,7 +85,6 @@ def swap_test(
     alternative: str = "two-sided",
     *,
     y: str = "y",
-    best: str = "lower",
     resamples: int = 9999,
     seed: int = 0,
 ) -> Result:
@@ -105,8 +104,6 @@ def swap_test(
         "greater": the first one is better.
     y : str
         Column of the outcome.
-    best : {"lower", "higher"}
-        For the weighted tau.
     resamples, seed : int
         For Monte Carlo, p = (1 + b) / (1 + B), above twelve augmentations; up to twelve all 2^n exchanges are made.
 
@@ -137,8 +134,8 @@ def swap_test(
     def difference(swap: NDArray[np.bool_]) -> Floats:
         total: Floats = np.zeros(len(swap))
         for a, b, outcome in zip(*ranks, one.y, strict=True):
-            with_a = coefficient(method, np.where(swap, b, a), outcome, best)
-            with_b = coefficient(method, np.where(swap, a, b), outcome, best)
+            with_a = coefficient(method, np.where(swap, b, a), outcome)
+            with_b = coefficient(method, np.where(swap, a, b), outcome)
             total += np.nan_to_num(with_a) - np.nan_to_num(with_b)  # exchanges can make all ranks equal: no order
         return total / len(one.units)
 
@@ -157,7 +154,6 @@ def bootstrap_difference(
     method: str = "kendall",
     *,
     y: str = "y",
-    best: str = "lower",
     confidence: float = 0.95,
     resamples: int = 1999,
     seed: int = 0,
@@ -166,7 +162,7 @@ def bootstrap_difference(
 
     Parameters
     ----------
-    frame, first, second, method, y, best
+    frame, first, second, method, y
         As for :func:`swap_test`; "pearson" too.
     confidence : float
         Fraction.
@@ -193,7 +189,7 @@ def bootstrap_difference(
     def difference(index: NDArray[np.intp], axis: int = -1) -> Floats:
         at = index.reshape(-1, index.shape[-1]).astype(np.intp)
         each = [
-            coefficient(method, a[at], outcome[at], best) - coefficient(method, b[at], outcome[at], best)
+            coefficient(method, a[at], outcome[at]) - coefficient(method, b[at], outcome[at])
             for a, b, outcome in zip(one.x, two.x, one.y, strict=True)
         ]
         return np.asarray(np.mean(each, axis=0)).reshape(index.shape[:-1])

@@ -78,7 +78,6 @@ def bca(
     confidence: float = 0.95,
     resamples: int = 9999,
     seed: int = 0,
-    best: str = "lower",
 ) -> Result:
     """Bias-corrected and accelerated bootstrap interval of a coefficient, points resampled in pairs.
 
@@ -93,8 +92,6 @@ def bca(
     confidence : float
         Fraction.
     resamples, seed : int
-    best : {"lower", "higher"}
-        For the weighted tau.
 
     Returns
     -------
@@ -118,9 +115,9 @@ def bca(
 
     def statistic(p: Floats, q: Floats, axis: int = -1) -> Floats:
         shape = p.shape[:-1]
-        return coefficient(method, p.reshape(-1, p.shape[-1]), q.reshape(-1, q.shape[-1]), best).reshape(shape)
+        return coefficient(method, p.reshape(-1, p.shape[-1]), q.reshape(-1, q.shape[-1])).reshape(shape)
 
-    value = float(coefficient(method, a, b, best)[0])
+    value = float(coefficient(method, a, b)[0])
     low, high = bca_of((a, b), statistic, confidence, resamples, seed)
     note = "" if math.isfinite(low + high) else "resamples are constant or do not vary, so there is no BCa interval"
     return Result(value, math.nan, low, high, len(a), label, "", note)

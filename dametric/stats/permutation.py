@@ -119,7 +119,7 @@ def linear(matrix: Floats) -> Statistic:
         total = matrix[0].take(p[0])
         for i in range(1, len(matrix)):
             total += matrix[i].take(p[i])
-        return total
+        return np.asarray(total)
 
     return statistic
 
@@ -186,7 +186,7 @@ def _weighted_table(x: Floats, y: Floats) -> Floats:
     square[pairs] = weights[1]
     square += square.T
     table = (weights[0] * a[pairs])[:, None] * b.ravel() + a[pairs][:, None] * (square * b).ravel()
-    return table / (2 * weights[0].sum())
+    return np.asarray(table / (2 * weights[0].sum()))
 
 
 def _tied(x: Floats, y: Floats) -> bool:
@@ -228,7 +228,7 @@ def pairing_statistic(method: str, x: Floats, y: Floats, best: str = "lower") ->
 
     def statistic(p: Pairing) -> Floats:
         rows = [coefficient(method, a, b[p.T], best) for a, b in zip(x, y, strict=True)]
-        return np.mean(rows, axis=0)
+        return np.asarray(np.mean(rows, axis=0))
 
     return statistic
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from dametric.errors import UsageError, unknown
-from dametric.stats.coefficients import LABELS, check_method, coefficient
+from dametric.stats.coefficients import LABELS, check_method
 from dametric.stats.intervals import inside, seeded
 from dametric.stats.permutation import Pairing, Statistic, exact_up_to, law, linear, pairing_statistic
 from dametric.stats.result import Floats, Result, check_alternative, check_count, counted, notes_of, too_few, undefined
@@ -28,7 +28,6 @@ def pooled(
     statistic: str = "coefficient",
     x: str = "x",
     y: str = "y",
-    best: str = "lower",
     resamples: int = 9999,
     seed: int = 0,
 ) -> Result:
@@ -49,8 +48,6 @@ def pooled(
         in size counts as half-way to the next possible value, Pearson's as 1 - 1e-6.
     x, y : str
         Columns of the score and of the outcome.
-    best : {"lower", "higher"}
-        For the weighted tau.
     resamples, seed : int
         For Monte Carlo, p = (1 + b) / (1 + B), above nine augmentations; up to nine (eight for the weighted tau
         with ties) all permutations are tried, and the smallest possible p is 1 / n! (two-sided 2 / n!).
@@ -79,9 +76,9 @@ def pooled(
     why = table.why_not()
     if why:
         return undefined(table.n, label, alternative, notes_of(why, table.note))
-    mean = pairing_statistic(method, table.x, table.y, best)
+    mean = pairing_statistic(method, table.x, table.y)
     if statistic == "fisher":
-        mean = _mean_z(method, table, best)
+        mean = _mean_z(method, table)
     value = float(mean(np.arange(table.n)[:, None])[0])
     exact = table.n <= exact_up_to(method, table.x, table.y, EXACT_AUGS)
     found = law(mean, table.n, exact=exact, resamples=resamples, seed=seed)
@@ -92,8 +89,8 @@ def pooled(
     return Result(shown, p, n=table.n, method=label, alternative=alternative, note=table.note)
 
 
-def _mean_z(method: str, table: Table, best: str) -> Statistic:
-    each = [pairing_statistic(method, x[None], y[None], best) for x, y in zip(table.x, table.y, strict=True)]
+def _mean_z(method: str, table: Table) -> Statistic:
+    each = [pairing_statistic(method, x[None], y[None]) for x, y in zip(table.x, table.y, strict=True)]
 
     def statistic(p: Pairing) -> Floats:
         z = [np.arctanh(inside(method, np.round(one(p), 12), table.n)) for one in each]
@@ -246,6 +243,12 @@ def incremental(
     return Result(value, p, n=units, method=label, alternative=alternative, note=table.note)
 
 
-def unit_coefficients(table: Table, method: str, best: str = "lower") -> Floats:
-    """The coefficient of each unit, shape (units,)."""
-    return coefficient(method, table.x, table.y, best)
+def least_p(units: int, alternative: str, resamples: int) -> float:
+    """The smallest p-value that :func:`incremental` can give for this many units."""
+    least = 1 / math.factorial(units) if units <= _EXACT_UNITS else 1 / (1 + resamples)
+    return min(1.0, 2 * least) if alternative == "two-sided" else least
+
+
+def units_needed(alternative: str, alpha: float) -> int:
+    """The fewest units for which :func:`incremental` can reject at this level."""
+    return next((units for units in range(2, _EXACT_UNITS) if least_p(units, alternative, 1) <= alpha), _EXACT_UNITS)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from dametric.base import limits
 from dametric.errors import UsageError
 from dametric.stats.coefficients import coefficient
 from dametric.stats.result import Floats, check_alternative, check_count, check_fraction, counted
 
 _AT_ONCE = 250_000  # signs of pairs held at once, times eight bytes
+_STEPS = 10  # halvings of the range of correlations: to 0.001
 
 
 @dataclass(frozen=True)
-class Plan:
+class Power:
     """What to expect of a study.
 
     Attributes
@@ -53,7 +56,7 @@ class Plan:
     note: str = ""
 
 
-def plan(
+def power(
     rho: float,
     augs: int,
     seeds: int,
@@ -67,7 +70,7 @@ def plan(
     alternative: str = "greater",
     share: float = 0.5,
     reliability: float = 0.9,
-) -> Plan:
+) -> Power:
     """Power of Kendall's tau between a score and the students' losses.
 
     Score and true loss are bivariate normal over augmentations with correlation ``rho``; the loss is seen as a mean
@@ -105,7 +108,7 @@ def plan(
 
     Returns
     -------
-    Plan
+    Power
 
     Raises
     ------
@@ -123,6 +126,7 @@ def plan(
         ("simulations", simulations, 1),
     ):
         check_count(name, count, least)
+        limits.whole(name, count, limits.STUDIES.get(name, limits.BATCHES))
     rng = np.random.default_rng(seed)
     step = max(1, _AT_ONCE // (units * augs**2))
     taus, rejected = [], []
@@ -133,14 +137,14 @@ def plan(
         tau, p = _exact(x[:, 0], y[:, 0], alternative) if units == 1 else _joint(x, y, alternative)
         taus.append(tau)
         rejected.append(np.maximum(p, least_p) <= alpha)
-    tau, power = np.concatenate(taus), float(np.concatenate(rejected).mean())
+    tau, share_rejected = np.concatenate(taus), float(np.concatenate(rejected).mean())
     ratio = (seed_sd / spread) ** 2
     test = "exact Kendall test" if units == 1 else "joint permutation of Kendall's tau, normal approximation"
     critical = _critical(augs, alpha, alternative) if units == 1 else math.nan
     hopeless = least_p > alpha or (units == 1 and math.isnan(critical))
-    return Plan(
-        power=power,
-        power_se=math.sqrt(power * (1 - power) / simulations),
+    return Power(
+        power=share_rejected,
+        power_se=math.sqrt(share_rejected * (1 - share_rejected) / simulations),
         tau_mean=float(tau.mean()),
         tau_sd=float(tau.std(ddof=1)) if simulations > 1 else math.nan,
         tau_critical=critical,
@@ -192,7 +196,7 @@ def _exact(x: Floats, y: Floats, alternative: str) -> tuple[Floats, Floats]:
 
 def _side(greater: Floats, less: Floats, alternative: str) -> Floats:
     both = np.minimum(1.0, 2 * np.minimum(greater, less))
-    return {"greater": greater, "less": less, "two-sided": both}[alternative]
+    return np.asarray({"greater": greater, "less": less, "two-sided": both}[alternative])
 
 
 def _critical(n: int, alpha: float, alternative: str) -> float:
@@ -222,3 +226,44 @@ def _joint(x: Floats, y: Floats, alternative: str) -> tuple[Floats, Floats]:
     z = total / np.sqrt(variance.sum((1, 2)))
     tau = total / (x.shape[1] * n * (n - 1))
     return tau, _side(stats.norm.sf(z), stats.norm.cdf(z), alternative)
+
+
+def detectable(augs: int, seeds: int, units: int = 1, *, least: float = 0.8, **options: Any) -> float:
+    """Smallest true correlation that is detected with the given power.
+
+    Bisection over :func:`power` with the same simulated studies at every step, so that power grows with the correlation
+    but for a fraction of the simulation error.
+
+    Parameters
+    ----------
+    augs, seeds, units : int
+        As for :func:`power`.
+    least : float
+        Power that is asked for: the fraction of studies that reject.
+    **options
+        ``seed_sd, spread, alpha, simulations, seed, alternative, share`` of :func:`power`; with the alternative "less"
+        the answer is the size of a negative correlation.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN where even a correlation of 1 is not detected that often.
+
+    Raises
+    ------
+    UsageError
+        As :func:`power`, and for a power that is not between 0 and 1.
+    """
+    check_fraction("the power that is asked for", least)
+    sign = -1.0 if options.get("alternative") == "less" else 1.0
+
+    def reached(rho: float) -> bool:
+        return power(sign * rho, augs, seeds, units, **options).power >= least
+
+    low, high = 0.0, 1.0
+    if not reached(high):
+        return math.nan
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high

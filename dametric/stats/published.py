@@ -28,7 +28,7 @@ def load_published() -> pd.DataFrame:
 
 
 def published_frame() -> pd.DataFrame:
-    """The published points in the columns that :func:`dametric.stats.analyse` takes.
+    """The published points in the columns that :func:`dametric.analysis.analyse` takes.
 
     Returns
     -------

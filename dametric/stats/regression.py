@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from dametric.errors import UsageError, unknown
+from dametric.errors import unknown
 from dametric.stats.coefficients import check_method, coefficient
 from dametric.stats.families import family
 from dametric.stats.result import Floats, Result, check_fraction, too_few, vector, why_degenerate
@@ -157,11 +156,9 @@ def leave_out(
     x: ArrayLike,
     y: ArrayLike,
     augs: Sequence[str],
-    method: str | Callable[[Floats, Floats], float] = "kendall",
+    method: str = "kendall",
     *,
     by: str = "aug",
-    families: Sequence[str] | None = None,
-    best: str = "lower",
 ) -> Ranges:
     """How a coefficient changes when one augmentation, or one family of them, is left out.
 
@@ -170,13 +167,8 @@ def leave_out(
     x, y : array-like of shape (n,)
     augs : sequence of str
         Names of the points.
-    method : str or callable
-        A coefficient of :func:`correlate`, or a function of x and y.
+    method : {"kendall", "spearman", "pearson", "weighted"}
     by : {"aug", "family"}
-    families : sequence of str, optional
-        Family of every point; :func:`family` of its name by default.
-    best : {"lower", "higher"}
-        For the weighted tau.
 
     Returns
     -------
@@ -191,22 +183,19 @@ def leave_out(
     b = vector("y", y, len(augs))
     if by not in ("aug", "family"):
         raise unknown("part to leave out", by, ("aug", "family"))
-    if families is not None and len(families) != len(augs):
-        raise UsageError(f"{len(families)} families for {len(augs)} augmentations: give one for each")
-    if isinstance(method, str):
-        check_method(method)
-    parts = list(augs) if by == "aug" else list(families or map(family, augs))
+    check_method(method)
+    parts = list(augs) if by == "aug" else list(map(family, augs))
     label = np.array(parts, dtype=object)
-    values = {part: _without(a, b, label != part, method, best) for part in dict.fromkeys(parts)}
+    values = {part: _without(a, b, label != part, method) for part in dict.fromkeys(parts)}
     known = [value for value in values.values() if not math.isnan(value)]
     low, high = (min(known), max(known)) if known else (math.nan, math.nan)
     lost = len(values) - len(known)
     note = f"undefined without {lost} of {len(values)}" if lost else ""
-    return Ranges(_without(a, b, np.ones(len(a), dtype=bool), method, best), low, high, values, by, note)
+    return Ranges(_without(a, b, np.ones(len(a), dtype=bool), method), low, high, values, by, note)
 
 
-def _without(x: Floats, y: Floats, keep: NDArray[np.bool_], method: Any, best: str) -> float:
+def _without(x: Floats, y: Floats, keep: NDArray[np.bool_], method: str) -> float:
     x, y = x[keep], y[keep]
     if why_degenerate({"x": x, "y": y}):
         return math.nan
-    return float(method(x, y)) if callable(method) else float(coefficient(method, x, y, best)[0])
+    return float(coefficient(method, x, y)[0])

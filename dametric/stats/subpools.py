@@ -24,7 +24,6 @@ def subpools(
     *,
     x: str = "x",
     y: str = "y",
-    best: str = "lower",
     pools: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -40,8 +39,6 @@ def subpools(
     method : {"kendall", "spearman", "pearson", "weighted"}
     x, y : str
         Columns of the score and of the outcome.
-    best : {"lower", "higher"}
-        For the weighted tau.
     pools : int
         All sub-pools of a size where there are no more than that, else so many at random.
     seed : int
@@ -68,9 +65,9 @@ def subpools(
     rows = []
     for size in range(LEAST, table.n + 1):
         chosen = _chosen(table.n, size, pools, rng)
-        taus = [coefficient(method, a[chosen], b[chosen], best) for a, b in zip(table.x, table.y, strict=True)]
+        taus = [coefficient(method, a[chosen], b[chosen]) for a, b in zip(table.x, table.y, strict=True)]
         rows.append(_row("augmentations", size, table.n, _mean(np.array(taus))))
-    each = coefficient(method, table.x, table.y, best)
+    each = coefficient(method, table.x, table.y)
     for size in range(1, len(each) + 1):
         rows.append(_row("units", size, len(each), each[_chosen(len(each), size, pools, rng)].mean(1)))
     return pd.DataFrame(rows, columns=list(COLUMNS))

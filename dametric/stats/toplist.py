@@ -109,11 +109,6 @@ def _among(value: Floats, k: int) -> Floats:
     return np.where(sure, 1.0, np.where(tied, (k - sure.sum()) / tied.sum(), 0.0))
 
 
-def topk_overlap(score: ArrayLike, loss: ArrayLike, k: int, *, direction: str = "lower") -> float:
-    """Share of the k best by score that are among the k best by loss; raises as :func:`regret`."""
-    return regret(score, loss, k, direction=direction).overlap
-
-
 def regret_curve(
     score: ArrayLike,
     loss: ArrayLike,

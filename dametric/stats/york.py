@@ -34,6 +34,8 @@ class YorkLine:
     fit_pvalue : float
         Probability of a larger ``chi2`` if the points lie on the line but for the stated errors. Small: they scatter
         more than that.
+    scale : float
+        sqrt(chi2 / dof): multiply the standard errors by it to count scatter beyond the stated errors.
     """
 
     slope: Result
@@ -44,11 +46,7 @@ class YorkLine:
     chi2: float
     dof: int
     fit_pvalue: float
-
-    @property
-    def scale(self) -> float:
-        """sqrt(chi2 / dof): multiply the standard errors by it to count scatter beyond the stated errors."""
-        return math.sqrt(self.chi2 / self.dof) if self.dof > 0 else math.nan
+    scale: float
 
 
 def york(
@@ -114,6 +112,7 @@ def york(
         chi2,
         dof,
         fit,
+        math.sqrt(chi2 / dof),
     )
 
 
@@ -144,4 +143,4 @@ def _wald(value: float, variance: float, n: int, confidence: float, note: str) -
 def _nothing(n: int, why: str) -> YorkLine:
     nothing = Result(math.nan, n=n, method="York 2004", alternative="two-sided", note=why)
     nan = math.nan
-    return YorkLine(nothing, nothing, nan, nan, nan, nan, n - 2, nan)
+    return YorkLine(nothing, nothing, nan, nan, nan, nan, n - 2, nan, nan)

@@ -40,8 +40,8 @@ print(json.dumps(seconds))
 _REPORT = """
 import sys, time
 start = time.perf_counter()
-from dametric.commands.report import run
-run(sys.argv[2:], sys.argv[1], published=False, metrics=None, format=None)
+import dametric
+dametric.report(sys.argv[2:], sys.argv[1], quiet=True)
 assert "torch" not in sys.modules
 print(time.perf_counter() - start)
 """

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from dametric import stats
-from dametric.commands.correlate import table_of
+import dametric
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "analysis").glob("*.py"))
@@ -68,10 +67,9 @@ def test_every_cell_was_executed_in_order_without_an_error(source: Path) -> None
 
 def test_the_conclusions_are_those_of_the_commands() -> None:
     text = said(book_of(SOURCES[0])["cells"])
-    for frame in (table_of([str(DEMO / "scores.json"), str(DEMO / "runs")], False), table_of([], True)):
-        found = stats.analyse(frame, confirmatory=[str(frame["metric"].iloc[0])])
-        assert found["verdict"]
-        for sentence in found["verdict"]:
+    for found in (dametric.correlate(DEMO / "scores.json", DEMO / "runs"), dametric.correlate(published=True)):
+        assert found.verdict
+        for sentence in found.verdict:
             assert f"* {sentence}" in text
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from dametric import cli
+from dametric.base.arguments import speaking
 from dametric.data import ImageSet, load_data
 from dametric.models import build, save_checkpoint
 from dametric.training import LABELS, Recipe, Training
@@ -45,7 +46,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
     def run(*arguments: object) -> Said:
         capsys.readouterr()
-        code = cli._run([str(argument) for argument in arguments])
+        with speaking("command line"):
+            code = cli._run([str(argument) for argument in arguments])
         return Said(code, *capsys.readouterr())
 
     return run

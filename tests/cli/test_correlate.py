@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
+from dametric.analysis.numbers import with_error
 from dametric.records.runs import Run as RunFolder
 from dametric.records.scores import Scores
 
@@ -82,7 +83,7 @@ def test_the_published_points_give_the_printed_coefficients(run: Run) -> None:
 
 
 def test_the_published_points_as_tables_with_the_pooled_answer_and_its_baselines(run: Run) -> None:
-    said = run("correlate", "--published")
+    said = run("correlate", "--published", "--all")
     assert said.code == 0
     assert said.err == ""
     for unit, printed in PRINTED.items():
@@ -92,11 +93,48 @@ def test_the_published_points_as_tables_with_the_pooled_answer_and_its_baselines
     assert "fixed list" in said.out
 
 
-def test_scores_and_runs_give_tables_and_the_answer_in_words(run: Run, study: tuple[Path, Path]) -> None:
+def test_the_answer_comes_first_and_one_table_has_the_regressions(run: Run, study: tuple[Path, Path]) -> None:
     said = run("correlate", *study)
+    lines = said.out.splitlines()
+    assert lines[0].startswith("Use cutmix: of 6 augmentations it has the best t_stddev, 0.01 ± 0.001")
+    assert [line.partition(":")[0] for line in lines[1:3]] == ["How sure", "What it costs to be wrong"]
+    place = lines.index("")
+    assert all(line.startswith("* ") for line in lines[3:place])
+    heads, *rows, note = lines[place + 1 :]
+    assert heads.split() == [
+        "metric",
+        "n",
+        "slope",
+        "of",
+        "loss",
+        "R²",
+        "tau-b",
+        "p",
+        "slope",
+        "of",
+        "accuracy",
+        "R²",
+        "tau-b",
+        "p",
+    ]
+    assert [row.split()[0] for row in rows] == ["t_stddev", "t_entropy"]
+    unit = run("correlate", *study, "--json").document["units"]["resnet20 -> resnet8, digits"]
+    for row, about in zip(rows, unit.values(), strict=True):
+        for line, endpoint in ((about["ols"], "test_loss"), (about["ols_top1"], "test_top1")):
+            kendall = about["coefficients"][endpoint]["kendall"]
+            slope = with_error(line["slope"]["statistic"], line["slope_se"])
+            tau, p = f"{kendall['statistic']:.2f}", f"{kendall['pvalue']:.2g}"
+            assert all(f" {shown}" in row for shown in (slope, f"{line['r_squared']:.2f}", tau, p))
+    assert "--all" in note
+    everything = run("correlate", *study, "--all").out
+    assert everything.startswith(said.out)
+
+
+def test_scores_and_runs_give_tables_and_the_answer_in_words(run: Run, study: tuple[Path, Path]) -> None:
+    said = run("correlate", *study, "--all")
     assert said.code == 0
     assert said.err == ""
-    primary = next(line for line in said.out.splitlines() if line.startswith("t_stddev  "))
+    primary = next(line for line in said.out.splitlines() if line.startswith("t_stddev  ") and "+" in line)
     assert primary.split()[1:4] == ["+", "0.87", "0.0083"]  # one discordant pair of fifteen; 6 of 720 orders
     assert "resnet20 -> resnet8, digits" in said.out
     assert "exploratory" in said.out
@@ -189,7 +227,7 @@ def test_a_plan_that_cannot_be(refused: Callable[..., str], wrong: tuple[str, st
 
 
 def test_every_metric_and_endpoint_has_a_table(run: Run, study: tuple[Path, Path]) -> None:
-    said = run("correlate", *study)
+    said = run("correlate", *study, "--all")
     heads = [line for line in said.out.splitlines() if " and " in line and "Pearson" in line]
     assert [line.split("  ")[0] for line in heads] == [
         "t_stddev and test loss",
@@ -208,9 +246,11 @@ def test_every_metric_and_endpoint_has_a_table(run: Run, study: tuple[Path, Path
 
 
 def test_rivals_are_compared_with_holm(run: Run, study: tuple[Path, Path]) -> None:
-    said = run("correlate", *study)
+    said = run("correlate", *study, "--all")
     (entry,) = run("correlate", *study, "--json").document["comparisons"]
-    line = next(line for line in said.out.splitlines() if line.startswith("t_entropy  "))
+    lines = said.out.splitlines()
+    line = lines[next(place for place, line in enumerate(lines) if line.startswith("t_stddev against")) + 1]
+    assert line.startswith("t_entropy")
     assert f"{entry['swap']['statistic']:.2f}" in line
     assert f"{entry['p_holm']:.2g}" in line
     assert " none " in line  # the two order alike: nothing to resample
@@ -224,7 +264,7 @@ def test_latex_and_tables_show_any_name(run: Run, tmp_path: Path) -> None:
     text = scores.read_text(encoding="utf-8").replace('"resnet20"', '"[red]net_20#50%&{x}^~"')
     scores.write_text(text, encoding="utf-8")
     runs = write_runs(tmp_path / "runs", {name: [0.5 - 0.05 * place, 0.51] for place, name in enumerate(names)})
-    assert "[red]net_20#50%&{x}^~ -> resnet8, digits" in run("correlate", scores, runs).out
+    assert "[red]net_20#50%&{x}^~ -> resnet8, digits" in run("correlate", scores, runs, "--all").out
     latex = run("correlate", scores, runs, "--latex").out
     assert r"[red]net\_20\#50\%\&\{x\}\textasciicircum{}\textasciitilde{} $\to$ resnet8, digits &" in latex
     assert run("report", scores, runs, "-o", tmp_path / "r.md").code == 0
@@ -238,13 +278,15 @@ def test_a_report_and_its_figures_by_their_command(run: Run, study: tuple[Path, 
     assert said.err.startswith("report ...")
     assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert len(list((tmp_path / "figures").iterdir())) == 24
-    assert f"-f {tmp_path / 'figures'}" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert f"--figures {tmp_path / 'figures'}" in (tmp_path / "r.html").read_text(encoding="utf-8")
     assert run("report", *study, "-q", "-o", tmp_path / "r.html").err == ""
 
 
 def test_a_report_without_a_place_to_go(refused: Callable[..., str], study: tuple[Path, Path], tmp_path: Path) -> None:
     assert "give a file with -o" in refused("report", *study)
     assert "takes a folder" in refused("report", *study, "-f", "png")
+    line = refused("report", *study, "-o", tmp_path / "r.pdf")
+    assert "write it as .html and print that from a browser" in line
 
 
 def test_a_plan_says_the_weakest_correlation_that_is_found(run: Run) -> None:

@@ -15,7 +15,7 @@ from dametric.metrics import METRICS
 from dametric.records.joining import STUDENT_METRICS, study
 from dametric.records.recipes import chosen, differences
 from dametric.records.scores import Scores
-from dametric.report.figures import render, students_chart, students_figure
+from dametric.reports.figures import render, students_chart, students_figure
 
 LOSSES = {"cutmix": [0.5, 0.7, 0.6], "flip": [0.9, 1.0, 0.8], "mixup": [0.8]}
 
@@ -151,6 +151,32 @@ def test_students_of_several_numbers_of_epochs_are_not_averaged(scores: Scores, 
     assert losses["resnet8 (960 epochs)"] == pytest.approx(0.5)
     files = [shows(scores, "resnet8"), shows(scores, "wrn_16_1")]
     assert units(*files, runs=longer) == {f"big -> resnet8 ({n} epochs), digits" for n in (240, 960)}
+
+
+def test_a_pair_has_a_key_whatever_its_name_and_rows_know_their_file(scores: Scores, runs: pd.DataFrame) -> None:
+    gap = {"to": "cutmix", "value": 0.01, "se": 0.002, "low": 0.006, "high": 0.014}
+    rows = [{**row, "difference": gap, "tied_with_best": row["aug"] == "mixup"} for row in scores.scores]
+    first, second = shows(Scores(rows, scores.config, {}), None), shows(scores, None, "def")
+    warm = runs.assign(epochs=240, lr=0.05)
+    close = warm.assign(lr=0.05 + 1e-9, test_loss=warm["test_loss"] + 1)
+    other = warm.assign(teacher_sha256=warm["teacher_sha256"].replace("abc", "def"))
+    table = study([first, second], pd.concat([warm, close, other], ignore_index=True))
+    keys = table.groupby("unit")["pair"].unique().map(list).to_dict()
+    assert keys == {
+        "big -> resnet8 lr=0.05, digits": ["abc/resnet8 lr=0.05/digits"],
+        "big -> resnet8 lr=0.050000001, digits": ["abc/resnet8 lr=0.050000001/digits"],
+        "big #2 -> resnet8, digits": ["def/resnet8/digits"],
+    }, "values that a short name does not tell apart are not averaged"
+    alone = study([second], pd.concat([warm, other], ignore_index=True))
+    assert set(alone["pair"]) == {"def/resnet8/digits"}
+    assert set(alone["unit"]) == {"big -> resnet8, digits"}, "the name depends on what else is joined, the key does not"
+    assert table.groupby("unit")["file"].unique().map(list).to_dict()["big #2 -> resnet8, digits"] == [1]
+    own = table[(table["file"] == 0) & (table["metric"] == "t_stddev")]
+    assert set(own["difference"]) == {0.01}
+    assert set(own["difference_se"]) == {0.002}
+    assert set(own["aug"][own["tied_with_best"]]) == {"mixup"}
+    rest = table[table["metric"] == "t_entropy"]
+    assert rest[["difference", "difference_se", "tied_with_best"]].isna().all(axis=None)
 
 
 def test_students_of_several_recipes_are_not_averaged(scores: Scores, runs: pd.DataFrame) -> None:

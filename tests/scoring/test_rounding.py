@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import dametric
+from dametric.analysis import analyse
 from dametric.scoring.ranking import _holds_zero
-from dametric.stats import analyse
 
 AUGS = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "./augs.py:snow"]
 
@@ -48,7 +48,7 @@ def test_scores_that_differ_by_rounding_order_nothing() -> None:
     table = pd.DataFrame({"aug": AUGS, "test_loss": [1.0, 0.9, 0.8, 0.7, 0.6, 0.5], "seeds": 3})
     for scores in ([k * 1e-18 for k in range(6)], [1.5 + k * 2.2e-16 for k in range(6)]):
         found = analyse(table.assign(score=scores), resamples=99)
-        assert found["answerable"] is False
-        assert found["confirmatory"][0]["result"]["pvalue"] is None
+        assert found.answerable is False
+        assert math.isnan(found.confirmatory[0].result.pvalue)
     kept = analyse(table.assign(score=[k * 1e-12 for k in range(6)]), resamples=99)
-    assert kept["confirmatory"][0]["result"]["pvalue"] is not None
+    assert not math.isnan(kept.confirmatory[0].result.pvalue)

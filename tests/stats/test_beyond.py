@@ -10,8 +10,12 @@ import pandas as pd
 import pytest
 
 from dametric import stats
+from dametric.analysis import analyse
+from dametric.analysis.beyond import describe_partial, describe_published_list, describe_subpools
+from dametric.analysis.joined import aligned, prepare
 from dametric.errors import UsageError
 from dametric.stats import partial, partial_tau, subpools
+from tests.loops import each
 from tests.oracles.statistics import kendall, pvalue, ranks
 
 X = [0.3, 0.1, 0.9, 0.5, 0.7, 0.2]
@@ -55,8 +59,8 @@ def frame_of(units: list[tuple[list[float], list[float], list[float]]]) -> pd.Da
     return pd.concat(parts)
 
 
-@pytest.mark.parametrize("alternative", ["two-sided", "greater", "less"])
-@pytest.mark.parametrize("z", [Z, [1.0, 1.0, 2.0, 2.0, 3.0, 0.0]])
+@each("alternative", ["two-sided", "greater", "less"])
+@each("z", [Z, [1.0, 1.0, 2.0, 2.0, 3.0, 0.0]])
 def test_one_unit_by_all_permutations(alternative: str, z: list[float]) -> None:
     found = partial_tau(X, Y, z, alternative)
     assert found.statistic == pytest.approx(plain_partial(X, Y, z), abs=1e-12)
@@ -97,7 +101,7 @@ def test_rows_have_no_order_and_signs_turn() -> None:
     assert partial_tau(X, Y, [-v for v in Z]).statistic == pytest.approx(first.statistic)
 
 
-@pytest.mark.parametrize("z", [X, [-v for v in Y], [1.0] * 6])
+@each("z", [X, [-v for v in Y], [1.0] * 6])
 def test_a_third_variable_that_leaves_nothing(z: list[float]) -> None:
     found = partial_tau(X, Y, z)
     assert math.isnan(found.statistic)
@@ -189,15 +193,17 @@ def test_the_analysis_says_what_is_left_beyond_entropy() -> None:
                 about = {"unit": unit, "aug": aug, "metric": metric, "direction": direction}
                 rows.append({**about, "score": score, "test_loss": loss})
     frame = pd.DataFrame(rows)
-    document = stats.analyse(frame, confirmatory=["t_stddev"], resamples=199)
-    assert [entry["given"] for entry in document["partial"]] == ["t_entropy", "t_conf", "fixed list"]
+    table = prepare(frame)
+    rows_of = {str(name): part for name, part in table.groupby("metric", sort=False)}
+    partials = describe_partial(rows_of, "t_stddev", resamples=199, seed=0)
+    assert [entry.given for entry in partials] == ["t_entropy", "t_conf", "fixed list"]
     one = frame[frame["unit"] == "u0"].pivot_table(index="aug", columns="metric", values="score", sort=False)
     loss = frame[(frame["unit"] == "u0") & (frame["metric"] == "t_conf")].set_index("aug")["test_loss"]
     columns = [list(values) for values in (one["t_stddev"], loss[one.index], one["t_entropy"])]
-    assert document["partial"][0]["units"]["u0"] == pytest.approx(plain_partial(*columns))
-    assert document["partial"][-1]["result"]["pvalue"] is None
-    last = [row for row in document["subpools"] if row["of"] == "augmentations"][-1]
-    assert last["median"] == pytest.approx(document["pooling"]["t_stddev"]["coefficients"]["kendall"]["statistic"])
+    assert partials[0].units["u0"] == pytest.approx(plain_partial(*columns))
+    assert math.isnan(partials[-1].result.pvalue)
+    last = [row for row in describe_subpools(rows_of["t_stddev"], seed=0) if row.of == "augmentations"][-1]
+    assert last.median == pytest.approx(stats.pooled(aligned(rows_of["t_stddev"], "test_loss")).statistic)
 
 
 SPEC = {"cutmix_pick_S": "cutmixpick:by=student_entropy", "cutmix_pick_T": "cutmixpick:by=teacher_entropy"}
@@ -222,8 +228,7 @@ def test_the_published_list_is_the_mean_rank_of_the_published_losses() -> None:
 
 
 def test_the_published_list_is_not_tried_on_what_made_it() -> None:
-    document = stats.analyse(stats.published_frame(), resamples=99)
-    assert document["published_list"] is None
+    assert describe_published_list(prepare(stats.published_frame()), resamples=99, seed=0) is None
     frame = pd.DataFrame({"unit": "a", "aug": ["flip", "mixup", "mine"], "y": [1.0, 2.0, 3.0]})
     assert stats.published_list(frame).empty, "two augmentations have no order to speak of"
 
@@ -232,22 +237,22 @@ def test_a_new_study_is_told_what_the_published_list_reaches() -> None:
     augs = ["identity", "flip", "crop+flip", "cutout", "mixup", "cutmix", "autoaugment", "mine"]
     loss = [1.9, 1.8, 1.7, 1.6, 1.4, 1.2, 1.5, 1.0]
     score = [0.5, 0.6, 0.3, 0.4, 0.2, 0.25, 0.1, 0.05]
-    document = stats.analyse(pd.DataFrame({"aug": augs, "score": score, "test_loss": loss}), resamples=99)
+    document = analyse(pd.DataFrame({"aug": augs, "score": score, "test_loss": loss}), resamples=99)
     listed = stats.published_list(pd.DataFrame({"unit": "all", "aug": augs, "y": loss}))
-    found = document["published_list"]
-    assert found["augs"] == 7
+    found = document.published_list
+    assert found.augs == 7
     wanted = stats.correlate(listed["x"], listed["y"], alternative="greater")
-    assert (found["list"]["statistic"], found["list"]["pvalue"]) == (wanted.statistic, wanted.pvalue)
-    assert found["metric"]["statistic"] == pytest.approx(kendall(score[:7], loss[:7]))
-    assert f"reaches tau-b {wanted.statistic:.2f}" in document["verdict"][-1]
-    assert "on the 7 augmentations it knows" in document["verdict"][-1]
+    assert (found.list.statistic, found.list.pvalue) == (wanted.statistic, wanted.pvalue)
+    assert found.metric.statistic == pytest.approx(kendall(score[:7], loss[:7]))
+    assert f"reaches tau-b {wanted.statistic:.2f}" in document.verdict[-1]
+    assert "on the 7 augmentations it knows" in document.verdict[-1]
 
 
 def test_accuracy_has_a_line_too() -> None:
     augs = ["identity", "flip", "cutout", "mixup", "cutmix"]
     frame = pd.DataFrame({"aug": augs, "score": X[:5], "test_loss": Y[:5], "test_top1": [0.5, 0.55, 0.4, 0.44, 0.47]})
-    unit = stats.analyse(frame, resamples=99)["units"]["all"]["score"]
+    unit = analyse(frame, resamples=99).units["all"]["score"]
     line = stats.ols(X[:5], frame["test_top1"])
-    assert unit["ols_top1"]["slope"]["statistic"] == pytest.approx(line.slope.statistic)
-    bare = stats.analyse(frame.drop(columns="test_top1"), resamples=99)["units"]["all"]["score"]
-    assert bare["ols_top1"] is None
+    assert unit.ols_top1.slope.statistic == pytest.approx(line.slope.statistic)
+    bare = analyse(frame.drop(columns="test_top1"), resamples=99).units["all"]["score"]
+    assert bare.ols_top1 is None

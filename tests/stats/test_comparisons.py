@@ -12,6 +12,7 @@ from scipy import stats
 
 from dametric.errors import UsageError
 from dametric.stats import benjamini_hochberg, bootstrap_difference, holm, swap_test, williams
+from tests.loops import each
 from tests.oracles import statistics as oracle
 
 ALTERNATIVES = ("two-sided", "greater", "less")
@@ -24,7 +25,7 @@ def formula(r12: float, r13: float, r23: float, n: int) -> float:
     return (r12 - r13) * math.sqrt((n - 1) * (1 + r23) / below)
 
 
-@pytest.mark.parametrize(
+@each(
     ("r12", "r13", "r23", "n"), [(0.95, 0.85, 0.9, 9), (0.4, 0.6, 0.1, 103), (-0.2, 0.3, -0.4, 20), (0.5, 0.5, 0.5, 12)]
 )
 def test_williams_formula(r12: float, r13: float, r23: float, n: int) -> None:
@@ -75,9 +76,9 @@ def tidy(units: int = 2, n: int = 5) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("alternative", ALTERNATIVES)
-@pytest.mark.parametrize("method", ["kendall", "spearman"])
-@pytest.mark.parametrize("units", [1, 2])
+@each("alternative", ALTERNATIVES)
+@each("method", ["kendall", "spearman"])
+@each("units", [1, 2])
 def test_all_exchanges_of_ranks(units: int, method: str, alternative: str) -> None:
     coefficient = oracle.COEFFICIENTS[method]
 
@@ -151,14 +152,14 @@ def test_bad_tables_of_two_metrics_are_refused() -> None:
 def test_holm_by_hand() -> None:
     # sorted .005 .01 .03 .04 times 4 3 2 1, never falling
     assert holm([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm({"a": 0.02, "b": 0.9}) == pytest.approx({"a": 0.04, "b": 0.9})
+    assert holm([0.02, 0.9]).tolist() == pytest.approx([0.04, 0.9])
     assert holm([0.6, 0.7]).tolist() == [1.0, 1.0]
 
 
 def test_benjamini_hochberg_by_hand() -> None:
     # sorted .005 .01 .03 .04 times 4/1 4/2 4/3 4/4, never rising from the end
     assert benjamini_hochberg([0.01, 0.04, 0.03, 0.005]).tolist() == pytest.approx([0.02, 0.04, 0.04, 0.02])
-    assert benjamini_hochberg({"a": 0.9, "b": 0.02}) == pytest.approx({"a": 0.9, "b": 0.04})
+    assert benjamini_hochberg([0.9, 0.02]).tolist() == pytest.approx([0.9, 0.04])
     values = np.random.default_rng(3).uniform(size=20)
     assert benjamini_hochberg(values).tolist() == pytest.approx(stats.false_discovery_control(values).tolist())
 

@@ -11,6 +11,7 @@ from scipy import stats
 from dametric.errors import UsageError
 from dametric.stats import Result, bca, correlate
 from dametric.stats.intervals import seeded
+from tests.loops import each
 from tests.oracles import statistics as oracle
 
 ALTERNATIVES = ("two-sided", "greater", "less")
@@ -36,8 +37,8 @@ def scipy_value(method: str, x: list[float], y: list[float]) -> float:
     return float(function(x, y).statistic)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("name", [*POINTS, *TIED])
+@each("method", METHODS)
+@each("name", [*POINTS, *TIED])
 def test_statistic_is_that_of_scipy(method: str, name: str) -> None:
     x, y = {**POINTS, **TIED}[name]
     found = correlate(x, y, method)
@@ -47,17 +48,17 @@ def test_statistic_is_that_of_scipy(method: str, name: str) -> None:
     assert found.method
 
 
-@pytest.mark.parametrize("alternative", ALTERNATIVES)
-@pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
-@pytest.mark.parametrize("name", [*POINTS, *TIED])
+@each("alternative", ALTERNATIVES)
+@each("method", ["pearson", "spearman", "kendall"])
+@each("name", [*POINTS, *TIED])
 def test_pvalue_counts_all_pairings(method: str, name: str, alternative: str) -> None:
     x, y = {**POINTS, **TIED}[name]
     expected = oracle.permutation_pvalue(oracle.COEFFICIENTS[method], x, y, alternative)
     assert correlate(x, y, method, alternative).pvalue == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("alternative", ALTERNATIVES)
-@pytest.mark.parametrize("name", POINTS)
+@each("alternative", ALTERNATIVES)
+@each("name", POINTS)
 def test_weighted_pvalue_counts_all_pairings(name: str, alternative: str) -> None:
     x, y = POINTS[name]
     for best, turn in (("higher", 1.0), ("lower", -1.0)):
@@ -68,7 +69,7 @@ def test_weighted_pvalue_counts_all_pairings(name: str, alternative: str) -> Non
         assert found.pvalue == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["ties in x", "two values"])
+@each("name", ["ties in x", "two values"])
 def test_weighted_pvalue_with_ties_counts_all_pairings(name: str) -> None:
     """The point of a pairing is a whole (x, y), so that scipy's rule for ties decides anew for each."""
     x, y = TIED[name]
@@ -94,7 +95,7 @@ def test_exact_kendall_without_ties_is_that_of_scipy_for_nine_points() -> None:
         assert correlate(x, y, "kendall", alternative).pvalue == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
+@each("method", ["pearson", "spearman", "kendall"])
 def test_twelve_points_are_paired_at_random_where_no_law_is_known(method: str) -> None:
     rng = np.random.default_rng(11)
     x = rng.normal(size=12)
@@ -122,7 +123,7 @@ def test_random_pairings_never_give_zero() -> None:
         assert correlate(x, x, method, resamples=99).pvalue == pytest.approx(2 / 100)
 
 
-@pytest.mark.parametrize("confidence", [0.8, 0.95])
+@each("confidence", [0.8, 0.95])
 def test_pearson_interval_is_fishers(confidence: float) -> None:
     x, y = POINTS["six points"]
     found = correlate(x, y, "pearson", confidence=confidence)
@@ -144,15 +145,15 @@ def test_weighted_tau_has_no_interval() -> None:
     assert math.isnan(found.high)
 
 
-@pytest.mark.parametrize("method", ["spearman", "kendall", "weighted"])
+@each("method", ["spearman", "kendall", "weighted"])
 def test_ranks_alone_count(method: str) -> None:
     x, y = (np.asarray(v) for v in POINTS["six points"])
     one, two = correlate(x, y, method), correlate(np.exp(x), y**3, method)
     assert (one.statistic, one.pvalue) == pytest.approx((two.statistic, two.pvalue), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", [*POINTS, *TIED])
-@pytest.mark.parametrize("method", ["pearson", "spearman", "kendall"])
+@each("name", [*POINTS, *TIED])
+@each("method", ["pearson", "spearman", "kendall"])
 def test_sign_and_order_of_the_variables(method: str, name: str) -> None:
     x, y = (np.asarray(v) for v in {**POINTS, **TIED}[name])
     one = correlate(x, y, method, "greater")
@@ -163,7 +164,7 @@ def test_sign_and_order_of_the_variables(method: str, name: str) -> None:
         assert (-turned.high, -turned.low) == pytest.approx((one.low, one.high), rel=1e-9)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@each("method", METHODS)
 def test_scale_place_and_order_of_the_points_do_not_matter(method: str) -> None:
     x, y = (np.asarray(v) for v in POINTS["six points"])
     one, order = correlate(x, y, method), [3, 1, 5, 0, 2, 4]
@@ -171,10 +172,8 @@ def test_scale_place_and_order_of_the_points_do_not_matter(method: str) -> None:
         assert (other.statistic, other.pvalue) == pytest.approx((one.statistic, one.pvalue), rel=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    ("x", "y"), [([1, 1, 1, 1], [1, 2, 3, 4]), ([1, 2, 3, 4], [2, 2, 2, 2]), ([1, 2], [3, 4]), ([], [])]
-)
+@each("method", METHODS)
+@each(("x", "y"), [([1, 1, 1, 1], [1, 2, 3, 4]), ([1, 2, 3, 4], [2, 2, 2, 2]), ([1, 2], [3, 4]), ([], [])])
 def test_what_has_no_correlation_is_nan_with_the_reason(method: str, x: list[float], y: list[float]) -> None:
     found = correlate(x, y, method)
     assert isinstance(found, Result)
@@ -182,7 +181,7 @@ def test_what_has_no_correlation_is_nan_with_the_reason(method: str, x: list[flo
     assert found.note
 
 
-@pytest.mark.parametrize(
+@each(
     ("x", "y"),
     [
         ([1, 2, math.nan, 4], [1, 2, 3, 4]),
@@ -234,7 +233,7 @@ def test_bca_is_that_of_scipy() -> None:
     assert repr(bca(x, y, resamples=1999, seed=1)) == repr(found)  # NaN is not equal to itself
 
 
-@pytest.mark.parametrize("seed", range(12))
+@each("seed", range(12))
 def test_pvalue_of_random_points_on_a_grid(seed: int) -> None:
     """Decimal fractions with many ties: what is equal must count as equal in spite of rounding."""
     rng = np.random.default_rng(seed)

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from dametric.analysis import analyse
 from dametric.augment import AUGS
-from dametric.stats import analyse, by_families, family
+from dametric.stats import by_families, family
 from dametric.stats.families import DEFAULTS, by_strength
 from dametric.stats.family_permutation import Families
 
@@ -87,9 +88,9 @@ def test_no_p_where_the_smallest_is_above_the_level() -> None:
     assert math.isnan(found.pvalue)
     assert "no p-value below 0.083" in found.note
     answer = analyse(pd.DataFrame({"aug": augs, "score": x, "test_loss": x, "seeds": 3}), resamples=99)
-    assert answer["answerable"] is False
-    assert answer["confirmatory"][0]["families"]["p_holm"] is None
-    (said,) = (line for line in answer["verdict"] if line.startswith("score: no answer"))
+    assert answer.answerable is False
+    assert math.isnan(answer.confirmatory[0].families.p_holm)
+    (said,) = (line for line in answer.verdict if line.startswith("score: no answer"))
     assert "geometric 3, erase 1, mixup 1, cutmix 1" in said
     assert "p = 0.0014 if settings were independent" in said
 
@@ -97,10 +98,10 @@ def test_no_p_where_the_smallest_is_above_the_level() -> None:
 def test_families_of_one_setting_each_are_settings() -> None:
     augs = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "./augs.py:snow"]
     x, y = np.random.default_rng(1).normal(size=(2, 6))
-    answer = analyse(pd.DataFrame({"aug": augs, "score": x, "test_loss": y}), resamples=99)["confirmatory"][0]
-    assert answer["families"]["result"] == answer["result"]
-    assert answer["families"]["floor"] == pytest.approx(1 / 720)
-    assert by_families(frame(x, y, augs))[0].pvalue == pytest.approx(answer["result"]["pvalue"])
+    answer = analyse(pd.DataFrame({"aug": augs, "score": x, "test_loss": y}), resamples=99).confirmatory[0]
+    assert answer.families.result == answer.result
+    assert answer.families.floor == pytest.approx(1 / 720)
+    assert by_families(frame(x, y, augs))[0].pvalue == pytest.approx(answer.result.pvalue)
 
 
 def test_the_verdict_is_by_families() -> None:
@@ -110,10 +111,10 @@ def test_the_verdict_is_by_families() -> None:
     own = np.repeat([0.0, 3.0, 1.0, 2.0], 4)
     x, y = own + np.tile([0.0, 0.1, 0.2, 0.3], 4), np.repeat([0.0, 3.0, 2.0, 1.0], 4) + np.tile([0.3, 0.1, 0.2, 0.0], 4)
     answer = analyse(pd.DataFrame({"aug": augs, "score": x, "test_loss": y, "seeds": 3}), resamples=999)
-    entry = answer["confirmatory"][0]
-    assert entry["families"]["pairings"] == 24 * 16
-    assert entry["p_holm"] <= 0.05 < entry["families"]["p_holm"]
-    assert any(line.startswith("score is not shown") for line in answer["verdict"])
+    entry = answer.confirmatory[0]
+    assert entry.families.pairings == 24 * 16
+    assert entry.p_holm <= 0.05 < entry.families.p_holm
+    assert any(line.startswith("score is not shown") for line in answer.verdict)
 
 
 def test_the_order_of_strengths() -> None:

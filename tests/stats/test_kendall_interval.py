@@ -11,6 +11,7 @@ from scipy import stats
 from dametric.stats import correlate
 from dametric.stats.coefficients import coefficient
 from dametric.stats.kendall import MOST_SIMULATED, kendall_interval, variance
+from tests.loops import each
 
 
 def taus(rho: float, n: int, studies: int, seed: int = 7) -> np.ndarray:
@@ -35,9 +36,7 @@ def test_three_points_in_one_order_have_a_probability_in_closed_form() -> None:
     assert high == 1
 
 
-@pytest.mark.parametrize(
-    ("n", "tau"), [(5, 0.4), (9, 1 / 9), (9, 8 / 9), (12, -1 / 3), (27, 0.9), (40, 0.3), (40, 0.9)]
-)
+@each(("n", "tau"), [(5, 0.4), (9, 1 / 9), (9, 8 / 9), (12, -1 / 3), (27, 0.9), (40, 0.3), (40, 0.9)])
 def test_limits_are_the_truths_under_which_tau_is_at_the_edge(n: int, tau: float) -> None:
     """Simulated anew at both limits; steps count half."""
     studies = 40_000 if n < 20 else 10_000
@@ -49,7 +48,7 @@ def test_limits_are_the_truths_under_which_tau_is_at_the_edge(n: int, tau: float
         assert beyond == pytest.approx(0.025, abs=near)
 
 
-@pytest.mark.parametrize("n", [3, 5, 9, 18, MOST_SIMULATED, MOST_SIMULATED + 1, 60])
+@each("n", [3, 5, 9, 18, MOST_SIMULATED, MOST_SIMULATED + 1, 60])
 def test_limits_rise_with_tau_and_hold_it(n: int) -> None:
     pairs = n * (n - 1) // 2
     values = 2 * np.arange(pairs + 1) / pairs - 1
@@ -72,7 +71,7 @@ def test_wider_for_more_confidence_and_for_fewer_points() -> None:
     assert width(6, 0.95) > width(9, 0.95) > width(18, 0.95) > width(40, 0.95)
 
 
-@pytest.mark.parametrize("tau", [0, 0.3, 0.6, 0.9])
+@each("tau", [0, 0.3, 0.6, 0.9])
 def test_both_ways_meet_where_they_change_over(tau: float) -> None:
     simulated, normal = (kendall_interval(tau, MOST_SIMULATED + more)[:2] for more in (0, 1))
     assert simulated == pytest.approx(normal, abs=0.015)

@@ -11,6 +11,7 @@ from scipy import stats
 
 from dametric.errors import UsageError
 from dametric.stats import correlate, leave_out, ols, york
+from tests.loops import each
 from tests.oracles import statistics as oracle
 
 # Pearson's data with York's weights: York et al. 2004, Am. J. Phys. 72, 367, doi 10.1119/1.1632486, table II.
@@ -151,7 +152,7 @@ SCORE = [8.0, 7.5, 7.0, 6.0, 3.0, 2.0, 1.0, 5.0]
 LOSS = [1.9, 1.7, 1.8, 1.5, 1.0, 1.1, 1.2, 1.6]
 
 
-@pytest.mark.parametrize("method", ["kendall", "spearman", "pearson"])
+@each("method", ["kendall", "spearman", "pearson"])
 def test_one_augmentation_left_out(method: str) -> None:
     coefficient = oracle.COEFFICIENTS[method]
     found = leave_out(SCORE, LOSS, AUGS, method)
@@ -172,17 +173,6 @@ def test_one_family_left_out() -> None:
     assert found.by == "family"
     assert found.values == pytest.approx(expected)
     assert (found.low, found.high) == pytest.approx((min(expected.values()), max(expected.values())))
-
-
-def test_families_of_the_caller_and_a_function_of_the_caller() -> None:
-    def slope(x: np.ndarray, y: np.ndarray) -> float:
-        return float(np.polyfit(x, y, 1)[0])
-
-    found = leave_out(SCORE, LOSS, AUGS, slope, by="family", families=list("aaaabbbb"))
-    assert found.full == pytest.approx(slope(np.array(SCORE), np.array(LOSS)))
-    assert found.values == pytest.approx(
-        {"a": slope(np.array(SCORE[4:]), np.array(LOSS[4:])), "b": slope(np.array(SCORE[:4]), np.array(LOSS[:4]))}
-    )
 
 
 def test_too_few_left_are_nan() -> None:

@@ -20,6 +20,7 @@ from dametric.stats import (
     reliability,
     tied_tau,
 )
+from tests.loops import each
 from tests.oracles import statistics as oracle
 
 X = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -155,7 +156,7 @@ def test_interval_of_knapp_and_hartung() -> None:
     assert (found.mean.low, found.mean.high) == pytest.approx((mean - half, mean + half), rel=1e-6)
 
 
-@pytest.mark.parametrize("estimator", ["dl", "iterated"])
+@each("estimator", ["dl", "iterated"])
 def test_equal_effects_have_no_variance_between_them(estimator: str) -> None:
     found = combine([0.5, 0.52, 0.48], [0.1, 0.2, 0.1], estimator=estimator, interval="normal")
     assert found.tau2 == 0

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from dametric.errors import UsageError
-from dametric.stats import Plan, detectable, plan, pooled
+from dametric.stats import Power, detectable, pooled, power
+from tests.loops import each
 
 
 def draw(rng: np.random.Generator, rho: float, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +21,7 @@ def draw(rng: np.random.Generator, rho: float, shape: tuple[int, ...]) -> tuple[
 
 def test_one_unit_as_plainly_simulated() -> None:
     rng = np.random.default_rng(0)
-    found = plan(0.8, 9, 2, simulations=2000)
+    found = power(0.8, 9, 2, simulations=2000)
     taus, hits = [], 0
     for _ in range(600):
         x, y = draw(rng, 0.8, (9,))
@@ -28,7 +29,7 @@ def test_one_unit_as_plainly_simulated() -> None:
         test = stats.kendalltau(x, seen, method="exact", alternative="greater")
         taus.append(test.statistic)
         hits += test.pvalue <= 0.05
-    assert isinstance(found, Plan)
+    assert isinstance(found, Power)
     assert found.power == pytest.approx(hits / 600, abs=0.07)
     assert found.tau_mean == pytest.approx(np.mean(taus), abs=0.03)
     assert found.tau_sd == pytest.approx(np.std(taus), abs=0.03)
@@ -47,52 +48,50 @@ def test_several_units_as_plainly_simulated() -> None:
         test = pooled(pd.DataFrame({**index, "x": x.ravel(), "y": seen.ravel()}), alternative="greater")
         taus.append(test.statistic)
         hits += test.pvalue <= 0.05
-    found = plan(0.8, augs, 1, units=units, share=share)
+    found = power(0.8, augs, 1, units=units, share=share)
     assert found.tau_mean == pytest.approx(np.mean(taus), abs=0.06)
     assert found.power == pytest.approx(hits / reps, abs=0.14)
     assert math.isnan(found.tau_critical)
 
 
-@pytest.mark.parametrize(
-    ("augs", "rho", "power"), [(9, 0.7, 0.49), (9, 0.9, 0.88), (12, 0.8, 0.85), (18, 0.7, 0.88), (27, 0.9, 1.0)]
-)
-def test_powers_of_the_exact_two_sided_test(augs: int, rho: float, power: float) -> None:
-    assert plan(rho, augs, 1, seed_sd=0, alternative="two-sided").power == pytest.approx(power, abs=0.05)
+@each(("augs", "rho", "expected"), [(9, 0.7, 0.49), (9, 0.9, 0.88), (12, 0.8, 0.85), (18, 0.7, 0.88), (27, 0.9, 1.0)])
+def test_powers_of_the_exact_two_sided_test(augs: int, rho: float, expected: float) -> None:
+    assert power(rho, augs, 1, seed_sd=0, alternative="two-sided").power == pytest.approx(expected, abs=0.05)
 
 
 def test_power_grows_with_what_is_spent() -> None:
     rows = [
-        [plan(rho, 9, 3).power for rho in (0.0, 0.3, 0.6, 0.9)],
-        [plan(0.7, augs, 3).power for augs in (5, 9, 18, 36)],
-        [plan(0.8, 12, seeds, seed_sd=0.08).power for seeds in (1, 3, 9, 27)],
-        [plan(0.6, 9, 3, units=units, share=0.2).power for units in (1, 3, 9)],
-        [plan(0.7, 9, 3, alpha=alpha).power for alpha in (0.001, 0.01, 0.05, 0.2)],
+        [power(rho, 9, 3).power for rho in (0.0, 0.3, 0.6, 0.9)],
+        [power(0.7, augs, 3).power for augs in (5, 9, 18, 36)],
+        [power(0.8, 12, seeds, seed_sd=0.08).power for seeds in (1, 3, 9, 27)],
+        [power(0.6, 9, 3, units=units, share=0.2).power for units in (1, 3, 9)],
+        [power(0.7, 9, 3, alpha=alpha).power for alpha in (0.001, 0.01, 0.05, 0.2)],
     ]
     for row in rows:
         assert row == sorted(row)
         assert row[-1] > row[0] + 0.1
 
 
-@pytest.mark.parametrize("units", [1, 4])
-@pytest.mark.parametrize("alternative", ["greater", "less", "two-sided"])
+@each("units", [1, 4])
+@each("alternative", ["greater", "less", "two-sided"])
 def test_level_is_kept_where_nothing_is(alternative: str, units: int) -> None:
-    found = plan(0, 12, 1, units=units, alternative=alternative)
+    found = power(0, 12, 1, units=units, alternative=alternative)
     assert found.power <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / 2000)
     assert found.tau_mean == pytest.approx(0, abs=0.03)
     assert found.alternative == alternative
 
 
 def test_reliability_and_seeds_by_hand() -> None:
-    found = plan(0.9, 18, 3)
+    found = power(0.9, 18, 3)
     assert found.reliability == pytest.approx(0.0016 / (0.0016 + 0.0004 / 3))
     assert found.seeds_needed == 3  # 9 / 4, rounded up
-    assert plan(0.9, 9, 1, seed_sd=0.04, reliability=0.8).seeds_needed == 4
-    assert plan(0.9, 9, 1, seed_sd=0).reliability == 1
+    assert power(0.9, 9, 1, seed_sd=0.04, reliability=0.8).seeds_needed == 4
+    assert power(0.9, 9, 1, seed_sd=0).reliability == 1
 
 
 def test_critical_tau_is_the_smallest_that_rejects() -> None:
     for augs, alternative in ((9, "greater"), (9, "two-sided"), (7, "greater")):
-        critical = plan(0.9, augs, 3, alternative=alternative, simulations=10).tau_critical
+        critical = power(0.9, augs, 3, alternative=alternative, simulations=10).tau_critical
         pairs = augs * (augs - 1) // 2
         possible = {round(2 * k / pairs - 1, 9): k for k in range(pairs + 1)}
         assert round(critical, 9) in possible
@@ -111,17 +110,17 @@ def test_critical_tau_is_the_smallest_that_rejects() -> None:
 
 
 def test_too_few_augmentations_never_reject() -> None:
-    found = plan(0.99, 3, 5, alternative="two-sided")  # smallest p is 2 / 3!
+    found = power(0.99, 3, 5, alternative="two-sided")  # smallest p is 2 / 3!
     assert found.power == 0
     assert math.isnan(found.tau_critical)
     assert found.note
 
 
 def test_plan_is_repeatable() -> None:
-    assert repr(plan(0.5, 9, 3, simulations=50, seed=4)) == repr(plan(0.5, 9, 3, simulations=50, seed=4))
+    assert repr(power(0.5, 9, 3, simulations=50, seed=4)) == repr(power(0.5, 9, 3, simulations=50, seed=4))
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         {"rho": 1.2},
@@ -142,7 +141,7 @@ def test_plan_is_repeatable() -> None:
 )
 def test_impossible_studies_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        plan(**{"rho": 0.9, "augs": 9, "seeds": 3, "simulations": 10, **wrong})  # type: ignore[arg-type]
+        power(**{"rho": 0.9, "augs": 9, "seeds": 3, "simulations": 10, **wrong})  # type: ignore[arg-type]
 
 
 def test_several_units_cannot_get_below_the_least_p_of_a_permutation() -> None:
@@ -151,7 +150,7 @@ def test_several_units_cannot_get_below_the_least_p_of_a_permutation() -> None:
         {"augs": 4, "units": 4, "alternative": "two-sided"},
         {"augs": 4, "units": 10, "alpha": 0.01},
     ):
-        found = plan(0.99, seeds=3, simulations=50, **options)  # type: ignore[arg-type]
+        found = power(0.99, seeds=3, simulations=50, **options)  # type: ignore[arg-type]
         assert found.power == 0
         assert "no result is significant" in found.note
 
@@ -159,9 +158,9 @@ def test_several_units_cannot_get_below_the_least_p_of_a_permutation() -> None:
 def test_detectable_is_where_power_is_reached() -> None:
     options = {"seed_sd": 0.02, "spread": 0.04, "simulations": 500, "seed": 1}
     for augs, units in ((9, 1), (18, 1), (9, 3)):
-        least = detectable(augs, 3, units, power=0.8, **options)  # type: ignore[arg-type]
-        assert plan(least, augs, 3, units, **options).power >= 0.8  # type: ignore[arg-type]
-        assert plan(least - 0.05, augs, 3, units, **options).power < 0.8  # type: ignore[arg-type]
+        least = detectable(augs, 3, units, least=0.8, **options)  # type: ignore[arg-type]
+        assert power(least, augs, 3, units, **options).power >= 0.8  # type: ignore[arg-type]
+        assert power(least - 0.05, augs, 3, units, **options).power < 0.8  # type: ignore[arg-type]
     assert detectable(18, 3, simulations=500) < detectable(9, 3, simulations=500)
     assert detectable(9, 3, simulations=500, alternative="less") == pytest.approx(
         detectable(9, 3, simulations=500), abs=0.05
@@ -170,5 +169,5 @@ def test_detectable_is_where_power_is_reached() -> None:
 
 def test_nothing_is_detectable_with_three_augmentations() -> None:
     assert math.isnan(detectable(3, 3, simulations=100))
-    with pytest.raises(UsageError, match="power is 1"):
-        detectable(9, 3, power=1.0)
+    with pytest.raises(UsageError, match="power that is asked for is 1"):
+        detectable(9, 3, least=1.0)

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from dametric.stats import correlate, load_published, published_frame
+from tests.loops import each
 
 PRINTED = {
     "cifar100/wrn_40_2/wrn_16_2": (0.9581, 0.9667, 0.8889),
@@ -28,7 +29,7 @@ def test_ten_units_of_nine_augmentations() -> None:
     assert table["student_test_loss"].between(0, 5).all()
 
 
-@pytest.mark.parametrize("unit", PRINTED)
+@each("unit", PRINTED)
 def test_printed_coefficients(unit: str) -> None:
     table = load_published()
     rows = table[table["unit"] == unit]

@@ -1,0 +1,70 @@
+"""How numbers are written in answers, tables and figures."""
+
+from __future__ import annotations
+
+import math
+
+from dametric.base import numbers
+
+UNKNOWN = "–"
+
+
+def known(value: float | None) -> bool:
+    """Whether there is a finite number."""
+    return value is not None and math.isfinite(value)
+
+
+def number(value: float | None, form: str = ".2f") -> str:
+    """A number, or a dash where it is not known.
+
+    Examples
+    --------
+    >>> number(0.98765), number(0.98765, ".4f"), number(float("nan"))
+    ('0.99', '0.9877', '–')
+    """
+    return format(value, form) if value is not None and math.isfinite(value) else UNKNOWN
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with two digits that count.
+
+    Examples
+    --------
+    >>> p_value(0.0213), p_value(8.29e-06)
+    ('0.021', '8.3e-06')
+    """
+    return number(value, ".2g")
+
+
+def interval(low: float, high: float, form: str = ".2f") -> str:
+    """An interval; "none" where it has no ends.
+
+    Examples
+    --------
+    >>> interval(-0.412, 0.8), interval(float("nan"), 1.0)
+    ('[-0.41, 0.80]', 'none')
+    """
+    return f"[{low:{form}}, {high:{form}}]" if known(low) and known(high) else "none"
+
+
+def with_error(value: float, se: float) -> str:
+    """A value and its standard error, to the second digit of the error.
+
+    Examples
+    --------
+    >>> with_error(13.7249, 1.1), with_error(2.0, float("nan"))
+    ('13.7 ± 1.1', '2')
+    """
+    return numbers.with_error(value, se) if known(value) and known(se) and se > 0 else number(value, ".4g")
+
+
+def counted(count: int, word: str) -> str:
+    """A number and what it counts.
+
+    Examples
+    --------
+    >>> counted(1, "unit"), counted(2, "family")
+    ('1 unit', '2 families')
+    """
+    many = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{count} {word if count == 1 else many}"

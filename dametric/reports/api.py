@@ -1,0 +1,168 @@
+"""The answer, the figures and the tables on one page, or the figures alone: `dametric.report`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dametric.analysis import Analysis
+from dametric.analysis.api import Sources, correlate, several
+from dametric.base.arguments import argument, voice
+from dametric.base.files import check_writable, write_atomic
+from dametric.base.progress import progress
+from dametric.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from dametric.reports.page import Report
+
+FORMATS = ("html", "md")
+KINDS = ("png", "svg", "pdf")
+ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md", ".pdf": "pdf"}
+NO_PDF = "a report is no PDF: write it as .html and print that from a browser"
+
+
+def report(
+    source: Analysis | Sources = (),
+    output: str | os.PathLike[str] | None = None,
+    *,
+    runs: Sources = (),
+    figures: str | os.PathLike[str] | None = None,
+    format: str | None = None,
+    charts: Sequence[str | Callable[[Analysis], Any]] | str = (),
+    quiet: bool = False,
+    **options: Any,
+) -> Report:
+    """Say on a page which augmentation to take, how sure that is, and why.
+
+    Parameters
+    ----------
+    source : Analysis, or as for :func:`dametric.correlate`
+        What the report is about.
+    output : path, optional
+        File to write. Figures of a Markdown report go into a folder beside it: ``report-figures/`` of ``report.md``.
+    runs
+        As for :func:`dametric.correlate`.
+    figures : path, optional
+        Folder for every figure as PNG, SVG and PDF in the size of a paper, with its data as CSV.
+    format : {"html", "md"}, optional
+        By the ending of ``output`` by default.
+    charts : str or callable, or several
+        Charts of your own, after the others: ``./file.py:name``, or functions from an :class:`Analysis` to a
+        :class:`dametric.reports.Chart`.
+    quiet : bool
+        No progress bar.
+    **options
+        ``published, metrics, only, drop, better, alpha, confidence, resamples, seed`` of :func:`dametric.correlate`.
+
+    Returns
+    -------
+    Report
+        With ``html()`` and ``markdown()``.
+
+    Raises
+    ------
+    UsageError
+        If something cannot be read, joined or written, or the format is not known.
+
+    Examples
+    --------
+    >>> import dametric
+    >>> analysis = dametric.correlate(published=True, resamples=99)
+    >>> [chart.key for chart in dametric.report(analysis, quiet=True).charts][:3]
+    ['scatter', 'forest', 'influence']
+    """
+    target, folder = (None if path is None else os.fspath(path) for path in (output, figures))
+    kind = _checked(target, format, folder)
+    own = [charts] if isinstance(charts, str) or callable(charts) else list(charts)
+    with progress("report", 3, quiet=quiet) as advance:
+        if isinstance(source, Analysis):
+            if options or runs:
+                raise UsageError(
+                    f"an Analysis was made with its options: give {', '.join(options) or 'runs'} to correlate"
+                )
+            analysis, made_by = source, ""
+        else:
+            given = {"output": target, "figures": folder, "format": format, "charts": own, **options}
+            made_by = _call(source, runs, given)
+            analysis = correlate(source, runs, **options)
+        advance()
+        from dametric.reports import page  # matplotlib, after everything that can be refused
+
+        built = page.build(analysis, own, made_by)
+        advance()
+        if folder is not None:
+            write_figures(built, Path(folder), KINDS)
+        if target is not None:
+            _write(built, Path(target), str(kind))
+        advance()
+    return built
+
+
+def _checked(output: str | None, format: str | None, figures: str | None) -> str | None:
+    """The format; what cannot be written is refused before anything is computed."""
+    if output is None and format is not None:
+        raise UsageError(f"{argument('format')} is of the report: give its file by {argument('output', 'report.html')}")
+    if figures is not None:
+        if figures.lower().lstrip(".") in KINDS:
+            raise UsageError(f"{argument('figures')} takes a folder, no format: {', '.join(KINDS)} are all written")
+        if Path(figures).is_file():
+            raise UsageError(f"{figures} is a file: {argument('figures')} takes a folder")
+        check_writable(Path(figures) / "scatter.svg")
+    if output is None:
+        return None
+    kind = format or ENDINGS.get(Path(output).suffix.lower(), "")
+    if kind == "pdf":
+        raise UsageError(NO_PDF)
+    if not kind:
+        choice = argument("format")
+        raise UsageError(f"{output} does not say what to write: end it in .html or .md, or give {choice}")
+    if kind not in FORMATS:
+        raise unknown("format", kind, FORMATS)
+    check_writable(Path(output))
+    if kind == "md":
+        check_writable(beside(Path(output)) / "scatter.svg")
+    return kind
+
+
+def beside(output: Path) -> Path:
+    """Where the figures of a Markdown report go."""
+    return output.with_name(f"{output.stem}-figures")
+
+
+def _write(built: Report, output: Path, kind: str) -> None:
+    if kind == "md":
+        folder = beside(output)
+        write_figures(built, folder, ("svg",))  # first, so that the file never points at what is not there
+        write_atomic(output, built.markdown(folder.name))
+    else:
+        write_atomic(output, built.html())
+
+
+def write_figures(built: Report, folder: Path, kinds: Sequence[str] = KINDS) -> None:
+    """Write every figure in the size of a paper, and its data as CSV."""
+    from dametric.reports.sheets import rendered
+
+    for chart in built.figures:
+        for kind in kinds:
+            write_atomic(folder / f"{chart.key}.{kind}", rendered(chart, kind))
+        write_atomic(folder / f"{chart.key}.csv", chart.csv)
+
+
+def _call(source: Sources, runs: Sources, options: dict[str, Any]) -> str:
+    """What makes the report again, as whoever asked for it would write it."""
+    sources = [*several(source), *several(runs)]
+    given = {name: value for name, value in options.items() if value not in (None, False, (), [], "")}
+    if voice() == "python":
+        named = ", ".join(argument(name, value) for name, value in given.items())
+        return (
+            f"dametric.report({[item if isinstance(item, str) else type(item).__name__ for item in sources]}, {named})"
+        )
+    words = ["dametric", "report", *map(str, sources)]
+    for name, value in given.items():
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            flag, _, text = argument(name, each).partition(" ")
+            words += [flag, text] if text else [flag]
+    return shlex.join(words)

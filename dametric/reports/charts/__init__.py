@@ -1,0 +1,51 @@
+"""The sections of a report, one file each: what is in this folder is on the page, in the order of ``PLACE``.
+
+A file holds ``PLACE``, a number, and ``chart(analysis)``, which returns a :class:`dametric.reports.Chart`, or None
+where there is nothing to show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+
+from dametric.analysis import Analysis
+from dametric.base.user_code import load_object
+from dametric.errors import UsageError
+from dametric.reports.chart import Chart
+
+Maker = Callable[[Analysis], Chart | None]
+
+
+def built_in() -> list[Maker]:
+    """The makers of this folder's files, in their order on the page."""
+    modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
+    return [module.chart for module in sorted(modules, key=lambda module: (module.PLACE, module.__name__))]
+
+
+def drawn(analysis: Analysis, own: Sequence[str | Maker] = ()) -> tuple[Chart, ...]:
+    """Every section that has something to show, the user's own last.
+
+    Parameters
+    ----------
+    analysis : Analysis
+    own : sequence of str or callable
+        ``./file.py:name``, ``pkg.mod:name``, or the function itself.
+
+    Raises
+    ------
+    UsageError
+        If what is named cannot be had, or makes something else than a Chart.
+    """
+    charts = [chart for make in built_in() if (chart := make(analysis)) is not None]
+    for make in own:
+        chart = (load_object(make, "chart") if isinstance(make, str) else make)(analysis)
+        if chart is not None and not isinstance(chart, Chart):
+            raise UsageError(
+                f"chart {make} returned a {type(chart).__name__}: return a dametric.reports.Chart, or None"
+            )
+        if chart is not None and chart.key in {known.key for known in charts}:
+            raise UsageError(f"chart {make} has the key '{chart.key}', as another one: give it one of its own")
+        charts += [chart] if chart is not None else []
+    return tuple(charts)
