@@ -12,6 +12,7 @@ from torchvision.transforms import v2
 
 from dametric.augment import Augmentation, Keys, parse
 from dametric.errors import UsageError
+from tests.loops import each
 
 
 def noise(rows: int = 12, channels: int = 3) -> Tensor:
@@ -53,7 +54,7 @@ def test_function_is_called_batch_by_batch_where_parameters_are_shared() -> None
     assert torch.equal(out, noise().reshape(3, 4, 3, 9, 8).flip(1).reshape(12, 3, 9, 8))
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("per", ["sample", "batch"])
 def test_all_three_generators_are_seeded_by_the_keys(per: str) -> None:
     augmentation = parse(three_generators)
     keys = Keys(3, 3, 4, per=per)
@@ -70,7 +71,7 @@ def test_all_three_generators_are_seeded_by_the_keys(per: str) -> None:
         assert distinct > 8 if per == "sample" else distinct == 3
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("per", ["sample", "batch"])
 def test_global_generators_are_left_as_they_were(per: str) -> None:
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
@@ -98,7 +99,7 @@ def test_global_generators_are_given_back_after_a_failure() -> None:
     assert before[2] == random.getstate()
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("per", ["sample", "batch"])
 def test_chunks_of_batches_give_the_same_images(per: str) -> None:
     augmentation = parse(three_generators)
     whole = augmentation(noise(), Keys(0, 6, 2, first=4, per=per)).images
@@ -126,7 +127,7 @@ def test_torchvision_flip_happens_at_its_rate() -> None:
     assert abs(np.corrcoef(flipped[:-1], flipped[1:])[0, 1]) < 4.5 / 64
 
 
-@pytest.mark.parametrize("before", ["mixup", "cutout"])
+@each("before", ["mixup", "cutout"])
 def test_function_is_given_uint8_images_even_after_an_operation_that_blends(before: str) -> None:
     def spy(images: Tensor) -> Tensor:
         assert images.dtype == torch.uint8
@@ -155,7 +156,7 @@ def test_function_that_writes_into_its_input_does_not_change_the_callers_images(
         assert torch.equal(images, noise())
 
 
-@pytest.mark.parametrize(
+@each(
     "returns",
     [
         lambda images: images[:, :, :4],
@@ -167,7 +168,7 @@ def test_function_that_writes_into_its_input_does_not_change_the_callers_images(
         lambda images: (images, None),
     ],
 )
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("per", ["sample", "batch"])
 def test_what_is_no_tensor_of_the_same_shape_is_refused_in_one_line(returns: object, per: str) -> None:
     augmentation = parse(returns)  # type: ignore[arg-type]
     with pytest.raises(UsageError) as caught:
@@ -176,7 +177,7 @@ def test_what_is_no_tensor_of_the_same_shape_is_refused_in_one_line(returns: obj
     assert "lambda" in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", [torch.bool, torch.complex64])
+@each("dtype", [torch.bool, torch.complex64])
 def test_what_is_neither_uint8_nor_floating_point_is_refused_in_one_line(dtype: torch.dtype) -> None:
     with pytest.raises(UsageError) as caught:
         parse(lambda images: images.to(dtype))(noise(), Keys(0, 3, 4))

@@ -12,6 +12,7 @@ from scipy import stats
 from dametric.metrics import METRICS, Design, Observation
 from dametric.scoring import jackknife
 from dametric.scoring.jackknife import Blocks, Estimate, difference, estimate, leave_one_out, measured
+from tests.loops import each
 from tests.oracles import estimator as oracle
 
 DESIGNS = {
@@ -91,8 +92,8 @@ def gathered(units: list[oracle.Unit], made: Blocks) -> list[list[oracle.Unit]]:
     return groups
 
 
-@pytest.mark.parametrize("name", list(METRICS))
-@pytest.mark.parametrize("case", list(DESIGNS))
+@each("name", list(METRICS))
+@each("case", list(DESIGNS))
 def test_left_out_values_equal_recomputing_without_each_block(case: str, name: str) -> None:
     design, epochs = DESIGNS[case]
     units = rows(19, epochs)
@@ -199,7 +200,7 @@ def test_difference_of_a_side_to_itself_is_exactly_nothing() -> None:
     assert difference(side, side) == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("name", ["t_gini", "t_stddev_rms"])
+@each("name", ["t_gini", "t_stddev_rms"])
 def test_difference_of_sides_of_unequal_length_states_the_error_made(name: str) -> None:
     """The first 20 units are shared, one side goes on to 60: simulated against the spread of the differences."""
     design, metric = Design("images", images=48), METRICS[name]
@@ -245,7 +246,7 @@ def test_a_scale_that_may_be_zero_without_a_block_falls_back_on_its_own_units() 
     assert all(math.isfinite(x) for x in (found.value, found.se, found.low, found.high))
 
 
-@pytest.mark.parametrize("epochs", [1, 3, 13])
+@each("epochs", [1, 3, 13])
 def test_merging_keeps_totals_and_never_joins_epochs(epochs: int) -> None:
     units = rows(26, epochs)
     made = blocks(units, "t_stddev", Design("units", images=48, unit=12))
@@ -270,8 +271,8 @@ def test_merging_keeps_totals_and_never_joins_epochs(epochs: int) -> None:
     assert len(made.epoch) == epochs
 
 
-@pytest.mark.parametrize("name", list(METRICS))
-@pytest.mark.parametrize("case", list(DESIGNS))
+@each("name", list(METRICS))
+@each("case", list(DESIGNS))
 def test_merging_keeps_the_value_exactly(case: str, name: str) -> None:
     design, epochs = DESIGNS[case]
     made = blocks(rows(27, epochs), name, design)

@@ -11,6 +11,7 @@ import torch
 from dametric.metrics import METRICS, Design, Observation
 from dametric.scoring.jackknife import Blocks, difference, measured
 from dametric.scoring.population import Passes, of_population
+from tests.loops import each
 
 METRIC, DESIGN, B = METRICS["t_gini"], Design(images=1), 16
 
@@ -28,7 +29,7 @@ def scored(rng: np.random.Generator, images: int, passes: int, noise: float):
     return made, Passes(epoch, made.units, images // B)
 
 
-@pytest.mark.parametrize("noise", [0.0, 1.0, 20.0])
+@each("noise", [0.0, 1.0, 20.0])
 def test_intervals_hold_the_truth_on_new_sets(noise: float) -> None:
     """Shares of the image's own part from all to nearly nothing; without it 20 passes claim a fourth of the error.
 

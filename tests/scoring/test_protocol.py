@@ -10,6 +10,7 @@ import torch
 from dametric import UsageError
 from dametric.augment import Images, parse
 from dametric.scoring.protocol import Protocol, units
+from tests.loops import each
 
 
 def first(protocol: Protocol, images: int, count: int):
@@ -78,8 +79,8 @@ def test_every_image_is_equally_likely_in_every_place() -> None:
     assert float(z.square().mean()) == pytest.approx(1, abs=0.4)
 
 
-@pytest.mark.parametrize("images", [1, 63])
-@pytest.mark.parametrize("reference", [False, True])
+@each("images", [1, 63])
+@each("reference", [False, True])
 def test_a_set_smaller_than_a_batch_is_refused(images: int, reference: bool) -> None:
     protocol = Protocol(reference=reference, per="batch" if reference else "sample")
     with pytest.raises(UsageError, match=f"{images} images are fewer than one batch of 64"):
@@ -90,7 +91,7 @@ def test_exactly_one_batch_is_enough() -> None:
     assert [unit.epoch for unit in first(Protocol(), 64, 3)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
+@each(
     ("spec", "per", "estimator", "lag"),
     [
         ("identity", "sample", "images", 0),
@@ -115,14 +116,14 @@ def test_images_are_the_replicates_only_where_rows_are_independent_enough(
     assert (design.raw_weight, design.pooled, design.controlled) == (0.3, False, True)
 
 
-@pytest.mark.parametrize("spec", ["identity", "flip", "cutmix", "cutmixpick"])
+@each("spec", ["identity", "flip", "cutmix", "cutmixpick"])
 def test_in_the_reference_protocol_the_replicate_is_always_the_draw(spec: str) -> None:
     design = Protocol(reference=True, per="batch").design(parse(spec, Images(partner="reference")))
     assert (design.estimator, design.images, design.unit, design.pooled) == ("units", 320, 320, True)
     assert not design.controlled
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "message"),
     [
         ({"batch": 3}, "batch size must be at least 4"),
