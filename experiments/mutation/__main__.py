@@ -107,6 +107,11 @@ class Study:
                     yield future.result()
                 table.write(self.out / "mutants.csv", self.lines.values())
 
+    def possible(self) -> list[Line]:
+        """What is alive and not known to be equivalent."""
+        self.lines = table.reasons(self.out / "reasons.csv", self.lines.values())
+        return [line for line in self.lines.values() if line.alive and not line.equivalent]
+
     def near(self, mutants: list[Mutant]) -> None:
         """Every mutant without a line, before the near tests."""
         for line in self.results([one for one in enumerate(mutants) if one[0] not in self.lines], near=True):
@@ -114,7 +119,7 @@ class Study:
 
     def rest(self) -> None:
         """What survived the near tests, before the others."""
-        alive = [line for line in self.lines.values() if line.alive and line.reach == "near"]
+        alive = [line for line in self.possible() if line.reach == "near"]
         for line in self.results([(line.number, line.mutant) for line in alive], near=False):
             old = self.lines[line.number]
             count, seconds = old.tests + line.tests, round(old.seconds + line.seconds, 2)
@@ -124,8 +129,7 @@ class Study:
     def later(self) -> None:
         """What survived and can be killed, before the tests as they are now."""
         for near in (True, False):
-            alive = [line for line in self.lines.values() if line.alive and not line.reason.startswith("equivalent")]
-            for line in self.results([(line.number, line.mutant) for line in alive], near=near):
+            for line in self.results([(line.number, line.mutant) for line in self.possible()], near=near):
                 self.lines[line.number] = replace(self.lines[line.number], later=line.outcome, later_test=line.test)
 
 
@@ -163,7 +167,9 @@ def conclude(study: Study, settings: dict[str, Any]) -> None:
 
     from dametric.machine import machine
 
+    study.lines = table.reasons(study.out / "reasons.csv", study.lines.values())
     table.write(study.out / "mutants.csv", study.lines.values())
+    (study.out / "survivors.md").write_text(table.page(list(study.lines.values())), encoding="utf-8")
     command = " ".join(["python -m experiments.mutation", *sys.argv[1:]])
     about = {"command": command, **settings, **table.summary(list(study.lines.values()))}
     about["versions"] = machine(torch.device("cpu"))

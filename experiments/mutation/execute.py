@@ -49,7 +49,8 @@ HEAVY += (
 )
 OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not gpu", "--hypothesis-profile=ci"]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # the libraries are imported before pytest begins
-_OLD = 1_000_000_000  # the time of the copy's files: a mutant written now never passes for the compiled original
+_OLD = 1_000_000_000
+"""Time of the copy's files: what is compiled of them serves the next run, and never passes for a mutant written now."""
 
 
 def preload() -> None:
@@ -251,8 +252,7 @@ def _settle(tree: Path) -> None:
     foreign = [place for place in sys.path if place and Path(place).resolve() != ROOT]
     sys.path[:] = [str(tree), *foreign]
     importlib.invalidate_caches()
-    sys.dont_write_bytecode = True
-    os.environ |= {"PYTHONPATH": os.pathsep.join([str(tree), *foreign]), "PYTHONDONTWRITEBYTECODE": "1"}
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(tree), *foreign])
     os.environ["TMPDIR"] = tempfile.tempdir = str(tree.parent / "tmp")
     shutil.rmtree(tree.parent / "tmp", ignore_errors=True)
     (tree.parent / "tmp").mkdir()

@@ -7,6 +7,7 @@ import hashlib
 import random
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -58,14 +59,16 @@ class Mutant:
     def change(self) -> tuple[str, str]:
         """The changed lines before and after, without what they share with their neighbours."""
         old, new = text_of(self.file).splitlines(), self.text().splitlines()
-        top = _shared(old, new)
-        end = min(_shared(old[::-1], new[::-1]), len(old) - top, len(new) - top)
+        top = shared(old, new)
+        end = min(shared(old[::-1], new[::-1]), len(old) - top, len(new) - top)
         return _joined(old[top : len(old) - end]), _joined(new[top : len(new) - end])
 
 
-def _shared(one: list[str], other: list[str]) -> int:
-    """How many lines at the start are the same."""
-    return next((number for number, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
+def shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many lines, or characters, at the start are the same."""
+    return next(
+        (number for number, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
 
 
 def _joined(lines: list[str]) -> str:

@@ -38,7 +38,9 @@ LEFT_OUT = {
 }
 LIMIT = 900.0  # seconds for a test file
 ROOMS = ("tests/metrics", "tests/stats", "tests/augment", "tests/scoring", "tests/distill/test_loss.py")
-NEAR, FAR = 40.0, 300.0
+LAST = ("tests/scoring/test_ranks.py",)
+"""Test files of those that start several processes for every test: only for what survives the near ones."""
+NEAR, FAR = 15.0, 300.0
 """Seconds of tests, as they were measured without a mutant, for every mutant and for what survives those."""
 
 
@@ -46,8 +48,12 @@ def taking_part(near: bool = False) -> list[str]:
     """Test files that take part, those of the mutated parts first or alone."""
     paths = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py"))
     kept = [path for path in paths if not any(path.startswith(place) for place in LEFT_OUT)]
-    beside = [path for room in ROOMS for path in kept if path.startswith(room)]
+    beside = [path for room in ROOMS for path in kept if path.startswith(room) and _beside(path)]
     return beside if near else [*beside, *(path for path in kept if path not in beside)]
+
+
+def _beside(test: str) -> bool:
+    return test.startswith(ROOMS) and not test.startswith(LAST)
 
 
 @dataclass
@@ -70,7 +76,7 @@ class Seen:
 
     def near(self, mutant: Mutant) -> list[str]:
         """The tests every mutant meets: of the parts that are mutated, the module's own first, until time is up."""
-        return self._until(NEAR, [test for test in self._all(mutant) if test.startswith(ROOMS)])
+        return self._until(NEAR, [test for test in self._all(mutant) if _beside(test)])
 
     def rest(self, mutant: Mutant) -> list[str]:
         """The tests that are left to one that survived the near ones."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import norm
 
-from experiments.mutation.mutants import Mutant
+from experiments.mutation.mutants import Mutant, shared
 
 KILLED = ("killed", "timeout")
 _BITWISE = {"BitOr", "BitAnd", "BitXor", "LShift", "RShift"}
@@ -77,6 +78,11 @@ class Line:
         return self.outcome not in KILLED and self.later not in KILLED
 
     @property
+    def equivalent(self) -> bool:
+        """Whether no test can notice it."""
+        return self.reason.startswith("equivalent")
+
+    @property
     def holds(self) -> bool:
         """Whether it is about the text as it is now."""
         return self.source == self.mutant.source
@@ -92,6 +98,18 @@ def read(path: Path) -> list[Line]:
     numeric = {"number": int, "line": int, "column": int, "occurrence": int, "seconds": float, "tests": int}
     with path.open(encoding="utf-8", newline="") as file:
         return [Line(*(numeric.get(name, str)(row[name]) for name in COLUMNS)) for row in csv.DictReader(file)]
+
+
+def reasons(path: Path, lines: Iterable[Line]) -> dict[int, Line]:
+    """The lines by number, with what has been written by hand about them: columns ``file, before, after, reason``."""
+    with path.open(encoding="utf-8", newline="") if path.exists() else io.StringIO() as file:
+        known = {(row["file"], row["before"], row["after"]): row["reason"] for row in csv.DictReader(file)}
+    return {
+        line.number: replace(
+            line, reason=known.get((line.file, line.before, line.after), "") if line.outcome not in KILLED else ""
+        )
+        for line in lines
+    }
 
 
 def write(path: Path, lines: Iterable[Line]) -> None:
@@ -140,10 +158,44 @@ def summary(lines: list[Line]) -> dict[str, Any]:
         "outcomes": dict(Counter(line.outcome for line in lines)),
         **share(lines, later=False),
         "later": share(lines, later=True),
+        "without_equivalent": share([line for line in lines if not line.equivalent], later=False),
+        "without_equivalent_later": share([line for line in lines if not line.equivalent], later=True),
         "by_part": {name: share(some, later=False) for name, some in sorted(rooms.items())},
         "by_operator": {name: share(some, later=False) for name, some in sorted(families.items())},
         "seconds": {"median": slow[len(slow) // 2], "sum": round(sum(slow), 1)},
     }
+
+
+def page(lines: list[Line]) -> str:
+    """What no test noticed at first, in Markdown: the change, why, and the test that notices it now."""
+    alive = [line for line in lines if line.outcome not in KILLED]
+    possible = [line for line in lines if not line.equivalent]
+    shares = (share(lines, later=False), share(possible, later=False), share(possible, later=True))
+    drawn, before, now = ("{killed} of {of}, {share:.1%} ({low:.1%} to {high:.1%})".format(**one) for one in shares)
+    text = [
+        "# Mutants that survived",
+        "",
+        f"Killed: {drawn}. Without those that no test can notice: {before}; with the tests written since: {now}.",
+        "In brackets Wilson's 95 % interval.",
+        "",
+        "| | where | before → after | why it survived | killed since by |",
+        "|---|---|---|---|---|",
+    ]
+    for line in alive:
+        old, new = (f"`` {piece.replace('|', chr(92) + '|')} ``" for piece in narrowed(line.before, line.after))
+        test = line.later_test.rpartition("::")[2].partition("[")[0] if line.later in KILLED else ""
+        place = f"{line.file.removeprefix('dametric/')}:{line.line}"
+        text.append(f"| {line.number} | {place} | {old} → {new} | {line.reason} | {test} |")
+    return "\n".join(text) + "\n"
+
+
+def narrowed(before: str, after: str, around: int = 24) -> tuple[str, str]:
+    """The changed place of two lines, with some characters around it."""
+    start = shared(before, after)
+    end = shared(before[start:][::-1], after[start:][::-1])
+    left = max(0, start - around)
+    pieces = [text[left : len(text) - max(0, end - around)] for text in (before, after)]
+    return f"{'…' if left else ''}{pieces[0]}", f"{'…' if left else ''}{pieces[1]}"
 
 
 def share(lines: list[Line], later: bool) -> dict[str, Any]:
