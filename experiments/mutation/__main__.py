@@ -23,15 +23,15 @@ from experiments.mutation.mutants import Mutant, drawn
 from experiments.mutation.table import Line
 
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "mutation"
+LIMIT = 300.0  # seconds for one test
 FACTOR, EXTRA = 3.0, 30.0  # the time given to tests, times what they take without a mutant, plus seconds
 
 
-def tried(mutant: Mutant, wanted: list[str], known: seen.Seen, copy: Copy) -> Outcome:
-    """Put a mutant before tests, given by name."""
-    limit = FACTOR * sum(known.seconds[test] for test in wanted) + EXTRA
+def tried(mutant: Mutant, tests: Tests, copy: Copy) -> Outcome:
+    """Put a mutant before tests."""
     copy.mutate(mutant)
     try:
-        return run(copy.tree, Tests(list(dict.fromkeys(test.partition("::")[0] for test in wanted)), wanted, limit))
+        return run(copy.tree, tests)
     finally:
         copy.restore(mutant)
 
@@ -60,10 +60,16 @@ class Worker:
         Finalize(None, cls.leaving.close, exitpriority=1)  # a process of a pool ends without atexit
 
     @classmethod
-    def work(cls, number: int, mutant: Mutant, near: bool) -> Line:
-        """One mutant, before the near tests or the others."""
-        wanted = cls.known.near(mutant) if near else cls.known.rest(mutant)
-        found = tried(mutant, wanted, cls.known, cls.copy) if wanted else Outcome("passed")
+    def work(cls, number: int, mutant: Mutant, what: str) -> Line:
+        """One mutant, before the ``near`` tests, the ``rest`` of them, or the one that is named."""
+        if "::" in what:
+            file, _, name = what.partition("::")
+            found = tried(mutant, Tests([file], None, LIMIT, extra=("-k", name)), cls.copy)
+            return line_of(number, mutant, 1, found)
+        wanted = cls.known.near(mutant) if what == "near" else cls.known.rest(mutant)
+        files = list(dict.fromkeys(test.partition("::")[0] for test in wanted))
+        limit = FACTOR * sum(cls.known.seconds[test] for test in wanted) + EXTRA
+        found = tried(mutant, Tests(files, wanted, limit), cls.copy) if wanted else Outcome("passed")
         return line_of(number, mutant, len(wanted), found)
 
 
@@ -88,13 +94,13 @@ class Study:
     deadline: float
     lines: dict[int, Line]
 
-    def results(self, todo: list[tuple[int, Mutant]], near: bool) -> Iterator[Line]:
+    def results(self, todo: list[tuple[int, Mutant, str]]) -> Iterator[Line]:
         """Lines as they come, with progress and the time left on standard error."""
         waiting, running, begun, done = iter(todo), set[Future[Line]](), time.perf_counter(), 0
         with ProcessPoolExecutor(self.jobs, get_context("fork"), Worker.begin, (self.out / "seen.jsonl",)) as pool:
             while True:
                 while len(running) < self.jobs and time.perf_counter() < self.deadline and (one := next(waiting, None)):
-                    running.add(pool.submit(Worker.work, *one, near))
+                    running.add(pool.submit(Worker.work, *one))
                 if not running:
                     return
                 ended, running = wait(running, return_when=FIRST_COMPLETED)
@@ -114,23 +120,25 @@ class Study:
 
     def near(self, mutants: list[Mutant]) -> None:
         """Every mutant without a line, before the near tests."""
-        for line in self.results([one for one in enumerate(mutants) if one[0] not in self.lines], near=True):
+        todo = [(number, mutant, "near") for number, mutant in enumerate(mutants) if number not in self.lines]
+        for line in self.results(todo):
             self.lines[line.number] = line
 
-    def rest(self) -> None:
-        """What survived the near tests, before the others."""
-        alive = [line for line in self.possible() if line.reach == "near"]
-        for line in self.results([(line.number, line.mutant) for line in alive], near=False):
+    def rest(self, far: bool) -> None:
+        """What survived the near tests and has no reason to, before the others, of other parts too or not."""
+        reach = "all" if far else "parts"
+        alive = [line for line in self.possible() if line.reach not in ("all", reach) and not line.reason]
+        for line in self.results([(line.number, line.mutant, "rest") for line in alive]):
             old = self.lines[line.number]
             count, seconds = old.tests + line.tests, round(old.seconds + line.seconds, 2)
-            new = replace(old, outcome=line.outcome, test=line.test, tests=count, seconds=seconds, reach="all")
+            new = replace(old, outcome=line.outcome, test=line.test, tests=count, seconds=seconds, reach=reach)
             self.lines[line.number] = new
 
     def later(self) -> None:
-        """What survived and can be killed, before the tests as they are now."""
-        for near in (True, False):
-            for line in self.results([(line.number, line.mutant) for line in self.possible()], near=near):
-                self.lines[line.number] = replace(self.lines[line.number], later=line.outcome, later_test=line.test)
+        """What survived and has got a test of its own, before that one."""
+        alive = [line for line in self.possible() if line.remedy]
+        for line in self.results([(line.number, line.mutant, line.remedy) for line in alive]):
+            self.lines[line.number] = replace(self.lines[line.number], later=line.outcome, later_test=line.test)
 
 
 def said(line: Line) -> str:
@@ -142,21 +150,27 @@ def main(
     count: Annotated[int, typer.Option(min=1, help="Mutants.")] = 500,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    survivors: Annotated[bool, typer.Option("--survivors", help="Only survivors, under the tests of today.")] = False,
+    survivors: Annotated[
+        bool, typer.Option("--survivors", help="Only survivors, under the tests written for them.")
+    ] = False,
+    far: Annotated[bool, typer.Option("--far/--no-far", help="The tests of other parts too, for survivors.")] = True,
     time_budget: Annotated[float, typer.Option(min=0, help="Minutes after which no mutant is begun.")] = math.inf,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the map and the tables.")] = FOLDER,
 ) -> None:
     """Run the mutants that have no result yet for their source text; the checkout is only read."""
-    begun, mutants = time.perf_counter(), drawn(count, seed)
+    begun, known = time.perf_counter(), [line for line in table.read(out / "mutants.csv") if line.holds]
+    study = Study(out, jobs, begun + 60 * time_budget, {line.number: line for line in known})
     preload()
-    known = {line.mutant: line for line in table.read(out / "mutants.csv") if line.holds}
-    lines = {number: replace(known[one], number=number) for number, one in enumerate(mutants) if one in known}
-    study = Study(out, jobs, begun + 60 * time_budget, lines)
-    seen.look(out / "seen.jsonl", near=True)
-    if not survivors:
+    if survivors:
+        study.later()
+    else:
+        mutants, at = drawn(count, seed), {line.mutant: line for line in known}
+        study.lines = {number: replace(at[one], number=number) for number, one in enumerate(mutants) if one in at}
+        seen.look(out / "seen.jsonl", near=True)
         study.near(mutants)
-    seen.look(out / "seen.jsonl")
-    study.later() if survivors else study.rest()
+        if far:
+            seen.look(out / "seen.jsonl")
+        study.rest(far)
     minutes = round((time.perf_counter() - begun) / 60, 1)
     conclude(study, {"seed": seed, "drawn": count, "minutes": minutes})
 

@@ -23,7 +23,7 @@ from experiments.mutation.mutants import ROOT, Mutant, files, text_of, tree_of
 
 LEFT_OUT = {
     "tests/analysis": "executes notebooks",
-    "tests/experiments": "the scripts of experiments/",
+    "tests/experiments/test_study.py": "whole studies, in processes of their own",
     "tests/fuzz": "readers of foreign files",
     "tests/data": "image sets, which come before what is mutated",
     "tests/models": "networks, which come before what is mutated",

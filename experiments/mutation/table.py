@@ -42,11 +42,13 @@ class Line:
     tests : int
         How many it met at most.
     reach : str
-        ``near`` or ``all``: the tests it met.
+        The tests it met: the ``near`` ones, all of the ``parts`` that are mutated, or ``all``.
     reason : str
         Why it survived, written by hand; begins with ``equivalent`` if no test can notice it.
+    remedy : str
+        The test written since that should notice it, ``file::name``, by hand as well.
     later, later_test : str
-        Outcome and test for what survived at first, once there were more tests.
+        Outcome and test for what survived at first, once there was that test.
     """
 
     number: int
@@ -64,6 +66,7 @@ class Line:
     tests: int
     reach: str
     reason: str = ""
+    remedy: str = ""
     later: str = ""
     later_test: str = ""
 
@@ -97,19 +100,20 @@ def read(path: Path) -> list[Line]:
         return []
     numeric = {"number": int, "line": int, "column": int, "occurrence": int, "seconds": float, "tests": int}
     with path.open(encoding="utf-8", newline="") as file:
-        return [Line(*(numeric.get(name, str)(row[name]) for name in COLUMNS)) for row in csv.DictReader(file)]
+        return [
+            Line(*(numeric.get(name, str)(row.get(name) or "") for name in COLUMNS)) for row in csv.DictReader(file)
+        ]
 
 
 def reasons(path: Path, lines: Iterable[Line]) -> dict[int, Line]:
-    """The lines by number, with what has been written by hand about them: columns ``file, before, after, reason``."""
+    """The lines by number, with what was written by hand: columns ``file, before, after, reason, remedy``."""
     with path.open(encoding="utf-8", newline="") if path.exists() else io.StringIO() as file:
-        known = {(row["file"], row["before"], row["after"]): row["reason"] for row in csv.DictReader(file)}
-    return {
-        line.number: replace(
-            line, reason=known.get((line.file, line.before, line.after), "") if line.outcome not in KILLED else ""
-        )
-        for line in lines
-    }
+        known = {(row["file"], row["before"], row["after"]): row for row in csv.DictReader(file)}
+    found = {}
+    for line in lines:
+        row = {} if line.outcome in KILLED else known.get((line.file, line.before, line.after), {})
+        found[line.number] = replace(line, reason=row.get("reason", ""), remedy=row.get("remedy", ""))
+    return found
 
 
 def write(path: Path, lines: Iterable[Line]) -> None:
