@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 from dametric.augment import Augmentation, Keys, parse
 from dametric.augment.examine import check_base, examined, remarks, sample
 from dametric.augment.external import Findings
+from dametric.augment.units import PIXELS, decide
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 
@@ -99,6 +100,13 @@ def test_constants_in_circulation_are_known_where_a_function_hides_its_own(image
 def test_values_from_0_to_1_are_pixels_over_255(images: Tensor) -> None:
     out = made(lambda batch: batch.float() / 255, images)
     assert torch.allclose(out, images.float(), atol=1e-3)
+
+
+def test_floats_of_which_only_black_is_left_are_pixels_and_what_ends_at_0_from_below_is_not() -> None:
+    black = torch.zeros(4, 3, 8, 8)
+    assert decide([black], [black], []) == PIXELS
+    below = -torch.linspace(0, 200, 3 * 64).reshape(1, 3, 8, 8)
+    assert decide([below], [below], []) is None
 
 
 def test_a_function_that_darkens_is_in_pixels_however_dark_an_image_comes_out(images: Tensor) -> None:
@@ -289,6 +297,17 @@ def test_mixing_of_timm_s_and_kornia_s_kind_is_given_batches(images: Tensor) -> 
             assert np.abs(made(function, images).numpy() - wanted).max() < 1e-3
 
 
+@pytest.mark.parametrize(("module", "mixes"), [("kornia.augmentation._2d.mix.base", True), ("own.kornia", False)])
+def test_a_library_s_mixer_is_known_even_if_it_mixes_too_seldom_to_be_seen(
+    images: Tensor, module: str, mixes: bool
+) -> None:
+    def forward(self: nn.Module, batch: Tensor) -> Tensor:
+        return batch
+
+    seldom = type("MixAugmentationBaseV2", (nn.Module,), {"__module__": module, "forward": forward})()
+    assert seen(seldom, images)[1].mixes == mixes
+
+
 def test_a_mixer_wrapped_in_a_function_is_known_by_its_class(images: Tensor) -> None:
     mixer = v2.CutMix(num_classes=3)
 
@@ -420,6 +439,17 @@ def test_what_changes_nothing_or_leaves_nothing_is_said(images: Tensor) -> None:
         assert "one colour of" in said(everything)[0]
     for usual in ("identity", "flip", "cutout", "crop", "cutmix", "mixup", "cutmixpick", "autoaugment", rolled):
         assert said(usual) == []
+
+
+@pytest.mark.parametrize(("blank", "words"), [(1, []), (2, ["one colour of 17 % of images"])])
+def test_up_to_a_tenth_of_images_may_come_out_blank(images: Tensor, blank: int, words: list[str]) -> None:
+    def hides(batch: Tensor) -> Tensor:
+        hidden = (batch[:, None] == images[:blank]).flatten(2).all(2).any(1)
+        return (255 - batch) * ~hidden[:, None, None, None]
+
+    lines = remarks(examined(parse(hides), images), images)
+    assert len(lines) == len(words)
+    assert all(word in line for word, line in zip(words, lines, strict=True))
 
 
 def test_a_sample_is_spread_over_the_set() -> None:

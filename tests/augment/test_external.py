@@ -183,6 +183,14 @@ def test_what_is_neither_uint8_nor_floating_point_is_refused_in_one_line(dtype: 
     assert "\n" not in str(caught.value)
 
 
+def test_values_from_0_to_1_are_refused_where_nobody_has_looked_for_units() -> None:
+    keys = Keys(0, 3, 4)
+    with pytest.raises(UsageError, match="expected pixel values from 0 to 255, got them from 0 to 1"):
+        parse(lambda images: images.float() / 255)(noise(), keys)
+    for black in (lambda images: 0.0 * images, lambda images: images.float() / 127):
+        assert parse(black)(noise(), keys).images.shape == noise().shape
+
+
 def test_two_functions_draw_independently_and_one_function_repeats() -> None:
     def first(images: Tensor) -> Tensor:
         return three_generators(images)

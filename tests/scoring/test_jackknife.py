@@ -300,3 +300,19 @@ def test_few_classes_are_not_pooled() -> None:
     theta, deleted = oracle.delete_one([[unit] for unit in units], value_of("t_stddev", design))
     found = estimate(blocks(units, "t_stddev", design), METRICS["t_stddev"], design)
     assert numbers(found) == pytest.approx(oracle.interval(theta, deleted, [1] * 40, log=True), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [15, 16, 17])
+def test_eight_blocks_a_half_are_enough_to_pool_classes(count: int, pooled) -> None:
+    design = Design("images", images=48)
+    units = rows(count, 1)
+    made = blocks(units, "t_stddev", design)
+    roots = by_strata(made, units, "t_stddev", design)
+    assert (roots is not None) == (count >= 16)
+    if roots is None:
+        theta, deleted = oracle.delete_one([[unit] for unit in units], value_of("t_stddev", design))
+        expected = oracle.interval(theta, deleted, [1] * count, log=True)
+    else:
+        value, *parts = roots
+        expected = oracle.roots_interval(*parts, value)
+    assert numbers(estimate(made, METRICS["t_stddev"], design)) == pytest.approx(expected, rel=1e-9)

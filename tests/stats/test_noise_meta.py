@@ -230,6 +230,21 @@ def test_mixed_model_finds_the_components() -> None:
     assert math.isnan(mixed_model(frame[frame["unit"] == "u0"]).slope)
 
 
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_mixed_model_leaves_out_a_unit_that_is_constant(column: str) -> None:
+    frame = units(3, 6)
+    constant = frame[frame["unit"] == frame["unit"].iloc[0]].assign(**{"unit": "constant", column: 2.5})
+    assert repr(mixed_model(pd.concat([frame, constant]))) == repr(mixed_model(frame))
+
+
+@pytest.mark.parametrize("slope", [3.0, -2.0])
+def test_mixed_model_of_points_on_a_line_is_none(slope: float) -> None:
+    frame = units(3, 6)
+    found = mixed_model(frame.assign(y=1 + slope * frame["x"]))
+    assert math.isnan(found.slope)
+    assert "all points lie on a line" in found.note
+
+
 def test_mixed_model_of_the_published_points_is_at_its_optimum() -> None:
     """Gradient methods stop at a log-likelihood of -19.5, se .086, for these eight units; the optimum is at -14.1."""
     frame = published_frame().rename(columns={"score": "x", "test_loss": "y"})

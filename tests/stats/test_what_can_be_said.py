@@ -48,6 +48,14 @@ def test_too_few_units_to_know_more_than_a_list(units: int, direction: str, leas
         assert "cannot tell" not in said
 
 
+@pytest.mark.parametrize(("statistic", "says"), [(0.4, "m knows more"), (-0.4, "m is not shown")])
+def test_only_a_metric_that_adds_in_its_own_direction_knows_more_than_a_list(statistic: float, says: str) -> None:
+    found = {"statistic": statistic, "pvalue": 0.01, "alternative": "two-sided", "n": 7, "note": ""}
+    listed = {"fixed_order": {"statistic": math.nan}}
+    pooling = {"incremental": found, "incremental_floor": 2 / math.factorial(7), "baselines": listed}
+    assert beyond_a_list("m", pooling, 0.05).startswith(says)
+
+
 def test_the_least_p_of_units_is_that_of_their_permutations() -> None:
     for units in range(2, 6):
         orders = len(list(itertools.permutations(range(units))))
@@ -108,6 +116,12 @@ def test_the_law_of_kendall_is_exact_without_ties() -> None:
     assert kendall_law(9).mean == pytest.approx(0, abs=1e-15)
     tied = [0.0, 0.0, *range(1, 11)]
     assert "random pairings" in correlate(tied, tied, "kendall").method
+
+
+@pytest.mark.parametrize("law", [kendall_law(12), spearman_law(12)])
+def test_two_sided_nothing_is_less_remarkable_than_what_is_in_the_middle(law: Any) -> None:
+    assert law.pvalue(0.0, "greater") > 0.5
+    assert law.pvalue(0.0, "two-sided") == 1
 
 
 def test_the_law_of_spearman_is_exact_without_ties() -> None:
