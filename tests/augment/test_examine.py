@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -247,6 +248,19 @@ def test_mixing_by_chance_and_mixing_that_fails_on_one_image_are_found(images: T
 
     assert seen(pasted, images)[1].mixes
     assert torch.equal(made(pairs, images), images.view(3, 4, 3, 8, 8).flip(1).view(images.shape))
+
+
+def test_mixing_of_floats_from_0_to_1_is_found_where_its_draws_cannot_be_repeated(images: Tensor) -> None:
+    def stirred(batch: Tensor) -> Tensor:
+        if not batch.is_floating_point() or float(batch.max()) > 1:
+            raise TypeError("Expected floats from 0 to 1")
+        share = 0.5 + os.urandom(1)[0] / 1000
+        return share * batch + (1 - share) * batch.roll(1, 0)
+
+    found = seen(stirred, images)[1]
+    assert found.mixes
+    assert found.form == "shares"
+    assert not found.repeats
 
 
 @pytest.mark.parametrize("classes", [None, 10])
