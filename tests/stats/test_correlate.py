@@ -10,6 +10,7 @@ from scipy import stats
 
 from dametric.errors import UsageError
 from dametric.stats import Result, bca, correlate
+from dametric.stats.coefficients import coefficient
 from dametric.stats.intervals import seeded
 from tests.oracles import statistics as oracle
 
@@ -248,3 +249,11 @@ def test_pvalue_of_random_points_on_a_grid(seed: int) -> None:
 
 def test_an_exact_p_is_never_zero_whatever_rounding_says() -> None:
     assert correlate([0.1 + 0.2, 0.3, 0.3], [1, 2, 3], "pearson").pvalue > 0
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman", "kendall", "weighted"])
+def test_rows_of_which_one_side_is_constant_have_no_coefficient(method: str) -> None:
+    constant, rising = np.full((1, 4), 0.1), np.arange(4.0)[None]
+    both = coefficient(method, np.concatenate([constant, rising, rising]), np.concatenate([rising, constant, rising]))
+    assert np.isnan(both[:2]).all()
+    assert both[2] == pytest.approx(1)

@@ -89,6 +89,11 @@ def test_errors_of_differences_may_be_given() -> None:
         tied_tau(X, Y, 0, half[:5])
 
 
+def test_tied_pairs_are_counted_in_the_note() -> None:
+    found = tied_tau(X, Y, 0.1, 0.1)  # 1.96 sqrt(2) 0.1 = 0.277: of 6 * 5 / 2 pairs only two of y are closer
+    assert found.note == "of 15 pairs 0 are tied in x, 2 in y"
+
+
 def test_all_pairs_tied_is_nan() -> None:
     found = tied_tau(X, Y, 100, 0)
     assert math.isnan(found.statistic)
