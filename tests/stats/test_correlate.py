@@ -12,6 +12,7 @@ from dametric.errors import UsageError
 from dametric.stats import Result, bca, correlate
 from dametric.stats.coefficients import coefficient
 from dametric.stats.intervals import seeded
+from dametric.stats.permutation import some
 from tests.oracles import statistics as oracle
 
 ALTERNATIVES = ("two-sided", "greater", "less")
@@ -257,3 +258,10 @@ def test_rows_of_which_one_side_is_constant_have_no_coefficient(method: str) -> 
     both = coefficient(method, np.concatenate([constant, rising, rising]), np.concatenate([rising, constant, rising]))
     assert np.isnan(both[:2]).all()
     assert both[2] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("n", "resamples"), [(5, 99), (30, 9999), (3000, 2)])
+def test_random_pairings_are_as_many_as_were_asked_for(n: int, resamples: int) -> None:
+    parts = list(some(n, resamples, 0))
+    assert sum(part.shape[1] for part in parts) == resamples
+    assert all(np.array_equal(np.sort(part, axis=0), np.tile(np.arange(n)[:, None], part.shape[1])) for part in parts)

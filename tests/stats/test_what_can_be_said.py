@@ -15,7 +15,7 @@ from dametric.stats import analyse, correlate, incremental
 from dametric.stats.agreement import beyond_a_list, disagreement, least_p, units_needed
 from dametric.stats.exact import kendall_law, spearman_law
 from dametric.stats.units import describe_units
-from dametric.stats.verdict import cost, costs
+from dametric.stats.verdict import cost, costs, families
 
 AUGS = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "./augs.py:snow"]
 
@@ -54,6 +54,25 @@ def test_only_a_metric_that_adds_in_its_own_direction_knows_more_than_a_list(sta
     listed = {"fixed_order": {"statistic": math.nan}}
     pooling = {"incremental": found, "incremental_floor": 2 / math.factorial(7), "baselines": listed}
     assert beyond_a_list("m", pooling, 0.05).startswith(says)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_family_on_which_tau_hangs_is_the_one_without_which_least_is_left(turn: int) -> None:
+    def said(full: float, **values: float) -> str:
+        ranges = {"full": turn * full, "values": {name: turn * value for name, value in values.items()}}
+        return families({"influence": {"kendall": {"family": ranges}}})
+
+    left, full = f"{turn * 0.1:.2f}", f"{turn * 0.6:.2f}"
+    assert said(0.6, mixup=0.7, cutmix=0.1, erase=0.5) == f"Without the cutmix family tau-b is {left} instead of {full}."
+    assert said(0.6, mixup=0.7, cutmix=0.59, erase=math.nan) == ""
+
+
+@pytest.mark.parametrize(("units", "more"), [(3, "; at least 4 units are needed"), (4, ""), (6, "")])
+def test_no_answer_asks_for_more_units_only_where_they_would_help(units: int, more: str) -> None:
+    found = {"statistic": math.nan, "pvalue": math.nan, "alternative": "greater", "n": units, "note": "y is constant"}
+    listed = {"fixed_order": {"statistic": math.nan}}
+    pooling = {"incremental": found, "incremental_floor": math.nan, "baselines": listed}
+    assert beyond_a_list("m", pooling, 0.05) == f"m beyond a fixed list: no answer, because y is constant{more}."
 
 
 def test_the_least_p_of_units_is_that_of_their_permutations() -> None:
