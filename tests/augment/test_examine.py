@@ -19,6 +19,7 @@ from dametric.augment.examine import check_base, examined, remarks, sample
 from dametric.augment.external import Findings
 from dametric.augment.units import PIXELS, decide
 from dametric.data import ImageSet
+from dametric.data.known import Statistics
 from dametric.errors import UsageError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -108,6 +109,15 @@ def test_floats_of_which_only_black_is_left_are_pixels_and_what_ends_at_0_from_b
     assert decide([black], [black], []) == PIXELS
     below = -torch.linspace(0, 200, 3 * 64).reshape(1, 3, 8, 8)
     assert decide([below], [below], []) is None
+
+
+@pytest.mark.parametrize(("ends", "known"), [((0.0, 0.8), True), ((0.2, 1.0), True), ((0.2, 0.8), False)])
+def test_constants_fit_only_what_reaches_normalised_black_or_white(ends: tuple[float, float], known: bool) -> None:
+    own = Statistics(*IMAGENET)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in IMAGENET)
+    flat = [(torch.full((1, 3, 8, 8), level) - mean) / std for level in ends]
+    found = decide(flat, [], [own])
+    assert (found is not None and found.mean == IMAGENET[0]) == known
 
 
 def test_a_function_that_darkens_is_in_pixels_however_dark_an_image_comes_out(images: Tensor) -> None:

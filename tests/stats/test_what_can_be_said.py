@@ -54,6 +54,9 @@ def test_only_a_metric_that_adds_in_its_own_direction_knows_more_than_a_list(sta
     listed = {"fixed_order": {"statistic": math.nan}}
     pooling = {"incremental": found, "incremental_floor": 2 / math.factorial(7), "baselines": listed}
     assert beyond_a_list("m", pooling, 0.05).startswith(says)
+    assert "p = 0.01 two-sided" in beyond_a_list("m", pooling, 0.05)
+    one = {**pooling, "incremental": {**found, "alternative": "greater"}}
+    assert "p = 0.01 one-sided" in beyond_a_list("m", one, 0.05)
 
 
 @pytest.mark.parametrize("turn", [1, -1])
@@ -63,7 +66,9 @@ def test_the_family_on_which_tau_hangs_is_the_one_without_which_least_is_left(tu
         return families({"influence": {"kendall": {"family": ranges}}})
 
     left, full = f"{turn * 0.1:.2f}", f"{turn * 0.6:.2f}"
-    assert said(0.6, mixup=0.7, cutmix=0.1, erase=0.5) == f"Without the cutmix family tau-b is {left} instead of {full}."
+    assert (
+        said(0.6, mixup=0.7, cutmix=0.1, erase=0.5) == f"Without the cutmix family tau-b is {left} instead of {full}."
+    )
     assert said(0.6, mixup=0.7, cutmix=0.59, erase=math.nan) == ""
 
 
