@@ -15,7 +15,7 @@ from dametric.stats import analyse, correlate, incremental
 from dametric.stats.agreement import beyond_a_list, disagreement, least_p, units_needed
 from dametric.stats.exact import kendall_law, spearman_law
 from dametric.stats.units import describe_units
-from dametric.stats.verdict import cost, costs, families
+from dametric.stats.verdict import cost, costs, families, obstacles
 
 AUGS = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "./augs.py:snow"]
 
@@ -140,6 +140,25 @@ def test_the_law_of_kendall_is_exact_without_ties() -> None:
     assert kendall_law(9).mean == pytest.approx(0, abs=1e-15)
     tied = [0.0, 0.0, *range(1, 11)]
     assert "random pairings" in correlate(tied, tied, "kendall").method
+
+
+@pytest.mark.parametrize(
+    ("few", "where"),
+    [
+        (1, "1 of 6 units: u0"),
+        (3, "3 of 6 units: u0, u1, u2"),
+        (5, "5 of 6 units: u0, u1, u2 and 2 more"),
+        (6, "all 6 units"),
+    ],
+)
+def test_units_that_cannot_answer_are_named_three_at_most(few: int, where: str) -> None:
+    good = {"n": 9, "n_families": 5, "noise": {"reliability_loss": None, "reliability_score": None}}
+    good["seeds"] = {"least": 3}
+    units = {f"u{place}": {**good, "n": 5} if place < few else good for place in range(6)}
+    sentences, blocked = obstacles(units)
+    assert len(sentences) == 1
+    assert sentences[0].startswith(f"Cannot answer ({where}): fewer than 6 augmentations")
+    assert blocked == {f"u{place}" for place in range(few)}
 
 
 @pytest.mark.parametrize("law", [kendall_law(12), spearman_law(12)])
