@@ -364,3 +364,10 @@ def test_nothing_is_written_to_stdout_and_quiet_means_quiet(teacher, data, capsy
 def test_an_external_operation_is_made_of_a_callable() -> None:
     (operation,) = parse(lambda images: images).operations
     assert isinstance(operation, External)
+
+
+def test_the_reference_protocol_shows_ten_epochs_by_default(teacher, data) -> None:
+    small = data.subset(torch.arange(120))  # 8 batches of 16, the last one of 8
+    result = quick(teacher, small, "identity", protocol="reference", batches=None)
+    assert result.config["batches"] == 80
+    assert result.config["epochs"] == 10

@@ -68,6 +68,19 @@ def test_more_noise_gives_a_wider_interval_that_ends_at_one() -> None:
     assert "above 1" in over.note
 
 
+def test_noise_that_hides_everything_leaves_every_correlation_possible() -> None:
+    found = disattenuated(X, [3.0, 1.0, 4.0, 1.5, 5.0, 2.0], 1.2, 1.2, resamples=2000)
+    assert (found.low, found.high) == (-1, 1)
+    assert -1 < found.statistic < 1
+
+
+def test_simulated_studies_of_which_none_can_be_used_are_no_error() -> None:
+    """One study for each of some seeds, with as much noise as signal: in several of them noise explains everything."""
+    for seed in range(6):
+        found = disattenuated(X, [3.0, 1.0, 4.0, 1.5, 5.0, 2.0], 1.2, 1.2, resamples=1, seed=seed)
+        assert -1 <= found.low <= found.high <= 1
+
+
 def law(spread: tuple[float, float], se: tuple[float, float], rho: float, n: int, studies: int) -> np.ndarray:
     """The statistic of simulated studies of n points with this spread, as textbooks write it."""
     rng = np.random.default_rng(11)

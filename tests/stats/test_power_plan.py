@@ -172,3 +172,9 @@ def test_nothing_is_detectable_with_three_augmentations() -> None:
     assert math.isnan(detectable(3, 3, simulations=100))
     with pytest.raises(UsageError, match="power is 1"):
         detectable(9, 3, power=1.0)
+
+
+def test_the_test_that_is_planned_is_named() -> None:
+    one, two = (plan(0.5, 7, 2, units=units, simulations=20).method for units in (1, 2))
+    assert one == "exact Kendall test at 0.05, 20 simulations"
+    assert two == "joint permutation of Kendall's tau, normal approximation at 0.05, 20 simulations"

@@ -15,7 +15,7 @@ from dametric.stats import analyse, correlate, incremental
 from dametric.stats.agreement import beyond_a_list, disagreement, least_p, units_needed
 from dametric.stats.exact import kendall_law, spearman_law
 from dametric.stats.units import describe_units
-from dametric.stats.verdict import cost, costs
+from dametric.stats.verdict import cost, costs, families, obstacles
 
 AUGS = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "./augs.py:snow"]
 
@@ -46,6 +46,38 @@ def test_too_few_units_to_know_more_than_a_list(units: int, direction: str, leas
         assert "is not shown" not in said
     else:
         assert "cannot tell" not in said
+
+
+@pytest.mark.parametrize(("statistic", "says"), [(0.4, "m knows more"), (-0.4, "m is not shown")])
+def test_only_a_metric_that_adds_in_its_own_direction_knows_more_than_a_list(statistic: float, says: str) -> None:
+    found = {"statistic": statistic, "pvalue": 0.01, "alternative": "two-sided", "n": 7, "note": ""}
+    listed = {"fixed_order": {"statistic": math.nan}}
+    pooling = {"incremental": found, "incremental_floor": 2 / math.factorial(7), "baselines": listed}
+    assert beyond_a_list("m", pooling, 0.05).startswith(says)
+    assert "p = 0.01 two-sided" in beyond_a_list("m", pooling, 0.05)
+    one = {**pooling, "incremental": {**found, "alternative": "greater"}}
+    assert "p = 0.01 one-sided" in beyond_a_list("m", one, 0.05)
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_family_on_which_tau_hangs_is_the_one_without_which_least_is_left(turn: int) -> None:
+    def said(full: float, **values: float) -> str:
+        ranges = {"full": turn * full, "values": {name: turn * value for name, value in values.items()}}
+        return families({"influence": {"kendall": {"family": ranges}}})
+
+    left, full = f"{turn * 0.1:.2f}", f"{turn * 0.6:.2f}"
+    assert (
+        said(0.6, mixup=0.7, cutmix=0.1, erase=0.5) == f"Without the cutmix family tau-b is {left} instead of {full}."
+    )
+    assert said(0.6, mixup=0.7, cutmix=0.59, erase=math.nan) == ""
+
+
+@pytest.mark.parametrize(("units", "more"), [(3, "; at least 4 units are needed"), (4, ""), (6, "")])
+def test_no_answer_asks_for_more_units_only_where_they_would_help(units: int, more: str) -> None:
+    found = {"statistic": math.nan, "pvalue": math.nan, "alternative": "greater", "n": units, "note": "y is constant"}
+    listed = {"fixed_order": {"statistic": math.nan}}
+    pooling = {"incremental": found, "incremental_floor": math.nan, "baselines": listed}
+    assert beyond_a_list("m", pooling, 0.05) == f"m beyond a fixed list: no answer, because y is constant{more}."
 
 
 def test_the_least_p_of_units_is_that_of_their_permutations() -> None:
@@ -108,6 +140,31 @@ def test_the_law_of_kendall_is_exact_without_ties() -> None:
     assert kendall_law(9).mean == pytest.approx(0, abs=1e-15)
     tied = [0.0, 0.0, *range(1, 11)]
     assert "random pairings" in correlate(tied, tied, "kendall").method
+
+
+@pytest.mark.parametrize(
+    ("few", "where"),
+    [
+        (1, "1 of 6 units: u0"),
+        (3, "3 of 6 units: u0, u1, u2"),
+        (5, "5 of 6 units: u0, u1, u2 and 2 more"),
+        (6, "all 6 units"),
+    ],
+)
+def test_units_that_cannot_answer_are_named_three_at_most(few: int, where: str) -> None:
+    good = {"n": 9, "n_families": 5, "noise": {"reliability_loss": None, "reliability_score": None}}
+    good["seeds"] = {"least": 3}
+    units = {f"u{place}": {**good, "n": 5} if place < few else good for place in range(6)}
+    sentences, blocked = obstacles(units)
+    assert len(sentences) == 1
+    assert sentences[0].startswith(f"Cannot answer ({where}): fewer than 6 augmentations")
+    assert blocked == {f"u{place}" for place in range(few)}
+
+
+@pytest.mark.parametrize("law", [kendall_law(12), spearman_law(12)])
+def test_two_sided_nothing_is_less_remarkable_than_what_is_in_the_middle(law: Any) -> None:
+    assert law.pvalue(0.0, "greater") > 0.5
+    assert law.pvalue(0.0, "two-sided") == 1
 
 
 def test_the_law_of_spearman_is_exact_without_ties() -> None:
