@@ -120,6 +120,15 @@ def test_constants_fit_only_what_reaches_normalised_black_or_white(ends: tuple[f
     assert (found is not None and found.mean == IMAGENET[0]) == known
 
 
+def test_images_normalised_as_clip_s_are_known() -> None:
+    """Constants as published with the model (github.com/openai/CLIP)."""
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    flat = [((level - torch.tensor(mean)) / torch.tensor(std)).view(1, 3, 1, 1).expand(1, 3, 8, 8) for level in (0, 1)]
+    found = decide(flat, [], [])
+    assert found is not None
+    assert (found.mean, found.std) == (mean, std)
+
+
 def test_a_function_that_darkens_is_in_pixels_however_dark_an_image_comes_out(images: Tensor) -> None:
     """Every other image comes out so dark that alone it would look like one from 0 to 1."""
 
@@ -432,6 +441,22 @@ def test_generators_of_its_own_are_seeded_by_name_wherever_they_are(images: Tens
         assert torch.equal(aug(images[4:], Keys(0, 2, 4, first=1)).images, one[4:]), function
         assert not torch.equal(aug(images, Keys(1, 3, 4)).images, one), function
         assert len({int(a.sum()) * 1000 // max(1, int(b.sum())) for a, b in zip(one, images, strict=True)}) > 3
+
+
+def test_seeds_given_to_a_method_have_32_bits(images: Tensor) -> None:
+    class Seeded:
+        level = 0
+
+        def set_random_seed(self, seed: int) -> None:
+            assert 0 <= seed < 2**32
+            self.level = seed % 7
+
+        def __call__(self, batch: Tensor) -> Tensor:
+            return batch // (1 + self.level)
+
+    function = Seeded()
+    assert torch.equal(made(function, images), made(function, images))
+    assert seen(function, images)[1].repeats
 
 
 def test_a_seed_with_a_value_of_its_own_is_left_alone(images: Tensor) -> None:

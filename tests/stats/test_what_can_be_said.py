@@ -13,7 +13,7 @@ from scipy import stats
 
 from dametric.stats import analyse, correlate, incremental
 from dametric.stats.agreement import beyond_a_list, disagreement, least_p, units_needed
-from dametric.stats.exact import kendall_law, spearman_law
+from dametric.stats.exact import MOST, kendall_law, known_law, spearman_law
 from dametric.stats.units import describe_units
 from dametric.stats.verdict import cost, costs, families, obstacles
 
@@ -115,6 +115,7 @@ def test_units_that_disagree_are_named() -> None:
     said = disagreement(units_of(1.0, -1 / 3), same)
     assert said.startswith("Take care: units disagree, tau-b goes from -0.33 (u1) to 1.00 (u0); 1 of 2 points")
     assert disagreement(units_of(1.0, 0.6, 0.8), same) == ""
+    assert "1 of 3 points another way" in disagreement(units_of(0.5, -0.5, 0.0), same)
     assert "2 of 4 point another way" in disagreement(units_of(1.0, 0.9, -0.2, -0.1), same)
     apart = {"random_effects": {"pearson": {"q_pvalue": 0.01, "i2": 0.78}}}
     assert "I² 78 %, p = 0.01" in disagreement(units_of(1.0, 0.2), apart)
@@ -140,6 +141,12 @@ def test_the_law_of_kendall_is_exact_without_ties() -> None:
     assert kendall_law(9).mean == pytest.approx(0, abs=1e-15)
     tied = [0.0, 0.0, *range(1, 11)]
     assert "random pairings" in correlate(tied, tied, "kendall").method
+
+
+@pytest.mark.parametrize("method", ["kendall", "spearman"])
+def test_the_exact_law_is_had_up_to_the_size_that_is_stated(method: str) -> None:
+    assert known_law(method, MOST[method]) is not None
+    assert known_law(method, MOST[method] + 1) is None
 
 
 @pytest.mark.parametrize(
