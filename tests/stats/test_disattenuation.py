@@ -41,6 +41,14 @@ def test_of_noise_alone_it_is_nan() -> None:
         assert found.note
 
 
+def test_noise_just_above_the_spread_is_told_apart_from_noise_just_below() -> None:
+    """The variance of x is 3.5."""
+    below, above = disattenuated(X, Y, 1.87, 0.1, resamples=200), disattenuated(X, Y, 1.88, 0.1, resamples=200)
+    assert math.isfinite(below.statistic)
+    assert math.isnan(above.statistic)
+    assert above.note == "the noise of x explains all of its spread"
+
+
 def test_bad_errors_are_refused() -> None:
     for wrong in (-1.0, math.nan, [0.1, 0.1]):
         with pytest.raises(UsageError):
