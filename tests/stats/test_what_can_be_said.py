@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dametric.stats import analyse, correlate, incremental
+from dametric.stats import analyse, correlate, family, incremental
 from dametric.stats.agreement import beyond_a_list, disagreement, least_p, units_needed
 from dametric.stats.exact import MOST, kendall_law, known_law, spearman_law
 from dametric.stats.units import describe_units
@@ -57,6 +57,16 @@ def test_only_a_metric_that_adds_in_its_own_direction_knows_more_than_a_list(sta
     assert "p = 0.01 two-sided" in beyond_a_list("m", pooling, 0.05)
     one = {**pooling, "incremental": {**found, "alternative": "greater"}}
     assert "p = 0.01 one-sided" in beyond_a_list("m", one, 0.05)
+
+
+def test_the_mean_without_each_family_is_that_of_the_others() -> None:
+    rows = table(3)
+    found = describe_units(rows, confidence=0.95, resamples=99, seed=0)["leave_family_out"]
+    assert set(found) == {family(aug) for aug in AUGS}
+    for name, value in found.items():
+        parts = [part for _, part in rows[rows["aug"].map(family) != name].groupby("unit")]
+        taus = [stats.kendalltau(part["score"], part["test_loss"]).statistic for part in parts]
+        assert value == pytest.approx(np.mean(taus))
 
 
 @pytest.mark.parametrize("turn", [1, -1])
