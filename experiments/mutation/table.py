@@ -179,10 +179,10 @@ def page(lines: list[Line]) -> str:
     text = [
         "# Mutants that survived",
         "",
-        f"Killed: {drawn}. Without those that no test can notice: {before}; with the tests written since: {now}.",
+        f"Killed: {drawn}. Without those that no test can notice: {before}; with the tests named here: {now}.",
         "In brackets Wilson's 95 % interval.",
         "",
-        "| | where | before → after | why it survived | killed since by |",
+        "| | where | before → after | why it survived | noticed by |",
         "|---|---|---|---|---|",
     ]
     for line in alive:
