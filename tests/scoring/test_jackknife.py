@@ -324,3 +324,17 @@ def test_eight_blocks_a_half_are_enough_to_pool_classes(count: int, pooled) -> N
         value, *parts = roots
         expected = oracle.roots_interval(*parts, value)
     assert numbers(estimate(made, METRICS["t_stddev"], design)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_half_without_any_spread_leaves_the_plain_jackknife(pooled) -> None:
+    """Every other block shows one and the same image: nothing can be told from that half."""
+    design = Design("images", images=48)
+    same = np.tile([0.125, 0.125, 0.25, 0.5], (12, 1))  # sums of these are exact
+    units = [unit if place % 2 == 0 else oracle.Unit(same, same, 0) for place, unit in enumerate(rows(20, 1))]
+    theta, deleted = oracle.delete_one([[unit] for unit in units], value_of("t_stddev", design))
+    seen = Observation(
+        *(torch.tensor(np.stack([getattr(unit, of) for unit in units])) for of in ("aug", "raw")), design
+    )
+    made = Blocks(METRICS["t_stddev"].observe(seen), torch.ones(20).long(), torch.zeros(20).long())
+    found = estimate(made, METRICS["t_stddev"], design)
+    assert numbers(found) == pytest.approx(oracle.interval(theta, deleted, [1] * 20, log=True), rel=1e-9)
