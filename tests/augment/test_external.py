@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -182,6 +183,27 @@ def test_what_is_neither_uint8_nor_floating_point_is_refused_in_one_line(dtype: 
     with pytest.raises(UsageError) as caught:
         parse(lambda images: images.to(dtype))(noise(), Keys(0, 3, 4))
     assert "\n" not in str(caught.value)
+
+
+def test_values_from_0_to_1_are_refused_where_nobody_has_looked_for_units() -> None:
+    keys = Keys(0, 3, 4)
+    with pytest.raises(UsageError, match="expected pixel values from 0 to 255, got them from 0 to 1"):
+        parse(lambda images: images.float() / 255)(noise(), keys)
+    for black in (lambda images: 0.0 * images, lambda images: images.float() / 127):
+        assert parse(black)(noise(), keys).images.shape == noise().shape
+
+
+def test_images_that_either_of_two_functions_breaks_come_out_as_nan(tmp_path: Path) -> None:
+    file = tmp_path / "augs.py"
+    file.write_text(
+        "def no_dark(batch):\n    return batch.float() * (float('nan') if batch.max() < 50 else 1)\n"
+        "def no_light(batch):\n    return batch.float() + (float('inf') if batch.min() > 200 else 0)\n"
+    )
+    levels = torch.tensor([10, 100, 220, 150], dtype=torch.uint8)
+    images = levels[:, None, None, None].expand(4, 3, 9, 8).contiguous()
+    out = parse(f"{file}:no_dark+{file}:no_light")(images, Keys(0, 1, 4)).images
+    assert out.isnan().flatten(1).all(1).tolist() == [True, False, True, False]
+    assert torch.equal(out[1::2], images[1::2].float())
 
 
 def test_two_functions_draw_independently_and_one_function_repeats() -> None:

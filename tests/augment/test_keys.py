@@ -6,11 +6,13 @@ from collections import Counter
 from itertools import permutations
 
 import numpy as np
+import pytest
 import torch
 from scipy import stats
 
 from dametric.augment import Keys
-from dametric.augment.keys import splitmix64
+from dametric.augment.keys import check_seed, splitmix64
+from dametric.errors import UsageError
 from tests.loops import each
 from tests.oracles import augment as oracle
 
@@ -54,6 +56,12 @@ def test_uniform_is_uniform_on_0_to_1_in_float64() -> None:
     assert u.max() < 1
     assert stats.kstest(u.numpy(), "uniform").pvalue > ENOUGH
     assert len(set(u.tolist())) == 65536  # more than 32 bits of resolution
+
+
+def test_uniform_is_the_upper_53_bits_as_a_fraction() -> None:
+    keys = Keys(5, 1, 200).sub("part")
+    bits = oracle.splitmix64(keys.start("u"), 200)
+    assert keys.uniform("u").tolist() == [(one >> 11) / 2**53 for one in bits]
 
 
 @each("seed", [0, 1, 17, -1, 2**40])
@@ -238,3 +246,10 @@ def test_numbers_do_not_touch_the_global_generator() -> None:
     keys.beta("b", 0.5)
     keys.partners("derangement")
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("seed", [2**43 - 1, -(2**43) + 1])
+def test_seeds_end_where_a_million_times_them_is_below_2_to_63(seed: int) -> None:
+    assert check_seed(seed) == seed
+    with pytest.raises(UsageError, match=str(2**43 - 1)):
+        check_seed(seed + (1 if seed > 0 else -1))

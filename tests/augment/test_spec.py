@@ -204,6 +204,26 @@ def test_what_is_no_text_and_no_callable_is_refused(spec: object) -> None:
     refusal(spec)
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "flip:p=0.5",
+        "crop:padding=4",
+        "rrc:scale=0.08",
+        "cutout:length=8",
+        "autoaugment:policy=cifar10",
+        "randaugment:n=2:m=9",
+        "mixup:alpha=1:partner=roll",
+        "cutmix:alpha=1:partner=roll",
+        "cutmixpick:by=teacher_entropy:runs=2:alpha=1:partner=roll",
+    ],
+)
+def test_what_is_named_without_its_parameters_never_changes(spec: str) -> None:
+    """Runs are found again by these names, for images of 32 x 32 pixels."""
+    name = spec.partition(":")[0]
+    assert parse(spec).canonical == parse(name).canonical == name
+
+
 def test_an_error_never_suggests_what_was_typed() -> None:
     for spec in ("paper", "cutmx", "Flip"):
         assert f"did you mean {spec}" not in refusal(spec)

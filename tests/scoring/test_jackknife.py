@@ -235,6 +235,14 @@ def test_fewer_than_two_blocks_have_a_value_and_no_error() -> None:
     assert all(math.isnan(x) for x in difference(side, side)[1:])
 
 
+def test_two_blocks_have_an_error() -> None:
+    design = Design("images", images=48)
+    found = estimate(blocks(rows(2, 1), "t_gini", design), METRICS["t_gini"], design)
+    means = [np.mean(1 - (unit.aug**2).sum(1)) for unit in rows(2, 1)]
+    assert found.se == pytest.approx(abs(means[0] - means[1]) / 2, rel=1e-10)
+    assert found.high - found.value == pytest.approx(12.7062047 * found.se, rel=1e-7)  # Student's t, one degree
+
+
 def test_a_scale_that_may_be_zero_without_a_block_falls_back_on_its_own_units() -> None:
     """All the spread is in one unit: the logarithm of what is left without it does not exist."""
     design, metric = Design("images", images=48), METRICS["t_stddev_aug"]
@@ -301,3 +309,33 @@ def test_few_classes_are_not_pooled() -> None:
     theta, deleted = oracle.delete_one([[unit] for unit in units], value_of("t_stddev", design))
     found = estimate(blocks(units, "t_stddev", design), METRICS["t_stddev"], design)
     assert numbers(found) == pytest.approx(oracle.interval(theta, deleted, [1] * 40, log=True), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [15, 16, 17])
+def test_eight_blocks_a_half_are_enough_to_pool_classes(count: int, pooled) -> None:
+    design = Design("images", images=48)
+    units = rows(count, 1)
+    made = blocks(units, "t_stddev", design)
+    roots = by_strata(made, units, "t_stddev", design)
+    assert (roots is not None) == (count >= 16)
+    if roots is None:
+        theta, deleted = oracle.delete_one([[unit] for unit in units], value_of("t_stddev", design))
+        expected = oracle.interval(theta, deleted, [1] * count, log=True)
+    else:
+        value, *parts = roots
+        expected = oracle.roots_interval(*parts, value)
+    assert numbers(estimate(made, METRICS["t_stddev"], design)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_half_without_any_spread_leaves_the_plain_jackknife(pooled) -> None:
+    """Every other block shows one and the same image: nothing can be told from that half."""
+    design = Design("images", images=48)
+    same = np.tile([0.125, 0.125, 0.25, 0.5], (12, 1))  # sums of these are exact
+    units = [unit if place % 2 == 0 else oracle.Unit(same, same, 0) for place, unit in enumerate(rows(20, 1))]
+    theta, deleted = oracle.delete_one([[unit] for unit in units], value_of("t_stddev", design))
+    seen = Observation(
+        *(torch.tensor(np.stack([getattr(unit, of) for unit in units])) for of in ("aug", "raw")), design
+    )
+    made = Blocks(METRICS["t_stddev"].observe(seen), torch.ones(20).long(), torch.zeros(20).long())
+    found = estimate(made, METRICS["t_stddev"], design)
+    assert numbers(found) == pytest.approx(oracle.interval(theta, deleted, [1] * 20, log=True), rel=1e-9)

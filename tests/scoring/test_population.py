@@ -64,6 +64,20 @@ def test_one_pass_or_batches_of_all_images_change_nothing_and_an_image_s_part_is
     assert floor == pytest.approx(5 * 20 / 15)
 
 
+@pytest.mark.parametrize("passes", [5, 6])
+def test_the_floor_of_several_passes_by_its_formula(passes: int) -> None:
+    influence = np.random.default_rng(passes).standard_normal((passes, 4))
+    influence += 0.05 * np.arange(passes)[:, None] - influence.mean(1, keepdims=True)  # passes hardly differ
+    epoch = torch.arange(4 * passes) // 4
+    found = of_population(torch.tensor(influence.ravel()), Passes(epoch, torch.ones(4 * passes).long(), 4))
+    square, within = (influence**2).sum(), ((influence - influence.mean(1, keepdims=True)) ** 2).sum()
+    within *= 4 / 3
+    drawn = (passes * influence.sum(1)).var(ddof=1) / within
+    at_most = drawn * (1 + 2 * math.sqrt(2 / (passes - 1)))
+    assert 0 < at_most < passes
+    assert found.floor == pytest.approx((passes - at_most) * within / square)
+
+
 def test_paired_differences_know_the_passes() -> None:
     rng = np.random.default_rng(4)
     made, passes = scored(rng, 96, 10, 0.0)

@@ -55,6 +55,14 @@ def test_published_setting_has_1564_draws_ten_of_them_short() -> None:
     assert sizes.count(272) == 10
 
 
+def test_units_of_an_epoch_are_counted_as_they_are_drawn() -> None:
+    """500 = 7 * 64 + 52 images are 7 full batches; 1000 are 16 loader batches, of which 5 make a draw."""
+    assert Protocol(batch=64).units_per_epoch(500) == 7
+    assert Protocol(batch=64).units_per_epoch(512) == 8
+    assert Protocol(reference=True, per="batch").units_per_epoch(1000) == 16 / 5
+    assert Protocol(reference=True, per="batch").units_per_epoch(640) == 2
+
+
 def test_order_is_a_function_of_the_seed() -> None:
     def rows(seed: int) -> list[int]:
         return first(Protocol(seed=seed), 200, 1)[0].batches[0].tolist()
