@@ -98,7 +98,7 @@ class Augmentation:
     @property
     def own(self) -> bool:
         """Whether a function of the user's is called, whose results need not be finite."""
-        return any(map(_is_own, self.operations))
+        return any(map(_is_user_function, self.operations))
 
     @property
     def pick(self) -> str | None:
@@ -145,7 +145,7 @@ class Augmentation:
         for operation, draw in zip(self.operations, draws, strict=True):
             step = operation.apply(result.images, draw)
             result = step if step.partner is not None else result._replace(images=step.images)
-            if _is_own(operation) and step.images.is_floating_point():
+            if _is_user_function(operation) and step.images.is_floating_point():
                 rows = ~step.images.isfinite().flatten(1).all(1)
                 broken = rows if broken is None else broken | rows
         if broken is not None and bool(broken.any()):
@@ -171,7 +171,7 @@ class Augmentation:
         return self.apply(images, self.draw(keys, images.shape))
 
 
-def _is_own(operation: Operation) -> bool:
+def _is_user_function(operation: Operation) -> bool:
     """Whether it calls a function of the user's."""
     return hasattr(operation, "findings")
 
@@ -193,7 +193,7 @@ def per_row(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-def choose(mask: Tensor, one: Tensor, other: Tensor) -> Tensor:
+def choose(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
     """``torch.where(mask, one, other)``, for bytes by their bits: many times as fast on a CPU.
 
     Parameters
@@ -202,9 +202,9 @@ def choose(mask: Tensor, one: Tensor, other: Tensor) -> Tensor:
         Broadcast over the images.
     one, other : Tensor of shape (rows, channels, height, width)
     """
-    if not one.dtype == other.dtype == torch.uint8:
-        return torch.where(mask, one, other)
-    return (one ^ other).bitwise_and_(mask.to(torch.uint8).neg_()).bitwise_xor_(other)
+    if not chosen.dtype == other.dtype == torch.uint8:
+        return torch.where(mask, chosen, other)
+    return (chosen ^ other).bitwise_and_(mask.to(torch.uint8).neg_()).bitwise_xor_(other)
 
 
 def box_mask(top: Tensor, left: Tensor, bottom: Tensor, right: Tensor, height: int, width: int) -> Tensor:

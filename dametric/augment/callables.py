@@ -44,13 +44,13 @@ def own_callable(part: str) -> Named:
         raise UsageError(f"augmentation '{part[:40]}...' has {len(part)} characters: {_LONGEST} at most")
     place, words = _split(part)
     with not_on_stdout():
-        found = load_object(place, "augmentation")
+        target = load_object(place, "augmentation")
         parameters = _parameters(place, words)
-        _check(place, found, parameters)
+        _check(place, target, parameters)
         spelling = ":".join([place, *(f"{key}={_written(parameters[key])}" for key in sorted(parameters))])
-        if isinstance(found, type):
-            return Named(_made(part, found, parameters), spelling)
-    return Named(functools.partial(found, **parameters) if parameters else found, spelling)
+        if isinstance(target, type):
+            return Named(_instance(part, target, parameters), spelling)
+    return Named(functools.partial(target, **parameters) if parameters else target, spelling)
 
 
 def _split(part: str) -> tuple[str, list[str]]:
@@ -97,17 +97,17 @@ def _written(value: Any) -> str:
     return re.sub(r"[\s+]", "", text)
 
 
-def _check(place: str, found: Any, parameters: dict[str, Any]) -> None:
+def _check(place: str, target: Any, parameters: dict[str, Any]) -> None:
     """Refuse parameters that are not among those of the callable, where these are known."""
     try:
-        known = inspect.signature(found).parameters.values()
+        known = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):  # written in C
         return
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known):
         return
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
     names = [parameter.name for parameter in known if parameter.kind not in positional]
-    names = names if isinstance(found, type) else names[1:]  # the first is for the images
+    names = names if isinstance(target, type) else names[1:]  # the first is for the images
     for key in parameters:
         if not names:
             raise UsageError(f"augmentation '{place}' takes no parameters, got {key}")
@@ -115,7 +115,7 @@ def _check(place: str, found: Any, parameters: dict[str, Any]) -> None:
             raise unknown(f"parameter of {place}", key, names)
 
 
-def _made(part: str, kind: type, parameters: dict[str, Any]) -> Any:
+def _instance(part: str, kind: type, parameters: dict[str, Any]) -> Any:
     try:
         return kind(**parameters)
     except TypeError as error:

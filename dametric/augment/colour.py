@@ -120,30 +120,30 @@ def _constant(strength: Tensor, value: float) -> Tensor:
 
 def shear_x(images: Tensor, strength: Tensor) -> Tensor:
     """Move every line right by ``strength`` times its height below the upper edge."""
-    one, zero = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, one, strength, strength * images.shape[-2] / 2, zero, one, zero)
+    ones, zeros = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, ones, strength, strength * images.shape[-2] / 2, zeros, ones, zeros)
 
 
 def shear_y(images: Tensor, strength: Tensor) -> Tensor:
     """Move every column down by ``strength`` times its distance from the left edge."""
-    one, zero = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, one, zero, zero, strength, one, strength * images.shape[-1] / 2)
+    ones, zeros = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, ones, zeros, zeros, strength, ones, strength * images.shape[-1] / 2)
 
 
 def translate_x(images: Tensor, strength: Tensor) -> Tensor:
     """Move right by whole pixels."""
-    one, zero = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, one, zero, -strength.trunc(), zero, one, zero)
+    ones, zeros = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, ones, zeros, -strength.trunc(), zeros, ones, zeros)
 
 
 def translate_y(images: Tensor, strength: Tensor) -> Tensor:
     """Move down by whole pixels."""
-    one, zero = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, one, zero, zero, zero, one, -strength.trunc())
+    ones, zeros = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, ones, zeros, zeros, zeros, ones, -strength.trunc())
 
 
 def rotate(images: Tensor, strength: Tensor) -> Tensor:
     """Turn by ``strength`` degrees counter-clockwise about the centre."""
     angle = torch.deg2rad(strength)
-    cosine, sine, zero = torch.cos(angle), torch.sin(angle), _constant(strength, 0)
-    return _warp(images, cosine, -sine, zero, sine, cosine, zero)
+    cosine, sine, zeros = torch.cos(angle), torch.sin(angle), _constant(strength, 0)
+    return _warp(images, cosine, -sine, zeros, sine, cosine, zeros)

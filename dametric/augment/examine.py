@@ -85,21 +85,22 @@ def find(operation: External, images: Tensor) -> Findings:
     UsageError
         See :func:`examined`.
     """
-    found = _way_to_call(operation, images)
-    if not found.mixes and _says(operation.function) is None and _reaches_others(operation, found, images):
-        found = replace(found, mixes=True)
-    shown = replace(operation, findings=found)
+    findings = _accepted_form(operation, images)
+    undecided = not findings.mixes and _declares_mixing(operation.function) is None
+    if undecided and _reaches_others(operation, findings, images):
+        findings = replace(findings, mixes=True)
+    shown = replace(operation, findings=findings)
     first, again = (_natural(shown, images) for _ in range(2))
     repeats = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(first, again, strict=True))
     units = _units(shown, images, first)
-    return replace(found, repeats=repeats, units=units)
+    return replace(findings, repeats=repeats, units=units)
 
 
-def _says(function: Any) -> bool | None:
+def _declares_mixing(function: Any) -> bool | None:
     """Whether a callable is known to mix images: by an attribute ``mixes``, or as a class of a library."""
-    said = getattr(getattr(function, "func", function), "mixes", None)  # of a partial its function's
-    if isinstance(said, bool):
-        return said
+    declared = getattr(getattr(function, "func", function), "mixes", None)  # of a partial its function's
+    if isinstance(declared, bool):
+        return declared
     for part in parts(function):
         classes = [kind for kind in type(part).__mro__ if kind.__module__.partition(".")[0] in _LIBRARIES]
         if any(kind.__name__ in _MIXERS for kind in classes):
@@ -107,25 +108,26 @@ def _says(function: Any) -> bool | None:
     return None
 
 
-def _way_to_call(operation: External, images: Tensor) -> Findings:
+def _accepted_form(operation: External, images: Tensor) -> Findings:
     """The first form of images that the callable takes, one image at a time if it can be."""
-    mixes, failed = _says(operation.function), None
-    ways = [Findings(form) for form in ONE_BY_ONE] if mixes is not True else []
-    ways += [Findings(form, mixes=True) for form in BY_BATCH] if mixes is not False else []
-    for way in ways:
-        few = images[:_TRIED]
+    mixes, failed = _declares_mixing(operation.function), None
+    candidates = [Findings(form) for form in ONE_BY_ONE] if mixes is not True else []
+    candidates += [Findings(form, mixes=True) for form in BY_BATCH] if mixes is not False else []
+    few = images[:_TRIED]
+    for findings in candidates:
+        calls = [few] if findings.mixes else list(few.split(1))
         try:
-            replace(operation, findings=way).outputs([few] if way.mixes else list(few.split(1)), _seeds(len(few), way))
+            replace(operation, findings=findings).outputs(calls, _seeds(len(few), findings))
         except CallFailed as error:
             failed = failed or error
         else:
-            return way
+            return findings
     assert failed is not None
     raise failed
 
 
-def _seeds(count: int, way: Findings) -> list[int]:
-    return [1] if way.mixes else list(range(1, count + 1))
+def _seeds(count: int, findings: Findings) -> list[int]:
+    return [1] if findings.mixes else list(range(1, count + 1))
 
 
 def _natural(shown: External, images: Tensor) -> list[Tensor]:
@@ -135,15 +137,15 @@ def _natural(shown: External, images: Tensor) -> list[Tensor]:
     return shown.outputs(list(images.split(1)), list(range(1, len(images) + 1)))
 
 
-def _reaches_others(operation: External, found: Findings, images: Tensor) -> bool:
+def _reaches_others(operation: External, findings: Findings, images: Tensor) -> bool:
     """Whether an image of a batch comes out otherwise when others are turned upside down.
 
     Turning leaves every sum and every histogram as it was, so a callable that looks at the brightness of a batch is no
     mixer. Where draws cannot be repeated a callable mixes if it leaves single images alone and batches not.
     """
-    if len(images) < 2 or FORMS[found.form].single:
+    if len(images) < 2 or FORMS[findings.form].single:
         return False
-    shown = replace(operation, findings=replace(found, mixes=True))
+    shown = replace(operation, findings=replace(findings, mixes=True))
     turned = [images.clone(), images.clone()]
     for start, batch in enumerate(turned):
         batch[start::2] = batch[start::2].flip(-1, -2)
@@ -152,7 +154,7 @@ def _reaches_others(operation: External, found: Findings, images: Tensor) -> boo
         for seed in seeds:
             plain, again, *others = shown.outputs([images, images, *turned], [seed] * 4)
             if not torch.equal(plain.nan_to_num(), again.nan_to_num()):
-                return _changes_batches_alone(operation, found, images)
+                return _changes_batches_alone(operation, findings, images)
             for start, other in enumerate(others):
                 if _differ(plain[1 - start :: 2], other[1 - start :: 2]):
                     return True
@@ -161,18 +163,18 @@ def _reaches_others(operation: External, found: Findings, images: Tensor) -> boo
     return False
 
 
-def _changes_batches_alone(operation: External, found: Findings, images: Tensor) -> bool:
-    single = replace(operation, findings=found)
-    batch = replace(operation, findings=replace(found, mixes=True))
+def _changes_batches_alone(operation: External, findings: Findings, images: Tensor) -> bool:
+    single = replace(operation, findings=findings)
+    batch = replace(operation, findings=replace(findings, mixes=True))
     alone = torch.cat(_natural(single, images))
-    given = images.float() / 255 if found.form == "shares" else images
-    return not _differ(alone, given) and any(_differ(one, given) for one in _natural(batch, images))
+    given = images.float() / 255 if findings.form == "shares" else images
+    return not _differ(alone, given) and any(_differ(mixed, given) for mixed in _natural(batch, images))
 
 
-def _differ(one: Tensor, other: Tensor) -> bool:
+def _differ(first: Tensor, second: Tensor) -> bool:
     """Whether images differ by more than rounding does."""
-    one, other = one.float(), other.float()
-    return bool(((one - other).abs() > 0.01 * (one.max() - one.min()).clamp_min(1e-6)).any())
+    first, second = first.float(), second.float()
+    return bool(((first - second).abs() > 0.01 * (first.max() - first.min()).clamp_min(1e-6)).any())
 
 
 def _units(shown: External, images: Tensor, natural: list[Tensor]) -> Units:
@@ -192,9 +194,9 @@ def _units(shown: External, images: Tensor, natural: list[Tensor]) -> Units:
 def _flat(shown: External, images: Tensor) -> Iterator[Tensor]:
     """What comes of images of one colour; a callable that has no answer to them is asked about others."""
     for colour in _COLOURS:
-        plain, way = torch.full_like(images[:_TRIED], colour), shown.findings or Findings()
+        plain, findings = torch.full_like(images[:_TRIED], colour), shown.findings or Findings()
         try:
-            yield from shown.outputs([plain] if way.mixes else list(plain.split(1)), _seeds(len(plain), way))
+            yield from shown.outputs([plain] if findings.mixes else list(plain.split(1)), _seeds(len(plain), findings))
         except CallFailed:
             continue
 
@@ -221,9 +223,9 @@ def remarks(aug: Augmentation, images: Tensor, seed: int = 0) -> list[str]:
     batches = _SEEDS if aug.own and aug.mixes else 1  # such an operation draws once a batch
     shown = images.repeat(batches, 1, 1, 1)
     result = aug(shown, Keys(seed, batches, len(images), device=images.device)).images.float()
-    raw = shown.float().repeat(len(result) // len(shown), 1, 1, 1)
-    changed = ~((result - raw).abs() <= 0.01).flatten(1).all(1)  # NaN is a change too
-    blank = _one_colour(result) & ~_one_colour(raw)
+    originals = shown.float().repeat(len(result) // len(shown), 1, 1, 1)
+    changed = ~((result - originals).abs() <= 0.01).flatten(1).all(1)  # NaN is a change too
+    blank = _one_colour(result) & ~_one_colour(originals)
     if not bool(changed.any()):
         lines.append(f"WARNING: augmentation {aug.name} changed none of {len(images)} images that it was tried on")
     elif int(blank.sum()) > len(blank) // 10:

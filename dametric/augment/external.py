@@ -49,15 +49,15 @@ class Findings:
     @property
     def line(self) -> str:
         """What was found beyond the ordinary, which is bytes in, pixels out, image by image; empty where nothing is."""
-        said = []
+        remarks = []
         if self.form != "bytes":
-            said.append(f"is given {FORMS[self.form].words}")
+            remarks.append(f"is given {FORMS[self.form].words}")
         if self.mixes:
-            said.append("mixes images of a batch, so it is called batch by batch and judged by whole batches")
+            remarks.append("mixes images of a batch, so it is called batch by batch and judged by whole batches")
         if self.units.mean:
             undone = "times 255" if self.units.name.startswith("values") else "taken back to pixels"
-            said.append(f"returns {self.units.name}, {undone}")
-        return "; ".join(said)
+            remarks.append(f"returns {self.units.name}, {undone}")
+        return "; ".join(remarks)
 
 
 @dataclass(frozen=True, eq=False)  # itself and no other: a user's function need not be hashable

@@ -190,11 +190,11 @@ class Keys:
 
     def _derangement(self) -> Tensor:
         """The first of many random permutations that moves every row; a random cycle if none does."""
-        here = torch.arange(self.batch_size, device=self.device)
+        identity = torch.arange(self.batch_size, device=self.device)
         order = self._permutation("partner.cycle")
         chosen = torch.empty_like(order).scatter_(1, order, order.roll(-1, 1))
         for attempt in reversed(range(_CANDIDATES)):
             candidate = self._permutation(f"partner.{attempt}")
-            moves_all = (candidate != here).all(1, keepdim=True)
+            moves_all = (candidate != identity).all(1, keepdim=True)
             chosen = torch.where(moves_all, candidate, chosen)
         return chosen

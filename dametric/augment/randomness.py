@@ -54,13 +54,13 @@ def own_generators(function: Any) -> tuple[Seed, ...]:
 
 def own_normalisations(function: Any) -> tuple[Statistics, ...]:
     """Constants of what is called Normalize among a callable's parts."""
-    found = []
+    constants = []
     for part in parts(function):
         if type(part).__name__ == "Normalize":
             mean, std = (_numbers(getattr(part, name, None)) for name in ("mean", "std"))
             if mean and std and 0 not in std:
-                found.append(Statistics(mean, std))
-    return tuple(found)
+                constants.append(Statistics(mean, std))
+    return tuple(constants)
 
 
 def seed_arguments(function: Any) -> tuple[str, ...]:

@@ -48,63 +48,63 @@ class Images:
     partner: str = "roll"
 
 
-def _crop(of: Images, padding: int | None = None) -> Operation:
+def _crop(images: Images, padding: int | None = None) -> Operation:
     """shifted crop: pad with black, cut out at a random place (4 px at 32)"""
-    return Crop(round(of.size / 8) if padding is None else padding)
+    return Crop(round(images.size / 8) if padding is None else padding)
 
 
-def _flip(of: Images, p: float = 0.5) -> Operation:
+def _flip(images: Images, p: float = 0.5) -> Operation:
     """mirror left-right with probability p"""
     return Flip(p)
 
 
-def _rrc(of: Images, scale: float = 0.08, ratio: float = 4 / 3) -> Operation:
+def _rrc(images: Images, scale: float = 0.08, ratio: float = 4 / 3) -> Operation:
     """random resized crop, as usual for ImageNet"""
     return RandomResizedCrop(scale, ratio)
 
 
-def _cutout(of: Images, length: int | None = None) -> Operation:
+def _cutout(images: Images, length: int | None = None) -> Operation:
     """blank one square of length pixels with the mean colour (8 px at 32)"""
-    return Cutout(of.size // 4 if length is None else length, tuple(255 * value for value in of.mean))
+    return Cutout(images.size // 4 if length is None else length, tuple(255 * value for value in images.mean))
 
 
-def _autoaugment(of: Images, policy: str | None = None) -> Operation:
+def _autoaugment(images: Images, policy: str | None = None) -> Operation:
     """learned pairs of operations (policy cifar10 at 32 px, else imagenet; also svhn)"""
-    return AutoAugment(("cifar10" if of.size == 32 else "imagenet") if policy is None else policy)
+    return AutoAugment(("cifar10" if images.size == 32 else "imagenet") if policy is None else policy)
 
 
-def _randaugment(of: Images, n: int = 2, m: int = 9) -> Operation:
+def _randaugment(images: Images, n: int = 2, m: int = 9) -> Operation:
     """n operations of magnitude m (0 to 30), drawn by chance"""
     return RandAugment(n, m)
 
 
-def _trivialaugment(of: Images) -> Operation:
+def _trivialaugment(images: Images) -> Operation:
     """one operation of a random magnitude, drawn by chance (the wide version)"""
     return TrivialAugment()
 
 
-def _mixup(of: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
+def _mixup(images: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """blend with another image of the batch"""
-    return Mixup(alpha, _partner(of, partner, "permutation"))
+    return Mixup(alpha, _partner(images, partner, "permutation"))
 
 
-def _cutmix(of: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
+def _cutmix(images: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """paste a box of another image of the batch"""
-    return CutMix(alpha, _partner(of, partner, "derangement"))
+    return CutMix(alpha, _partner(images, partner, "derangement"))
 
 
 def _cutmixpick(
-    of: Images, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str | None = None
+    images: Images, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str | None = None
 ) -> Operation:
     """cutmix a pool, keep what ranks highest by teacher_entropy, student_entropy, kld or dissimilarity"""
-    return CutMixPick(by, runs, alpha, _partner(of, partner, "derangement"))
+    return CutMixPick(by, runs, alpha, _partner(images, partner, "derangement"))
 
 
-def _partner(of: Images, asked: str | None, published: str) -> str:
-    return asked or (published if of.partner == "reference" else of.partner)
+def _partner(images: Images, requested: str | None, published: str) -> str:
+    return requested or (published if images.partner == "reference" else images.partner)
 
 
-def _identity(of: Images) -> None:
+def _identity(images: Images) -> None:
     """the raw images as the loader gives them"""
 
 
@@ -242,7 +242,7 @@ def default_base(image_size: int) -> str:
     return "crop+flip" if image_size <= 96 else "rrc+flip"
 
 
-def _operation(part: str, of: Images) -> tuple[Operation | None, str]:
+def _operation(part: str, images: Images) -> tuple[Operation | None, str]:
     """One operation, and the one way of writing it."""
     several = [word.strip() for word in part.split(",")]
     if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, "paper"} for word in several):
@@ -252,31 +252,31 @@ def _operation(part: str, of: Images) -> tuple[Operation | None, str]:
         )
     name, *words = part.split(":")
     if name not in AUGS and names_a_place(part):
-        own = own_callable(part)
-        return External(own.spelling, own.function), own.spelling
+        user_callable = own_callable(part)
+        return External(user_callable.spelling, user_callable.function), user_callable.spelling
     if name in AUGS:
         builder = AUGS[name]
         parameters = _parameters(name, builder, [word for chunk in words for word in chunk.split(",")])
-        operation = builder(of, **parameters)
-        return operation, ":".join([name, *_spelt(name, operation, of)])
+        operation = builder(images, **parameters)
+        return operation, ":".join([name, *_spelt(name, operation, images)])
     if name == "paper":
         raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")
     raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
 
 
-def _spelt(name: str, operation: Operation | None, of: Images) -> list[str]:
+def _spelt(name: str, operation: Operation | None, images: Images) -> list[str]:
     """Parameters as the operation has them, in the order of its builder's, without those at their neutral value."""
     neutral = NEUTRAL.get(name, {})
     words = []
     for key in list(inspect.signature(AUGS[name]).parameters)[1:]:
         value, usual = getattr(operation, key), neutral.get(key)
-        if value != (usual(of.size) if callable(usual) else usual):
+        if value != (usual(images.size) if callable(usual) else usual):
             words.append(f"{key}={value}")
     return words
 
 
 def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dict[str, Any]:
-    known = {key: kind for key, kind in get_type_hints(builder).items() if key not in ("of", "return")}
+    known = {key: kind for key, kind in get_type_hints(builder).items() if key not in ("images", "return")}
     if words and not known:
         raise UsageError(f"augmentation '{name}' takes no parameters, got '{':'.join(words)}'")
     parameters = {}

@@ -51,7 +51,7 @@ PIXELS = Units()
 SHARES = Units("values from 0 to 1", (0.0,), (1.0,))
 
 
-def decide(flat: Sequence[Tensor], natural: Sequence[Tensor], own: Sequence[Statistics]) -> Units | None:
+def decide(flat: Sequence[Tensor], natural: Sequence[Tensor], constants: Sequence[Statistics]) -> Units | None:
     """The units of what a callable returned.
 
     Parameters
@@ -78,7 +78,7 @@ def decide(flat: Sequence[Tensor], natural: Sequence[Tensor], own: Sequence[Stat
     if low == high == 0:
         return PIXELS
     colours = images.flatten(2).median(2).values  # (images, channels): what noise in single pixels does not move
-    for statistics in own:
+    for statistics in constants:
         if _fits(statistics, values, colours):
             return _normalised("images normalised by its own constants", statistics)
     if float(colours.min()) >= -_SLACK and float(colours.max()) <= 1 + _SLACK and low > -0.5 and high < 1.5:
