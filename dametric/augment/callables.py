@@ -1,4 +1,4 @@
-"""A user's own function or class as a specification names it, with parameters: ``./augs.py:snow:p=0.5``."""
+"""User functions and classes in a specification, with parameters: ``./augs.py:snow:p=0.5``."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
 class Named(NamedTuple):
-    """A callable and the one way of writing it."""
+    """A callable and its canonical specification."""
 
     function: Callable[..., Any]
     spelling: str
 
 
 def names_a_place(part: str) -> bool:
-    """Whether an operation is of the user's own: a module or file, and a name in it."""
+    """Whether an operation names a user's callable: a module or file, and a name in it."""
     place, _ = _split(part)
     name, *words = place.split(":")
     return bool(words) and ("." in name or "/" in name or "=" not in place)
 
 
 def own_callable(part: str) -> Named:
-    """Import what an operation names and give it its parameters: of a class, such as those of torchvision, an object.
+    """Import the callable that an operation names and bind its parameters; a class, as of torchvision, is instantiated.
 
     Raises
     ------
     UsageError
-        If there is no such thing, it does not take these parameters, or making the object fails.
+        If it does not exist, does not take these parameters, or cannot be instantiated.
     """
     if len(part) > _LONGEST:
         raise UsageError(f"augmentation '{part[:40]}...' has {len(part)} characters: {_LONGEST} at most")
@@ -54,7 +54,7 @@ def own_callable(part: str) -> Named:
 
 
 def _split(part: str) -> tuple[str, list[str]]:
-    """The place and the words after it, which look like parameters."""
+    """Split an operation into the callable's place and its parameters."""
     words: list[str] = []
     while True:
         place, _, last = part.rpartition(":")
@@ -64,7 +64,7 @@ def _split(part: str) -> tuple[str, list[str]]:
 
 
 def _parameters(place: str, words: list[str]) -> dict[str, Any]:
-    """Numbers, words, lists and the like, as Python writes them; words need no quotes."""
+    """Parse parameters in Python's notation; strings need no quotes."""
     text = f"_({','.join(words)})"
     try:
         call = ast.parse(text, mode="eval").body
@@ -98,7 +98,7 @@ def _written(value: Any) -> str:
 
 
 def _check(place: str, target: Any, parameters: dict[str, Any]) -> None:
-    """Refuse parameters that are not among those of the callable, where these are known."""
+    """Refuse parameters that the callable does not have, where its signature is known."""
     try:
         known = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):  # written in C
@@ -107,7 +107,7 @@ def _check(place: str, target: Any, parameters: dict[str, Any]) -> None:
         return
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
     names = [parameter.name for parameter in known if parameter.kind not in positional]
-    names = names if isinstance(target, type) else names[1:]  # the first is for the images
+    names = names if isinstance(target, type) else names[1:]  # the first parameter of a function takes the images
     for key in parameters:
         if not names:
             raise UsageError(f"augmentation '{place}' takes no parameters, got {key}")

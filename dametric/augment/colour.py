@@ -1,4 +1,4 @@
-"""Kernels of the policy operations on uint8 batches, with a strength of its own for every row.
+"""Kernels of the policy operations on uint8 batches, with one strength a row.
 
 Each kernel takes images of shape (rows, channels, height, width) and strengths of shape (rows,), float64, and
 returns uint8 images of the same shape. Results are those of torchvision's tensor kernels for the same strength;
@@ -59,7 +59,7 @@ def sharpness(images: Tensor, strength: Tensor) -> Tensor:
     lines = pixels[..., :-2, :] + pixels[..., 1:-1, :] + pixels[..., 2:, :]
     nine = lines[..., :-2] + lines[..., 1:-1] + lines[..., 2:]
     inner = pixels[..., 1:-1, 1:-1]
-    smooth = ((nine + 4 * inner) / 13).round_()  # whole sums, and no multiple of 1/13 is halfway between two of 1
+    smooth = ((nine + 4 * inner) / 13).round_()  # never ambiguous: no multiple of 1/13 is halfway between integers
     result = images.clone()
     blended = torch.addcmul(inner, smooth - inner, per_row(-strength.float()))
     result[..., 1:-1, 1:-1] = blended.clamp_(0, 255).to(torch.uint8)
@@ -91,7 +91,7 @@ def equalize(images: Tensor, strength: Tensor) -> Tensor:
 
 
 def invert(images: Tensor, strength: Tensor) -> Tensor:
-    """The negative."""
+    """Replace every pixel by its negative."""
     return 255 - images
 
 

@@ -1,8 +1,8 @@
-"""A user's callable is looked at once, before anything is made with it: how to call it, and what it returns.
+"""Examination of a user's callable before its first use: how to call it, and the units of what it returns.
 
-It is shown black, white and grey images and a few images of the data, some of them twice. What is found is kept with
-the operation (:class:`~dametric.augment.external.Findings`), so that every later call is made in the same way. An
-attribute ``mixes`` of the callable, True or False, says in advance whether it must be given batches.
+It is called with black, white and grey images and with a few images of the data, some of them twice. The findings are
+kept with the operation (:class:`~dametric.augment.external.Findings`), so that every later call is made in the same
+way. An attribute ``mixes`` of the callable, True or False, declares whether it must be called with batches.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from dametric.base.user_code import source_digest
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 
-_SHOWN, _SHOWN_LARGE, _LARGE = 32, 16, 64  # images of the data, fewer of those that are larger than so many pixels
-_TRIED = 4  # images by which a way to call is found
-_SEEDS = 8  # of batches that are looked through for mixing, which may happen by chance
+_SHOWN, _SHOWN_LARGE, _LARGE = 32, 16, 64  # images of the data; fewer where their size is above the last number
+_TRIED = 4  # images by which the form of calls is found
+_SEEDS = 8  # of batches examined for mixing, which may be random
 _COLOURS = (0, 255, 128)
 _MIXERS = {"_BaseMixUpCutMix", "MixAugmentationBaseV2", "Mixup", "FastCollateMixup"}  # classes of libraries
 _LIBRARIES = {"torchvision", "kornia", "timm"}
@@ -41,7 +41,7 @@ def sample(data: ImageSet, device: torch.device) -> Tensor:
 
 
 def examined(aug: Augmentation, images: Tensor, known: dict[tuple[str, str], Findings] | None = None) -> Augmentation:
-    """The augmentation with what its user's callables were seen to do.
+    """The augmentation with the findings on its user's callables.
 
     Parameters
     ----------
@@ -49,17 +49,17 @@ def examined(aug: Augmentation, images: Tensor, known: dict[tuple[str, str], Fin
     images : Tensor of shape (rows, channels, height, width), uint8
         A few images of the data; see :func:`sample`.
     known : dict, optional
-        What was found before, by name and hash of the code; added to.
+        Earlier findings, by name and hash of the code; new ones are added.
 
     Returns
     -------
     Augmentation
-        The same where all operations are built in.
+        The same augmentation where all operations are built in.
 
     Raises
     ------
     UsageError
-        If a callable fails, or returns what cannot be understood, or mixes images where that cannot be.
+        If a callable fails, returns images in unknown units, or mixes images besides another mixing operation.
     """
     known = {} if known is None else known
     operations = []
@@ -78,7 +78,7 @@ def examined(aug: Augmentation, images: Tensor, known: dict[tuple[str, str], Fin
 
 
 def find(operation: External, images: Tensor) -> Findings:
-    """What one callable does.
+    """Findings on one callable.
 
     Raises
     ------
@@ -97,8 +97,8 @@ def find(operation: External, images: Tensor) -> Findings:
 
 
 def _declares_mixing(function: Any) -> bool | None:
-    """Whether a callable is known to mix images: by an attribute ``mixes``, or as a class of a library."""
-    declared = getattr(getattr(function, "func", function), "mixes", None)  # of a partial its function's
+    """Whether a callable mixes images, by its attribute ``mixes`` or as a library's class; None where unknown."""
+    declared = getattr(getattr(function, "func", function), "mixes", None)  # of a partial that of its function
     if isinstance(declared, bool):
         return declared
     for part in parts(function):
@@ -109,7 +109,7 @@ def _declares_mixing(function: Any) -> bool | None:
 
 
 def _accepted_form(operation: External, images: Tensor) -> Findings:
-    """The first form of images that the callable takes, one image at a time if it can be."""
+    """The first form of images that the callable accepts, single images before batches."""
     mixes, failed = _declares_mixing(operation.function), None
     candidates = [Findings(form) for form in ONE_BY_ONE] if mixes is not True else []
     candidates += [Findings(form, mixes=True) for form in BY_BATCH] if mixes is not False else []
@@ -131,17 +131,17 @@ def _seeds(count: int, findings: Findings) -> list[int]:
 
 
 def _natural(shown: External, images: Tensor) -> list[Tensor]:
-    """What comes of the images, one by one or as a batch, for several seeds in all."""
+    """Results for the images, one by one or as batches, for several seeds."""
     if shown.mixes:
         return shown.outputs([images] * _SEEDS, list(range(1, _SEEDS + 1)))
     return shown.outputs(list(images.split(1)), list(range(1, len(images) + 1)))
 
 
 def _reaches_others(operation: External, findings: Findings, images: Tensor) -> bool:
-    """Whether an image of a batch comes out otherwise when others are turned upside down.
+    """Whether an image's result changes when other images of its batch are turned upside down.
 
-    Turning leaves every sum and every histogram as it was, so a callable that looks at the brightness of a batch is no
-    mixer. Where draws cannot be repeated a callable mixes if it leaves single images alone and batches not.
+    Turning keeps every sum and histogram, so that a callable which depends on the brightness of a batch is no mixer.
+    Where draws cannot be repeated, a callable mixes if it changes batches but not single images.
     """
     if len(images) < 2 or FORMS[findings.form].single:
         return False
@@ -158,7 +158,7 @@ def _reaches_others(operation: External, findings: Findings, images: Tensor) -> 
             for start, other in enumerate(others):
                 if _differ(plain[1 - start :: 2], other[1 - start :: 2]):
                     return True
-    except UsageError:  # it takes single images only
+    except UsageError:  # the callable takes single images only
         return False
     return False
 
@@ -192,7 +192,7 @@ def _units(shown: External, images: Tensor, natural: list[Tensor]) -> Units:
 
 
 def _flat(shown: External, images: Tensor) -> Iterator[Tensor]:
-    """What comes of images of one colour; a callable that has no answer to them is asked about others."""
+    """Results for images of one colour, except those on which the callable fails."""
     for colour in _COLOURS:
         plain, findings = torch.full_like(images[:_TRIED], colour), shown.findings or Findings()
         try:
@@ -202,15 +202,15 @@ def _flat(shown: External, images: Tensor) -> Iterator[Tensor]:
 
 
 def remarks(aug: Augmentation, images: Tensor, seed: int = 0) -> list[str]:
-    """What a user should know of an augmentation before using it, as it shows on a few images: a line each.
+    """Warnings on an augmentation from a few images, a line each: unseeded, without effect, or blank images.
 
     Parameters
     ----------
     aug : Augmentation
-        As :func:`examined` gave it.
+        From :func:`examined`.
     images : Tensor of shape (rows, channels, height, width), uint8
     seed : int
-        Of what is drawn.
+        Seed of the draws.
     """
     lines = [
         f"WARNING: augmentation {operation.name} draws random numbers that cannot be seeded: two calls with the same "
@@ -220,7 +220,7 @@ def remarks(aug: Augmentation, images: Tensor, seed: int = 0) -> list[str]:
     ]
     if not aug.operations:
         return lines
-    batches = _SEEDS if aug.own and aug.mixes else 1  # such an operation draws once a batch
+    batches = _SEEDS if aug.own and aug.mixes else 1  # a user's mixing operation draws once a batch
     shown = images.repeat(batches, 1, 1, 1)
     result = aug(shown, Keys(seed, batches, len(images), device=images.device)).images.float()
     originals = shown.float().repeat(len(result) // len(shown), 1, 1, 1)
@@ -244,7 +244,7 @@ def looked_at(
     quiet: bool = False,
     known: dict[tuple[str, str], Findings] | None = None,
 ) -> list[Augmentation]:
-    """Augmentations as :func:`examined` gives them; what was found is said on stderr, a line each.
+    """Examine augmentations; findings and warnings are printed on stderr, a line each.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def looked_at(
     images : Tensor
         See :func:`sample`.
     quiet : bool
-        Say nothing but warnings.
+        Print warnings only.
     known : dict, optional
         See :func:`examined`.
     """
@@ -270,7 +270,7 @@ def looked_at(
 
 
 def check_base(base: Augmentation) -> Augmentation:
-    """Refuse a user's callable that mixes images as the loader's own augmentation: nobody knows the labels then."""
+    """Refuse a user's callable that mixes images as base augmentation, since the mixed images' labels are unknown."""
     for operation in base.operations:
         if isinstance(operation, External) and operation.mixes:
             raise UsageError(f"{operation.name} mixes images: score it, but the loader's own augmentation cannot mix")

@@ -101,9 +101,7 @@ def _deep_grey(image: Image.Image) -> bool:
 
 def _scaled(image: Image.Image, bits: int) -> Image.Image:
     if not _deep_grey(image):
-        raise ValueError(
-            f"16-bit colour that uses {bits} bits cannot be scaled; convert the images to 8 bits"
-        )
+        raise ValueError(f"16-bit colour that uses {bits} bits cannot be scaled; convert the images to 8 bits")
     values = deep_values(image)
     if values.max(initial=0) >> bits:
         raise ValueError(f"it uses more than the {bits} bits that the other images do; convert the images to 8 bits")
