@@ -180,7 +180,7 @@ def test_files_that_are_no_npz(tmp_path: Path) -> None:
         ("x.parquet", {}, "no such file or folder"),
         ("digits", {"split": "val"}, "unknown split 'val': it is train or test"),
         ("digits", {"image_size": 0}, "at least 1 pixel"),
-        ("digits", {"lazy": True}, "in memory as it is"),
+        ("digits", {"lazy": True}, "always read into memory"),
         (__file__, {}, "no folder, .parquet or .npz"),
     ],
 )
