@@ -1,8 +1,8 @@
-"""What an augmentation is: a draw of random parameters, and their application to a batch.
+"""Augmentations: a draw of random parameters, and their application to a batch.
 
 An operation is a small frozen dataclass with two methods. ``draw(keys, shape)`` returns named tensors with one
-entry a row; ``apply(images, draw)`` is a deterministic function of images and draw, so a test can pass the draw
-in. Images are uint8 of shape (rows, channels, height, width); operations whose result is not whole pixel values
+entry a row; ``apply(images, draw)`` is a deterministic function of images and draw, so that tests can pass the
+draw. Images are uint8 of shape (rows, channels, height, width); operations whose result is not whole pixel values
 (mixup, a fill with the mean colour) return float32 in the same units, 0..255.
 """
 
@@ -21,18 +21,18 @@ from dametric.errors import UsageError, shortened
 
 Draw = dict[str, Tensor]
 MOST_PIXELS = 1_000_000
-"""Of a parameter: more than any image has in a row, and small enough for exact sums."""
+"""Largest parameter in pixels: more than any image is wide, and small enough for exact sums."""
 
 
 class Augmented(NamedTuple):
-    """A batch of augmented images and where they come from.
+    """A batch of augmented images, with the partners and shares of mixed ones.
 
     Attributes
     ----------
     images : Tensor of shape (rows, channels, height, width)
         uint8, or float32 in pixel units (0..255).
     partner : Tensor of shape (rows,), int64, or None
-        For mixing operations the row each image was mixed with.
+        For mixing operations the row with which each image was mixed.
     lam : Tensor of shape (rows,), float64, or None
         Share of the row's own image in the mix: exact area for cut-and-paste, weight for blending.
     """
@@ -51,11 +51,11 @@ class Operation(Protocol):
 
     @property
     def mixes(self) -> bool:
-        """Whether an image is made of two images of the batch."""
+        """Whether the operation mixes two images of the batch."""
 
     @property
     def random(self) -> bool:
-        """Whether there is anything to draw."""
+        """Whether the operation draws random parameters."""
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw: ...
 
@@ -73,7 +73,7 @@ class Augmentation:
     operations : tuple of Operation
         In order of application; none for the identity.
     spelling : str
-        The one way of writing the specification, without parameters at their default; the name by default.
+        Canonical specification, without parameters at their default; the name by default.
     """
 
     name: str
@@ -82,27 +82,27 @@ class Augmentation:
 
     @property
     def canonical(self) -> str:
-        """What names the augmentation wherever it is hashed: the same however it was typed."""
+        """Canonical specification, which is hashed: the same for all ways of writing it."""
         return self.spelling or self.name
 
     @property
     def mixes(self) -> bool:
-        """Whether images are made of two images of the batch."""
+        """Whether an operation mixes two images of the batch."""
         return any(operation.mixes for operation in self.operations)
 
     @property
     def random(self) -> bool:
-        """Whether anything is drawn."""
+        """Whether an operation draws random parameters."""
         return any(operation.random for operation in self.operations)
 
     @property
     def own(self) -> bool:
-        """Whether a function of the user's is called, whose results need not be finite."""
-        return any(map(_is_own, self.operations))
+        """Whether an operation calls a user's function, whose results need not be finite."""
+        return any(map(_is_user_function, self.operations))
 
     @property
     def pick(self) -> str | None:
-        """Criterion by which rows are picked from a pool, None where nothing is picked."""
+        """Criterion by which rows are picked from a pool; None without a pick."""
         return getattr(self.operations[-1], "by", None) if self.operations else None
 
     @property
@@ -112,14 +112,14 @@ class Augmentation:
 
     @property
     def run(self) -> tuple[Operation, ...]:
-        """The operations that make one run of the pool: equal ones make equal images, whatever is then picked."""
+        """Operations of one run of the pool: equal operations make equal images, whatever is picked afterwards."""
         return tuple(getattr(operation, "once", operation) for operation in self.operations)
 
     @property
     def balanced(self) -> bool:
         """Whether rows depend on each other only through their partner, the next row of the batch.
 
-        This is what the per-image estimator needs (besides parameters of its own for every row).
+        The per-image estimator needs this (and parameters drawn for every row).
         """
         rules = [getattr(operation, "partner", "roll") for operation in self.operations]
         return self.pick is None and all(rule == "roll" for rule in rules)
@@ -138,18 +138,18 @@ class Augmentation:
     def apply(self, images: Tensor, draws: tuple[Draw, ...]) -> Augmented:
         """Apply every operation with the parameters given.
 
-        An image that a user's function made NaN or Inf comes out as NaN, whatever follows: bytes know neither, and
-        what covers an image hides them.
+        An image that a user's function made NaN or Inf becomes NaN, whatever follows, since conversion to bytes or a
+        later operation that covers these pixels would hide the error.
         """
         result, broken = Augmented(images), None
         for operation, draw in zip(self.operations, draws, strict=True):
             step = operation.apply(result.images, draw)
             result = step if step.partner is not None else result._replace(images=step.images)
-            if _is_own(operation) and step.images.is_floating_point():
+            if _is_user_function(operation) and step.images.is_floating_point():
                 rows = ~step.images.isfinite().flatten(1).all(1)
                 broken = rows if broken is None else broken | rows
         if broken is not None and bool(broken.any()):
-            rows = broken.repeat(len(result.images) // len(broken))  # a pool is made run after run
+            rows = broken.repeat(len(result.images) // len(broken))  # a pool is in the order of its runs
             result = result._replace(images=result.images.float().masked_fill(per_row(rows), math.nan))
         return result
 
@@ -161,28 +161,27 @@ class Augmentation:
         images : Tensor of shape (rows, channels, height, width), uint8
             Consecutive statistical batches of ``keys.batch_size`` rows.
         keys : Keys
-            Names of the random numbers.
+            Keys of the random numbers.
 
         Returns
         -------
         Augmented
-            With ``runs * rows`` images where a pool is made for picking, else ``rows``.
+            With ``runs * rows`` images where rows are picked from a pool, else ``rows``.
         """
         return self.apply(images, self.draw(keys, images.shape))
 
 
-def _is_own(operation: Operation) -> bool:
-    """Whether it calls a function of the user's."""
+def _is_user_function(operation: Operation) -> bool:
+    """Whether an operation calls a user's function."""
     return hasattr(operation, "findings")
 
 
 def check_at_most(what: str, value: int, most: int) -> None:
-    """Refuse a number by which time or memory would have no bound.
+    """Refuse a number larger than ``most``, which bounds time and memory.
 
     Raises
     ------
     UsageError
-        If it is larger than ``most``.
     """
     if value > most:
         raise UsageError(f"{what} is at most {most}, not {shortened(value)}")
@@ -193,18 +192,18 @@ def per_row(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-def choose(mask: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """``torch.where(mask, one, other)``, for bytes by their bits: many times as fast on a CPU.
+def choose(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
+    """``torch.where(mask, chosen, other)``; of bytes by bit operations, which are many times as fast on a CPU.
 
     Parameters
     ----------
     mask : Tensor of bool
         Broadcast over the images.
-    one, other : Tensor of shape (rows, channels, height, width)
+    chosen, other : Tensor of shape (rows, channels, height, width)
     """
-    if not one.dtype == other.dtype == torch.uint8:
-        return torch.where(mask, one, other)
-    return (one ^ other).bitwise_and_(mask.to(torch.uint8).neg_()).bitwise_xor_(other)
+    if not chosen.dtype == other.dtype == torch.uint8:
+        return torch.where(mask, chosen, other)
+    return (chosen ^ other).bitwise_and_(mask.to(torch.uint8).neg_()).bitwise_xor_(other)
 
 
 def box_mask(top: Tensor, left: Tensor, bottom: Tensor, right: Tensor, height: int, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A user's own function or class as a specification names it, with parameters: ``./augs.py:snow:p=0.5``."""
+"""User functions and classes in a specification, with parameters: ``./augs.py:snow:p=0.5``."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ _CONSTANTS = {"true": True, "false": False, "none": None}
 
 
 class Named(NamedTuple):
-    """A callable and the one way of writing it."""
+    """A callable and its canonical specification."""
 
     function: Callable[..., Any]
     spelling: str
 
 
 def names_a_place(part: str) -> bool:
-    """Whether an operation is of the user's own: a module or file, and a name in it."""
+    """Whether an operation names a user's callable: a module or file, and a name in it."""
     place, _ = _split(part)
     name, *words = place.split(":")
     return bool(words) and ("." in name or "/" in name or "=" not in place)
 
 
 def own_callable(part: str) -> Named:
-    """Import what an operation names and give it its parameters: of a class, such as those of torchvision, an object.
+    """Import the callable that an operation names and bind its parameters; a class, as of torchvision, is instantiated.
 
     Raises
     ------
     UsageError
-        If there is no such thing, it does not take these parameters, or making the object fails.
+        If it does not exist, does not take these parameters, or cannot be instantiated.
     """
     if len(part) > _LONGEST:
         raise UsageError(f"augmentation '{part[:40]}...' has {len(part)} characters: {_LONGEST} at most")
     place, words = _split(part)
     with not_on_stdout():
-        found = load_object(place, "augmentation")
+        target = load_object(place, "augmentation")
         parameters = _parameters(place, words)
-        _check(place, found, parameters)
+        _check(place, target, parameters)
         spelling = ":".join([place, *(f"{key}={_written(parameters[key])}" for key in sorted(parameters))])
-        if isinstance(found, type):
-            return Named(_made(part, found, parameters), spelling)
-    return Named(functools.partial(found, **parameters) if parameters else found, spelling)
+        if isinstance(target, type):
+            return Named(_instance(part, target, parameters), spelling)
+    return Named(functools.partial(target, **parameters) if parameters else target, spelling)
 
 
 def _split(part: str) -> tuple[str, list[str]]:
-    """The place and the words after it, which look like parameters."""
+    """Split an operation into the callable's place and its parameters."""
     words: list[str] = []
     while True:
         place, _, last = part.rpartition(":")
@@ -64,7 +64,7 @@ def _split(part: str) -> tuple[str, list[str]]:
 
 
 def _parameters(place: str, words: list[str]) -> dict[str, Any]:
-    """Numbers, words, lists and the like, as Python writes them; words need no quotes."""
+    """Parse parameters in Python's notation; strings need no quotes."""
     text = f"_({','.join(words)})"
     try:
         call = ast.parse(text, mode="eval").body
@@ -97,17 +97,17 @@ def _written(value: Any) -> str:
     return re.sub(r"[\s+]", "", text)
 
 
-def _check(place: str, found: Any, parameters: dict[str, Any]) -> None:
-    """Refuse parameters that are not among those of the callable, where these are known."""
+def _check(place: str, target: Any, parameters: dict[str, Any]) -> None:
+    """Refuse parameters that the callable does not have, where its signature is known."""
     try:
-        known = inspect.signature(found).parameters.values()
+        known = inspect.signature(target).parameters.values()
     except (TypeError, ValueError):  # written in C
         return
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known):
         return
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
     names = [parameter.name for parameter in known if parameter.kind not in positional]
-    names = names if isinstance(found, type) else names[1:]  # the first is for the images
+    names = names if isinstance(target, type) else names[1:]  # the first parameter of a function takes the images
     for key in parameters:
         if not names:
             raise UsageError(f"augmentation '{place}' takes no parameters, got {key}")
@@ -115,7 +115,7 @@ def _check(place: str, found: Any, parameters: dict[str, Any]) -> None:
             raise unknown(f"parameter of {place}", key, names)
 
 
-def _made(part: str, kind: type, parameters: dict[str, Any]) -> Any:
+def _instance(part: str, kind: type, parameters: dict[str, Any]) -> Any:
     try:
         return kind(**parameters)
     except TypeError as error:

@@ -1,4 +1,4 @@
-"""RandAugment and TrivialAugment: the operations of the policies, drawn by chance where AutoAugment has learned."""
+"""RandAugment and TrivialAugment: the operations of the policies, drawn at random instead of learned."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dametric.augment.policy import OPERATIONS, grouped
 from dametric.errors import UsageError, shortened
 
 HIGHEST = 30  # magnitudes are whole numbers from 0 to this
-MOST_OPERATIONS = 100  # of a row: far more than leave anything of an image
+MOST_OPERATIONS = 100  # a row: far more than leave anything of an image
 
-# What a row draws from, all with equal probability: nothing, or one of these.
+# a row draws one of these or nothing, all with equal probability
 _NAMES = tuple(name for name in OPERATIONS if name != "Invert")
 _NUMBERS = torch.tensor([-1, *(list(OPERATIONS).index(name) for name in _NAMES)])
 _SIGNED = torch.tensor([False, *(OPERATIONS[name].signed for name in _NAMES)])
 
-# TrivialAugment reaches further than the policies: the strength at the highest magnitude.
+# strength at the highest magnitude, where TrivialAugment goes beyond the policies
 _WIDE = {
     "ShearX": 0.99,
     "ShearY": 0.99,
@@ -52,7 +52,7 @@ def _strengths(height: int, width: int, wide: bool) -> Tensor:
 
 
 def _drawn(keys: Keys, magnitudes: list[Tensor], strengths: Tensor) -> Draw:
-    """One operation, of the magnitude given, for each stage and row; signs are fair."""
+    """Draw one operation of the given magnitude for each stage and row; both signs are equally likely."""
     numbers, signed = [], []
     for stage, magnitude in enumerate(magnitudes):
         chosen = keys.integer(f"operation.{stage}", len(_NUMBERS))

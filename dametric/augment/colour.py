@@ -1,4 +1,4 @@
-"""Kernels of the policy operations on uint8 batches, with a strength of its own for every row.
+"""Kernels of the policy operations on uint8 batches, with one strength a row.
 
 Each kernel takes images of shape (rows, channels, height, width) and strengths of shape (rows,), float64, and
 returns uint8 images of the same shape. Results are those of torchvision's tensor kernels for the same strength;
@@ -59,7 +59,7 @@ def sharpness(images: Tensor, strength: Tensor) -> Tensor:
     lines = pixels[..., :-2, :] + pixels[..., 1:-1, :] + pixels[..., 2:, :]
     nine = lines[..., :-2] + lines[..., 1:-1] + lines[..., 2:]
     inner = pixels[..., 1:-1, 1:-1]
-    smooth = ((nine + 4 * inner) / 13).round_()  # whole sums, and no multiple of 1/13 is halfway between two of 1
+    smooth = ((nine + 4 * inner) / 13).round_()  # never ambiguous: no multiple of 1/13 is halfway between integers
     result = images.clone()
     blended = torch.addcmul(inner, smooth - inner, per_row(-strength.float()))
     result[..., 1:-1, 1:-1] = blended.clamp_(0, 255).to(torch.uint8)
@@ -91,7 +91,7 @@ def equalize(images: Tensor, strength: Tensor) -> Tensor:
 
 
 def invert(images: Tensor, strength: Tensor) -> Tensor:
-    """The negative."""
+    """Replace every pixel by its negative."""
     return 255 - images
 
 
@@ -120,30 +120,30 @@ def _constant(strength: Tensor, value: float) -> Tensor:
 
 def shear_x(images: Tensor, strength: Tensor) -> Tensor:
     """Move every line right by ``strength`` times its height below the upper edge."""
-    one, zero = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, one, strength, strength * images.shape[-2] / 2, zero, one, zero)
+    ones, zeros = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, ones, strength, strength * images.shape[-2] / 2, zeros, ones, zeros)
 
 
 def shear_y(images: Tensor, strength: Tensor) -> Tensor:
     """Move every column down by ``strength`` times its distance from the left edge."""
-    one, zero = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, one, zero, zero, strength, one, strength * images.shape[-1] / 2)
+    ones, zeros = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, ones, zeros, zeros, strength, ones, strength * images.shape[-1] / 2)
 
 
 def translate_x(images: Tensor, strength: Tensor) -> Tensor:
     """Move right by whole pixels."""
-    one, zero = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, one, zero, -strength.trunc(), zero, one, zero)
+    ones, zeros = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, ones, zeros, -strength.trunc(), zeros, ones, zeros)
 
 
 def translate_y(images: Tensor, strength: Tensor) -> Tensor:
     """Move down by whole pixels."""
-    one, zero = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, one, zero, zero, zero, one, -strength.trunc())
+    ones, zeros = _constant(strength, 1), _constant(strength, 0)
+    return _warp(images, ones, zeros, zeros, zeros, ones, -strength.trunc())
 
 
 def rotate(images: Tensor, strength: Tensor) -> Tensor:
     """Turn by ``strength`` degrees counter-clockwise about the centre."""
     angle = torch.deg2rad(strength)
-    cosine, sine, zero = torch.cos(angle), torch.sin(angle), _constant(strength, 0)
-    return _warp(images, cosine, -sine, zero, sine, cosine, zero)
+    cosine, sine, zeros = torch.cos(angle), torch.sin(angle), _constant(strength, 0)
+    return _warp(images, cosine, -sine, zeros, sine, cosine, zeros)

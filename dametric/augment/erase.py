@@ -1,4 +1,4 @@
-"""Cutout."""
+"""Cutout: one blank square an image."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A user's callable is looked at once, before anything is made with it: how to call it, and what it returns.
+"""Examination of a user's callable before its first use: how to call it, and the units of what it returns.
 
-It is shown black, white and grey images and a few images of the data, some of them twice. What is found is kept with
-the operation (:class:`~dametric.augment.external.Findings`), so that every later call is made in the same way. An
-attribute ``mixes`` of the callable, True or False, says in advance whether it must be given batches.
+It is called with black, white and grey images and with a few images of the data, some of them twice. The findings are
+kept with the operation (:class:`~dametric.augment.external.Findings`), so that every later call is made in the same
+way. An attribute ``mixes`` of the callable, True or False, declares whether it must be called with batches.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from dametric.base.user_code import source_digest
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 
-_SHOWN, _SHOWN_LARGE, _LARGE = 32, 16, 64  # images of the data, fewer of those that are larger than so many pixels
-_TRIED = 4  # images by which a way to call is found
-_SEEDS = 8  # of batches that are looked through for mixing, which may happen by chance
+_SHOWN, _SHOWN_LARGE, _LARGE = 32, 16, 64  # images of the data; fewer where their size is above the last number
+_TRIED = 4  # images by which the form of calls is found
+_SEEDS = 8  # of batches examined for mixing, which may be random
 _COLOURS = (0, 255, 128)
 _MIXERS = {"_BaseMixUpCutMix", "MixAugmentationBaseV2", "Mixup", "FastCollateMixup"}  # classes of libraries
 _LIBRARIES = {"torchvision", "kornia", "timm"}
@@ -41,7 +41,7 @@ def sample(data: ImageSet, device: torch.device) -> Tensor:
 
 
 def examined(aug: Augmentation, images: Tensor, known: dict[tuple[str, str], Findings] | None = None) -> Augmentation:
-    """The augmentation with what its user's callables were seen to do.
+    """The augmentation with the findings on its user's callables.
 
     Parameters
     ----------
@@ -49,17 +49,17 @@ def examined(aug: Augmentation, images: Tensor, known: dict[tuple[str, str], Fin
     images : Tensor of shape (rows, channels, height, width), uint8
         A few images of the data; see :func:`sample`.
     known : dict, optional
-        What was found before, by name and hash of the code; added to.
+        Earlier findings, by name and hash of the code; new ones are added.
 
     Returns
     -------
     Augmentation
-        The same where all operations are built in.
+        The same augmentation where all operations are built in.
 
     Raises
     ------
     UsageError
-        If a callable fails, or returns what cannot be understood, or mixes images where that cannot be.
+        If a callable fails, returns images in unknown units, or mixes images besides another mixing operation.
     """
     known = {} if known is None else known
     operations = []
@@ -78,28 +78,29 @@ def examined(aug: Augmentation, images: Tensor, known: dict[tuple[str, str], Fin
 
 
 def find(operation: External, images: Tensor) -> Findings:
-    """What one callable does.
+    """Findings on one callable.
 
     Raises
     ------
     UsageError
         See :func:`examined`.
     """
-    found = _way_to_call(operation, images)
-    if not found.mixes and _says(operation.function) is None and _reaches_others(operation, found, images):
-        found = replace(found, mixes=True)
-    shown = replace(operation, findings=found)
+    findings = _accepted_form(operation, images)
+    undecided = not findings.mixes and _declares_mixing(operation.function) is None
+    if undecided and _reaches_others(operation, findings, images):
+        findings = replace(findings, mixes=True)
+    shown = replace(operation, findings=findings)
     first, again = (_natural(shown, images) for _ in range(2))
     repeats = all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(first, again, strict=True))
     units = _units(shown, images, first)
-    return replace(found, repeats=repeats, units=units)
+    return replace(findings, repeats=repeats, units=units)
 
 
-def _says(function: Any) -> bool | None:
-    """Whether a callable is known to mix images: by an attribute ``mixes``, or as a class of a library."""
-    said = getattr(getattr(function, "func", function), "mixes", None)  # of a partial its function's
-    if isinstance(said, bool):
-        return said
+def _declares_mixing(function: Any) -> bool | None:
+    """Whether a callable mixes images, by its attribute ``mixes`` or as a library's class; None where unknown."""
+    declared = getattr(getattr(function, "func", function), "mixes", None)  # of a partial that of its function
+    if isinstance(declared, bool):
+        return declared
     for part in parts(function):
         classes = [kind for kind in type(part).__mro__ if kind.__module__.partition(".")[0] in _LIBRARIES]
         if any(kind.__name__ in _MIXERS for kind in classes):
@@ -107,43 +108,44 @@ def _says(function: Any) -> bool | None:
     return None
 
 
-def _way_to_call(operation: External, images: Tensor) -> Findings:
-    """The first form of images that the callable takes, one image at a time if it can be."""
-    mixes, failed = _says(operation.function), None
-    ways = [Findings(form) for form in ONE_BY_ONE] if mixes is not True else []
-    ways += [Findings(form, mixes=True) for form in BY_BATCH] if mixes is not False else []
-    for way in ways:
-        few = images[:_TRIED]
+def _accepted_form(operation: External, images: Tensor) -> Findings:
+    """The first form of images that the callable accepts, single images before batches."""
+    mixes, failed = _declares_mixing(operation.function), None
+    candidates = [Findings(form) for form in ONE_BY_ONE] if mixes is not True else []
+    candidates += [Findings(form, mixes=True) for form in BY_BATCH] if mixes is not False else []
+    few = images[:_TRIED]
+    for findings in candidates:
+        calls = [few] if findings.mixes else list(few.split(1))
         try:
-            replace(operation, findings=way).outputs([few] if way.mixes else list(few.split(1)), _seeds(len(few), way))
+            replace(operation, findings=findings).outputs(calls, _seeds(len(few), findings))
         except CallFailed as error:
             failed = failed or error
         else:
-            return way
+            return findings
     assert failed is not None
     raise failed
 
 
-def _seeds(count: int, way: Findings) -> list[int]:
-    return [1] if way.mixes else list(range(1, count + 1))
+def _seeds(count: int, findings: Findings) -> list[int]:
+    return [1] if findings.mixes else list(range(1, count + 1))
 
 
 def _natural(shown: External, images: Tensor) -> list[Tensor]:
-    """What comes of the images, one by one or as a batch, for several seeds in all."""
+    """Results for the images, one by one or as batches, for several seeds."""
     if shown.mixes:
         return shown.outputs([images] * _SEEDS, list(range(1, _SEEDS + 1)))
     return shown.outputs(list(images.split(1)), list(range(1, len(images) + 1)))
 
 
-def _reaches_others(operation: External, found: Findings, images: Tensor) -> bool:
-    """Whether an image of a batch comes out otherwise when others are turned upside down.
+def _reaches_others(operation: External, findings: Findings, images: Tensor) -> bool:
+    """Whether an image's result changes when other images of its batch are turned upside down.
 
-    Turning leaves every sum and every histogram as it was, so a callable that looks at the brightness of a batch is no
-    mixer. Where draws cannot be repeated a callable mixes if it leaves single images alone and batches not.
+    Turning keeps every sum and histogram, so that a callable which depends on the brightness of a batch is no mixer.
+    Where draws cannot be repeated, a callable mixes if it changes batches but not single images.
     """
-    if len(images) < 2 or FORMS[found.form].single:
+    if len(images) < 2 or FORMS[findings.form].single:
         return False
-    shown = replace(operation, findings=replace(found, mixes=True))
+    shown = replace(operation, findings=replace(findings, mixes=True))
     turned = [images.clone(), images.clone()]
     for start, batch in enumerate(turned):
         batch[start::2] = batch[start::2].flip(-1, -2)
@@ -152,27 +154,27 @@ def _reaches_others(operation: External, found: Findings, images: Tensor) -> boo
         for seed in seeds:
             plain, again, *others = shown.outputs([images, images, *turned], [seed] * 4)
             if not torch.equal(plain.nan_to_num(), again.nan_to_num()):
-                return _changes_batches_alone(operation, found, images)
+                return _changes_batches_alone(operation, findings, images)
             for start, other in enumerate(others):
                 if _differ(plain[1 - start :: 2], other[1 - start :: 2]):
                     return True
-    except UsageError:  # it takes single images only
+    except UsageError:  # the callable takes single images only
         return False
     return False
 
 
-def _changes_batches_alone(operation: External, found: Findings, images: Tensor) -> bool:
-    single = replace(operation, findings=found)
-    batch = replace(operation, findings=replace(found, mixes=True))
+def _changes_batches_alone(operation: External, findings: Findings, images: Tensor) -> bool:
+    single = replace(operation, findings=findings)
+    batch = replace(operation, findings=replace(findings, mixes=True))
     alone = torch.cat(_natural(single, images))
-    given = images.float() / 255 if found.form == "shares" else images
-    return not _differ(alone, given) and any(_differ(one, given) for one in _natural(batch, images))
+    given = images.float() / 255 if findings.form == "shares" else images
+    return not _differ(alone, given) and any(_differ(mixed, given) for mixed in _natural(batch, images))
 
 
-def _differ(one: Tensor, other: Tensor) -> bool:
+def _differ(first: Tensor, second: Tensor) -> bool:
     """Whether images differ by more than rounding does."""
-    one, other = one.float(), other.float()
-    return bool(((one - other).abs() > 0.01 * (one.max() - one.min()).clamp_min(1e-6)).any())
+    first, second = first.float(), second.float()
+    return bool(((first - second).abs() > 0.01 * (first.max() - first.min()).clamp_min(1e-6)).any())
 
 
 def _units(shown: External, images: Tensor, natural: list[Tensor]) -> Units:
@@ -190,25 +192,25 @@ def _units(shown: External, images: Tensor, natural: list[Tensor]) -> Units:
 
 
 def _flat(shown: External, images: Tensor) -> Iterator[Tensor]:
-    """What comes of images of one colour; a callable that has no answer to them is asked about others."""
+    """Results for images of one colour, except those on which the callable fails."""
     for colour in _COLOURS:
-        plain, way = torch.full_like(images[:_TRIED], colour), shown.findings or Findings()
+        plain, findings = torch.full_like(images[:_TRIED], colour), shown.findings or Findings()
         try:
-            yield from shown.outputs([plain] if way.mixes else list(plain.split(1)), _seeds(len(plain), way))
+            yield from shown.outputs([plain] if findings.mixes else list(plain.split(1)), _seeds(len(plain), findings))
         except CallFailed:
             continue
 
 
 def remarks(aug: Augmentation, images: Tensor, seed: int = 0) -> list[str]:
-    """What a user should know of an augmentation before using it, as it shows on a few images: a line each.
+    """Warnings on an augmentation from a few images, a line each: unseeded, without effect, or blank images.
 
     Parameters
     ----------
     aug : Augmentation
-        As :func:`examined` gave it.
+        From :func:`examined`.
     images : Tensor of shape (rows, channels, height, width), uint8
     seed : int
-        Of what is drawn.
+        Seed of the draws.
     """
     lines = [
         f"WARNING: augmentation {operation.name} draws random numbers that cannot be seeded: two calls with the same "
@@ -218,12 +220,12 @@ def remarks(aug: Augmentation, images: Tensor, seed: int = 0) -> list[str]:
     ]
     if not aug.operations:
         return lines
-    batches = _SEEDS if aug.own and aug.mixes else 1  # such an operation draws once a batch
+    batches = _SEEDS if aug.own and aug.mixes else 1  # a user's mixing operation draws once a batch
     shown = images.repeat(batches, 1, 1, 1)
     result = aug(shown, Keys(seed, batches, len(images), device=images.device)).images.float()
-    raw = shown.float().repeat(len(result) // len(shown), 1, 1, 1)
-    changed = ~((result - raw).abs() <= 0.01).flatten(1).all(1)  # NaN is a change too
-    blank = _one_colour(result) & ~_one_colour(raw)
+    originals = shown.float().repeat(len(result) // len(shown), 1, 1, 1)
+    changed = ~((result - originals).abs() <= 0.01).flatten(1).all(1)  # NaN is a change too
+    blank = _one_colour(result) & ~_one_colour(originals)
     if not bool(changed.any()):
         lines.append(f"WARNING: augmentation {aug.name} changed none of {len(images)} images that it was tried on")
     elif int(blank.sum()) > len(blank) // 10:
@@ -242,7 +244,7 @@ def looked_at(
     quiet: bool = False,
     known: dict[tuple[str, str], Findings] | None = None,
 ) -> list[Augmentation]:
-    """Augmentations as :func:`examined` gives them; what was found is said on stderr, a line each.
+    """Examine augmentations; findings and warnings are printed on stderr, a line each.
 
     Parameters
     ----------
@@ -250,7 +252,7 @@ def looked_at(
     images : Tensor
         See :func:`sample`.
     quiet : bool
-        Say nothing but warnings.
+        Print warnings only.
     known : dict, optional
         See :func:`examined`.
     """
@@ -268,7 +270,7 @@ def looked_at(
 
 
 def check_base(base: Augmentation) -> Augmentation:
-    """Refuse a user's callable that mixes images as the loader's own augmentation: nobody knows the labels then."""
+    """Refuse a user's callable that mixes images as base augmentation, since the mixed images' labels are unknown."""
     for operation in base.operations:
         if isinstance(operation, External) and operation.mixes:
             raise UsageError(f"{operation.name} mixes images: score it, but the loader's own augmentation cannot mix")

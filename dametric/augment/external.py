@@ -1,4 +1,4 @@
-"""The user's own augmentations, as operations."""
+"""User augmentations as operations."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from dametric.augment.randomness import Seed, lent_generators, own_generators, s
 from dametric.augment.units import PIXELS, Units
 from dametric.errors import UsageError
 
-_FAR_OUT = 0.01  # share of pixels far out of range: fewer are the tails of what adds noise and does not clip
+_FAR_OUT = 0.01  # share of pixels far out of range; fewer are the tails of noise without clipping
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a user's callable was seen to do to a few images.
+    """Findings on a user's callable from a few images.
 
     Attributes
     ----------
     form : str
-        What it is handed, one of :data:`~dametric.augment.forms.FORMS`.
+        Form of its input, one of :data:`~dametric.augment.forms.FORMS`.
     mixes : bool
-        Whether it makes an image of several images of the batch, so that it must be given batches.
+        Whether it mixes images of a batch, so that it must be called with batches.
     units : Units
-        Of the floating-point images that it returns.
+        Units of the floating-point images that it returns.
     repeats : bool
-        Whether it does the same again when everything is seeded that can be.
+        Whether two calls with the same seeds give the same images.
     """
 
     form: str = "bytes"
@@ -43,40 +43,40 @@ class Findings:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """For records."""
+        """Findings as plain values, for records."""
         return asdict(self)
 
     @property
     def line(self) -> str:
-        """What was found beyond the ordinary, which is bytes in, pixels out, image by image; empty where nothing is."""
-        said = []
+        """Findings other than the usual ones (bytes in, pixels out, image by image), in words; empty without any."""
+        remarks = []
         if self.form != "bytes":
-            said.append(f"is given {FORMS[self.form].words}")
+            remarks.append(f"is given {FORMS[self.form].words}")
         if self.mixes:
-            said.append("mixes images of a batch, so it is called batch by batch and judged by whole batches")
+            remarks.append("mixes images of a batch, so it is called batch by batch and judged by whole batches")
         if self.units.mean:
             undone = "times 255" if self.units.name.startswith("values") else "taken back to pixels"
-            said.append(f"returns {self.units.name}, {undone}")
-        return "; ".join(said)
+            remarks.append(f"returns {self.units.name}, {undone}")
+        return "; ".join(remarks)
 
 
-@dataclass(frozen=True, eq=False)  # itself and no other: a user's function need not be hashable
+@dataclass(frozen=True, eq=False)  # compared by identity: a user's function need not be hashable
 class External:
     """Any callable that takes images and returns images of their shape.
 
-    It is called image by image, or batch by batch where parameters are shared (``per="batch"``) or images are mixed,
-    with every generator seeded for each call that can be, so torchvision's transforms work as they are.
+    It is called image by image, or batch by batch where parameters are shared (``per="batch"``) or images are mixed.
+    All generators that can be seeded are seeded for each call, so that torchvision's transforms work unchanged.
 
     Attributes
     ----------
     name : str
-        As the user wrote it.
+        Specification, as the user wrote it.
     function : callable
-        Of uint8 images (rows, channels, height, width); returns a tensor of that shape: uint8, or floating point in
+        Takes uint8 images (rows, channels, height, width); returns a tensor of that shape: uint8, or floating point in
         pixel units (0..255).
     findings : Findings or None
-        What it was seen to do: see :func:`~dametric.augment.examine.examined`, which finds other ways to call it and
-        other units. Without, what is said above is taken for granted.
+        Findings of :func:`~dametric.augment.examine.examined`, which tries other forms and units. Without them the
+        function is called as described above.
     """
 
     name: str
@@ -94,39 +94,39 @@ class External:
 
     @property
     def partner(self) -> str:
-        """Which image of the batch one is mixed with: known where there is none."""
+        """Partner rule of mixed images: unknown, or "roll" where nothing is mixed."""
         return "unknown" if self.mixes else "roll"
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
-        """One seed a call: shape (rows,), or (batches,) where a batch is a call."""
+        """Draw one seed a call: shape (rows,), or (batches,) where a call takes a batch."""
         keys = keys.on("cpu")
         seeds = (keys.uniform("seed") * 2**53).long()
         by_image = keys.per == "sample" and not self.mixes
         return {"seed": seeds if by_image else seeds.view(keys.batches, -1)[:, 0]}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        if images.is_floating_point():  # after an operation that blends
+        if images.is_floating_point():  # results of an operation that blends
             images = images.round().clamp(0, 255).to(torch.uint8)
         seeds = draw["seed"].tolist()
         results = self.outputs(images.split(len(images) // len(seeds)), seeds)
         return Augmented(self._in_range(images, torch.cat([self._units.to_pixels(result) for result in results])))
 
     def outputs(self, parts: tuple[Tensor, ...] | list[Tensor], seeds: list[int]) -> list[Tensor]:
-        """What the function returns for images that are handed to it together, in units of its own.
+        """Results of the function, in its own units.
 
         Parameters
         ----------
         parts : sequence of Tensor of shape (rows, channels, height, width), uint8
-            One call each.
+            Images of each call.
         seeds : list of int
-            One a call.
+            Seed of each call.
         """
         form = FORMS[self.findings.form if self.findings else "bytes"]
         results = []
         with lent_generators(parts[0].device) as seed, not_on_stdout(), torch.no_grad():
             for part, value in zip(parts, seeds, strict=True):
                 shown = []
-                # a function that works in place must not reach the raw images
+                # a function that works in place must not change the caller's images
                 for images in part.clone().split(1 if form.single else len(part)):
                     for renew in (seed, *self._generators):
                         renew(value)
@@ -148,9 +148,9 @@ class External:
         return seed_arguments(self.function)
 
     def _in_range(self, images: Tensor, pixels: Tensor) -> Tensor:
-        """Refuse what is in other units than was found, or, where nobody has looked, than pixels."""
+        """Refuse images in other units than were found, or, before any examination, than pixels."""
         if self._units.mean:
-            known = pixels.isfinite()  # NaN and Inf are looked for elsewhere, and must get there
+            known = pixels.isfinite()  # NaN and Inf are passed on, since the caller checks for them
             if float((known & ((pixels < -127) | (pixels > 382))).float().mean()) > _FAR_OUT:
                 raise UsageError(
                     f"augmentation {self.name} returned {self._units.name} at first and now other values: all its "

@@ -1,4 +1,4 @@
-"""Ways to hand images to a user's callable, and to take back what it returns."""
+"""Forms of images in calls of a user's callable, and conversion of its results."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ Function = Callable[..., Any]
 
 
 class CallFailed(UsageError):
-    """A callable raised an error: perhaps it wants images in another form."""
+    """A callable raised an error, perhaps because it takes images in another form."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """One way to call.
+    """One form of a call.
 
     Attributes
     ----------
     words : str
-        What is handed over, for people.
+        Form of the input, in words.
     call : callable
-        Of the function, uint8 images (rows, channels, height, width) and keyword arguments; returns a tensor.
+        Takes the function, uint8 images (rows, channels, height, width) and keyword arguments; returns a tensor.
     single : bool
-        Whether it takes one image at a time whatever is shared by a batch.
+        Whether it takes one image at a time, even where a batch shares parameters.
     """
 
     words: str
@@ -66,9 +66,9 @@ def _array(function: Function, images: Tensor, more: dict[str, Any]) -> Any:
 
 
 def _back(result: Any, images: Tensor) -> Any:
-    """One image, in whatever form it came back, as a tensor beside those that were handed over."""
+    """Convert one returned image, in any form, to a tensor on the input's device."""
     if not isinstance(result, (Tensor, np.ndarray)):
-        if not hasattr(result, "getbands"):  # a PIL picture
+        if not hasattr(result, "getbands"):  # PIL pictures have it
             return result
         result = np.array(result)
     if isinstance(result, np.ndarray):
@@ -78,7 +78,7 @@ def _back(result: Any, images: Tensor) -> Any:
 
 
 def _with_labels(share: bool, probabilities: bool) -> Callable[[Function, Tensor, dict[str, Any]], Any]:
-    """Batches with labels of no meaning, for mixing that asks for some."""
+    """Call with batches and dummy labels, for mixing functions that require labels."""
 
     def call(function: Function, images: Tensor, more: dict[str, Any]) -> Any:
         shape = (len(images), 1) if probabilities else (len(images),)
@@ -109,13 +109,13 @@ FORMS = {**ONE_BY_ONE, **BY_BATCH}
 
 @contextlib.contextmanager
 def not_on_stdout() -> Iterator[None]:
-    """What the user's code prints goes to stderr: stdout holds results."""
+    """Redirect what the user's code prints to stderr, since stdout is for results."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
 
 
 def called(name: str, form: Form, function: Function, images: Tensor, more: dict[str, Any]) -> Tensor:
-    """What a callable makes of images, of the shape of these.
+    """Call a callable on images, and check that its result has their shape.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Flip, shifted crop, random resized crop."""
+"""Geometric operations: flip, shifted crop, random resized crop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class Crop:
-    """Pad every side with black and cut the original size out at a uniformly drawn place.
+    """Pad every side with black and cut out the original size at a uniformly drawn position.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class Crop:
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         rows, channels, height, width = images.shape
-        # a window further out than the image's side holds nothing of it, so no more is padded than that
+        # windows further out than the image's side hold nothing of it, so that padding stops there
         edge = min(self.padding, max(height, width))
         padded = F.pad(images, [edge] * 4)
         tall, wide = padded.shape[-2:]
@@ -68,7 +68,7 @@ class Crop:
         y = top[:, None] + torch.arange(height, device=images.device)
         plane = torch.arange(rows * channels, device=images.device).view(rows, channels, 1) * tall
         start = (plane + y[:, None, :]) * wide + left.view(-1, 1, 1)
-        # whole lines are copied, each from where it starts: windows of one width that overlap in all pixels but one
+        # whole lines are copied by their starts, as windows of one width at every pixel of the padded images
         lines = padded.flatten().unfold(0, width, 1)
         return Augmented(lines.index_select(0, start.flatten()).view(images.shape))
 

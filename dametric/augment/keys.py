@@ -1,9 +1,9 @@
 """Random numbers by name: every draw is a hash of (seed, names, row), so chunks, devices and restarts agree.
 
 A generator's state makes a draw depend on everything drawn before it. Here the number for, say, row 17 of batch
-3, operation "cutmix", quantity "lam" is a function of just that: it is the same whether 64 or 4,096 rows are
-made at once, on a CPU or a GPU, and two augmentations that share an operation share its draws (common random
-numbers). The hash is SplitMix64 (Steele, Lea & Flood 2014, doi 10.1145/2660193.2660195) in wrapping int64.
+3, operation "cutmix", quantity "lam" depends on these alone: it is the same whether 64 or 4,096 rows are made at
+once, on a CPU or a GPU, and two augmentations that share an operation share its draws (common random numbers). The
+hash is SplitMix64 (Steele, Lea & Flood 2014, doi 10.1145/2660193.2660195) in wrapping int64.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from dametric.errors import UsageError, shortened
 
 Per = Literal["sample", "batch"]
-MOST_SEED = 2**43 - 1  # times a million, plus the number of an epoch, it is a seed of torch's
+MOST_SEED = 2**43 - 1  # so that a million times the seed plus an epoch's number is a valid seed of torch
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
@@ -33,12 +33,11 @@ def _signed(value: int) -> int:
 
 
 def check_seed(seed: int) -> int:
-    """The seed, if it can be one.
+    """Check that a seed is a whole number below 2^43 in size, which all generators accept, and return it.
 
     Raises
     ------
     UsageError
-        If it is not a whole number below 2^43 in size, of which all generators can make theirs.
     """
     if not isinstance(seed, int) or abs(seed) > MOST_SEED:
         raise UsageError(f"a seed is a whole number up to {MOST_SEED}, not {shortened(seed)}")
@@ -53,7 +52,7 @@ def splitmix64(start: int, counter: Tensor) -> Tensor:
     start : int
         The generator's seed, any 64-bit number.
     counter : Tensor of int64
-        Which output, counted from 0.
+        Number of the output, counted from 0.
 
     Returns
     -------
@@ -70,7 +69,7 @@ def splitmix64(start: int, counter: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Keys:
-    """The names of all random numbers of a run of rows.
+    """Names of all random numbers of consecutive rows.
 
     Parameters
     ----------
@@ -79,13 +78,13 @@ class Keys:
     batches : int
         Number of statistical batches in the tensor to be augmented.
     batch_size : int
-        Rows of each of them, ``b``.
+        Rows of each batch, ``b``.
     first : int
         Number of the first of these batches, counted over the whole pass.
     per : {"sample", "batch"}
         Whether random parameters are drawn for each row or shared by the rows of a batch.
     device : torch.device
-        Where the numbers are made; they do not depend on it.
+        Device of the numbers, which do not depend on it.
     path : tuple of str
         Names added by :meth:`sub`.
     """
@@ -104,11 +103,11 @@ class Keys:
         return self.batches * self.batch_size
 
     def sub(self, name: str) -> Keys:
-        """Keys for a part of the work: independent of every differently named part."""
+        """Keys of a part of the work, independent of every part with another name."""
         return replace(self, path=(*self.path, name))
 
     def on(self, device: torch.device | str) -> Keys:
-        """The same keys, made on another device."""
+        """The same keys on another device."""
         return replace(self, device=torch.device(device))
 
     def start(self, name: str) -> int:
@@ -127,9 +126,9 @@ class Keys:
         Parameters
         ----------
         name : str
-            What the number is for.
+            Quantity that the number is for.
         by_row : bool, optional
-            Draw for each row even where parameters are shared by the batch.
+            Draw for each row even where a batch shares parameters.
 
         Returns
         -------
@@ -163,7 +162,7 @@ class Keys:
         return 0.5 + 0.5 * torch.copysign(share, cosine)
 
     def partners(self, rule: str) -> Tensor:
-        """For each row the row it is mixed with, always of the same batch.
+        """Partner of each row in mixing, always of the same batch.
 
         Parameters
         ----------
@@ -190,11 +189,11 @@ class Keys:
 
     def _derangement(self) -> Tensor:
         """The first of many random permutations that moves every row; a random cycle if none does."""
-        here = torch.arange(self.batch_size, device=self.device)
+        identity = torch.arange(self.batch_size, device=self.device)
         order = self._permutation("partner.cycle")
         chosen = torch.empty_like(order).scatter_(1, order, order.roll(-1, 1))
         for attempt in reversed(range(_CANDIDATES)):
             candidate = self._permutation(f"partner.{attempt}")
-            moves_all = (candidate != here).all(1, keepdim=True)
+            moves_all = (candidate != identity).all(1, keepdim=True)
             chosen = torch.where(moves_all, candidate, chosen)
         return chosen

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: images made of two images of the batch."""
+"""Mixup and CutMix: mixtures of two images of a batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CutMixPick: mix more images than needed and keep those that a criterion ranks highest."""
+"""CutMixPick: mix a pool of images and keep those that a criterion ranks highest."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ CRITERIA = {
     "teacher_entropy": "entropy of the teacher's output on the mixed image",
     "student_entropy": "entropy of the student's output on the mixed image",
     "kld": "Kullback-Leibler divergence of the student's output from the teacher's on the mixed image",
-    "dissimilarity": "L1 distance between the teacher's outputs on the mixed and on the raw image",
+    "dissimilarity": "L1 distance between the teacher's outputs on the mixed image and on its base view",
 }
-MOST_RUNS = 100  # of a pool, all of which is held in memory
+MOST_RUNS = 100  # of a pool, which is held in memory
 NEEDS_STUDENT = ("student_entropy", "kld")
 
 
 @dataclass(frozen=True)
 class CutMixPick:
-    """CutMix ``runs`` times, keep the batch's worth of images that rank highest (arXiv 2012.02909).
+    """Apply CutMix ``runs`` times and keep as many images as a batch has, those ranked highest (arXiv 2012.02909).
 
     Attributes
     ----------
@@ -50,11 +50,11 @@ class CutMixPick:
         if self.runs < 2:
             raise UsageError(f"cutmixpick: runs is a whole number from 2 up, not {self.runs}")
         check_at_most("cutmixpick: runs", self.runs, MOST_RUNS)
-        CutMix(self.alpha, self.partner)  # which checks them
+        CutMix(self.alpha, self.partner)  # checks both parameters
 
     @property
     def once(self) -> CutMix:
-        """The operation that is run several times."""
+        """Operation of one run."""
         return CutMix(self.alpha, self.partner)
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
@@ -64,7 +64,7 @@ class CutMixPick:
         return {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        """The pool: ``runs * rows`` images, run after run."""
+        """Make the pool: ``runs * rows`` images, run after run."""
         rows = len(images)
         parts = [
             self.once.apply(images, {name: values.split(rows)[run] for name, values in draw.items()})
@@ -76,18 +76,18 @@ class CutMixPick:
 
 
 def criterion(by: str, teacher: Tensor | None, student_log: Tensor | None, raw: Tensor | None) -> Tensor:
-    """The values by which a pool is ranked, highest first.
+    """Values by which a pool is ranked, highest first.
 
     Parameters
     ----------
     by : str
         One of :data:`CRITERIA`.
     teacher : Tensor of shape (pool, classes) or None
-        The teacher's probabilities on the pool; all but ``student_entropy`` need them.
+        The teacher's probabilities on the pool, for all criteria but ``student_entropy``.
     student_log : Tensor of shape (pool, classes) or None
         The student's log-probabilities on the pool, for :data:`NEEDS_STUDENT`.
     raw : Tensor of shape (rows, classes) or None
-        The teacher's probabilities on the raw images, for ``dissimilarity``.
+        The teacher's probabilities on the base view, for ``dissimilarity``.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def criterion(by: str, teacher: Tensor | None, student_log: Tensor | None, raw: 
     if by == "dissimilarity":
         assert raw is not None
         return (teacher - raw.repeat(len(teacher) // len(raw), 1)).abs().sum(-1)
-    assert student_log is not None  # kld: what the cross-entropy has more than the teacher's entropy
+    assert student_log is not None  # kld: cross-entropy minus the teacher's entropy
     return -(teacher * student_log).sum(-1) - entropy
 
 
@@ -121,7 +121,7 @@ def pick(values: Tensor, *, runs: int, batches: int, keep: int) -> Tensor:
     batches : int
         Number of statistical batches.
     keep : int
-        Rows to keep of each batch's pool of ``runs * b``; all of them where there are fewer.
+        Rows to keep of each batch's pool of ``runs * b``; all where there are fewer.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""AutoAugment, grouped by drawn operation: one kernel call for all rows that drew it, whatever their strength."""
+"""AutoAugment, grouped by operation: one kernel call for all rows that drew it, of any strength."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dametric.errors import UsageError, unknown
 
 
 class PolicyOperation(NamedTuple):
-    """A kernel and what its ten levels mean: ``strength(level 0..1, height, width)``."""
+    """A kernel and the strength of its levels: ``strength(level 0..1, height, width)``."""
 
     kernel: colour.Kernel
     strength: Callable[[float, int, int], float]
@@ -42,8 +42,7 @@ OPERATIONS = {
 }
 _NAMES = tuple(OPERATIONS)
 
-# Learned policies of Cubuk et al. 2019 (arXiv 1805.09501, appendix): 25 pairs of operation, probability in
-# tenths and level 0..9.
+# policies of Cubuk et al. 2019 (arXiv 1805.09501, appendix): 25 pairs of operation, probability in tenths, level 0..9
 POLICIES = {
     "imagenet": """
         Posterize 4 8  Rotate 6 9
@@ -137,17 +136,17 @@ def sub_policies(policy: str) -> list[list[tuple[str, float, int]]]:
 
 
 def _send(values: Tensor, device: torch.device) -> Tensor:
-    """Copy to the device without waiting for it."""
+    """Copy to a device asynchronously."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def grouped(name: str, images: Tensor, draw: Draw) -> Tensor:
-    """Apply drawn operations stage after stage, each to all the rows that drew it at once.
+    """Apply drawn operations stage after stage, each to all rows that drew it at once.
 
     Parameters
     ----------
     name : str
-        Of the augmentation, for errors.
+        Name of the augmentation, for errors.
     images : Tensor of shape (rows, channels, height, width)
     draw : dict
         "operation", number in :data:`OPERATIONS` or -1 for none, and "strength": shape (rows, stages), on the CPU.
@@ -176,7 +175,7 @@ def grouped(name: str, images: Tensor, draw: Draw) -> Tensor:
 
 
 def _put(images: Tensor, rows: Tensor, new: Tensor) -> None:
-    """Write rows of bytes, eight at a time where that comes out even: so many times as fast on a CPU."""
+    """Write rows of bytes, where possible eight at a time, which is several times as fast on a CPU."""
     if images[0].numel() % 8 == 0:
         images, new = (tensor.flatten(1).view(torch.int64) for tensor in (images, new))
     images.index_copy_(0, rows, new)
@@ -193,8 +192,8 @@ class AutoAugment:
 
     Notes
     -----
-    Parameters are drawn on the CPU, where the grouping by operation is made: the numbers are the same as on any
-    device (see :mod:`dametric.augment.keys`), and a GPU need not be waited for.
+    Parameters are drawn on the CPU, where rows are grouped by operation, so that nothing waits for a GPU. The numbers
+    are the same on every device (see :mod:`dametric.augment.keys`).
     """
 
     policy: str = "cifar10"

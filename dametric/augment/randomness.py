@@ -1,4 +1,4 @@
-"""Random numbers of a user's callable, all of which are seeded that can be."""
+"""Seeding of a user's callable: global generators, its own generators, and seed arguments."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from dametric.data.known import Statistics
 
-_MOST_PARTS = 2000  # of a callable that are looked through
-# Their functions draw from global generators or from what they are given; looking through them would not end.
+_MOST_PARTS = 2000  # parts of a callable that are searched
+# their functions draw from global generators or from arguments, and searching them would not end
 _LIBRARIES = {"torch", "torchvision", "numpy", "scipy", "PIL", "cv2", "kornia", "albumentations", "timm", "skimage"}
 _LIBRARIES |= sys.stdlib_module_names - {"__main__"}
 SEED_NAMES = ("seed", "generator", "rng")
@@ -28,15 +28,15 @@ Seed = Callable[[int], None]
 
 @contextmanager
 def lent_generators(device: torch.device) -> Iterator[Seed]:
-    """Lend the global generators of torch, numpy and random, and give them back as they were."""
-    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - what a user's function may draw from
+    """Seed the global generators of torch, numpy and random by the function returned; restore their state on exit."""
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's function may draw from it
 
     def seed(value: int) -> None:
         random.seed(value)
         np.random.seed(value % 2**32)  # noqa: NPY002
         if device.type == "cuda":
             torch.manual_seed(value)
-        else:  # the same numbers; the other way notes the whole stack for a GPU that nobody has used yet
+        else:  # the same numbers, without recording a stack trace for a GPU that is not initialised
             torch.default_generator.manual_seed(value)
 
     try:
@@ -48,23 +48,23 @@ def lent_generators(device: torch.device) -> Iterator[Seed]:
 
 
 def own_generators(function: Any) -> tuple[Seed, ...]:
-    """Ways to seed every generator that a callable holds, captures, or names as a global variable."""
+    """Seeding functions of every generator that a callable holds, captures, or names as a global variable."""
     return tuple(seed for part in parts(function) if (seed := _seed_of(part)) is not None)
 
 
 def own_normalisations(function: Any) -> tuple[Statistics, ...]:
-    """Constants of what is called Normalize among a callable's parts."""
-    found = []
+    """Constants of the parts of a callable whose class is called Normalize."""
+    constants = []
     for part in parts(function):
         if type(part).__name__ == "Normalize":
             mean, std = (_numbers(getattr(part, name, None)) for name in ("mean", "std"))
             if mean and std and 0 not in std:
-                found.append(Statistics(mean, std))
-    return tuple(found)
+                constants.append(Statistics(mean, std))
+    return tuple(constants)
 
 
 def seed_arguments(function: Any) -> tuple[str, ...]:
-    """Those of ``seed``, ``generator`` and ``rng`` that a callable takes and that have no value of their own."""
+    """Parameters of a callable called ``seed``, ``generator`` or ``rng`` that have no value."""
     try:
         known = inspect.signature(function).parameters
     except (TypeError, ValueError):
@@ -80,7 +80,7 @@ def seed_arguments(function: Any) -> tuple[str, ...]:
 
 
 def seeded_arguments(names: tuple[str, ...], seed: int) -> dict[str, Any]:
-    """Values for :func:`seed_arguments`; generators are the CPU's, so that draws are the same on every device."""
+    """Values of :func:`seed_arguments`; generators are on the CPU, so that draws are the same on every device."""
     makers: dict[str, Callable[[], Any]] = {
         "seed": lambda: seed % 2**32,
         "generator": lambda: torch.Generator().manual_seed(seed),
@@ -90,7 +90,7 @@ def seeded_arguments(names: tuple[str, ...], seed: int) -> dict[str, Any]:
 
 
 def parts(function: Any) -> Iterator[Any]:
-    """A callable and everything below it that can be seen: what it captures, names, holds or contains."""
+    """A callable and, recursively, all objects that it captures, names, holds or contains."""
     seen: dict[int, Any] = {}
     queue = [function]
     while queue and len(seen) < _MOST_PARTS:
@@ -99,7 +99,7 @@ def parts(function: Any) -> Iterator[Any]:
             continue
         seen[id(part)] = part
         yield part
-        if _seed_of(part) is None:  # what can be seeded as a whole seeds its parts
+        if _seed_of(part) is None:  # seeding an object seeds its parts
             queue.extend(_below(part))
 
 
@@ -155,12 +155,12 @@ def _seed_of(part: Any) -> Seed | None:
         return part.seed
     if isinstance(part, torch.Generator):
         return lambda value: void(part.manual_seed(value))
-    whole = getattr(part, "set_random_seed", None)  # albumentations' way
+    whole = getattr(part, "set_random_seed", None)  # of albumentations
     return (lambda value: void(whole(value % 2**32))) if callable(whole) else None
 
 
 def void(_: object) -> None:
-    """Take a value and do nothing with it."""
+    """Discard a value."""
 
 
 def _numbers(values: Any) -> tuple[float, ...]:

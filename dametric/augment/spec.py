@@ -1,9 +1,9 @@
-"""From what a user types to an :class:`~dametric.augment.base.Augmentation`.
+"""Specifications of augmentations, as users type them.
 
 A specification is operations joined by ``+``, each a name with parameters: ``crop+flip``, ``cutmix:alpha=0.5``,
-``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a callable of the user's own: ``my_pkg.augs:snow``,
-``./augs.py:snow:p=0.5``, ``torchvision.transforms.v2:ColorJitter:brightness=0.4``. A path that begins with a folder, as
-in ``./my+augs.py:snow``, may hold any character.
+``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a user's callable: ``my_pkg.augs:snow``, ``./augs.py:snow:p=0.5``,
+``torchvision.transforms.v2:ColorJitter:brightness=0.4``. A path that begins with a folder, as in
+``./my+augs.py:snow``, may contain any character.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from dametric.errors import UsageError, shortened, unknown
 
 @dataclass(frozen=True)
 class Images:
-    """What an operation's defaults depend on.
+    """Properties of an image set on which the defaults of operations depend.
 
     Attributes
     ----------
     size : int
         Height of the images in pixels.
     mean : tuple of float
-        Mean of every channel, in units of 0..1; one number does for any number of channels.
+        Mean of every channel, in units of 0..1; one number holds for any number of channels.
     partner : {"roll", "reference"}
-        How images to be mixed are paired unless the specification says: with the next one, or as the published
-        code does (mixup by a random permutation, cutmix by a derangement).
+        Default partner rule of mixing operations: the next image, or that of the published code (for mixup a random
+        permutation, for cutmix a derangement).
     """
 
     size: int = 32
@@ -48,64 +48,64 @@ class Images:
     partner: str = "roll"
 
 
-def _crop(of: Images, padding: int | None = None) -> Operation:
+def _crop(images: Images, padding: int | None = None) -> Operation:
     """shifted crop: pad with black, cut out at a random place (4 px at 32)"""
-    return Crop(round(of.size / 8) if padding is None else padding)
+    return Crop(round(images.size / 8) if padding is None else padding)
 
 
-def _flip(of: Images, p: float = 0.5) -> Operation:
+def _flip(images: Images, p: float = 0.5) -> Operation:
     """mirror left-right with probability p"""
     return Flip(p)
 
 
-def _rrc(of: Images, scale: float = 0.08, ratio: float = 4 / 3) -> Operation:
+def _rrc(images: Images, scale: float = 0.08, ratio: float = 4 / 3) -> Operation:
     """random resized crop, as usual for ImageNet"""
     return RandomResizedCrop(scale, ratio)
 
 
-def _cutout(of: Images, length: int | None = None) -> Operation:
+def _cutout(images: Images, length: int | None = None) -> Operation:
     """blank one square of length pixels with the mean colour (8 px at 32)"""
-    return Cutout(of.size // 4 if length is None else length, tuple(255 * value for value in of.mean))
+    return Cutout(images.size // 4 if length is None else length, tuple(255 * value for value in images.mean))
 
 
-def _autoaugment(of: Images, policy: str | None = None) -> Operation:
+def _autoaugment(images: Images, policy: str | None = None) -> Operation:
     """learned pairs of operations (policy cifar10 at 32 px, else imagenet; also svhn)"""
-    return AutoAugment(("cifar10" if of.size == 32 else "imagenet") if policy is None else policy)
+    return AutoAugment(("cifar10" if images.size == 32 else "imagenet") if policy is None else policy)
 
 
-def _randaugment(of: Images, n: int = 2, m: int = 9) -> Operation:
+def _randaugment(images: Images, n: int = 2, m: int = 9) -> Operation:
     """n operations of magnitude m (0 to 30), drawn by chance"""
     return RandAugment(n, m)
 
 
-def _trivialaugment(of: Images) -> Operation:
+def _trivialaugment(images: Images) -> Operation:
     """one operation of a random magnitude, drawn by chance (the wide version)"""
     return TrivialAugment()
 
 
-def _mixup(of: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
+def _mixup(images: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """blend with another image of the batch"""
-    return Mixup(alpha, _partner(of, partner, "permutation"))
+    return Mixup(alpha, _partner(images, partner, "permutation"))
 
 
-def _cutmix(of: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
+def _cutmix(images: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """paste a box of another image of the batch"""
-    return CutMix(alpha, _partner(of, partner, "derangement"))
+    return CutMix(alpha, _partner(images, partner, "derangement"))
 
 
 def _cutmixpick(
-    of: Images, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str | None = None
+    images: Images, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str | None = None
 ) -> Operation:
     """cutmix a pool, keep what ranks highest by teacher_entropy, student_entropy, kld or dissimilarity"""
-    return CutMixPick(by, runs, alpha, _partner(of, partner, "derangement"))
+    return CutMixPick(by, runs, alpha, _partner(images, partner, "derangement"))
 
 
-def _partner(of: Images, asked: str | None, published: str) -> str:
-    return asked or (published if of.partner == "reference" else of.partner)
+def _partner(images: Images, requested: str | None, published: str) -> str:
+    return requested or (published if images.partner == "reference" else images.partner)
 
 
-def _identity(of: Images) -> None:
-    """the raw images as the loader gives them"""
+def _identity(images: Images) -> None:
+    """the base view: images as the loader gives them"""
 
 
 AUGS: dict[str, Callable[..., Operation | None]] = {
@@ -132,11 +132,11 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "cutmix": {"alpha": 1.0, "partner": "roll"},
     "cutmixpick": {"by": "teacher_entropy", "runs": 2, "alpha": 1.0, "partner": "roll"},
 }
-"""Parameters that the one way of writing an operation leaves out, some by the images' size. They name runs: they never
-change, whatever defaults become, and a new parameter comes with what is done without it."""
+"""Values that an operation's canonical specification omits, some by image size. They enter run ids, so that they never
+change, even where defaults do; a new parameter is added here with the value that equals its absence."""
 VERSIONS: dict[str, int] = {}
-"""Of the arithmetic of operations, where it is not the first: raised when the same specification comes to other
-images, which gives the runs that use it, and no others, new ids."""
+"""Versions of operations' arithmetic above the first: raised when the same specification gives other images, so that
+the runs that use it, and no others, get new ids."""
 RANGES: dict[str, dict[str, str]] = {
     "flip": {"p": "probability, from 0 to 1"},
     "crop": {"padding": "pixels, from 0 up"},
@@ -153,7 +153,7 @@ RANGES: dict[str, dict[str, str]] = {
         "partner": "roll, permutation or derangement",
     },
 }
-"""What the parameters of operations are, and their ranges, for listings."""
+"""Meaning and range of operations' parameters, for listings."""
 _BY_SIZE = {
     "crop": {"padding": "an eighth of the size"},
     "cutout": {"length": "a quarter of the size"},
@@ -173,7 +173,7 @@ PAPER = (
 
 
 def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = None) -> Augmentation:
-    """Build the augmentation that a specification describes.
+    """Build an augmentation from its specification.
 
     Parameters
     ----------
@@ -215,19 +215,19 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
 
 
 def versions(aug: Augmentation) -> dict[str, int]:
-    """Versions of the arithmetic of an augmentation's operations, where they are not the first."""
+    """Versions of an augmentation's operations that are above the first."""
     names = [part.partition(":")[0] for part in split_spec(aug.canonical)]
     names += ["cutmix"] if "cutmixpick" in names else []
     return {name: VERSIONS[name] for name in names if VERSIONS.get(name, 1) > 1}
 
 
 def base_augmentation(spec: str, of: Images, *, mixes: bool = False) -> Augmentation:
-    """The loader's own augmentation; ``"none"`` is another word for the identity.
+    """Build the base augmentation, which the loader applies; ``"none"`` is a synonym of the identity.
 
     Raises
     ------
     UsageError
-        As :func:`parse`, and if it mixes images but may not, or picks them.
+        As :func:`parse`, and if it picks images, or mixes them where ``mixes`` is False.
     """
     base = parse("identity" if spec == "none" else spec, of)
     if base.pick is not None:
@@ -238,12 +238,12 @@ def base_augmentation(spec: str, of: Images, *, mixes: bool = False) -> Augmenta
 
 
 def default_base(image_size: int) -> str:
-    """What loaders usually do with images of this size."""
+    """Usual base augmentation of loaders for images of this size."""
     return "crop+flip" if image_size <= 96 else "rrc+flip"
 
 
-def _operation(part: str, of: Images) -> tuple[Operation | None, str]:
-    """One operation, and the one way of writing it."""
+def _operation(part: str, images: Images) -> tuple[Operation | None, str]:
+    """Parse one operation, and return its canonical specification too."""
     several = [word.strip() for word in part.split(",")]
     if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, "paper"} for word in several):
         raise UsageError(
@@ -252,31 +252,31 @@ def _operation(part: str, of: Images) -> tuple[Operation | None, str]:
         )
     name, *words = part.split(":")
     if name not in AUGS and names_a_place(part):
-        own = own_callable(part)
-        return External(own.spelling, own.function), own.spelling
+        user_callable = own_callable(part)
+        return External(user_callable.spelling, user_callable.function), user_callable.spelling
     if name in AUGS:
         builder = AUGS[name]
         parameters = _parameters(name, builder, [word for chunk in words for word in chunk.split(",")])
-        operation = builder(of, **parameters)
-        return operation, ":".join([name, *_spelt(name, operation, of)])
+        operation = builder(images, **parameters)
+        return operation, ":".join([name, *_spelt(name, operation, images)])
     if name == "paper":
         raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")
     raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
 
 
-def _spelt(name: str, operation: Operation | None, of: Images) -> list[str]:
-    """Parameters as the operation has them, in the order of its builder's, without those at their neutral value."""
+def _spelt(name: str, operation: Operation | None, images: Images) -> list[str]:
+    """Parameters of an operation in its builder's order, without those at their neutral value."""
     neutral = NEUTRAL.get(name, {})
     words = []
     for key in list(inspect.signature(AUGS[name]).parameters)[1:]:
         value, usual = getattr(operation, key), neutral.get(key)
-        if value != (usual(of.size) if callable(usual) else usual):
+        if value != (usual(images.size) if callable(usual) else usual):
             words.append(f"{key}={value}")
     return words
 
 
 def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dict[str, Any]:
-    known = {key: kind for key, kind in get_type_hints(builder).items() if key not in ("of", "return")}
+    known = {key: kind for key, kind in get_type_hints(builder).items() if key not in ("images", "return")}
     if words and not known:
         raise UsageError(f"augmentation '{name}' takes no parameters, got '{':'.join(words)}'")
     parameters = {}
@@ -298,7 +298,7 @@ def _value(what: str, text: str, kind: Any) -> Any:
         value = kind(text)
     except ValueError:
         wanted = {int: "a whole number", float: "a number"}[kind]
-        if text.isdecimal():  # Python reads no whole number of so many digits
+        if text.isdecimal():  # Python refuses whole numbers of that many digits
             wanted = f"a number of fewer than {len(text)} digits"
         raise UsageError(f"{what} is {wanted}, not '{shortened(text)}'") from None
     if isinstance(value, float) and not math.isfinite(value):
@@ -307,7 +307,7 @@ def _value(what: str, text: str, kind: Any) -> Any:
 
 
 def describe(name: str) -> str:
-    """One line on a built-in operation, with its parameters, their ranges and defaults, for listings."""
+    """Description of a built-in operation in one line, with parameters, ranges and defaults, for listings."""
     words = [inspect.getdoc(AUGS[name]) or ""]
     for key, parameter in list(inspect.signature(AUGS[name]).parameters.items())[1:]:
         usual = parameter.default

@@ -1,4 +1,4 @@
-"""Units of the images that a user's callable returns, decided by what it does to images that are known."""
+"""Units of the images that a user's callable returns, inferred from its results for known images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from dametric.data.known import KNOWN, Statistics
 
 _GREY_LEVEL = 1 / 255
-_SLACK = 0.05  # of the range, which filters and noise may leave
+_SLACK = 0.05  # share of the range by which filters and noise may leave it
 
 NORMALISATIONS: Mapping[str, Statistics] = {
     **KNOWN,
@@ -20,19 +20,19 @@ NORMALISATIONS: Mapping[str, Statistics] = {
     "cifar10 (deviation within images)": Statistics((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "clip": Statistics((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
 }
-"""Constants that pipelines in circulation end in, besides those that a pipeline itself holds."""
+"""Constants of common pipelines, which are tried after those that a callable holds itself."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """What a value of a floating-point image means.
+    """Units of floating-point images.
 
     Attributes
     ----------
     name : str
-        For people.
+        Name of the units, for messages.
     mean, std : tuple of float
-        A value v is the pixel ``255 (v std + mean)``, channel by channel; empty where values are pixels already.
+        A value v is the pixel ``255 (v std + mean)``, channel by channel; empty where values are pixels.
     """
 
     name: str = "pixels"
@@ -40,7 +40,7 @@ class Units:
     std: tuple[float, ...] = ()
 
     def to_pixels(self, images: Tensor) -> Tensor:
-        """The images in pixel units, black at 0 and white at 255; bytes are pixels whatever the units."""
+        """Convert images to pixel units, black at 0 and white at 255; bytes are pixels in any case."""
         if not self.mean or not images.is_floating_point():
             return images
         mean, std = (torch.tensor(values, device=images.device).view(1, -1, 1, 1) for values in (self.mean, self.std))
@@ -51,22 +51,22 @@ PIXELS = Units()
 SHARES = Units("values from 0 to 1", (0.0,), (1.0,))
 
 
-def decide(flat: Sequence[Tensor], natural: Sequence[Tensor], own: Sequence[Statistics]) -> Units | None:
-    """The units of what a callable returned.
+def decide(flat: Sequence[Tensor], natural: Sequence[Tensor], constants: Sequence[Statistics]) -> Units | None:
+    """Infer the units of a callable's results.
 
     Parameters
     ----------
     flat : sequence of Tensor of shape (rows, channels, height, width)
-        What came of images of one colour, black and white among them.
+        Results for images of one colour, black and white among them.
     natural : sequence of such Tensor
-        What came of images as they are.
-    own : sequence of Statistics
+        Results for images of the data.
+    constants : sequence of Statistics
         Normalisations that the callable holds.
 
     Returns
     -------
     Units or None
-        None if they cannot be told. Bytes are pixels; so are floats of which nothing is left but black.
+        None if they are ambiguous. Bytes are pixels; so are floats that are all zero.
     """
     floats, plain = ([t.float() for t in some if t.is_floating_point()] for some in (natural, flat))
     seen = [image for t in (*floats, *plain) for image in t if bool(image.isfinite().all())]
@@ -77,8 +77,8 @@ def decide(flat: Sequence[Tensor], natural: Sequence[Tensor], own: Sequence[Stat
     low, high = float(values.min()), float(values.max())
     if low == high == 0:
         return PIXELS
-    colours = images.flatten(2).median(2).values  # (images, channels): what noise in single pixels does not move
-    for statistics in own:
+    colours = images.flatten(2).median(2).values  # (images, channels); medians are robust to noise in single pixels
+    for statistics in constants:
         if _fits(statistics, values, colours):
             return _normalised("images normalised by its own constants", statistics)
     if float(colours.min()) >= -_SLACK and float(colours.max()) <= 1 + _SLACK and low > -0.5 and high < 1.5:
@@ -98,13 +98,13 @@ def _normalised(name: str, statistics: Statistics) -> Units:
 
 
 def _ends(statistics: Statistics, device: torch.device) -> tuple[Tensor, Tensor]:
-    """What black and white are normalised to, in every channel."""
+    """Values of normalised black and white in every channel."""
     mean, std = (torch.tensor(values, device=device) for values in statistics)
     return -mean / std, (1 - mean) / std
 
 
 def _fits(statistics: Statistics, values: Tensor, colours: Tensor) -> bool:
-    """Whether values lie between what black and white become, and reach one of them."""
+    """Whether values lie between normalised black and white, and reach one of them."""
     if len(statistics.mean) not in (1, len(values)) or len(statistics.std) not in (1, len(values)):
         return False
     black, white = _ends(statistics, values.device)
@@ -114,7 +114,7 @@ def _fits(statistics: Statistics, values: Tensor, colours: Tensor) -> bool:
 
 
 def _distance(statistics: Statistics, colours: Tensor) -> float:
-    """How far the darkest colours are from normalised black, or the lightest from white, as a share of the range."""
+    """Distance of the darkest colours from normalised black or the lightest from white, as a share of the range."""
     black, white = _ends(statistics, colours.device)
     darkest = ((colours.amin(0) - black) / (white - black)).abs().max()
     lightest = ((colours.amax(0) - white) / (white - black)).abs().max()

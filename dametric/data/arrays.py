@@ -1,4 +1,4 @@
-"""Images that are decoded already: what the bundled, torchvision's and NumPy sets have in common."""
+"""Decoded images in arrays: the common form of the bundled, torchvision's and NumPy sets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dametric.data.decode import Pixels, fit, workers
 
 @dataclass(frozen=True)
 class Arrays:
-    """Pixels uint8 (N, 3, H, W), labels int64 (N,), names of the classes, what the user should know."""
+    """Pixels uint8 (N, 3, H, W), labels int64 (N,), class names, and notes for the user."""
 
     pixels: Pixels
     labels: np.ndarray
@@ -22,16 +22,16 @@ class Arrays:
 
 
 def resized(pixels: Pixels, image_size: int | None) -> Pixels:
-    """Bring RGB images (N, 3, H, W) to a size, by the rule that image files are brought to it."""
+    """Resize RGB images (N, 3, H, W) by the rule for image files."""
     if image_size is None or pixels.shape[2:] == (image_size, image_size):
         return pixels
     out = np.empty((len(pixels), 3, image_size, image_size), dtype=np.uint8)
 
-    def one(i: int) -> None:
+    def resize_one(i: int) -> None:
         image = Image.fromarray(np.ascontiguousarray(pixels[i].transpose(1, 2, 0)))
         out[i] = np.asarray(fit(image, image_size)).transpose(2, 0, 1)
 
     with ThreadPoolExecutor(workers()) as pool:
-        for _ in pool.map(one, range(len(pixels))):
+        for _ in pool.map(resize_one, range(len(pixels))):
             pass
     return out

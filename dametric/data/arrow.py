@@ -1,4 +1,4 @@
-"""Arrow files as tables of images: what the ``save_to_disk`` of Hugging Face's datasets leaves."""
+"""Arrow files as tables of images, as ``save_to_disk`` of Hugging Face's datasets writes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dametric.errors import UsageError
 
 
 class ArrowRows:
-    """Encoded images of some Arrow files by row number; the files are mapped into memory, not read into it."""
+    """Encoded images of Arrow files by row number; the files are memory-mapped."""
 
     def __init__(self, shards: Sequence[tuple[Path, str, Any]], memory: int) -> None:
         self._shards = []
@@ -46,13 +46,13 @@ def _open(path: Path) -> tuple[Any, Any]:
     source = pa.memory_map(str(path))
     try:
         table = pa.ipc.open_stream(source).read_all()
-    except pa.ArrowInvalid:  # the other of the two layouts; datasets writes streams
+    except pa.ArrowInvalid:  # Arrow has a stream and a file layout; datasets writes streams
         table = pa.ipc.open_file(source).read_all()
     return table.schema, table
 
 
 def _check_plain(folder: Path) -> None:
-    """Refuse a table that is to be read through a list of rows that stands beside it."""
+    """Refuse a table whose rows are selected by an index file beside it."""
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not every folder of Arrow files has one

@@ -1,4 +1,4 @@
-"""From images that were found to an `ImageSet`: eager or lazy, cached, with the right mean and standard deviation."""
+"""`ImageSet` from a source of images: eager or lazy, cached, with the right mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Find = Callable[[str], Listing]
 
 @dataclass(frozen=True)
 class Found:
-    """A split that is there, before any image of it is decoded.
+    """An available split, none of whose images is decoded yet.
 
     Attributes
     ----------
@@ -33,11 +33,11 @@ class Found:
     classes : tuple of str
         Names of the classes.
     read : callable
-        Gives the `ImageSet` of some rows (int64, shape (M,)), or of all for None.
+        Returns the `ImageSet` of some rows (int64, shape (M,)), or of all for None.
     size : callable
-        Gives the pixels a side, once a few images have shown that they agree.
+        Returns the image size in pixels, after a check that a few images agree on it.
     name : str
-        What the set is called.
+        Name of the set.
     """
 
     labels: torch.Tensor
@@ -48,7 +48,7 @@ class Found:
 
     @property
     def image_size(self) -> int:
-        """Pixels a side."""
+        """Height and width of the images in pixels."""
         return self.size()
 
     @property
@@ -57,21 +57,21 @@ class Found:
         return len(self.classes)
 
     def grey(self) -> Found:
-        """The same in one channel."""
+        """The same split in one channel."""
         return replace(self, read=lambda rows: self.read(rows).grey())
 
 
 def from_listing(name: str, split: str, listing: Callable[[str], Listing], options: Options) -> Found:
-    """Find a split in a listing; it is read eagerly if its pixels fit into a quarter of the machine's memory.
+    """Prepare a split of encoded images; it is read eagerly if its pixels fit into a quarter of the machine's memory.
 
     Parameters
     ----------
     name, split : str
-        What the set is called, and which split it is.
+        Name of the set, and which split to prepare.
     listing : callable
-        Gives the encoded images of a split, "train" or "test", or raises `NoSplit`.
+        Returns the encoded images of a split, "train" or "test", or raises `NoSplit`.
     options : Options
-        How to read.
+        Reading options.
 
     Returns
     -------
@@ -81,33 +81,33 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
     Raises
     ------
     UsageError
-        If there is no such split, or more is asked to be held in memory than the machine has.
+        If there is no such split, or the set must be held in memory and does not fit.
     """
-    own = listing(split)
-    shape = LazyImages(own, options.image_size).shape
+    split_listing = listing(split)
+    shape = LazyImages(split_listing, options.image_size).shape
     lazy = is_lazy(shape, options)
     if not lazy:
         check_fits(name, shape, options)
-    source = _Source(name, split, own, listing, options, lazy, shape[2])
-    own_size = partial(_size, own, options.image_size)
-    return Found(torch.from_numpy(own.labels), own.classes, source.read, own_size, name)
+    source = _Source(name, split, split_listing, listing, options, lazy, shape[2])
+    image_size = partial(_size, split_listing, options.image_size)
+    return Found(torch.from_numpy(split_listing.labels), split_listing.classes, source.read, image_size, name)
 
 
 def from_arrays(
     name: str, split: str, arrays: Arrays, training: Callable[[], Arrays], options: Options, *, known: str | None = None
 ) -> Found:
-    """Make a set of arrays, normalised by the constants of the set ``known`` or by the training split's own."""
+    """Prepare a split of decoded images, normalised by the constants of the set ``known`` or of the training split."""
     if options.lazy:
-        raise UsageError(f"{name} is in memory as it is; only folders of images and Parquet files are read lazily")
+        raise UsageError(f"{name} is always read into memory; only folders of images and Parquet files are read lazily")
     if options.image_size is not None:
         check_fits(name, (*arrays.pixels.shape[:2], options.image_size, options.image_size), options)
 
     @cache
     def whole() -> ImageSet:
         pixels = resized(arrays.pixels, options.image_size)
-        of = known or recognise(arrays.classes, pixels.shape[2])
-        if of:
-            constants = KNOWN[of]
+        known_set = known or recognise(arrays.classes, pixels.shape[2])
+        if known_set:
+            constants = KNOWN[known_set]
         else:
             train = pixels if split == "train" else resized(training().pixels, options.image_size)
             constants = Statistics(*mean_std(histogram(torch.from_numpy(np.ascontiguousarray(train)))))
@@ -121,7 +121,7 @@ def from_arrays(
             split=split,
             notes=arrays.notes,
         )
-        return replace(images, normalised_by=_normalised_by(of))
+        return replace(images, normalised_by=_normalised_by(known_set))
 
     labels = torch.from_numpy(arrays.labels)
     size = options.image_size or arrays.pixels.shape[2]
@@ -134,22 +134,22 @@ def from_arrays(
 
 @dataclass(frozen=True)
 class _Source:
-    """A split of which no image is decoded yet."""
+    """A split of encoded images."""
 
     name: str
     split: str
-    found: Listing
+    encoded: Listing
     find: Find
     options: Options
     lazy: bool
     image_size: int
 
     def read(self, rows: torch.Tensor | None) -> ImageSet:
-        """Some rows, or all; only these are decoded where nothing of the others needs to be known."""
+        """Read some rows, or all; where mean and std are known constants, only these rows are decoded."""
         if rows is not None and not self.lazy and self._constants and not self._is_kept:
             part = self._listing.rows(rows.numpy())
-            made = f"{self.split}, {len(rows)} images {text_fingerprint([rows.numpy().tobytes()])[:16]}"
-            return self._set(part, decoded(part, made, self._description, self.options))
+            part_name = f"{self.split}, {len(rows)} images {text_fingerprint([rows.numpy().tobytes()])[:16]}"
+            return self._set(part, decoded(part, part_name, self._description, self.options))
         return self._whole if rows is None else self._whole.subset(rows)
 
     @cached_property
@@ -158,7 +158,7 @@ class _Source:
             return self._set(self._listing, decoded(self._listing, self.split, self._description, self.options))
         listing = self._listing
         images = LazyImages(listing, self.options.image_size)
-        _size(listing, self.options.image_size)  # sizes that differ show now, not in an hour
+        _size(listing, self.options.image_size)  # images that differ in size are refused now, not in an hour
         (mean, std), notes = self._statistics(None)
         return ImageSet(
             images=images,
@@ -188,26 +188,26 @@ class _Source:
             normalised_by=_normalised_by(self._constants),
         )
 
-    def _statistics(self, own: Statistics | None) -> tuple[Statistics, tuple[str, ...]]:
+    def _statistics(self, computed: Statistics | None) -> tuple[Statistics, tuple[str, ...]]:
         if self._constants:
             return KNOWN[self._constants], ()
         training = self._listing if self.split == "train" else self._other("train")
-        found, note = statistics(training, self._listing, own, self.options)
-        return found, (note,) if note else ()
+        constants, note = statistics(training, self._listing, computed, self.options)
+        return constants, (note,) if note else ()
 
     @cached_property
     def _listing(self) -> Listing:
-        """The split as it is decoded: 16-bit images by the bits that they use, in all splits the same."""
+        """The split with the bits that its 16-bit images use, the same for all splits."""
         if self._bits == FULL:
-            return self.found
-        return replace(self.found, bits=self._bits, notes=(*self.found.notes, note_of_depth(self._bits)))
+            return self.encoded
+        return replace(self.encoded, bits=self._bits, notes=(*self.encoded.notes, note_of_depth(self._bits)))
 
     @cached_property
     def _bits(self) -> int:
-        if not has_deep_images(self.found):
+        if not has_deep_images(self.encoded):
             return FULL
         other = _if_there(self.find, "test" if self.split == "train" else "train")
-        return bits_of([self.found, *([other] if other else [])], self.options, self.lazy)
+        return bits_of([self.encoded, *([other] if other else [])], self.options, self.lazy)
 
     def _other(self, split: str) -> Listing | None:
         other = _if_there(self.find, split)
@@ -215,7 +215,7 @@ class _Source:
 
     @property
     def _constants(self) -> str | None:
-        return recognise(self.found.classes, self.image_size)
+        return recognise(self.encoded.classes, self.image_size)
 
     @property
     def _is_kept(self) -> bool:
@@ -226,15 +226,15 @@ class _Source:
         return f"Decoding {self.name} ({self.split})"
 
 
-def _size(listing: Listing, asked: int | None) -> int:
-    """The images' size in pixels, if a few of them agree in it."""
-    images = LazyImages(listing, asked)
+def _size(listing: Listing, image_size: int | None) -> int:
+    """Size of the images in pixels, checked on a few of them."""
+    images = LazyImages(listing, image_size)
     images[torch.arange(len(images))[:: max(1, len(images) // 32)]]
     return images.shape[2]
 
 
 def _normalised_by(constants: str | None) -> str:
-    """Where mean and standard deviation come from, in words."""
+    """Source of mean and standard deviation, in words."""
     return f"the constants of {constants}" if constants else STATISTICS
 
 

@@ -1,4 +1,4 @@
-"""Sets known by name: the bundled digits, and those that torchvision reads."""
+"""Image sets known by name: the bundled digits, and those that torchvision reads."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def digits(split: str) -> Arrays:
 
 
 def cifar_in(folder: Path) -> str | None:
-    """Which of CIFAR's sets lies unpacked in a folder, as its authors distribute it for Python; None for neither."""
+    """Name of the CIFAR set whose unpacked Python version is in a folder; None for neither."""
     for name, files in _UNPACKED.items():
         if all((folder / file).is_file() for file in files):
             return name
@@ -92,7 +92,7 @@ def torchvision_set(name: str, split: str, root: Path, download: bool, folder: s
     which: dict[str, Any] = {"split": split} if name == "svhn" else {"train": split == "train"}
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # stdout is for values
-            warnings.simplefilter("ignore")  # these files were pickled by a NumPy of another age
+            warnings.simplefilter("ignore")  # these files were pickled by an old NumPy
             data = factory(str(root), download=download, **which)
     except (RuntimeError, OSError) as error:
         if download:

@@ -1,4 +1,4 @@
-"""Decoded sets and their statistics, kept between runs, up to a limit."""
+"""Cache of decoded sets and their statistics, up to a limit."""
 
 from __future__ import annotations
 
@@ -41,43 +41,43 @@ class Entry:
 
     @property
     def what(self) -> str:
-        """What it was made of and how, where the file tells."""
+        """Source and variant of the entry, where the file tells."""
         try:
             with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return str(arrays["what"])
-        except Exception:  # of former times, or damaged, or not whole
+        except Exception:  # of an earlier version, or damaged, or incomplete
             return "unknown"
 
 
 def entries(folder: Path) -> list[Entry]:
-    """All files of a cache's folder, those used last first; what a killed process left half written counts too."""
-    found = []
+    """All files of a cache folder, most recently used first; including what a killed process left half written."""
+    files = []
     for path in [*folder.glob("*.npz"), *folder.glob(".*.npz.*")]:
         with contextlib.suppress(OSError):  # another process may have removed it
             about = path.stat()
-            found.append(Entry(path, about.st_size, about.st_mtime))
-    return sorted(found, key=lambda entry: -entry.used)
+            files.append(Entry(path, about.st_size, about.st_mtime))
+    return sorted(files, key=lambda entry: -entry.used)
 
 
 def clear(folder: Path) -> list[Entry]:
-    """Remove all files of a cache's folder; returns what they were.
+    """Remove all files of a cache folder, and return their entries.
 
     Raises
     ------
     UsageError
-        If one cannot be removed.
+        If a file cannot be removed.
     """
-    found = entries(folder)
-    for entry in found:
+    removed = entries(folder)
+    for entry in removed:
         try:
             entry.path.unlink(missing_ok=True)
         except OSError as error:
             raise UsageError(f"cannot remove {entry.path}: {error.strerror or error}") from error
-    return found
+    return removed
 
 
 class Cached:
-    """One entry: what was made of some files in some way.
+    """One cache entry: arrays computed from source files.
 
     The entry's file is an uncompressed ``.npz``, read without unpickling; its checksums reveal damage. When the
     source files change, so does the entry's name, and the entry of the earlier state is removed.
@@ -85,36 +85,36 @@ class Cached:
     Parameters
     ----------
     folder : Path
-        Where entries live; made when first written to.
+        Folder of the entries; created by the first write.
     files : Files
         The source files; their paths, sizes and times identify the entry.
-    made : str
-        In which way it was made: split, image size.
+    variant : str
+        What was computed from them: split, image size.
     """
 
-    def __init__(self, folder: Path, files: Files, made: str) -> None:
-        self._what = f"{files.root.resolve()}: {made}"
-        self._stem = text_fingerprint([str(files.root.resolve()), *files.names, made])[:20]
+    def __init__(self, folder: Path, files: Files, variant: str) -> None:
+        self._what = f"{files.root.resolve()}: {variant}"
+        self._stem = text_fingerprint([str(files.root.resolve()), *files.names, variant])[:20]
         state: list[str | bytes] = [_FORMAT, PIL.__version__, files.sizes.tobytes(), files.times.tobytes()]
         self.path = folder / f"{self._stem}-{text_fingerprint(state)[:20]}.npz"
 
     def load(self, keys: Iterable[str]) -> dict[str, np.ndarray] | None:
-        """Read some arrays of the entry; None where there is none, and a damaged one is removed."""
+        """Read arrays of the entry; None where there is no entry. A damaged entry is removed."""
         try:
             with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                found = {key: arrays[key] for key in keys}
+                loaded = {key: arrays[key] for key in keys}
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except Exception:  # of a damaged one: zlib, zipfile and the parser of array headers all have their own
+        except Exception:  # zlib, zipfile and the parser of array headers each raise errors of their own
             with contextlib.suppress(OSError):
                 self.path.unlink()
             return None
         with contextlib.suppress(OSError):
-            os.utime(self.path)  # it was used
-        return found
+            os.utime(self.path)  # the least recently used entries are removed first
+        return loaded
 
     def store(self, **arrays: np.ndarray) -> str | None:
-        """Write the entry; where that is impossible, return a sentence that says so."""
+        """Write the entry; return a note where that is impossible."""
 
         def write(file: BinaryIO) -> None:
             save: Callable[..., None] = np.savez  # its annotations take array names for its own options
@@ -122,7 +122,7 @@ class Cached:
 
         size = sum(array.nbytes for array in arrays.values())
         if size > LIMIT:
-            return f"the decoded images are not kept: they take {size >> 30} GiB of {LIMIT >> 30} that are kept at most"
+            return f"the decoded images are not cached: they take {size >> 30} GiB, and the limit is {LIMIT >> 30} GiB"
         try:
             write_atomic(self.path, write)
             for old in self.path.parent.glob(f"{self._stem}-*.npz"):
@@ -134,7 +134,7 @@ class Cached:
         return None
 
     def _bound(self) -> None:
-        """Remove what was used longest ago, until no more is kept than the limit."""
+        """Remove the least recently used entries until the limit is kept."""
         kept = 0
         for entry in entries(self.path.parent):
             kept += entry.size

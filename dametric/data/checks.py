@@ -1,4 +1,4 @@
-"""What a user may hand over as images and labels."""
+"""Checks of images and labels that a user passes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 from dametric.errors import UsageError
 
-MOST_CLASSES = 1_000_000  # a label beyond is a number of something else, and a name for every class would fill memory
+MOST_CLASSES = 1_000_000  # a larger label is no class number, and a name for every class would fill memory
 
 
 def class_numbers(highest: int, where: str) -> tuple[str, ...]:
-    """Names "0", "1", ... of as many classes as the highest label tells, or `UsageError` where those are too many."""
+    """Class names "0", "1", ... up to the highest label, or `UsageError` where those are too many."""
     if highest >= MOST_CLASSES:
         raise UsageError(
             f"{where} has the label {highest}; labels are integers from 0, of at most {MOST_CLASSES:,} classes"
@@ -23,7 +23,7 @@ def class_numbers(highest: int, where: str) -> tuple[str, ...]:
 
 
 def check_pixels(images: Tensor | np.ndarray) -> Tensor:
-    """Return images as a uint8 tensor of shape (N, C, H, W), or raise `UsageError` with what would be right."""
+    """Return images as a uint8 tensor of shape (N, C, H, W), or raise `UsageError` with a remedy."""
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8:
             raise UsageError(_not_bytes(str(images.dtype)))
@@ -62,11 +62,11 @@ def check_labels(labels: Tensor | np.ndarray | Sequence[int], count: int, names:
     return tensor
 
 
-def check_order(ours: str, names: Sequence[str] | None, theirs: str, others: Sequence[str] | None) -> None:
-    """Refuse the same class names in another order; names that differ are taken for other words for the same."""
-    if names and others and set(names) == set(others) and tuple(names) != tuple(others):
-        first = next(i for i, (a, b) in enumerate(zip(names, others, strict=True)) if a != b)
+def check_order(name: str, classes: Sequence[str] | None, other_name: str, other_classes: Sequence[str] | None) -> None:
+    """Refuse the same class names in another order; different names are taken for synonyms."""
+    if classes and other_classes and set(classes) == set(other_classes) and tuple(classes) != tuple(other_classes):
+        first = next(i for i, (a, b) in enumerate(zip(classes, other_classes, strict=True)) if a != b)
         raise UsageError(
-            f"the {ours} and {theirs} order their classes differently: "
-            f"number {first} is '{names[first]}' to the one and '{others[first]}' to the other"
+            f"the {name} and {other_name} order their classes differently: "
+            f"number {first} is '{classes[first]}' to the one and '{other_classes[first]}' to the other"
         )

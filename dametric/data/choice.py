@@ -1,4 +1,4 @@
-"""What the user chose of a source that holds more than one set."""
+"""Choice among several sets or columns of one source."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Choice:
-    """What of a table the user chose; None leaves it to what files say.
+    """Columns and configuration that the user chose; None leaves the choice to the files.
 
     Attributes
     ----------
     label, image : str or None
         Columns of labels and images.
     config : str or None
-        Which of several sets in one folder, that the hub calls configurations.
+        One of several sets in a folder, which the Hugging Face hub calls configurations.
     """
 
     label: str | None = None

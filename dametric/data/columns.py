@@ -1,4 +1,4 @@
-"""Which column of a table holds the images, and which the labels."""
+"""Columns of images and labels in a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dametric.errors import UsageError
 IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("fine_label", "label", "labels")
 _LIKELY = ("class", "class_label", "class_id", "class_name", "category", "target", "cls", "y")
-_NO_LABELS = frozenset(  # what such tables say of an image besides its class
+_NO_LABELS = frozenset(  # what tables record of an image besides its class
     (
         *("id", "idx", "index", "image_id", "width", "height", "channels", "size", "split", "md5", "sha256", "url"),
         *("path", "file", "filename", "file_name", "image_path", "image_file", "__index_level_0__"),
@@ -25,19 +25,19 @@ _NO_LABELS = frozenset(  # what such tables say of an image besides its class
 
 @dataclass(frozen=True)
 class Columns:
-    """Where images and labels stand in a file.
+    """Columns of images and labels in a file.
 
     Attributes
     ----------
     image : str
-        The column of encoded bytes, as "img.bytes" where it is a field.
+        Column of encoded bytes, as "img.bytes" where it is a field of a struct.
     label : str
     text : bool
-        Whether labels are text: names of classes.
+        Whether labels are class names.
     names : tuple of str or None
-        Names of the classes, where the file tells them by number.
+        Class names by label, where the file has them.
     guessed : str or None
-        What was taken for the labels, where nobody has called it so.
+        The label column where it is a guess, else None.
     """
 
     image: str
@@ -50,10 +50,10 @@ class Columns:
 def columns(path: Path, schema: Any, image: str | None = None, label: str | None = None) -> Columns:
     """Find images and labels in a table's schema.
 
-    Images are the column asked for, or ``img`` or ``image``: a struct of bytes and path, or plain bytes. Labels are
-    the column asked for; or the first of ``fine_label``, ``label``, ``labels``; or the only integers that may be
-    classes, if the schema's ``huggingface`` metadata call them so; or the only one with another name that means
-    classes; or the only integers that may be classes, where no text may be. Integers count as labels, and so does text.
+    Images are the requested column, or ``img`` or ``image``: a struct of bytes and path, or plain bytes. Labels are
+    integers or text, in the first of these columns that exists: the requested one; ``fine_label``, ``label`` or
+    ``labels``; the only integers that may be classes, if the schema's ``huggingface`` metadata names these; the only
+    column with another usual name of classes; the only integers that may be classes, where no text may be.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def columns(path: Path, schema: Any, image: str | None = None, label: str | None
         The file, for errors.
     schema : pyarrow.Schema
     image, label : str, optional
-        Columns asked for.
+        Requested columns.
 
     Returns
     -------
@@ -70,12 +70,13 @@ def columns(path: Path, schema: Any, image: str | None = None, label: str | None
     Raises
     ------
     UsageError
-        If there is no such column, or more than one that may be it.
+        If there is no such column, or more than one candidate.
     """
     features = _features(schema.metadata)
-    found, guessed = _label(path, schema, features, label)
-    return Columns(_image(path, schema, image), found, _is_text(schema.field(found).type), _names(features, found),
-                   guessed)  # fmt: skip
+    name, guessed = _label(path, schema, features, label)
+    return Columns(
+        _image(path, schema, image), name, _is_text(schema.field(name).type), _names(features, name), guessed
+    )
 
 
 def has_images(schema: Any, image: str | None) -> bool:
@@ -83,12 +84,12 @@ def has_images(schema: Any, image: str | None) -> bool:
     return any(name in schema.names for name in ((image,) if image else IMAGE_COLUMNS))
 
 
-def _image(path: Path, schema: Any, asked: str | None) -> str:
+def _image(path: Path, schema: Any, requested: str | None) -> str:
     choices = [field.name for field in schema if _encoded(field.type)]
-    name = next((name for name in ((asked,) if asked else IMAGE_COLUMNS) if name in schema.names), None)
+    name = next((name for name in ((requested,) if requested else IMAGE_COLUMNS) if name in schema.names), None)
     if name is None:
         raise UsageError(
-            f"{path} has no column {asked or ' or '.join(IMAGE_COLUMNS)}; it has {', '.join(schema.names)}"
+            f"{path} has no column {requested or ' or '.join(IMAGE_COLUMNS)}; it has {', '.join(schema.names)}"
             + (f" ({argument('image_column', choices[0])}?)" if choices else "")
         )
     kind = schema.field(name).type
@@ -102,15 +103,15 @@ def _encoded(kind: Any) -> bool:
     return bool(in_struct or pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _label(path: Path, schema: Any, features: dict[str, Any], asked: str | None) -> tuple[str, str | None]:
-    """The column of labels, and it again where it is a guess."""
-    if asked is not None:
-        if asked not in schema.names:
-            raise UsageError(f"{path} has no column {asked}; {_choices(schema)}")
-        if not _may_label(schema.field(asked).type):
-            kind = schema.field(asked).type
-            raise UsageError(f"column {asked} of {path} is {kind}: labels are integers or text; {_choices(schema)}")
-        return asked, None
+def _label(path: Path, schema: Any, features: dict[str, Any], requested: str | None) -> tuple[str, str | None]:
+    """The label column, twice where it is a guess, else with None."""
+    if requested is not None:
+        if requested not in schema.names:
+            raise UsageError(f"{path} has no column {requested}; {_choices(schema)}")
+        if not _may_label(schema.field(requested).type):
+            kind = schema.field(requested).type
+            raise UsageError(f"column {requested} of {path} is {kind}: labels are integers or text; {_choices(schema)}")
+        return requested, None
     possible = {field.name for field in schema if _may_label(field.type)}
     named = next((name for name in LABEL_COLUMNS if name in possible), None)
     if named is not None:
@@ -124,7 +125,7 @@ def _label(path: Path, schema: Any, features: dict[str, Any], asked: str | None)
     if len(guesses) == 1 and (likely or integers):
         return guesses[0], guesses[0]
     raise UsageError(
-        f"{path} has no column {', '.join(LABEL_COLUMNS)} and not one integer column alone that may be it; "
+        f"{path} has no column {', '.join(LABEL_COLUMNS)} and not exactly one integer column that may hold labels; "
         f"{_choices(schema)}"
     )
 
@@ -149,7 +150,7 @@ def _is_text(kind: Any) -> bool:
 def _features(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-    except (KeyError, TypeError, ValueError):  # other writers put other things there, or nothing
+    except (KeyError, TypeError, ValueError):  # other writers store something else there, or nothing
         return {}
     return features if isinstance(features, dict) else {}
 

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to RGB pixels, alone and in parallel."""
+"""Decoding of image files to RGB pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def workers() -> int:
-    """How many threads decode at once: the cores this process may use, at least two."""
+    """Number of decoding threads: the cores this process may use, at least two."""
     if hasattr(os, "sched_getaffinity"):
         return max(2, len(os.sched_getaffinity(0)))
     return max(2, os.cpu_count() or 2)
@@ -28,8 +28,8 @@ def decode(encoded: bytes, where: str, image_size: int | None = None, bits: int 
     """Decode one image file to RGB.
 
     Greyscale, palette and CMYK images become RGB; an alpha channel is dropped, as torchvision's ``ImageFolder``
-    does. 16-bit images keep the high byte of the bits that are in use, as Pillow does of all 16. The EXIF
-    orientation is ignored, again as ``ImageFolder`` does: a teacher trained there saw its images so. Of an
+    does. 16-bit images keep the high byte of the bits in use, where Pillow keeps that of all 16. The EXIF
+    orientation is ignored, again as ``ImageFolder`` does, so that images look as in the teacher's training. Of an
     animation the first frame counts.
 
     Parameters
@@ -37,11 +37,11 @@ def decode(encoded: bytes, where: str, image_size: int | None = None, bits: int 
     encoded : bytes
         The content of an image file.
     where : str
-        What to call the image in an error message.
+        Name of the image in error messages.
     image_size : int, optional
         Resize the shorter side to this many pixels (bilinear, antialiased) and crop the square in the centre.
     bits : int
-        How many bits of a 16-bit image are in use, from 8 to 16: see :func:`dametric.data.depth.bits_in_use`.
+        Bits in use of a 16-bit image, from 8 to 16: see :func:`dametric.data.depth.bits_in_use`.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def decode(encoded: bytes, where: str, image_size: int | None = None, bits: int 
     Raises
     ------
     UsageError
-        If it is no image, is damaged, or is so large that Pillow takes it for an attack.
+        If it is no image, is damaged, or is so large that Pillow takes it for a decompression bomb.
     """
     try:
         with Image.open(io.BytesIO(encoded)) as image:
@@ -62,7 +62,7 @@ def decode(encoded: bytes, where: str, image_size: int | None = None, bits: int 
 
 
 def size_of(encoded: bytes, where: str) -> tuple[int, int]:
-    """Height and width in pixels of an encoded image, from its header alone.
+    """Height and width of an encoded image in pixels, from its header alone.
 
     Raises
     ------
@@ -88,22 +88,20 @@ def is_deep(encoded: bytes) -> bool:
 
 
 def deep_values(image: Image.Image) -> np.ndarray:
-    """Values of a 16-bit image, uint16; of colour the most they can be, as Pillow gives their high bytes alone."""
+    """Values of a 16-bit image, uint16; of colour their upper bounds, since Pillow returns the high bytes alone."""
     if _deep_grey(image):
         return np.asarray(image).astype(np.uint16)
     return np.asarray(image.convert("RGB")).astype(np.uint16) << 8 | 0xFF
 
 
 def _deep_grey(image: Image.Image) -> bool:
-    # Pillow 10 gives such PNG and PPM files the mode "I", with values up to 65535.
+    # Pillow 10 opens 16-bit PNG and PPM files in mode "I", with values up to 65535
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
 
 
 def _scaled(image: Image.Image, bits: int) -> Image.Image:
     if not _deep_grey(image):
-        raise ValueError(
-            f"of 16-bit colour that uses {bits} bits too little would be left; convert the images to 8 bits"
-        )
+        raise ValueError(f"16-bit colour that uses {bits} bits cannot be scaled; convert the images to 8 bits")
     values = deep_values(image)
     if values.max(initial=0) >> bits:
         raise ValueError(f"it uses more than the {bits} bits that the other images do; convert the images to 8 bits")
@@ -123,12 +121,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no defined range; convert them to 8 or 16 bits")
     if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # the direct way warns about the transparency it drops
+        image = image.convert("RGBA")  # direct conversion to RGB warns about the transparency it drops
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def fit(image: Image.Image, image_size: int | None) -> Image.Image:
-    """Resize the shorter side to ``image_size`` and crop the centre; the same pixels as torchvision's transforms."""
+    """Resize the shorter side to ``image_size`` and crop the centre, as torchvision's transforms do."""
     width, height = image.size
     if image_size is None or (width, height) == (image_size, image_size):
         return image
@@ -144,7 +142,7 @@ def fit(image: Image.Image, image_size: int | None) -> Image.Image:
 
 
 def reason(error: Exception) -> str:
-    """Why an image cannot be decoded, in one line."""
+    """Reason why an image cannot be decoded, in one line."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image, or one of a format that Pillow cannot read"
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Decoding, and keeping what was decoded: pixels, their mean and standard deviation, the bits in use."""
+"""Decoding through the cache: pixels, their mean and standard deviation, the bits in use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_TRAINING = "mean and std come from the evaluation split itself, as there is 
 
 @dataclass(frozen=True)
 class Options:
-    """How to read: where to keep decoded sets, which size, lazily or not (None: by memory), how loudly."""
+    """Reading options: folder of the cache, image size, lazy or not (None: by memory), quiet or not."""
 
     cache_dir: Path
     image_size: int | None
@@ -39,7 +39,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The pixels of a listing, with what is computed from them; and a sentence where they could not be kept."""
+    """Pixels of a listing with their statistics and fingerprint, and a note where they could not be cached."""
 
     pixels: Pixels
     statistics: Statistics
@@ -48,7 +48,7 @@ class Decoded:
 
 
 def memory_bytes() -> int:
-    """Memory of the machine in bytes, or what a container grants of it."""
+    """Memory of the machine or of its container, in bytes."""
     sizes = []
     if hasattr(os, "sysconf"):
         sizes.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -58,7 +58,7 @@ def memory_bytes() -> int:
 
 
 def check_fits(name: str, shape: Sequence[int], options: Options) -> None:
-    """Refuse to hold in memory what is larger than it."""
+    """Refuse to hold a set in memory that does not fit."""
     if math.prod(shape) > memory_bytes():
         lazily = "; read it lazily" if options.lazy is False else ""
         raise UsageError(
@@ -68,36 +68,36 @@ def check_fits(name: str, shape: Sequence[int], options: Options) -> None:
 
 
 def is_lazy(shape: Sequence[int], options: Options) -> bool:
-    """Whether a set is too large to be decoded once, or is not to be."""
+    """Whether images are decoded when drawn: as requested, by default where they would fill a quarter of the memory."""
     return math.prod(shape) > memory_bytes() // 4 if options.lazy is None else options.lazy
 
 
-def cached_entry(listing: Listing, made: str, options: Options) -> Cached:
-    """Where what is made of a listing in some way is kept."""
-    return Cached(options.cache_dir / FOLDER, listing.files, f"{made} at {options.image_size}{listing.reading}")
+def cached_entry(listing: Listing, variant: str, options: Options) -> Cached:
+    """Cache entry of what is computed from a listing."""
+    return Cached(options.cache_dir / FOLDER, listing.files, f"{variant} at {options.image_size}{listing.reading}")
 
 
 def decoded(listing: Listing, split: str, description: str, options: Options) -> Decoded:
-    """Decode a listing, or read what an earlier run decoded."""
+    """Decode a listing, or read its pixels from the cache."""
     cached = cached_entry(listing, f"pixels of {split}", options)
-    found = cached.load(("pixels", "mean", "std", "fingerprint", "labels"))
-    if found is not None and np.array_equal(found["labels"], listing.labels):
-        return Decoded(found["pixels"], _from_arrays(found), str(found["fingerprint"]), None)
+    arrays = cached.load(("pixels", "mean", "std", "fingerprint", "labels"))
+    if arrays is not None and np.array_equal(arrays["labels"], listing.labels):
+        return Decoded(arrays["pixels"], _from_arrays(arrays), str(arrays["fingerprint"]), None)
     pixels = listing.decode_all(options.image_size, description=description, quiet=options.quiet)
     images = torch.from_numpy(pixels)
-    own = Statistics(*mean_std(histogram(images)))
+    computed = Statistics(*mean_std(histogram(images)))
     print_ = fingerprint(images, torch.from_numpy(listing.labels))
     note = cached.store(
         pixels=pixels,
         labels=listing.labels,
-        mean=np.array(own.mean),
-        std=np.array(own.std),
+        mean=np.array(computed.mean),
+        std=np.array(computed.std),
         fingerprint=np.array(print_),
     )
     if note is None and not options.quiet and may_print():
         size = f"{pixels.nbytes / 1e6:,.0f} MB"
         print(f"data: decoded images are kept in {cached.path.parent} ({size}; see dametric cache)", file=sys.stderr)
-    return Decoded(pixels, own, print_, note)
+    return Decoded(pixels, computed, print_, note)
 
 
 def _from_arrays(arrays: dict[str, np.ndarray]) -> Statistics:
@@ -105,25 +105,25 @@ def _from_arrays(arrays: dict[str, np.ndarray]) -> Statistics:
 
 
 def statistics(
-    training: Listing | None, listing: Listing, own: Statistics | None, options: Options
+    training: Listing | None, listing: Listing, computed: Statistics | None, options: Options
 ) -> tuple[Statistics, str | None]:
-    """Mean and standard deviation of the training split, with a note where they are not exactly that."""
+    """Mean and standard deviation of the training split, with a note where they are of another split or estimated."""
     source = training or listing
     note = None if training else _NO_TRAINING
-    if source is listing and own:
-        return own, note
+    if source is listing and computed:
+        return computed, note
     images = LazyImages(source, options.image_size)
     if not is_lazy(images.shape, options):
-        found = cached_entry(source, "pixels of train", options).load(("mean", "std"))
-        if found is not None:
-            return _from_arrays(found), note
+        arrays = cached_entry(source, "pixels of train", options).load(("mean", "std"))
+        if arrays is not None:
+            return _from_arrays(arrays), note
         return decoded(source, "train", "Decoding the training split, for mean and std", options).statistics, note
     note = f"mean and std are estimated from {min(SAMPLE, len(source))} of {len(source)} images" + (
         f"; {note}" if note else ""
     )
     cached = cached_entry(source, "sampled statistics", options)
-    if (found := cached.load(("mean", "std"))) is not None:
-        return _from_arrays(found), note
+    if (arrays := cached.load(("mean", "std"))) is not None:
+        return _from_arrays(arrays), note
     chosen = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))[:SAMPLE]
     counts = torch.zeros(3, 256, dtype=torch.int64)
     for batch in images.stream(chosen.sort().values.split(64), torch.device("cpu")):
@@ -134,11 +134,11 @@ def statistics(
 
 
 def bits_of(listings: list[Listing], options: Options, lazy: bool) -> int:
-    """Bits in use, or what an earlier run has found."""
+    """Bits that 16-bit images use, from the cache where it has them."""
     cached = cached_entry(listings[0], f"bits in use with {[len(other) for other in listings[1:]]}", options)
-    found = cached.load(("bits",))
-    if found is not None:
-        return int(found["bits"])
+    arrays = cached.load(("bits",))
+    if arrays is not None:
+        return int(arrays["bits"])
     bits = bits_in_use(listings, lazy)
     cached.store(bits=np.array(bits))
     return bits

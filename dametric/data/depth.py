@@ -1,4 +1,4 @@
-"""Images of 16 bits a channel, of which many files use only some."""
+"""Bits in use of images with 16 bits a channel."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from dametric.data.listing import Listing
 from dametric.errors import UsageError
 
 FULL = 16
-_STEPS = (8, 10, 12, 14, FULL)  # what cameras and scanners have
-_PROBED = 32  # images of a split that are asked whether they are deep
-_LOOKED_AT = 512  # images of a split that is read lazily whose values are looked at
+_STEPS = (8, 10, 12, 14, FULL)  # of cameras and scanners
+_PROBED = 32  # images of a split whose depth is read
+_LOOKED_AT = 512  # images of a lazy split whose values are read
 
 
 def has_deep_images(listing: Listing) -> bool:
-    """Whether there are images of 16 bits among some that are spread over the set."""
+    """Whether any of a few images, spread over the set, has 16 bits a channel."""
     return any(is_deep(listing.read(i)) for i in range(0, len(listing), max(1, len(listing) // _PROBED)))
 
 
 def bits_in_use(listings: Sequence[Listing], lazy: bool) -> int:
-    """How many bits a channel the 16-bit images of a set use: 8, 10, 12, 14 or 16.
+    """Bits a channel that the 16-bit images of a set use: 8, 10, 12, 14 or 16.
 
     Parameters
     ----------
     listings : sequence of Listing
-        All splits, which are to be scaled alike.
+        All splits, since all are scaled alike.
     lazy : bool
-        Look at some images only.
+        Read a sample of the images only.
 
     Returns
     -------
     int
-        The least of these numbers that holds every value; 16 where there are no 16-bit images.
+        The smallest of these numbers that holds every value; 16 where there are no 16-bit images.
 
     Raises
     ------
@@ -56,12 +56,12 @@ def bits_in_use(listings: Sequence[Listing], lazy: bool) -> int:
 
 
 def note(bits: int) -> str:
-    """What the user should know."""
+    """Note for the user on the bits in use."""
     return f"the 16-bit images use {bits} bits (values below {1 << bits}), taken for the range from black to white"
 
 
 def _highest(encoded: bytes, where: str) -> int:
-    """The highest value of a 16-bit image; 0 for another."""
+    """Highest value of a 16-bit image; 0 for other images."""
     try:
         if not is_deep(encoded):
             return 0

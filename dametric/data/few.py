@@ -1,4 +1,4 @@
-"""Parts of the training images, the same for everybody: some to train on, others that nothing is trained on."""
+"""Class-balanced subsets of the training images, the same in every run: to train on, and held out."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _FEW_SEED, _HELD_OUT_SEED = 0, 1
 
 
 def few(images: ImageSet, count: int) -> ImageSet:
-    """So many images of a set, of every class as many as of any other, or one more, as far as it has them.
+    """A class-balanced subset of a set: class counts differ by at most one, as far as classes have enough images.
 
     Parameters
     ----------
     images : ImageSet
-        With labels, or they are drawn from all alike.
+        Without labels, images are drawn from the whole set.
     count : int
-        How many; the same number chooses the same images, and a larger one chooses these too.
+        Number of images; the same number gives the same images, and a larger one includes them.
 
     Returns
     -------
@@ -31,32 +31,32 @@ def few(images: ImageSet, count: int) -> ImageSet:
     Raises
     ------
     UsageError
-        If there are not so many, or fewer than classes are asked for.
+        If the set has fewer images, or more classes than that.
     """
     return images.subset(few_rows(images.labels.cpu(), images.num_classes, count))
 
 
 def few_rows(labels: Tensor, classes: int, count: int) -> Tensor:
-    """Which images :func:`few` takes, of labels int64 (N,) on the CPU: rows in ascending order."""
+    """Rows that :func:`few` takes, ascending, by labels int64 (N,) on the CPU."""
     _check(count, len(labels), labels, classes, "training")
     return _balanced(labels, _FEW_SEED)[:count].sort().values
 
 
 def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> tuple[ImageSet, ImageSet]:
-    """Set images aside that nothing is trained on, of every class as many as of any other, or one more.
+    """Hold out a class-balanced subset of a training split: class counts differ by at most one.
 
-    Of a class that is too small it is half of it. They come from that half of every class which :func:`few` takes last.
-    So they are the same however many images are trained on, and as long as no more than half of any class is trained
-    on, the images to train on are the same with them set aside as without.
+    At most half of a class is held out, from the half that :func:`few` takes last. So the held-out images are the same
+    however many images are trained on; and as long as no more than half of any class is trained on, the training
+    images are the same with and without held-out images.
 
     Parameters
     ----------
     images : ImageSet
         A training split.
     count : int
-        How many; the same number chooses the same images, and a larger one chooses these too.
+        Number of images to hold out; the same number gives the same images, and a larger one includes them.
     train_images : int, optional
-        How many of the others to train on, as by :func:`few`; all by default.
+        Number of the other images to train on, chosen as by :func:`few`; all by default.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> t
     Raises
     ------
     UsageError
-        If more than half of the images are asked for, or fewer than there are classes.
+        If ``count`` is more than half of the images, or less than the number of classes.
 
     Examples
     --------
@@ -80,12 +80,12 @@ def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> t
 
 
 def as_held_out(images: ImageSet) -> ImageSet:
-    """Images of a training split as those that are held out of it."""
+    """Label images of a training split as its held-out split."""
     return replace(images, split="held-out")
 
 
 def hold_out_rows(labels: Tensor, classes: int, count: int, train_images: int | None = None) -> tuple[Tensor, Tensor]:
-    """Which images :func:`hold_out` trains on and holds out, of labels int64 (N,) on the CPU: rows, ascending."""
+    """Rows that :func:`hold_out` trains on and holds out, ascending, by labels int64 (N,) on the CPU."""
     late = _place_in_class(labels, _FEW_SEED) * 2 >= torch.bincount(labels)[labels]
     candidates = late.nonzero()[:, 0]
     _check(count, len(candidates), labels, classes, "held-out")
@@ -100,20 +100,20 @@ def hold_out_rows(labels: Tensor, classes: int, count: int, train_images: int | 
 def _check(count: int, available: int, labels: Tensor, classes: int, what: str) -> None:
     if not max(1, classes) <= count <= available:
         raise UsageError(
-            f"{count} {what} images cannot be taken of {len(labels)} in {classes} classes: "
+            f"{count} {what} images cannot be taken from {len(labels)} in {classes} classes: "
             f"a number from {max(1, classes)} to {available}"
         )
 
 
 def _balanced(labels: Tensor, seed: int, among: Tensor | None = None) -> Tensor:
-    """An order of images, or of some of them, whose beginnings are balanced; ties between classes go by the class."""
+    """Order of images, or of some of them, whose beginnings are class-balanced; ties go to the lower class."""
     place = _place_in_class(labels, seed, among)
     ranked = torch.argsort(place * (int(labels.max()) + 1) + labels, stable=True)
     return ranked if among is None else ranked[among[ranked]]
 
 
 def _place_in_class(labels: Tensor, seed: int, among: Tensor | None = None) -> Tensor:
-    """The place of every image among those of its class, in a random order."""
+    """Rank of every image within its class, in a random order."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     order = order if among is None else order[among[order]]
     place = torch.zeros(len(labels), dtype=torch.int64)

@@ -18,12 +18,12 @@ from dametric.errors import UsageError
 def listing(root: Path, split: str) -> Listing:
     """List the images of one split of a folder.
 
-    The layouts are ``train/CLASS/**`` with ``test|val|valid|validation/CLASS/**`` beside it, other names as
+    Layouts are ``train/CLASS/**`` with ``test|val|valid|validation/CLASS/**`` beside it, other names as
     :func:`dametric.data.layout.layout` reads them; Tiny ImageNet's own, with ``val/images`` and
     ``val/val_annotations.txt``; and ``CLASS/**`` alone, which is a training split. An evaluation folder none of whose
     folders is a class of the training split has no labels, and another one is read.
     Classes are the names of the class folders, sorted, as in torchvision's ``ImageFolder``. Hidden files and
-    files that are no images are passed over.
+    files that are no images are ignored.
 
     Parameters
     ----------
@@ -42,26 +42,26 @@ def listing(root: Path, split: str) -> Listing:
     UsageError
         If the folder has no such split, no images, or classes in evaluation that are not in training.
     """
-    found = layout(root)
-    inner, train = found.root, found.train
+    structure = layout(root)
+    inner, train = structure.root, structure.train
     if split == "train":
         if train is None:
             raise NoSplit(
-                f"{root} has no train folder, only {found.evaluations[0].name}: it has an evaluation split alone"
+                f"{root} has no train folder, only {structure.evaluations[0].name}: it has an evaluation split alone"
             )
-        return _noted(_classes(inner, train, None), found.notes)
+        return _noted(_classes(inner, train, None), structure.notes)
     classes = tuple(sorted(folders(train))) if train else None
     annotations = inner / "val" / "val_annotations.txt"
     if annotations.is_file() and (inner / "val" / "images").is_dir() and has_images(inner / "val" / "images"):
-        return _noted(_annotated(inner, annotations, classes), found.notes)
-    chosen, notes = _evaluation(root, found, classes)
-    return _noted(_classes(inner, chosen, classes), (*found.notes, *notes))
+        return _noted(_annotated(inner, annotations, classes), structure.notes)
+    chosen, notes = _evaluation(root, structure, classes)
+    return _noted(_classes(inner, chosen, classes), (*structure.notes, *notes))
 
 
-def _evaluation(root: Path, found: Layout, classes: tuple[str, ...] | None) -> tuple[Path, tuple[str, ...]]:
-    """The folder of the evaluation split, and a note where there were others to choose from."""
-    present = {folder: set(folders(folder)) for folder in found.evaluations}
-    candidates = [folder for folder, names in present.items() if names]  # one without folders has no labels
+def _evaluation(root: Path, structure: Layout, classes: tuple[str, ...] | None) -> tuple[Path, tuple[str, ...]]:
+    """Folder of the evaluation split, with a note where there are several."""
+    present = {folder: set(folders(folder)) for folder in structure.evaluations}
+    candidates = [folder for folder, names in present.items() if names]  # without class folders there are no labels
     if not candidates:
         raise NoSplit(
             f"{root} has no evaluation split: put one beside the training images, as test/CLASS/ or val/CLASS/"
@@ -70,7 +70,7 @@ def _evaluation(root: Path, found: Layout, classes: tuple[str, ...] | None) -> t
         labelled = [folder for folder in candidates if len(present[folder]) > 1]
     else:
         labelled = [folder for folder in candidates if present[folder] & set(classes)]
-    chosen, *others = labelled or candidates  # where none has a class of the training split, the error says so
+    chosen, *others = labelled or candidates  # a folder without any training class is refused when it is listed
     if others:
         return chosen, (f"the evaluation split is {chosen.name}/, not {others[0].name}/, of which {root} has both",)
     unlabelled = [folder for folder in candidates if folder not in labelled and folder != chosen]
@@ -81,9 +81,9 @@ def _evaluation(root: Path, found: Layout, classes: tuple[str, ...] | None) -> t
 
 
 def _classes(root: Path, folder: Path, classes: tuple[str, ...] | None) -> Listing:
-    """List ``folder/CLASS/**``, with the classes given or, by default, those found."""
+    """List ``folder/CLASS/**``, with the classes given, by default the class folders."""
     present = folders(folder)
-    if "images" in present and not any(images(present["images"])):  # what a script that sorts Tiny ImageNet leaves
+    if "images" in present and not any(images(present["images"])):  # left empty by scripts that sort Tiny ImageNet
         del present["images"]
     strange = [name for name in sorted(set(present) - set(classes or present)) if any(images(present[name]))]
     if strange:
@@ -103,10 +103,10 @@ def _classes(root: Path, folder: Path, classes: tuple[str, ...] | None) -> Listi
 
 
 def _annotated(root: Path, annotations: Path, classes: tuple[str, ...] | None) -> Listing:
-    """List Tiny ImageNet's evaluation images, whose classes stand in a table."""
+    """List Tiny ImageNet's evaluation images, whose classes are in a table."""
     rows = [line.split("\t")[:2] for line in annotations.read_text().splitlines() if line.strip()]
     if not rows or any(len(row) != 2 for row in rows):
-        raise UsageError(f"{annotations} is no table of image names and classes divided by tabs")
+        raise UsageError(f"{annotations} is no table of image names and classes separated by tabs")
     classes = classes or tuple(sorted({name for _, name in rows}))
     numbers = {name: i for i, name in enumerate(classes)}
     for image, name in rows:
@@ -123,7 +123,7 @@ def _listing(root: Path, names: list[str], labels: list[int], classes: tuple[str
         raise UsageError(f"cannot read {error.filename}: {error.strerror or error}") from error
     if files.sizes.max() > MOST_BYTES:
         largest = root / names[int(files.sizes.argmax())]
-        raise UsageError(f"{largest} is larger than an image can be that is read, {MOST_BYTES >> 20} MiB")
+        raise UsageError(f"{largest} is too large for an image: at most {MOST_BYTES >> 20} MiB are read")
 
     def read(i: int) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""Images that a caller has in memory, in whatever form: tensors, arrays, data sets of torchvision."""
+"""Image sets from a caller's objects: tensors, arrays, data sets of torchvision."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Source = str | os.PathLike[str] | None
 
 
 def is_source(data: object) -> bool:
-    """Whether this is the name or the path of images, or leaves them to a checkpoint."""
+    """Whether this is a name or a path of images, or None, which leaves them to the checkpoint."""
     return data is None or isinstance(data, (str, os.PathLike))
 
 
 def source_of(data: object) -> str | None:
-    """The name or the path that was given; None where there is none."""
+    """The name or path given; None for other objects."""
     return os.fspath(data) if isinstance(data, (str, os.PathLike)) else None
 
 
 def as_image_set(data: object, split: str = "train") -> ImageSet:
-    """An image set of what a caller gives.
+    """Convert a caller's object to an image set.
 
     Parameters
     ----------
     data : ImageSet, Tensor, ndarray, tuple or data set
         An image set; uint8 images of shape (N, C, H, W), alone or in a tuple with labels of shape (N,); a data set
-        of torchvision or alike, whose items are pairs of an image (PIL, or uint8 tensor) and a label. A transform of
-        such a set is left out: images are wanted as they are stored.
+        of torchvision or alike, whose items are pairs of an image (PIL, or uint8 tensor) and a label. Its transform
+        is not applied.
     split : {"train", "test"}
         Which split it is.
 
@@ -64,7 +64,7 @@ def as_image_set(data: object, split: str = "train") -> ImageSet:
 
 
 def _of_dataset(dataset: Any, split: str) -> ImageSet:
-    """The stored images of a data set, whatever transform it has."""
+    """Stored images of a data set, without its transform."""
     name, classes = type(dataset).__name__, getattr(dataset, "classes", None)
     pixels, labels = getattr(dataset, "data", None), getattr(dataset, "targets", getattr(dataset, "labels", None))
     if pixels is None or labels is None:

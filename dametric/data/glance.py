@@ -1,4 +1,4 @@
-"""Which images are looked at where a part of a set tells enough."""
+"""Random samples of an image set, and the error of what they estimate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def glance(count: int, most: int) -> Tensor:
-    """Positions of at most ``most`` of ``count`` images, drawn by a seed of its own; all where there are fewer.
+    """Positions of at most ``most`` of ``count`` images, drawn with a fixed seed; all where there are fewer.
 
     Returns
     -------
@@ -26,5 +26,5 @@ def share_error(share: float, count: int) -> float:
 
 
 def accuracy_text(share: float, count: int) -> str:
-    """An accuracy with its standard error, in per cent: "97.18 % top-1 ± 0.88"."""
+    """Top-1 accuracy with its standard error, in per cent: "97.18 % top-1 ± 0.88"."""
     return f"{100 * share:.2f} % top-1 ± {100 * share_error(share, count):.2f}"

@@ -21,12 +21,12 @@ _SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 
 
 def is_here(folder: Path) -> bool:
-    """Whether a folder holds such files."""
+    """Whether a folder holds IDX files."""
     return any(_NAME.fullmatch(path.name) for path in folder.glob("*idx[13]-ubyte*"))
 
 
 def read(folder: Path, split: str, chosen: str | None = None) -> Arrays:
-    """Read one split of a folder of ``train-images-idx3-ubyte``, ``t10k-labels-idx1-ubyte``, ..., packed or not.
+    """Read one split of a folder of ``train-images-idx3-ubyte``, ``t10k-labels-idx1-ubyte``, ..., gzipped or not.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def read(folder: Path, split: str, chosen: str | None = None) -> Arrays:
     split : str
         "train" or "test".
     chosen : str, optional
-        What stands before the split in the names, where there are several sets, as in EMNIST.
+        Prefix of the file names, where a folder holds several sets, as of EMNIST.
 
     Returns
     -------
@@ -44,10 +44,10 @@ def read(folder: Path, split: str, chosen: str | None = None) -> Arrays:
     Raises
     ------
     UsageError
-        If there is no such split, several sets and none chosen, or a damaged file.
+        If there is no such split, no choice among several sets, or a damaged file.
     """
     files: dict[str, dict[tuple[str, str], Path]] = {}
-    for path in sorted(folder.glob("*idx[13]-ubyte*"), reverse=True):  # of a file packed and not, the second
+    for path in sorted(folder.glob("*idx[13]-ubyte*"), reverse=True):  # the unpacked file replaces the gzipped one
         if match := _NAME.fullmatch(path.name):
             files.setdefault(match[1], {})[match[2], match[3]] = path
     if chosen is not None and chosen not in files:
@@ -57,21 +57,21 @@ def read(folder: Path, split: str, chosen: str | None = None) -> Arrays:
         raise UsageError(
             f"{folder} holds several sets, {', '.join(names)}: choose one with {argument('config', names[-1])}"
         )
-    found = files[chosen] if chosen is not None else next(iter(files.values()))
+    paths = files[chosen] if chosen is not None else next(iter(files.values()))
     for word in _SPLITS[split]:
-        if (word, "images") in found and (word, "labels") in found:
-            images, labels = _array(found[word, "images"], 3), _array(found[word, "labels"], 1).astype(np.int64)
+        if (word, "images") in paths and (word, "labels") in paths:
+            images, labels = _array(paths[word, "images"], 3), _array(paths[word, "labels"], 1).astype(np.int64)
             break
     else:
-        raise NoSplit(f"{folder} has no {split} split: its files are {', '.join(p.name for p in found.values())}")
+        raise NoSplit(f"{folder} has no {split} split: its files are {', '.join(p.name for p in paths.values())}")
     if len(images) != len(labels):
         raise UsageError(f"{folder} has {len(images)} images and {len(labels)} labels in its {split} split")
-    highest = max(int(_array(path, 1).max(initial=0)) for (_, kind), path in found.items() if kind == "labels")
+    highest = max(int(_array(path, 1).max(initial=0)) for (_, kind), path in paths.items() if kind == "labels")
     return Arrays(images[:, None].repeat(3, axis=1), labels, class_numbers(highest, str(folder)))
 
 
 def _array(path: Path, dimensions: int) -> np.ndarray:
-    """Bytes of shape (N,) or (N, H, W): after two zero bytes, the kind 8, the dimensions and their sizes."""
+    """Array of bytes, (N,) or (N, H, W); the header is two zero bytes, type 8, the dimensions and their sizes."""
     check_regular(path)
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
@@ -79,7 +79,7 @@ def _array(path: Path, dimensions: int) -> np.ndarray:
             shape = tuple(int(size) for size in np.frombuffer(head[4:], dtype=">u4"))
             count = int(np.prod(shape, dtype=np.float64))
             if head[:4] != bytes([0, 0, 8, dimensions]) or len(shape) != dimensions or not 0 < count < memory_bytes():
-                raise UsageError(f"{path} is not IDX of bytes in {dimensions} dimensions")
+                raise UsageError(f"{path} is no IDX file of bytes in {dimensions} dimensions")
             content = file.read(count)
     except (OSError, EOFError, ValueError) as error:
         if isinstance(error, UsageError):

@@ -1,4 +1,4 @@
-"""The one form in which images reach the rest of the package."""
+"""Image set: the form in which images reach the rest of the package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dametric.data.lazy import LazyImages
 from dametric.data.pixels import fingerprint, grey, histogram, mean_std, text_fingerprint
 from dametric.errors import UsageError
 
-STATISTICS = "statistics of the training images"  # where mean and std come from, in words
+STATISTICS = "statistics of the training images"  # source of mean and std, in words
 _OF_GREY = "statistics of these images in grey"
 
 
@@ -32,18 +32,18 @@ class ImageSet:
     classes : tuple of str
         Names of the classes; empty in a set without labels.
     mean, std : tuple of C floats
-        What to normalise by, in units of pixel values from 0 to 1.
+        Normalisation, in units of pixel values from 0 to 1.
     name : str
-        As a user would say it: "cifar100", or the path given.
+        "cifar100", or the path given.
     split : str
         "train" or "test".
     fingerprint : str
         SHA-256 in hexadecimal: of shape, pixels and labels for sets in memory; of relative paths, file sizes,
         image size and labels for lazy ones.
     notes : tuple of str
-        What the user should know about how the set was read, one sentence each.
+        Notes for the user on how the set was read, one sentence each.
     normalised_by : str
-        Where mean and std come from, in words.
+        Source of mean and std, in words.
     """
 
     images: Tensor | LazyImages
@@ -94,10 +94,9 @@ class ImageSet:
         return isinstance(self.images, LazyImages)
 
     def to(self, device: torch.device | str) -> ImageSet:
-        """Move pixels and labels to a device, and stream from where they are what is lazy or too large for it.
+        """Move pixels and labels to a device; a lazy or too large set stays on the host and is streamed from there.
 
-        A set stays on the host where it would take more than half of the memory that is free on a CUDA device: the
-        networks need the rest.
+        Too large is more than half of the free memory of a CUDA device, since the networks need the rest.
         """
         if isinstance(self.images, LazyImages) or not _fits(self.images, torch.device(device)):
             return self
@@ -111,7 +110,7 @@ class ImageSet:
         batches : iterable of Tensor of shape (b,), int64
             Rows to draw, on the CPU; taken one by one, a bounded number ahead in lazy sets.
         device : torch.device or str
-            Where the images are wanted.
+            Device of the images yielded.
 
         Yields
         ------
@@ -151,9 +150,9 @@ class ImageSet:
         return replace(self, images=images, labels=labels, fingerprint=fingerprint(images, labels))
 
     def grey(self) -> ImageSet:
-        """The images in one channel, with mean and standard deviation of their own, for networks that take one.
+        """The images in one channel, with their own mean and standard deviation, for one-channel networks.
 
-        Those of a set that is decoded while it is read are estimated from a thousand of its images.
+        Mean and standard deviation of a lazy set are estimated from a thousand of its images.
         """
         if self.channels == 1:
             return self
@@ -181,7 +180,7 @@ class ImageSet:
         split: str = "train",
         notes: Sequence[str] = (),
     ) -> ImageSet:
-        """Make a set of images that are in memory already.
+        """Make a set of images in memory.
 
         Parameters
         ----------
@@ -193,12 +192,12 @@ class ImageSet:
         classes : sequence of str, optional
             Names of the classes, "0", "1", ... by default.
         mean, std : sequence of C floats, optional
-            What to normalise by, in units of pixel values from 0 to 1; computed from the pixels by default,
+            Normalisation, in units of pixel values from 0 to 1; computed from the pixels by default,
             with 1.0 for the standard deviation of a channel that holds one value only.
         name, split : str
-            What to call the set, and which split it is ("train" or "test").
+            Name of the set, and which split it is ("train" or "test").
         notes : sequence of str
-            What the user should know.
+            Notes for the user.
 
         Returns
         -------
@@ -221,8 +220,8 @@ class ImageSet:
             names = tuple(str(c) for c in range(int(checked.max()) + 1)) if names is None else names
         given = mean is not None and std is not None
         if mean is None or std is None:
-            own = mean_std(histogram(images))
-            mean, std = mean or own[0], std or own[1]
+            computed = mean_std(histogram(images))
+            mean, std = mean or computed[0], std or computed[1]
         for what, values in (("mean", mean), ("std", std)):
             if len(values) != images.shape[1]:
                 raise UsageError(f"{what} has {len(values)} values for {images.shape[1]} channels; give one a channel")

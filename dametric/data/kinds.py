@@ -1,4 +1,4 @@
-"""What a path is: which reader it belongs to, or what to do with what none reads."""
+"""Readers by path, and remedies for files that none reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dametric.errors import UsageError
 
 _UNPACK = "unpack it and give the folder"
 _CONVERT = "write its images as folders train/CLASS/IMAGE.png, as Parquet files or as an .npz file"
-_UNREAD = {  # what such files are, and what to do with them
+_UNREAD = {  # by ending: what the file is, and the remedy
     ".tar": ("a tar archive", f"{_UNPACK}; of a webdataset (IMAGE.jpg beside IMAGE.cls) {_CONVERT}"),
     ".tgz": ("a tar archive", _UNPACK),
     ".tar.gz": ("a tar archive", _UNPACK),
@@ -42,12 +42,12 @@ _UNREAD = {  # what such files are, and what to do with them
 
 
 def kind(path: Path) -> tuple[str, Path]:
-    """Which reader reads a path, and what it is to read: the path, or a folder that is all that is in it.
+    """Reader of a path, and the path to read: the one given, or the only folder in it.
 
     Parameters
     ----------
     path : Path
-        A file or folder that is there.
+        An existing file or folder.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def kind(path: Path) -> tuple[str, Path]:
     Raises
     ------
     UsageError
-        If nothing reads it; the message says what it is and what to do.
+        If no reader takes it; the message says what it is and what to do.
     """
     if not path.is_dir():
         return _kind_of_file(path), path
@@ -66,8 +66,8 @@ def kind(path: Path) -> tuple[str, Path]:
         if files(path, ending):
             return ending[1:], path
     for folder in _chain(path):
-        if found := cifar_in(folder):
-            return found, folder
+        if cifar := cifar_in(folder):
+            return cifar, folder
         if idx.is_here(folder):
             return "idx", folder
         if npz.is_pair(folder):
@@ -95,7 +95,7 @@ def _unread(path: Path) -> tuple[str, str] | None:
 
 
 def refuse_unread(folder: Path) -> None:
-    """Say of a folder that holds no images as they are read which of its files are others.
+    """Refuse a folder without readable images that holds files of a known other kind.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def refuse_unread(folder: Path) -> None:
 
 
 def _chain(path: Path) -> list[Path]:
-    """A folder, and those that are each the only one in the one before."""
+    """A folder and the folders nested in it, as long as each holds only one."""
     chain = [path]
     while len(chain) < 3 and len(inside := folders(chain[-1])) == 1:
         chain += inside.values()

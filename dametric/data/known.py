@@ -1,8 +1,8 @@
 """Normalisation constants of well-known data sets, and how to recognise those sets.
 
-A teacher was trained with the constants in circulation, not with freshly computed ones, so these are used to the
-digit. Source of each: computed from the training split and rounded, as printed in the code bases that
-checkpoints come from (CIFAR-100: RepDistiller, arXiv 1910.10699; ImageNet: torchvision).
+Teachers were trained with the constants in circulation, not with freshly computed ones, so these are used to the
+digit. They were computed from the training split and rounded, as printed in the code bases that checkpoints come
+from (CIFAR-100: RepDistiller, arXiv 1910.10699; ImageNet: torchvision).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where in a folder of images the splits and the classes are."""
+"""Folders of the splits and classes of an image folder."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from dametric.errors import UsageError
 SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".gif"]
 )
-_DEEPEST = 3  # folders that are looked into, where each holds nothing but the next
+_DEEPEST = 3  # nested folders that are opened, where each holds nothing but the next
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of a set's splits, and what should be known of the choice.
+    """Folders of a set's splits, and notes on their choice.
 
     Attributes
     ----------
     root : Path
-        The folder that the splits are in; the one given, or one in it.
+        Parent folder of the splits: the one given, or a folder in it.
     train : Path or None
     evaluations : list of Path
-        In the order in which they are tried.
+        Candidates, in the order in which they are tried.
     notes : tuple of str
     """
 
@@ -38,30 +38,30 @@ class Layout:
 
 
 def layout(root: Path) -> Layout:
-    """Find the splits of a folder: by their names, or by the only one that a name is part of, as in ``seg_train``.
+    """Find the splits of a folder: by name, or by the only folder whose name contains it, as in ``seg_train``.
 
-    A folder that holds nothing but one folder of splits or classes stands for that one: archives leave such. Without
-    splits, a folder's subfolders are the classes of a training split.
+    A folder that holds nothing but one folder of splits or classes, as archives leave it, stands for that one.
+    Without splits, a folder's subfolders are the classes of a training split.
 
     Raises
     ------
     UsageError
-        If several folders may be the same split, or the folder cannot be read.
+        If several folders may be the same split, or a folder cannot be read.
     """
     inner = _inside(root, of_splits=True)
     notes: tuple[str, ...] = () if inner == root else (f"the images of {root} are in {inner}",)
     present = folders(inner)
-    train, evaluations, said = _splits(inner, present)
+    train, evaluations, split_notes = _splits(inner, present)
     if train is None and not evaluations:
         return Layout(inner, inner, [], notes)
     given = [*([train] if train else []), *evaluations]
     meant = [_inside(path, of_splits=False) for path in given]
     notes += tuple(f"the classes of {a} are in {b}" for a, b in zip(given, meant, strict=True) if a != b)
-    return Layout(inner, meant.pop(0) if train else None, meant, (*notes, *said))
+    return Layout(inner, meant.pop(0) if train else None, meant, (*notes, *split_notes))
 
 
 def folders(root: Path) -> dict[str, Path]:
-    """Subfolders by name, without hidden ones and what macOS puts into archives."""
+    """Subfolders by name, without hidden ones and those that macOS adds to archives."""
     try:
         with os.scandir(root) as entries:
             names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith((".", "__MACOSX")))
@@ -80,7 +80,7 @@ def images(folder: Path) -> Iterator[Path]:
 
 
 def has_images(folder: Path) -> bool:
-    """Whether there is an image in a folder itself, not in its subfolders."""
+    """Whether a folder itself, not its subfolders, holds an image."""
     with os.scandir(folder) as entries:
         return any(_is_image(entry.name) for entry in entries if not entry.is_dir())
 
@@ -107,21 +107,21 @@ def _splits(root: Path, present: dict[str, Path]) -> tuple[Path | None, list[Pat
 
 
 def _part_of_name(root: Path, present: list[Path], words: tuple[str, ...], notes: list[str]) -> Path | None:
-    """The only folder with such a word in its name that holds folders, as that of a class does not."""
+    """The only folder of subfolders with one of these words in its name; class folders have no subfolders."""
     named = [path for path in present if set(re.findall("[a-z]+", path.name.lower())) & set(words)]
-    found = [path for path in named if folders(path) and not has_images(path)]
-    if len(found) > 1:
+    candidates = [path for path in named if folders(path) and not has_images(path)]
+    if len(candidates) > 1:
         raise UsageError(
-            f"{', '.join(path.name for path in found)} in {root} may each be the {words[0]} split: call one of them "
-            f"{words[0]}, or put each set into a folder of its own"
+            f"{', '.join(path.name for path in candidates)} in {root} may each be the {words[0]} split: "
+            f"call one of them {words[0]}, or put each set into a folder of its own"
         )
-    if found:
-        notes.append(f"the {'training' if words is TRAINING else 'evaluation'} split is {found[0].name}/")
-    return found[0] if found else None
+    if candidates:
+        notes.append(f"the {'training' if words is TRAINING else 'evaluation'} split is {candidates[0].name}/")
+    return candidates[0] if candidates else None
 
 
 def _inside(root: Path, of_splits: bool, deepest: int = _DEEPEST) -> Path:
-    """The folder that is meant: of one that holds nothing but another, in which the folders are, that other one."""
+    """The folder that holds the splits or classes: the one given, or one nested in it as its only content."""
     present = folders(root)
     if len(present) != 1 or has_images(root) or not deepest:
         return root

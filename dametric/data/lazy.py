@@ -1,4 +1,4 @@
-"""Image sets too large for memory: only the images that are drawn are decoded, ahead of whoever asks."""
+"""Image sets too large for memory: images are decoded when drawn, a few batches ahead."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from dametric.data.decode import Pixels, size_of, workers
 from dametric.data.listing import Listing
 from dametric.data.pixels import grey
 
-AHEAD = 4  # batches decoded or being decoded before they are asked for; bounds the memory
+AHEAD = 4  # batches decoded in advance; bounds the memory
 
 
 class LazyImages:
-    """A stand-in for the tensor of all images, which decodes the rows that are asked for.
+    """A stand-in for the tensor of all images, which decodes rows when they are indexed.
 
     Parameters
     ----------
     listing : Listing
         The encoded images.
     image_size : int, optional
-        Size in pixels to bring every image to; without it all must have the size of the first.
+        Size in pixels to which every image is resized; without it all must have the size of the first.
     rows : Tensor of shape (M,), int64, optional
-        The images of the listing this stands for, all of them by default.
+        Images of the listing, all by default.
     grey : bool
-        Make one channel of three.
+        Convert to one channel.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class LazyImages:
         return len(self._rows)
 
     def __getitem__(self, index: int | slice | Tensor) -> Tensor:
-        """Decode the images asked for: (C, H, W) for an int, (b, C, H, W) otherwise."""
+        """Decode the images at an index: (C, H, W) for an int, (b, C, H, W) otherwise."""
         if isinstance(index, int):
             return self[torch.tensor([range(len(self))[index]])][0]
         chosen = torch.arange(len(self))[index.cpu() if isinstance(index, Tensor) else index]
@@ -74,7 +74,7 @@ class LazyImages:
     def stream(self, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
         """Yield the images of each index tensor, in order, as uint8 (b, C, H, W) on ``device``.
 
-        Worker threads decode up to `AHEAD` batches before they are asked for, and no more.
+        Worker threads decode at most `AHEAD` batches in advance.
         """
         waiting: deque[tuple[Tensor, list[Future[None]]]] = deque()
 
@@ -93,7 +93,7 @@ class LazyImages:
                         yield collect()
                 while waiting:
                     yield collect()
-            finally:  # an error, or a consumer that has seen enough: do not decode the rest
+            finally:  # after an error, or where the consumer stops early, the rest need not be decoded
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, pool: ThreadPoolExecutor, index: Tensor, pinned: bool) -> tuple[Tensor, list[Future[None]]]:

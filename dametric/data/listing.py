@@ -1,4 +1,4 @@
-"""Encoded images that are known but not yet decoded: what folders and Parquet files have in common."""
+"""Encoded images of one split: the common form of folders and tables."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from dametric.data.pixels import text_fingerprint
 from dametric.errors import UsageError
 
 Ints = npt.NDArray[np.int64]
-_CHUNK = 128  # images a task: long enough to hide the cost of a task, short enough for a bar that moves
+_CHUNK = 128  # images a task: many enough to hide the cost of a task, few enough for a bar that moves
 
 TRAINING = ("train", "training")
 EVALUATION = ("test", "testing", "val", "valid", "validation")  # in this order where a source has several with labels
 
 
 class NoSplit(UsageError):
-    """The source is fine, and does not have the split asked for."""
+    """A readable source lacks the requested split."""
 
 
 def check_regular(path: Path) -> os.stat_result:
-    """What the file system says of a file; a pipe or a device, which may never end, is refused.
+    """File status of a regular file; a pipe or a device is refused, since reading it may never end.
 
     Raises
     ------
@@ -39,15 +39,15 @@ def check_regular(path: Path) -> os.stat_result:
     OSError
         If there is no such file.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"cannot read {path}: it is no regular file")
-    return found
+    return status
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files a set is made of: names relative to ``root``, sizes in bytes, modification times in ns."""
+    """Source files of a set: names relative to ``root``, sizes in bytes, modification times in ns."""
 
     root: Path
     names: list[str]
@@ -56,10 +56,10 @@ class Files:
 
     @classmethod
     def of(cls, root: Path, names: list[str]) -> Files:
-        """Ask the file system for the sizes and times of the named files."""
+        """Read sizes and times of the named files from the file system."""
         stats = [check_regular(root / name) for name in names]
-        sizes = np.array([found.st_size for found in stats], dtype=np.int64)
-        return cls(root, names, sizes, np.array([found.st_mtime_ns for found in stats], dtype=np.int64))
+        sizes = np.array([status.st_size for status in stats], dtype=np.int64)
+        return cls(root, names, sizes, np.array([status.st_mtime_ns for status in stats], dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,21 @@ class Listing:
     Parameters
     ----------
     read : callable
-        Gives the bytes of the i-th encoded image; called from several threads at once.
+        Returns the bytes of the i-th encoded image; called from several threads at once.
     where : callable
-        What to call the i-th image in an error message.
+        Returns the name of the i-th image for error messages.
     labels : ndarray of shape (N,), int64
         Class of each image.
     classes : tuple of str
         Names of the classes.
     files : Files
-        What the images are read from.
+        Source files.
     notes : tuple of str
-        What the user should know.
+        Notes for the user.
     bits : int
-        How many bits of 16-bit images are in use.
+        Bits in use of 16-bit images.
     variant : str
-        What was read of the files, where that is not what is read by default.
+        Columns read, where these are not the default ones.
     """
 
     read: Callable[[int], bytes]
@@ -97,7 +97,7 @@ class Listing:
 
     @property
     def reading(self) -> str:
-        """How the files are read, where that is not as it always was; part of what names a decoded set."""
+        """How the files are read, where that is not the default; part of a decoded set's cache key."""
         return self.variant + ("" if self.bits == 16 else f", {self.bits} bits")
 
     def __len__(self) -> int:
@@ -115,7 +115,7 @@ class Listing:
         return pixels
 
     def rows(self, chosen: Ints) -> Listing:
-        """The images at some places, in that order."""
+        """The images at some positions, in that order."""
         return replace(
             self,
             read=lambda i: self.read(int(chosen[i])),
@@ -145,7 +145,7 @@ class Listing:
         return out
 
     def fingerprint(self, image_size: int | None) -> str:
-        """SHA-256 over relative paths, sizes and labels: what identifies the set without decoding it."""
+        """SHA-256 over relative paths, file sizes and labels, which identifies the set without decoding it."""
         parts: list[str | bytes] = [
             str(image_size),
             *self.files.names,

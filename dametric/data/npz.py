@@ -1,4 +1,4 @@
-"""NumPy archives of image arrays, and arrays in files of their own."""
+"""NumPy archives of image arrays, and single arrays in ``.npy`` files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SPLIT = (
 )
 _UNSPLIT = (("images", "labels"), ("x", "y"))
 _KNOWN = (*_SPLIT, *_UNSPLIT)
-_UNPACKED, _RATIO = 256 << 20, 100  # bytes that an archive may unpack to, however often it holds the same
+_UNPACKED, _RATIO = 256 << 20, 100  # bytes that any archive may unpack to; beyond, at most so many times its size
 
 
 def read(path: Path, split: str) -> Arrays:
@@ -58,26 +58,26 @@ def read(path: Path, split: str) -> Arrays:
             return _arrays(path, archive, *_keys(path, archive.files, split))
     except UsageError:
         raise
-    except Exception as error:  # damage shows as an error of zlib's, of zipfile's, or of the parser of array headers
+    except Exception as error:  # damage raises errors of zlib, of zipfile or of the parser of array headers
         raise UsageError(f"cannot read {path}: {one_line(error)}") from error
 
 
 def is_pair(folder: Path) -> bool:
-    """Whether a folder holds ``.npy`` files of images and of their labels, as their names say."""
+    """Whether a folder holds ``.npy`` files of images and of their labels, by their names."""
     names = {path.stem.lower() for path in folder.glob("*.npy")}
     return ("labels" in names and len(names) > 1) or any(keys[0] in names and keys[1] in names for keys in _KNOWN)
 
 
 def read_pair(path: Path, split: str) -> Arrays:
-    """Read one split of ``.npy`` files that lie beside each other, named by the keys of an ``.npz`` file.
+    """Read one split of ``.npy`` files in one folder, named by the keys of an ``.npz`` file.
 
-    An array of images with another name belongs to ``labels.npy``, as in CIFAR-10-C; of several the file is to be
-    named. Nothing is unpickled.
+    An array of images with another name belongs to ``labels.npy``, as in CIFAR-10-C; of several, ``path`` names one.
+    Nothing is unpickled.
 
     Parameters
     ----------
     path : Path
-        The file of the images, or a folder.
+        File of the images, or a folder.
     split : str
         "train" or "test".
 
@@ -89,19 +89,19 @@ def read_pair(path: Path, split: str) -> Arrays:
     Raises
     ------
     UsageError
-        If it is not plain which arrays are meant, or as in `read`.
+        If it is ambiguous which arrays are meant, or as in `read`.
     """
     folder = path if path.is_dir() else path.parent
-    files = {found.stem.lower(): found for found in sorted(folder.glob("*.npy"))}
-    own = None if path.is_dir() else path.stem.lower()
+    files = {array_file.stem.lower(): array_file for array_file in sorted(folder.glob("*.npy"))}
+    images_name = None if path.is_dir() else path.stem.lower()
     others = [name for name in files if name not in ("labels", "classes")]
     known = any(keys[0] in files and keys[1] in files for keys in _KNOWN)
-    if known and (own is None or any(own in keys for keys in _KNOWN)):
+    if known and (images_name is None or any(images_name in keys for keys in _KNOWN)):
         chosen = _keys(folder, list(files), split)
-    elif "labels" in files and (own or len(others) == 1):
+    elif "labels" in files and (images_name or len(others) == 1):
         if split == "test":
             raise NoSplit(f"{path} has no evaluation split: it is an array of images, and its labels")
-        chosen = (own or others[0], "labels", ["labels"])
+        chosen = (images_name or others[0], "labels", ["labels"])
     elif "labels" in files and others:
         shown = ", ".join(others[:4]) + (", ..." if len(others) > 4 else "")
         raise UsageError(f"{folder} holds several arrays of images, {shown}: name one, as {files[others[0]]}")
@@ -116,7 +116,7 @@ def read_pair(path: Path, split: str) -> Arrays:
 
 
 class _Opened:
-    """An array in a file of its own, read when it is asked for."""
+    """An array in its own file, read on conversion to an array."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -138,12 +138,12 @@ def _arrays(path: Path, archive: Mapping[str, Any], images: str, labels: str, ev
 
 
 def _check_unpacked(path: Path) -> None:
-    """Refuse an archive that unpacks to far more than it holds: images do not shrink so."""
+    """Refuse an archive that unpacks to far more than its size, to which images cannot be compressed."""
     check_regular(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError):  # no archive: whoever reads it says so
+    except (zipfile.BadZipFile, OSError, ValueError):  # no archive, which reading it reports
         return
     size = sum(member.file_size for member in members)
     if size > _UNPACKED and size > _RATIO * path.stat().st_size:
@@ -154,7 +154,7 @@ def _check_unpacked(path: Path) -> None:
 
 
 def _keys(path: Path, files: list[str], split: str) -> tuple[str, str, list[str]]:
-    """Keys of the images and the labels of a split, and the keys of the labels of every split."""
+    """Keys of a split's images and labels, and of the labels of every split."""
     for train, train_labels, test, test_labels in _SPLIT:
         if train in files and train_labels in files:
             whole = test in files and test_labels in files

@@ -1,4 +1,4 @@
-"""What is computed from raw pixels: their mean and standard deviation, exactly, and their fingerprint."""
+"""Exact statistics and fingerprints of uint8 pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 _LUMA = (19595, 38470, 7471)  # shares of red, green and blue, of 2^16
-_ROWS = 4096  # images counted at a time: the counting works on one small piece after the other
+_ROWS = 4096  # images a piece, which bounds the memory of intermediate results
 
 
 def histogram(images: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def histogram(images: Tensor) -> Tensor:
 
 
 def grey(images: Tensor) -> Tensor:
-    """One channel of three: ITU-R 601 luma, rounded as Pillow rounds it; equal channels keep their value.
+    """Convert RGB to one channel: ITU-R 601 luma, rounded as Pillow rounds it; equal channels keep their value.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def grey(images: Tensor) -> Tensor:
 
 
 def mean_std(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and population standard deviation of each channel, from its histogram, without rounding on the way.
+    """Mean and population standard deviation of each channel, from exact integer sums over its histogram.
 
     A channel that holds one value only gets the standard deviation 1.0: there is nothing to scale, and a
     division by zero would turn every image into NaN.
@@ -66,7 +66,7 @@ def mean_std(counts: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         In units of pixel values from 0 to 1.
     """
     means, stds = [], []
-    for row in counts.tolist():  # Python's integers: the sums are exact at any number of images
+    for row in counts.tolist():  # Python's integers are exact at any number of images
         total = sum(row)
         first = sum(value * count for value, count in enumerate(row))
         second = sum(value * value * count for value, count in enumerate(row))
@@ -85,7 +85,7 @@ def fingerprint(images: Tensor, labels: Tensor) -> str:
 
 
 def text_fingerprint(parts: Iterable[str | bytes]) -> str:
-    """SHA-256, in hexadecimal, of a sequence of texts; where one ends and the next begins counts."""
+    """SHA-256, in hexadecimal, of a sequence of texts, including where each of them ends."""
     digest = hashlib.sha256()
     for part in parts:
         raw = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part

@@ -1,4 +1,4 @@
-"""A request for images: where they are, how they are read, and what a checkpoint adds to that."""
+"""Request for images: their source, how they are read, and what a checkpoint adds to that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dametric.errors import UsageError
 
 
 class Trained(Protocol):
-    """A checkpoint, as far as it speaks of the images it was trained on."""
+    """A checkpoint's description of its training images."""
 
     @property
     def data(self) -> str | None: ...
@@ -26,7 +26,7 @@ class Trained(Protocol):
 
 
 class Splits(NamedTuple):
-    """Images to train on, to test with, and held out where some are."""
+    """Training, test and, where requested, held-out images."""
 
     train: ImageSet
     test: ImageSet
@@ -35,16 +35,16 @@ class Splits(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageRequest(HeldOutOptions, ImageOptions):
-    """Where images come from and how they are read.
+    """Source of images and how they are read.
 
     Attributes
     ----------
     source : str or None
         A name or a path.
     quiet : bool
-        Whether to say nothing but warnings.
+        Print warnings only.
     grey : bool
-        Whether images become one-channel.
+        Convert images to one channel.
     """
 
     source: str | None = None
@@ -52,37 +52,37 @@ class ImageRequest(HeldOutOptions, ImageOptions):
     grey: bool = False
 
     def load(self, split: str, found: Found | None = None) -> ImageSet:
-        """Read one split, which may be found already; of the training split what is trained on."""
+        """Read one split, or the available split ``found``; of the training split the images to train on."""
         found = found or self.find(split)
         return self._training(found)[0] if split == "train" else found.read(None)
 
     def splits(self, found: Found | None = None) -> Splits:
-        """Everything that training needs; what is missing is missed before any image is decoded.
+        """Read all splits that training needs; a missing one is refused before any image is decoded.
 
-        The training images may be found already.
+        ``found`` is the training split, where it is available already.
         """
         found, test = found or self.find("train"), self.find("test")
         training, held_out = self._training(found)
         return Splits(training, test.read(None), held_out)
 
-    def _training(self, found: Found) -> tuple[ImageSet, ImageSet | None]:
-        labels, classes = found.labels, len(found.classes)
+    def _training(self, split: Found) -> tuple[ImageSet, ImageSet | None]:
+        labels, classes = split.labels, len(split.classes)
         if self.held_out is not None:
             kept, aside = hold_out_rows(labels, classes, self.held_out, self.train_images)
-            training, held_out = found.read(kept), as_held_out(found.read(aside))
+            training, held_out = split.read(kept), as_held_out(split.read(aside))
             counts = held_out.labels.bincount(minlength=held_out.num_classes)
             if int(counts.max()) > int(counts.min()) + 1:
-                said = f"from {counts.min()} to {counts.max()} of a class: some classes have no more to spare"
-                say(f"data: of the held-out images there are {said}", self.quiet)
+                spread = f"{counts.min()} to {counts.max()} images a class"
+                say(f"data: the held-out split has {spread}, since some classes are too small for more", self.quiet)
             return training, held_out
         rows = None if self.train_images is None else few_rows(labels, classes, self.train_images)
-        return found.read(rows), None
+        return split.read(rows), None
 
     def find(self, split: str) -> Found:
-        """Find one split; no image of it is decoded."""
+        """Find one split without decoding an image."""
         if self.source is None:
             raise UsageError(f"which images? give {argument('data')}, a name (see dametric ls data) or a path")
-        found = find_data(
+        images = find_data(
             self.source,
             split,
             root=self.root,
@@ -93,10 +93,10 @@ class ImageRequest(HeldOutOptions, ImageOptions):
             quiet=self.quiet,
             choice=Choice(self.label_column, self.image_column, self.config),
         )
-        return found.grey() if self.grey else found
+        return images.grey() if self.grey else images
 
     def of(self, checkpoint: Trained) -> ImageRequest:
-        """With what the checkpoint says about its data and their size, where the user said nothing."""
+        """The request completed with the checkpoint's data source and image size, where the user gave none."""
         if self.source is None and checkpoint.data is not None and not is_there(checkpoint.data):
             raise UsageError(
                 f"the checkpoint was trained on '{checkpoint.data}', which is not here: give {argument('data')}"
@@ -112,7 +112,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         return replace(self, image_size=size)
 
     def _own_size(self) -> int | None:
-        """The size that the images have as they are; None where they differ, or that is not seen without effort."""
+        """Size of the stored images; None where they differ or cannot be read."""
         try:
             return self.find("train").image_size
         except UsageError:

@@ -1,4 +1,4 @@
-"""Single rows out of Parquet files, which are stored and compressed by the group."""
+"""Single rows of Parquet files, which are stored and compressed in row groups."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from dametric.errors import UsageError
 
 
 class RowGroups:
-    """Encoded images of some Parquet files by row number, with the groups used last kept in memory.
+    """Encoded images of Parquet files by row number, with the most recently used row groups in memory.
 
     Parameters
     ----------
     shards : sequence of (Path, str, metadata)
         Files, the column of encoded bytes in each ("img.bytes"), and their metadata as pyarrow gives it.
     memory : int
-        Bytes that groups may occupy; a few groups are kept in any case, one for each reading thread.
+        Bytes that row groups may occupy; at least two groups for each reading thread are kept.
     """
 
     def __init__(self, shards: Sequence[tuple[Path, str, Any]], memory: int) -> None:
@@ -67,7 +67,7 @@ class RowGroups:
                     self._held.popitem(last=False)
             else:
                 self._held.move_to_end(group)
-        if first:  # outside the lock: other threads go on with other groups, or wait for this one
+        if first:  # outside the lock, so that other threads can read other groups meanwhile
             try:
                 slot.set_result(self._load(group))
             except BaseException as error:

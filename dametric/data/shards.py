@@ -1,4 +1,4 @@
-"""Which files of a folder are one set, and of which split each is."""
+"""Sets and splits of the files of a folder, by their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dametric.base.arguments import argument
 from dametric.data.listing import EVALUATION, TRAINING
 from dametric.errors import UsageError
 
-UNNAMED = "default"  # what a set is called whose files are called by their splits alone
+UNNAMED = "default"  # name of a set whose files are named by their splits alone
 _COUNTED = re.compile(r"\d+-of-\d+(-[0-9a-f]{8,})?")  # 00000-of-00005, with the hash that the hub adds
 _NUMBERING = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(-c\d+)?|\.snappy|\.zstd|\.gz"  # what Spark writes
@@ -22,19 +22,19 @@ _NUMBERING = re.compile(
 
 @dataclass(frozen=True)
 class Shards:
-    """The files of one set: by the word that tells their split, and what should be known of the choice."""
+    """Files of one set by split, and notes on their choice."""
 
     splits: dict[str, list[Path]]
     notes: tuple[str, ...] = ()
 
 
 def files(root: Path, ending: str) -> list[Path]:
-    """Files with an ending in a folder and in its subfolders, or in CONFIGURATION/SPLIT/ where there are no others."""
+    """Files with an ending in a folder and its subfolders; where there are none, in CONFIGURATION/SPLIT/."""
     if not root.is_dir():
         return [root]
     for depths in (("", "*/"), tuple(f"*/{word}/" for word in TRAINING + EVALUATION)):
         near = [path for depth in depths for path in root.glob(f"{depth}*{ending}")]
-        kept = sorted(path for path in near if not path.name.startswith((".", "cache-")))  # what datasets computed
+        kept = sorted(path for path in near if not path.name.startswith((".", "cache-")))  # datasets caches results so
         if kept:
             return kept
     return []
@@ -43,20 +43,20 @@ def files(root: Path, ending: str) -> list[Path]:
 def shards(root: Path, ending: str, chosen: str | None, has_images: Callable[[Path], bool]) -> Shards:
     """Sort the files of a folder by set and split.
 
-    The split stands in a file's name (``train-00000-of-00005.parquet``), or in the name of a folder it is in; files
-    without one are a training split, where no other file tells one. What of the names is no split and no number is the
-    name of a set, which others call a configuration.
+    The split is in a file's name (``train-00000-of-00005.parquet``), or in the name of a folder it is in; files without
+    one are a training split, where no file has one. The rest of a name, without split and number, is the name of the
+    set, which the Hugging Face hub calls a configuration.
 
     Parameters
     ----------
     root : Path
         A file, or a folder that holds some.
     ending : str
-        Of the files: ".parquet".
+        Ending of the files: ".parquet".
     chosen : str, optional
         Name of the set to read.
     has_images : callable
-        Whether a file holds images at all; asked where it matters.
+        Whether a file holds images; called only where a folder holds several sets.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def shards(root: Path, ending: str, chosen: str | None, has_images: Callable[[Pa
     Raises
     ------
     UsageError
-        If there are several sets and none was chosen, or the one chosen is not there.
+        If there are several sets and none is chosen, or the chosen one does not exist.
     """
     paths = files(root, ending)
     if not root.is_dir():
@@ -80,14 +80,14 @@ def shards(root: Path, ending: str, chosen: str | None, has_images: Callable[[Pa
         if chosen not in names:
             raise UsageError(f"{root} holds no configuration '{chosen}': it holds {', '.join(names)}")
         return Shards(_by_split([(path, split) for path, split, name in placed if name == chosen]))
-    if len(names) > 1:  # tables of other things lie about, such as lists of images
+    if len(names) > 1:  # some folders also hold tables without images
         placed = [place for place in placed if has_images(place[0])] or placed
-    told = [place for place in placed if place[1] != "unsplit"]
+    with_split = [place for place in placed if place[1] != "unsplit"]
     notes: list[str] = []
-    if told and len(told) < len(placed) and len(_names(placed)) > 1:
+    if with_split and len(with_split) < len(placed) and len(_names(placed)) > 1:
         passed = next(path for path, split, _ in placed if split == "unsplit")
         notes.append(f"{passed} is not read: its name tells no split, as others do")
-        placed = told
+        placed = with_split
     names = _names(placed)
     for split in sorted({split for _, split, _ in placed}):
         if len({name for _, at, name in placed if at == split}) > 1:
@@ -107,16 +107,16 @@ def _names(placed: list[tuple[Path, str, str]]) -> list[str]:
 
 
 def _by_split(placed: list[tuple[Path, str]]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
+    splits: dict[str, list[Path]] = {}
     for path, split in placed:
-        found.setdefault(split, []).append(path)
-    if "unsplit" in found and len(found) == 1:
-        return {"train": found["unsplit"]}
-    return found
+        splits.setdefault(split, []).append(path)
+    if "unsplit" in splits and len(splits) == 1:
+        return {"train": splits["unsplit"]}
+    return splits
 
 
 def _parts(path: Path, root: Path) -> list[str]:
-    """The names that may tell a split: the file's first, then the innermost folder's."""
+    """Names that may contain a split: the file's first, then the innermost folder's."""
     return [path.stem, *reversed(path.relative_to(root).parts[:-1])]
 
 
@@ -126,7 +126,7 @@ def _split(path: Path, root: Path) -> str:
 
 
 def _set(path: Path, root: Path) -> str:
-    """What the names of a file and its folders say besides its split and its number."""
+    """Name of a file's set: the names of the file and its folders without split and number."""
     split = re.compile(rf"(?<![a-z]){_split(path, root)}(?![a-z])", re.IGNORECASE)
     kept = []
     for place, name in enumerate(_parts(path, root)):

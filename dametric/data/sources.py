@@ -33,7 +33,7 @@ DATA: dict[str, str] = {
     "svhn": "Street View House Numbers through torchvision; 73,257 + 26,032 images of 32x32, 10 classes",
     "tinyimagenet": "Tiny ImageNet in its original folder layout; 100,000 + 10,000 images of 64x64, 200 classes",
 }
-MOST_PIXELS = 8192  # a side of the images that are read
+MOST_PIXELS = 8192  # largest image size
 _NO_CHOICE = Choice()
 
 
@@ -58,19 +58,19 @@ def load_data(
     source : str or path-like
         A name of `DATA`, a function of your own as ``./file.py:fn`` (called with "train" or "test", it returns uint8
         images with labels, an image set or a data set of torchvision), or a path: a folder of images
-        (``train/CLASS/*.png`` with ``test/`` or ``val/`` beside it,
-        ``CLASS/*.png``, or Tiny ImageNet's original layout), a Parquet file or folder of shards in the Hugging Face
-        image layout, a folder that its ``save_to_disk`` wrote, an ``.npz`` file, ``.npy`` files beside ``labels.npy``,
-        CIFAR's unpacked archive for Python, or MNIST's IDX files.
+        (``train/CLASS/*.png`` with ``test/`` or ``val/`` beside it, ``CLASS/*.png``, or Tiny ImageNet's original
+        layout), a Parquet file or folder of shards in the Hugging Face image layout, a folder that its
+        ``save_to_disk`` wrote, an ``.npz`` file, ``.npy`` files beside ``labels.npy``, CIFAR's unpacked archive for
+        Python, or MNIST's IDX files.
     split : str
         "train", or "test" for the held-out evaluation split, however files or folders call it.
     root : path-like, optional
-        Where a named set's files lie; by default ``torchvision`` in the cache folder, or ``tiny-imagenet-200`` there.
-        Has no meaning for paths.
+        Folder of a named set's files; by default ``torchvision`` in the cache folder, or ``tiny-imagenet-200`` there.
+        Ignored for paths.
     download : bool
-        Let torchvision fetch missing files. Otherwise nothing is ever fetched.
+        Let torchvision download missing files. Otherwise nothing is ever downloaded.
     cache_dir : path-like, optional
-        Where decoded sets are kept between runs; the user's cache folder by default.
+        Folder in which decoded sets are cached; the user's cache folder by default.
     image_size : int, optional
         Resize shorter sides to this many pixels (bilinear, antialiased) and crop the square in the centre. Needed
         where sizes differ.
@@ -82,13 +82,13 @@ def load_data(
     label_column, image_column : str, optional
         Columns of Parquet or Arrow files, where the usual ones are not meant: ``coarse_label``.
     config : str, optional
-        Which of several sets to read that lie in one folder, which the hub calls configurations.
+        One of several sets in a folder, which the Hugging Face hub calls configurations.
 
     Returns
     -------
     ImageSet
         3-channel uint8 images. Mean and standard deviation are those in circulation for well-known sets, else those
-        of the training split; ``notes``, which are said on stderr too, say where they could not be.
+        of the training split; ``notes``, which are also printed on stderr, tell where they could not be.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def load_data(
         If the source is unknown, unreadable, or lacks the split.
     """
     choice = Choice(label_column, image_column, config)
-    found = find_data(
+    split_images = find_data(
         source,
         split,
         root=root,
@@ -107,7 +107,7 @@ def load_data(
         quiet=quiet,
         choice=choice,
     )
-    images = found.read(None)
+    images = split_images.read(None)
     for note in images.notes:
         say(f"data: {note}", quiet)
     return images
@@ -125,14 +125,14 @@ def find_data(
     quiet: bool = False,
     choice: Choice = _NO_CHOICE,
 ) -> Found:
-    """Find one split of a data set: what `load_data` would refuse is refused, before any image is decoded.
+    """Find one split of a data set without decoding an image; refuse what `load_data` would refuse.
 
     Parameters and errors are those of `load_data`.
 
     Returns
     -------
     Found
-        Its labels and classes, to be read in part or whole.
+        Labels and classes of the split, which can be read in part or whole.
     """
     if split not in ("train", "test"):
         raise UsageError(
@@ -158,23 +158,23 @@ def find_data(
 
 
 def _from_function(name: str, split: str, options: Options) -> Found:
-    """Images that a function of the user's own returns for a split: whatever `as_image_set` takes."""
+    """Images that a user's function returns for a split, in any form that `as_image_set` takes."""
     function = load_object(name, "data source")
 
-    def arrays(of: str) -> Arrays:
+    def arrays(split_name: str) -> Arrays:
         try:
-            images = as_image_set(function(of), of)
+            images = as_image_set(function(split_name), split_name)
         except UsageError as error:
             raise UsageError(f"{name}: {error}") from error
         except Exception as error:
-            raise UsageError(f"{name} failed for split '{of}': {one_line(error)}") from error
+            raise UsageError(f"{name} failed for split '{split_name}': {one_line(error)}") from error
         return Arrays(np.asarray(images.images), images.labels.numpy(), images.classes)
 
     return from_arrays(name, split, arrays(split), lambda: arrays("train"), options)
 
 
 def is_there(name: str) -> bool:
-    """Whether a source is a name that is known or a path that exists, as seen from the current folder."""
+    """Whether a source is a known name or an existing path, relative to the current folder."""
     return name in DATA or Path(name.rpartition(".py:")[0] + ".py" if ".py:" in name else name).expanduser().exists()
 
 

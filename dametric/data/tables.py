@@ -1,4 +1,4 @@
-"""Image sets in tables, in the layout of the Hugging Face hub: Parquet files, and what ``save_to_disk`` writes."""
+"""Image sets in tables of the Hugging Face layout: Parquet files, and what ``save_to_disk`` writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dametric.errors import UsageError
 
 
 class Rows(Protocol):
-    """Encoded images of some files by row number, counted through all files."""
+    """Encoded images of several files by row number, counted through all files."""
 
     def read(self, i: int) -> bytes:
         """Encoded bytes of a row; safe to call from several threads."""
@@ -35,18 +35,18 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Format:
-    """A way of storing tables.
+    """A file format of tables.
 
     Attributes
     ----------
     name, ending : str
         As in "Parquet" and ".parquet".
     open : callable
-        Gives a file's schema, and what its columns and rows are read by.
+        Returns a file's schema, and a handle by which its columns and rows are read.
     column : callable
-        Reads one column of a file, from its path, what ``open`` gave, and the name.
+        Reads one column of a file, by its path, its handle and the column's name.
     rows : callable
-        Of files with their columns of images, and the bytes that may be kept in memory.
+        Returns a reader of rows, from files with their image columns and handles, and the bytes it may keep in memory.
     """
 
     name: str
@@ -66,14 +66,14 @@ class _Shard:
 def listing(root: Path, split: str, form: Format, *, memory: int, choice: Choice | None = None) -> Listing:
     """List the images of one split of a file or of a folder of shards.
 
-    What is a split is told by :func:`dametric.data.shards.shards`, which columns are read by
-    :func:`dametric.data.columns.columns`. Class names come from the schema's ``huggingface`` metadata and are "0",
-    "1", ... without it; text labels are class names themselves, in alphabetical order.
+    Splits are those of :func:`dametric.data.shards.shards`, columns those of :func:`dametric.data.columns.columns`.
+    Class names come from the schema's ``huggingface`` metadata and are "0", "1", ... without it; text labels are class
+    names themselves, in alphabetical order.
 
     Parameters
     ----------
     root : Path
-        A file, or a folder that holds some, itself or in its subfolders.
+        A file, or a folder with files in it or in its subfolders.
     split : str
         "train" or "test".
     form : Format
@@ -93,20 +93,20 @@ def listing(root: Path, split: str, form: Format, *, memory: int, choice: Choice
     """
     choice = choice or Choice()
     read = partial(_shard, form=form, choice=choice)
-    found = shards(root, form.ending, choice.config, lambda path: has_images(_open(path, form)[0], choice.image))
+    table_set = shards(root, form.ending, choice.config, lambda path: has_images(_open(path, form)[0], choice.image))
     wanted = TRAINING if split == "train" else EVALUATION
-    present = [name for name in wanted if name in found.splits]
+    present = [name for name in wanted if name in table_set.splits]
     if not present:
         raise NoSplit(
-            f"{root} has no {split} split: its files hold {', '.join(found.splits)}: give a split that is there"
+            f"{root} has no {split} split: its files hold {', '.join(table_set.splits)}: give a split that is there"
         )
-    numbered = _Labels(form, read, found)
-    name, parts, labels = _labelled(found, present, read, numbered)
+    numbered = _Labels(form, read, table_set)
+    name, parts, labels = _labelled(table_set, present, read, numbered)
     classes = _class_names(root, parts, labels, numbered)
     rows = form.rows([(s.path, s.columns.image, s.handle) for s in parts], memory)
     base = root if root.is_dir() else root.parent
     files = Files.of(base, [str(shard.path.relative_to(base)) for shard in parts])
-    notes = (*found.notes, *_missing(found.splits[name]), *_said(parts[0].columns, classes))
+    notes = (*table_set.notes, *_missing(table_set.splits[name]), *_label_notes(parts[0].columns, classes))
     if len(present) > 1:
         notes += (f"the evaluation split is '{name}'; {root} also has {', '.join(p for p in present if p != name)}",)
     variant = _variant(parts[0], form, choice)
@@ -115,33 +115,33 @@ def listing(root: Path, split: str, form: Format, *, memory: int, choice: Choice
 
 
 class _Labels:
-    """Labels of files as numbers; those of text are numbered in one way for all splits."""
+    """Labels of files as numbers; text labels have the same numbers in all splits."""
 
-    def __init__(self, form: Format, read: Callable[[Path], _Shard], found: Shards) -> None:
+    def __init__(self, form: Format, read: Callable[[Path], _Shard], table_set: Shards) -> None:
         self._form, self._read = form, read
-        known = [word for word in TRAINING + EVALUATION if word in found.splits]
-        self.others = [found.splits[word][0] for word in known]
-        self.paths = [path for paths in found.splits.values() for path in paths]
-        self._numbering = found.splits[known[0]] if known else self.paths
+        known = [word for word in TRAINING + EVALUATION if word in table_set.splits]
+        self.others = [table_set.splits[word][0] for word in known]
+        self.paths = [path for paths in table_set.splits.values() for path in paths]
+        self._numbering = table_set.splits[known[0]] if known else self.paths
         self._classes: tuple[str, ...] | None = None
 
     def first_of_splits(self) -> list[_Shard]:
-        """A file of every split."""
+        """The first file of every split."""
         return [self._read(path) for path in self.others]
 
     def every(self) -> list[np.ndarray]:
         """Labels of all files of all splits."""
-        return [self.of(self._read(path)) for path in self.paths]
+        return [self.numbers_of(self._read(path)) for path in self.paths]
 
     @property
     def text(self) -> tuple[str, ...]:
-        """The classes that text labels name: those of the training split, or of the only one."""
+        """Classes of text labels: those of the training split, or of the only split."""
         if self._classes is None:
             columns = [self._text(self._read(path)) for path in self._numbering]
             self._classes = tuple(sorted({name for column in columns for name in column if name}))
         return self._classes
 
-    def of(self, shard: _Shard) -> np.ndarray:
+    def numbers_of(self, shard: _Shard) -> np.ndarray:
         """Labels of a file's rows, int64; negative where a row has none."""
         if shard.columns.text:
             numbers = {name: number for number, name in enumerate(self.text)}
@@ -177,20 +177,20 @@ class _Labels:
 
 
 def _labelled(
-    found: Shards, present: Sequence[str], read: Callable[[Path], _Shard], numbered: _Labels
+    table_set: Shards, present: Sequence[str], read: Callable[[Path], _Shard], numbered: _Labels
 ) -> tuple[str, list[_Shard], np.ndarray]:
-    """The first split whose rows all have labels, since published test splits often have -1; or some rows."""
+    """The first split whose rows all have labels, else some, since published test splits often have label -1."""
     candidates = []
     for name in present:
-        parts = [read(path) for path in found.splits[name]]
-        labels = np.concatenate([numbered.of(shard) for shard in parts])
+        parts = [read(path) for path in table_set.splits[name]]
+        labels = np.concatenate([numbered.numbers_of(shard) for shard in parts])
         if labels.min(initial=0) >= 0 and len(labels):
             return name, parts, labels
         candidates.append((name, parts, labels))
     for candidate in candidates:
         if (candidate[2] >= 0).any():
             return candidate
-    raise UsageError(f"{found.splits[present[0]][0]} has no rows with labels (negative means withheld)")
+    raise UsageError(f"{table_set.splits[present[0]][0]} has no rows with labels (negative means withheld)")
 
 
 def _without_negative(whole: Listing) -> Listing:
@@ -199,8 +199,8 @@ def _without_negative(whole: Listing) -> Listing:
     return replace(kept, notes=(*kept.notes, note))
 
 
-def _said(chosen: Columns, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """What was taken for labels, and in which order text is numbered, where neither is plain."""
+def _label_notes(chosen: Columns, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Notes on a guessed label column, and on the order in which text labels are numbered."""
     notes = []
     if chosen.guessed:
         notes.append(f"labels are the column '{chosen.guessed}' ({argument('label_column')} chooses another)")
@@ -211,7 +211,7 @@ def _said(chosen: Columns, classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _variant(shard: _Shard, form: Format, choice: Choice) -> str:
-    """Which columns are read, where these are not those that are read unasked."""
+    """Columns read, where these are not the default ones."""
     if choice.label is None and choice.image is None:
         return ""
     try:
@@ -224,7 +224,7 @@ def _variant(shard: _Shard, form: Format, choice: Choice) -> str:
 
 
 def _missing(paths: list[Path]) -> tuple[str, ...]:
-    """Say which of the shards that the file names count are absent: part of a set is a fair thing to own."""
+    """Note on missing shards, by the counts in the file names; a part of a set may be read."""
     numbers = [re.search(r"(\d+)-of-(\d+)", path.name) for path in paths]
     present = {int(m[1]) for m in numbers if m}
     absent = [i for i in range(max((min(int(m[2]), 10**6) for m in numbers if m), default=0)) if i not in present]
@@ -249,13 +249,13 @@ def _shard(path: Path, form: Format, choice: Choice) -> _Shard:
 
 
 def _class_names(root: Path, parts: Sequence[_Shard], labels: np.ndarray, numbered: _Labels) -> tuple[str, ...]:
-    """Names from the schema, or numbers that count the labels of every split, so that splits agree."""
+    """Class names from the schema, or numbers up to the highest label of all splits, so that splits agree."""
     first = parts[0]
     for shard in parts:
         if (shard.columns.names, shard.columns.label) != (first.columns.names, first.columns.label):
             raise UsageError(f"{shard.path} and {first.path} name different classes; they are not one set")
     names = first.columns.names
-    # one of each other split: a label must mean the same class to whoever trains on one and tests on the other
+    # a label must mean the same class in all splits, of each of which one file is checked
     for other in numbered.first_of_splits():
         if names and other.columns.names and other.columns.names != names:
             raise UsageError(f"{other.path} and {first.path} name or order their classes differently: a label of the "

@@ -1,4 +1,4 @@
-"""How good a teacher is on clean images: the first look that tells whether anything that follows means something."""
+"""Clean accuracy of a teacher, and the warning where it is near chance or below what its file records."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from dametric.models.loaded import LoadedNetwork
 from dametric.models.network import Network
 
 ACCURACY_IMAGES = 2_000
-"""Images that tell how good a teacher is: to about one percentage point."""
+"""Images on which a teacher's accuracy is measured: to about one percentage point."""
 Sums = tuple[float, float]
 
 
 def alone(part: Sums) -> list[Sums]:
-    """What all processes have summed, where there is only this one."""
+    """Gather the sums of all processes, where there is only one."""
     return [part]
 
 
@@ -37,7 +37,7 @@ def clean_accuracy(
     share: slice = slice(None),
     gather: Callable[[Sums], list[Sums]] = alone,
 ) -> tuple[float, float, int]:
-    """Top-1 accuracy and mean cross-entropy on unaugmented images, and how many were shown.
+    """Top-1 accuracy and mean cross-entropy on unaugmented images, and the number of images.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ def clean_accuracy(
     quiet : bool
         Show no progress.
     most : int
-        Images that are shown at most.
+        Largest number of images.
     share, gather
-        Which batches this process shows, and how it learns what the others have summed.
+        Batches of this process, and a function that gathers the sums of all processes.
 
     Returns
     -------
     tuple of (float, float, int)
-        A fraction, nats, images.
+        Accuracy as a fraction, cross-entropy in nats, number of images.
     """
     order = glance(len(data), most)
     parts = order.split(network.chunk)[share]
@@ -79,7 +79,7 @@ def report_accuracy(
     most: int = ACCURACY_IMAGES,
     **ranks: Any,
 ) -> dict[str, Any]:
-    """Measure the teacher's clean accuracy, say it, and warn near chance.
+    """Measure and print the teacher's clean accuracy, and warn where it is near chance or below its record.
 
     Returns
     -------
@@ -89,11 +89,11 @@ def report_accuracy(
     Raises
     ------
     UsageError
-        If its output is not finite.
+        If the teacher's output is not finite.
     """
     copy = inference_copy(teacher.model, dtype=dtype, device=device, interface=teacher.interface)
-    of = {"mean": teacher.mean, "std": teacher.std}
-    network = Network(copy, **of, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
+    normalisation = {"mean": teacher.mean, "std": teacher.std}
+    network = Network(copy, **normalisation, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
     top1, loss, count = clean_accuracy(network, held_out.to(device), device, quiet, most, **ranks)
     shown = f"{count}" if count == len(held_out) else f"{count} of {len(held_out)}"
     accuracy = accuracy_text(top1, count)
@@ -108,13 +108,13 @@ def report_accuracy(
 
 
 def near_chance(top1: float, classes: int, images: int) -> bool:
-    """Whether an accuracy on so many images is hardly more than guessing."""
+    """Whether an accuracy on this many images is hardly above chance."""
     chance = 1 / classes
     return top1 < chance + 0.05 * (1 - chance) + 2 * math.sqrt(chance / images)
 
 
 def warn_of_teacher(teacher: LoadedNetwork | None, top1: float, classes: int, images: int, results: str) -> None:
-    """Warn loudly of a teacher that knows next to nothing, or less than its own record says."""
+    """Warn of a teacher whose accuracy is near chance, or below what its file records."""
     if near_chance(top1, classes, images):
         warn_near_chance(top1, classes, images, results)
     elif teacher is not None and (warning := teacher.shortfall(top1, images)):
@@ -122,7 +122,7 @@ def warn_of_teacher(teacher: LoadedNetwork | None, top1: float, classes: int, im
 
 
 def warn_near_chance(top1: float, classes: int, images: int, results: str) -> None:
-    """Warn loudly of a teacher that knows next to nothing."""
+    """Warn of a teacher whose accuracy is near chance."""
     if near_chance(top1, classes, images):
         say(
             f"WARNING: {100 * top1:.2f} % is near chance ({100 / classes:.2f} %). The {results} below mean nothing "

@@ -1,4 +1,4 @@
-"""Where and in which numbers networks compute: a device and a dtype as users name them."""
+"""Device and dtype of networks, as users name them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from dametric.models.inference import preferred_dtype
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 
 
-def chosen_device(asked: str | torch.device | None) -> torch.device:
-    """The device asked for, CUDA by default where there is one.
+def chosen_device(requested: str | torch.device | None) -> torch.device:
+    """The requested device, by default CUDA where there is one.
 
     Parameters
     ----------
-    asked : str or torch.device or None
+    requested : str or torch.device or None
         "cpu", "cuda" or "cuda:1".
 
     Raises
     ------
     UsageError
-        If there is no such device, here or anywhere.
+        If there is no such device.
     """
-    asked = asked or ("cuda" if torch.cuda.is_available() else "cpu")
+    requested = requested or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(asked)
+        device = torch.device(requested)
     except (RuntimeError, TypeError):
-        raise UsageError(f"unknown device '{shortened(str(asked))}': cpu, cuda or cuda:0") from None
+        raise UsageError(f"unknown device '{shortened(str(requested))}': cpu, cuda or cuda:0") from None
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device {device} is not supported: cpu or cuda")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -40,12 +40,12 @@ def chosen_device(asked: str | torch.device | None) -> torch.device:
     return device
 
 
-def chosen_dtype(asked: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    """The dtype asked for, the fastest in hardware by default.
+def chosen_dtype(requested: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    """The requested dtype, by default the fastest in hardware.
 
     Parameters
     ----------
-    asked : str or torch.dtype or None
+    requested : str or torch.dtype or None
         One of :data:`DTYPES` or its name.
     device : torch.device
 
@@ -54,9 +54,9 @@ def chosen_dtype(asked: str | torch.dtype | None, device: torch.device) -> torch
     UsageError
         For any other.
     """
-    if asked is None:
+    if requested is None:
         return preferred_dtype(device)
-    name = str(asked).removeprefix("torch.") if isinstance(asked, torch.dtype) else str(asked)
+    name = str(requested).removeprefix("torch.") if isinstance(requested, torch.dtype) else str(requested)
     if name not in DTYPES:
         raise unknown("dtype", shortened(name), DTYPES)
     return DTYPES[name]

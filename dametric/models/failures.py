@@ -1,4 +1,4 @@
-"""What torch says from inside a network, in one line."""
+"""Errors of a network's forward pass as messages of one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dametric.models.interface import FORWARD, failure
 
 @contextmanager
 def network_errors() -> Iterator[None]:
-    """What torch says from inside a network, in one line."""
+    """Turn errors of a network's forward pass into `UsageError` with one line."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:

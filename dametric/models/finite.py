@@ -1,4 +1,4 @@
-"""Which values of a traced network can be NaN although its images and weights are not."""
+"""Values of a traced network that may be NaN although its images and weights are finite."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import operator
 
 from torch import fx, nn
 
-# What gives finite numbers for finite numbers of any size that networks come to; all else is held able to make NaN.
+# Operations whose result is finite for finite input of any size in networks; all others are assumed to make NaN.
 _MODULES = (
     *(nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.LayerNorm, nn.GroupNorm, nn.Identity, nn.Flatten, nn.Unflatten),
     *(nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh),
@@ -26,7 +26,7 @@ _ARITHMETIC = (operator.getitem, operator.floordiv, operator.mul, operator.add, 
 
 
 def may_be_nan(traced: fx.GraphModule) -> set[fx.Node]:
-    """Values that are not sure to be finite for every finite image, or that come of such a value.
+    """Values that may not be finite for finite images, and all values computed from them.
 
     Parameters
     ----------
@@ -36,10 +36,10 @@ def may_be_nan(traced: fx.GraphModule) -> set[fx.Node]:
     Returns
     -------
     set of fx.Node
-        A quotient, a root or a logarithm, what nobody here knows, and all that is computed from it.
+        Quotients, roots, logarithms and unknown operations, and all that is computed from them.
     """
     doubtful: set[fx.Node] = set()
-    sizes: set[fx.Node] = set()  # whole numbers, which code may divide
+    sizes: set[fx.Node] = set()  # whole numbers, whose division is harmless
     for node in traced.graph.nodes:
         if _is_size(node, sizes):
             sizes.add(node)

@@ -1,8 +1,8 @@
-"""Convolutions that add and clip in one go on a CPU, where an activation's way through memory costs as much as its sum.
+"""Fusion of convolutions with the additions and clips after them on a CPU, where memory traffic costs as much as sums.
 
-oneDNN computes ``relu(conv(x) + shortcut)`` in one pass over the output, and keeps weights in a layout of its own.
-PyTorch reaches these kernels through operators that only its compiler uses; they are used here without it, since a
-compilation costs more than many a pass. Where they are missing, networks run as they are.
+oneDNN computes ``relu(conv(x) + shortcut)`` in one pass over the output, and keeps weights in its own layout. PyTorch
+calls these kernels by operators that only its compiler uses. They are called here without the compiler, since a
+compilation takes longer than many a pass. Where the operators are missing, networks run unfused.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from torch.nn import functional
 from dametric.models.finite import may_be_nan
 
 _CLIPS: dict[str, list[float]] = {"relu": [], "hardtanh": [0.0, 6.0], "none": []}  # oneDNN's names, with their bounds
-_FEW, _LARGE = 8, 1e30  # first images that are looked at; what partial sums must stay below, of 3e38 that fit
-_DOUBTFUL = "may be NaN"  # key of what is noted of a node
+_FEW, _LARGE = 8, 1e30  # first images that are checked; bound of partial sums, of which 3e38 fit
+_DOUBTFUL = "may be NaN"  # key in a node's metadata
 _ADDITIONS = (operator.add, operator.iadd, torch.add)
 
 
 class FusedConv(nn.Module):
-    """A convolution with what follows it: ``clip(conv(x) + other)``.
+    """A convolution with the addition and the clip after it: ``clip(conv(x) + other)``.
 
     Parameters
     ----------
     conv : nn.Conv2d
         Padded with zeros; its weights must not change any more.
     clip : {"relu", "hardtanh", "none"}
-        What the sum goes through; "hardtanh" is ReLU6.
+        Clip of the sum; "hardtanh" is ReLU6.
     overwrite : bool
-        Whether nobody needs ``other`` any more, so that the result may take its place.
+        Write the result into the memory of ``other``, which is not read afterwards.
     """
 
     def __init__(self, conv: nn.Conv2d, clip: str, overwrite: bool = False) -> None:
@@ -42,7 +42,7 @@ class FusedConv(nn.Module):
         self._packed: Tensor | None = None
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        """Result of shape (batch, channels, height, width) of images ``x``, and of a summand of the result's shape."""
+        """Result of shape (batch, channels, height, width) of input ``x`` and a summand of the result's shape."""
         conv = self.conv
         where = (conv.padding, conv.stride, conv.dilation, conv.groups)
         if self._packed is None:
@@ -64,7 +64,7 @@ class FusedConv(nn.Module):
         return result
 
     def bound(self, x: Tensor | float, other: Tensor | float = 0.0) -> Tensor:
-        """What partial sums cannot exceed for inputs of at most this size: float32, NaN where something is NaN."""
+        """Upper bound of partial sums for inputs of at most this size: float32, NaN where any value is NaN."""
         bias = 0.0 if self.conv.bias is None else self.conv.bias.detach().float().abs().amax()
         return self.conv.weight.detach().float().abs().flatten(1).sum(1).amax() * x + bias + other
 
@@ -81,18 +81,18 @@ def _clipped(total: Tensor, clip: str) -> Tensor:
 
 
 class Fused(nn.Module):
-    """A network and its fused copy, which stays in charge once its first images have shown that it can be trusted.
+    """A network and its fused copy, which is used once the first images have shown that it can be trusted.
 
-    The kernels' clips make 0 of NaN, so what is broken would look whole. In a convolution NaN comes from its input,
-    its weights, or partial sums too large for the dtype; where none of the three is near on a few images, it is not
-    on any finite images. What may be NaN for another reason is clipped by a step of its own, which keeps it.
+    The kernels' clips turn NaN into 0, which would hide a broken network. In a convolution NaN comes from its input,
+    its weights, or partial sums too large for the dtype; where a few images are far from all three, any finite images
+    are. Values that may be NaN for another reason are clipped by a separate step, which keeps NaN.
 
     Parameters
     ----------
     network : nn.Module
-        With its own code.
+        The original network.
     fast : nn.Module
-        The same, fused.
+        Its fused copy.
     """
 
     def __init__(self, network: nn.Module, fast: nn.Module) -> None:
@@ -101,7 +101,7 @@ class Fused(nn.Module):
         self.trusted: bool | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Whatever the network returns."""
+        """Output of the network."""
         if self.trusted is None:
             kept = x.clone()  # networks may write into their input
             watched, self.trusted = _watched(self.fast, x)
@@ -113,7 +113,7 @@ class Fused(nn.Module):
 
 
 def _watched(fast: nn.Module, x: Tensor) -> tuple[Tensor, bool]:
-    """What a fused network returns, and whether all sums of its convolutions stay far from what the dtype can hold."""
+    """Output of a fused network, and whether the sums of its convolutions stay far below the dtype's maximum."""
     bounds: list[Tensor] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -122,7 +122,7 @@ def _watched(fast: nn.Module, x: Tensor) -> tuple[Tensor, bool]:
 
     hooks = [m.register_forward_pre_hook(note) for m in fast.modules() if isinstance(m, FusedConv)]
     try:
-        answer = fast.forward(x)  # not by a call, which prints the traced code where it fails
+        answer = fast.forward(x)  # a call of the module would print the traced code where it fails
     finally:
         for hook in hooks:
             hook.remove()
@@ -130,37 +130,36 @@ def _watched(fast: nn.Module, x: Tensor) -> tuple[Tensor, bool]:
 
 
 def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """The same network with its convolutions fused with the additions and clips that follow them.
+    """Fuse a network's convolutions with the additions and clips that follow them.
 
     Parameters
     ----------
     network : nn.Module
-        In evaluation mode, on the CPU; not to be changed any more.
+        In evaluation mode, on the CPU; its weights must not change any more.
     dtype : torch.dtype
-        That it is going to be brought to before it is run.
+        Floating type to which it is converted before it runs.
 
     Returns
     -------
     nn.Module
-        The network with a traced copy that shares the weights, or ``network`` itself where there is nothing to gain,
-        the kernels are missing, or the code cannot be traced without loss (it looks at values or makes tensors of its
-        own).
+        The network with a traced copy that shares the weights, or ``network`` itself where nothing can be fused,
+        the kernels are missing, or the code cannot be traced faithfully (it branches on values or makes tensors).
     """
     if not supported(dtype) or any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
         return network
     try:
         graph = fx.Tracer().trace(network)
         traced = fx.GraphModule(network, graph)
-    except Exception:  # code that looks at values or shapes cannot be traced, and fails in its own way
+    except Exception:  # code that branches on values or shapes cannot be traced, and raises any error
         return network
     if any(node.op == "get_attr" and str(node.target).startswith("_tensor_constant") for node in graph.nodes):
-        return network  # made in forward, perhaps anew at every call
+        return network  # a tensor made in forward may differ between calls
     _loosen_views(traced)
     _erase_identities(traced)
     for node in may_be_nan(traced):
         node.meta[_DOUBTFUL] = True
     count = sum(_fuse(traced, node, f"fused_{number}") for number, node in enumerate(list(graph.nodes)))
-    for number, node in enumerate(list(graph.nodes)):  # shortcuts, whose sums another convolution has taken
+    for number, node in enumerate(list(graph.nodes)):  # shortcuts, whose sums were fused with another convolution
         if _conv(traced, node) is not None:
             count += _fuse_conv(traced, node, f"packed_{number}")
     if not count:
@@ -172,7 +171,7 @@ def fused(network: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def _loosen_views(traced: fx.GraphModule) -> None:
-    """Let what is viewed in another shape be copied where it must: the kernels write channels last."""
+    """Replace views by reshapes, which copy where needed: the kernels write channels last."""
     for node in traced.graph.nodes:
         viewed = node.op == "call_method" and node.target == "view" and not node.kwargs
         if viewed and not any(isinstance(argument, torch.dtype) for argument in node.args):
@@ -180,7 +179,7 @@ def _loosen_views(traced: fx.GraphModule) -> None:
 
 
 def _erase_identities(traced: fx.GraphModule) -> None:
-    """Take out what evaluation mode passes through: the places of folded norms, and dropout."""
+    """Remove modules without effect in evaluation mode: identities of folded norms, and dropout."""
     for node in list(traced.graph.nodes):
         kind = type(traced.get_submodule(str(node.target))) if node.op == "call_module" else None
         if kind in (nn.Identity, nn.Dropout) and len(node.args) == 1:
@@ -191,7 +190,7 @@ def _erase_identities(traced: fx.GraphModule) -> None:
 def supported(dtype: torch.dtype) -> bool:
     if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
         return False
-    # operators of PyTorch's own, without a promise: a torch that lacks one runs networks as they are
+    # private operators of PyTorch: a version that lacks one runs networks unfused
     names = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight")
     if not all(hasattr(torch.ops.mkldnn, name) for name in names):
         return False
@@ -200,7 +199,7 @@ def supported(dtype: torch.dtype) -> bool:
 
 
 def _conv(traced: fx.GraphModule, node: Any) -> nn.Conv2d | None:
-    """The convolution that a node calls, if it is one that the kernels compute."""
+    """The convolution that a node calls, if the kernels can compute it."""
     if not isinstance(node, fx.Node) or node.op != "call_module":
         return None
     module = traced.get_submodule(str(node.target))
@@ -214,7 +213,7 @@ def _is_sum(node: fx.Node) -> bool:
 
 
 def _fuse(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
-    """Fuse what ends in a node: a sum, a norm, or a convolution that no sum takes."""
+    """Fuse the sum, the norm, or the convolution without a sum that a node is."""
     if _is_sum(node):
         return _fuse_sum(traced, node, name)
     if _is_norm(traced, node):
@@ -223,11 +222,11 @@ def _fuse(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
 
 
 def _fuse_conv(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
-    """Let a convolution clip its own result; without a clip it still gains from its packed weights."""
+    """Fuse a convolution with its clip; without a clip it still gains from packed weights."""
     conv = _conv(traced, node)
     assert conv is not None
     if any(_is_sum(user) and _sides(traced, user) is not None for user in node.users):
-        return False  # the sum takes it
+        return False  # fused with the sum
     clip, last = _following(traced, node)
     _insert(traced, last, FusedConv(conv, clip), (node.args[0],), name)
     if last is not node:
@@ -243,7 +242,7 @@ def _is_norm(traced: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _fuse_norm(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
-    """A norm that has no convolution to go to is one itself: a weight and a bias for each channel."""
+    """Turn a norm without a convolution before it into a convolution: a weight and a bias for each channel."""
     norm = traced.get_submodule(str(node.target))
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
@@ -269,7 +268,7 @@ def _fuse_sum(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
     conv, x = _conv(traced, source), source.args[0]
     assert conv is not None
     clip, last = _following(traced, node)
-    if clip == "hardtanh":  # after a sum the kernel knows no other than ReLU
+    if clip == "hardtanh":  # after a sum the kernel can apply ReLU only
         clip, last = "none", node
     overwrite = other is not x and _makes_its_own(traced, other) and _is_last_reader(traced, node, other)
     _insert(traced, last, FusedConv(conv, clip, overwrite), (x, other), name)
@@ -280,9 +279,9 @@ def _fuse_sum(traced: fx.GraphModule, node: fx.Node, name: str) -> bool:
 
 
 def _sides(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, fx.Node] | None:
-    """The convolution of a sum that may be computed where the sum stands, and the other summand."""
-    one, two = node.args
-    orders = [(one, two)] if node.target is operator.iadd else [(one, two), (two, one)]
+    """The convolution of a sum that may be computed in the sum's place, and the other summand."""
+    left, right = node.args
+    orders = [(left, right)] if node.target is operator.iadd else [(left, right), (right, left)]
     for source, other in orders:
         if _conv(traced, source) is None or not isinstance(other, fx.Node) or source is other:
             continue
@@ -293,7 +292,7 @@ def _sides(traced: fx.GraphModule, node: fx.Node) -> tuple[fx.Node, fx.Node] | N
 
 
 def _writes_between(traced: fx.GraphModule, first: fx.Node, last: fx.Node) -> bool:
-    """Whether anything between two nodes may change a tensor in its place."""
+    """Whether any node between two may change a tensor in place."""
     node = first.next
     while node is not last:
         if node.op == "call_module":
@@ -301,8 +300,8 @@ def _writes_between(traced: fx.GraphModule, first: fx.Node, last: fx.Node) -> bo
             writes = getattr(module, "inplace", False) or getattr(module, "overwrite", False)
         else:
             name = getattr(node.target, "__name__", str(node.target))
-            asked = node.kwargs.get("inplace") or any(argument is True for argument in node.args)
-            writes = bool(asked) or name.endswith("_") or name.startswith("i") or name == "setitem"
+            inplace = node.kwargs.get("inplace") or any(argument is True for argument in node.args)
+            writes = bool(inplace) or name.endswith("_") or name.startswith("i") or name == "setitem"
         if writes:
             return True
         node = node.next
@@ -316,15 +315,15 @@ def _makes_its_own(traced: fx.GraphModule, node: fx.Node) -> bool:
 
 
 def _is_last_reader(traced: fx.GraphModule, node: fx.Node, value: fx.Node) -> bool:
-    """Whether nothing reads a value after this node, be it through another name for the same memory."""
+    """Whether nothing reads a value after this node, nor its memory through an alias."""
     readers = [user for user in value.users if user is not node]
     return all(user < node and _makes_its_own(traced, user) for user in readers)
 
 
 def _following(traced: fx.GraphModule, node: fx.Node) -> tuple[str, fx.Node]:
-    """The clip that alone reads a node, and where it stands; "none" and the node itself if there is none.
+    """The clip that is the only reader of a node, and its node; "none" and the node itself if there is none.
 
-    What may be NaN must go through a clip of its own.
+    Values that may be NaN must be clipped separately.
     """
     users = list(node.users)
     clip = _clip(traced, users[0]) if len(users) == 1 and _DOUBTFUL not in node.meta else "none"
@@ -341,7 +340,7 @@ def _clip(traced: fx.GraphModule, node: fx.Node) -> str:
 
 
 def _insert(traced: fx.GraphModule, last: fx.Node, module: FusedConv, arguments: tuple[Any, ...], name: str) -> None:
-    """Put a fused convolution in the place of the last node that it stands for."""
+    """Replace the last node of a fused group by its convolution."""
     traced.add_submodule(name, module)
     with traced.graph.inserting_before(last):
         call = traced.graph.call_module(name, arguments)

@@ -1,4 +1,4 @@
-"""A network prepared for being run, not trained: batch norm folded, channels last, the dtype of choice."""
+"""Networks prepared for inference: batch norm folded, channels last, a chosen dtype."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from dametric.models.fusion import fused
 from dametric.models.interface import Interface
 
-_PLAIN = Interface()  # of networks as most are
+_PLAIN = Interface()  # of most networks
 
 
 class _Runner(nn.Module):
-    """Bring a batch into the network's dtype and memory layout; give back logits of at least float32."""
+    """Convert a batch to the network's dtype and memory layout; return logits of at least float32."""
 
     def __init__(self, network: nn.Module, dtype: torch.dtype, interface: Interface) -> None:
         super().__init__()
@@ -41,11 +41,11 @@ def inference_copy(
     compile: bool = False,
     interface: Interface = _PLAIN,
 ) -> nn.Module:
-    """Copy a network for running it: eval mode, no gradients, batch norm folded into convolutions.
+    """Copy a network for inference: eval mode, no gradients, batch norm folded into convolutions.
 
     Every ``Conv2d`` whose only consumer is a ``BatchNorm2d`` with running statistics takes over its affine
     map: w' = w g / sqrt(v + eps), b' = (b - m) g / sqrt(v + eps) + beta, computed in float64. Networks that
-    cannot be traced, that carry hooks, or that share modules are left as they are there, and still work.
+    cannot be traced, have hooks, or share modules are left unfolded there, and still work.
 
     Parameters
     ----------
@@ -54,11 +54,11 @@ def inference_copy(
     dtype : torch.dtype
         Floating type of weights and activations.
     device : torch.device or str
-        Where the copy lives.
+        Device of the copy.
     compile : bool
         Pass the copy through ``torch.compile``, which takes effect at the first call.
     interface : Interface
-        How the network takes images and gives logits: see :func:`dametric.models.interface.interface`. By default it
+        How the network takes images and returns logits: see :func:`dametric.models.interface.interface`. By default it
         runs on images in channels-last layout and returns logits alone.
 
     Returns
@@ -77,7 +77,7 @@ def inference_copy(
 
 
 def preferred_dtype(device: torch.device | str) -> torch.dtype:
-    """The fastest floating type that the device computes in hardware: bfloat16 where it does, else float32.
+    """The fastest floating type of a device: bfloat16 where it computes that in hardware, else float32.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def preferred_dtype(device: torch.device | str) -> torch.dtype:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
-    # private names, the only ones there are; a torch without them gets the safe answer
+    # torch has private functions only for this question; without them the answer is no
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     if device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in checks):
         return torch.bfloat16
@@ -101,12 +101,12 @@ def preferred_dtype(device: torch.device | str) -> torch.dtype:
 
 
 def _fold_batch_norm(network: nn.Module) -> None:
-    """Fold in place; the traced graph only tells which pairs may be folded, the network's own code stays."""
+    """Fold in place; the traced graph only shows which pairs may be folded, and the network keeps its code."""
     for conv_name, norm_name in _foldable_pairs(network):
         conv, norm = network.get_submodule(conv_name), network.get_submodule(norm_name)
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
-        # float64 on the CPU, which every accelerator's modules can be brought to
+        # float64 on the CPU, since some accelerators lack it
         exact_conv = copy.deepcopy(conv).to("cpu", torch.float64)
         fused = fuse_conv_bn_eval(exact_conv, copy.deepcopy(norm).to("cpu", torch.float64))
         _replace(network, conv_name, fused.requires_grad_(False))
@@ -119,12 +119,12 @@ def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def _foldable_pairs(network: nn.Module) -> list[tuple[str, str]]:
-    """Names of convolutions and of the batch norms that are all that reads them."""
+    """Names of convolutions and of the batch norms that are their only readers."""
     if any(m._forward_hooks or m._forward_pre_hooks for m in network.modules()):
-        return []  # a hook may look at what folding would change
+        return []  # a hook may read what folding would change
     try:
         nodes = list(fx.Tracer().trace(network).nodes)
-    except Exception:  # code that looks at values or shapes cannot be traced, and fails in its own way
+    except Exception:  # code that branches on values or shapes cannot be traced, and raises any error
         return []
     modules = dict(network.named_modules(remove_duplicate=False))
     names = Counter(id(module) for module in modules.values())
@@ -132,7 +132,7 @@ def _foldable_pairs(network: nn.Module) -> list[tuple[str, str]]:
     read = [str(node.target) for node in nodes if node.op == "get_attr"]  # weights used outside their module
 
     def plain(node: fx.Node, kind: type[nn.Module]) -> bool:
-        """Whether this is the one call of a module of exactly this kind, under one name, and no one else's."""
+        """Whether this is the only call of a module of exactly this type, which has one name and is not shared."""
         name = str(node.target)
         if node.op != "call_module" or type(modules[name]) is not kind or calls[name] != 1:
             return False

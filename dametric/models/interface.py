@@ -1,4 +1,4 @@
-"""What stands between any network and logits of shape (batch, classes): found out once, by a look at a few images."""
+"""Interface of a network: its memory layout and where its logits are, tried once on a few images."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from dametric.errors import UsageError
 from dametric.models.outputs import Answer, answer
 
 FORWARD = "raised by the forward pass of a network"
-"""Note on errors that a network's own code raised, which the images may be to blame for."""
+"""Note on errors of a network's own code, which the images may cause."""
 
-_FEWER = (8, 1)  # images that are looked at, as far as there is memory for them
+_FEWER = (8, 1)  # images that are tried; fewer where memory is short
 
 
 @dataclass(frozen=True)
 class Interface:
-    """How a network takes images and gives logits.
+    """How a network takes images and returns logits.
 
     Attributes
     ----------
     channels_last : bool
         Whether its code runs on images and weights in that layout, which is the faster one.
     evaluated, trained : Answer
-        What it returns in evaluation mode and in training mode.
+        Where its logits are in evaluation mode and in training mode.
     guess : str
-        What was guessed, in one line for a human; empty where nothing was.
+        What was guessed, in one line for the user; empty where nothing was.
     """
 
     channels_last: bool = True
@@ -43,20 +43,20 @@ class Interface:
     guess: str = ""
 
     def arrange(self, tensor: Tensor) -> Tensor:
-        """Images or the weights of a convolution, four dimensions, in the layout that the network runs in."""
+        """Convert images or convolution weights, four dimensions, to the network's memory layout."""
         if self.channels_last:
             return tensor.contiguous(memory_format=torch.channels_last)
-        # a copy even of what is contiguous: of one channel it may be of either layout, and its strides choose
+        # clone even contiguous tensors: with one channel both layouts are contiguous, and the strides decide
         return tensor.clone(memory_format=torch.contiguous_format)
 
     def arrange_weights(self, network: nn.Module) -> None:
-        """Bring the weights of all convolutions, in place, into the layout that the network runs in."""
+        """Convert the weights of all convolutions, in place, to the network's memory layout."""
         for parameter in network.parameters():
             if parameter.dim() == 4:
                 parameter.data = self.arrange(parameter.data)
 
     def logits(self, output: Any, *, training: bool = False) -> Tensor:
-        """Logits of shape (rows, classes) from what the network returned."""
+        """Logits of shape (rows, classes) in the network's output."""
         return (self.trained if training else self.evaluated).logits(output)
 
 
@@ -81,7 +81,7 @@ def interface(
     classes: int | None = None,
     training: bool = False,
 ) -> Interface:
-    """Find out how a network takes images and gives logits, by showing a copy of it a few.
+    """Find out how a network takes images and returns logits, by running a copy of it on a few images.
 
     Parameters
     ----------
@@ -91,11 +91,11 @@ def interface(
     mean, std : sequence of float
         Normalisation, in units of 0..1.
     who : str
-        What to call it ("teacher").
+        Name of the network in messages ("teacher").
     classes : int, optional
-        Their number, where it is known (0 is not): by it logits are told from features.
+        Number of classes, by which logits are distinguished from features; 0 counts as unknown.
     training : bool
-        Look at training mode too.
+        Try training mode too.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def interface(
     Raises
     ------
     UsageError
-        If the network fails on the images, or where its logits are is not clear.
+        If the network fails on the images, or its output is ambiguous.
     """
     place = next((tensor.device for tensor in chain(model.parameters(), model.buffers())), torch.device("cpu"))
     rows = torch.linspace(0, len(data) - 1, _FEWER[0], dtype=torch.float64).long()
@@ -131,13 +131,13 @@ def _look(model: nn.Module, images: Tensor, who: str, classes: int | None, train
 
 
 def input_channels(model: nn.Module, image_size: int) -> int | None:
-    """Channels of the images that a network takes, by its first layer with weights; None where that does not tell.
+    """Channels of a network's images, by its first layer with weights; None where that does not tell.
 
     Parameters
     ----------
     model : nn.Module
     image_size : int
-        Height and width in pixels, by which a first linear layer is understood.
+        Height and width in pixels, by which a first linear layer is interpreted.
     """
     first = next((module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))), None)
     if isinstance(first, nn.Conv2d):
@@ -150,13 +150,13 @@ def input_channels(model: nn.Module, image_size: int) -> int | None:
 def _first_that_runs(network: nn.Module, images: Tensor, who: str) -> tuple[bool, Any]:
     """Whether the network runs in the faster of two memory layouts, and what it returns."""
     fast, plain = Interface(channels_last=True), Interface(channels_last=False)
-    # by its module's own method, which also tells weights of one channel that they are channels last
+    # Module.to also sets the strides of weights with one channel
     network = network.to(memory_format=torch.channels_last)
     try:
         return True, network(fast.arrange(images).clone())
     except torch.cuda.OutOfMemoryError:
         raise
-    except Exception:  # code that views memory in another shape takes one layout only; what else it is shows below
+    except Exception:  # code that views memory in another shape takes one layout only; other errors recur below
         plain.arrange_weights(network)
         return False, _shown(network, plain.arrange(images), who)
 
@@ -171,8 +171,8 @@ def _shown(network: nn.Module, images: Tensor, who: str) -> Any:
 
 
 def failure(error: Exception, who: str = "a network", shape: tuple[int, ...] | None = None) -> str:
-    """What to say of an error that a network's own code raised on images (of this shape), in one line."""
-    of = "these images" if shape is None else f"images of shape {shape}"
-    asks = isinstance(error, (RuntimeError, AssertionError, ValueError))  # as networks say that a size is not theirs
-    question = ", do they have the size and channels it takes?" if asks else ":"
-    return f"{who} failed on {of}{question} {one_line(error)}"
+    """Message of one line on an error that a network's own code raised on images (of this shape)."""
+    subject = "these images" if shape is None else f"images of shape {shape}"
+    by_shape = isinstance(error, (RuntimeError, AssertionError, ValueError))  # which networks raise for unfit shapes
+    question = ", do they have the size and channels it takes?" if by_shape else ":"
+    return f"{who} failed on {subject}{question} {one_line(error)}"

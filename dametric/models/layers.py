@@ -1,4 +1,4 @@
-"""The few pieces that every family of networks here is made of."""
+"""Layers that several families of networks share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def initialise(network: nn.Module) -> None:
     Batch norm starts at one and zero and linear layers as torch makes them (He et al., arXiv 1502.01852).
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # where there is no storage, nothing to draw
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # meta tensors have no values to draw
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""Architectures of torchvision and timm, by name, with arguments of their own: ``timm:NAME,img_size=64``."""
+"""Architectures of torchvision and timm, by name and with their arguments: ``timm:NAME,img_size=64``."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from dametric.errors import UsageError, unknown
 
 LIBRARIES = ("torchvision", "timm")
 
-# what would fetch or read weights, or is said in another way
+# arguments that would download or read weights, or that have an option of their own
 _REFUSED = re.compile(r"weights.*|pretrained.*|checkpoint.*|cache_dir|progress|num_classes|features_only|scriptable")
 _WORD = re.compile(r"[\w.-]+")
 _TABLES = (("encoder.pos_embedding", "conv_proj.weight"), ("pos_embed", "patch_embed.proj.weight"))
-_MOST_TOKENS = 5  # of a transformer that stand for no patch: class, distillation, registers
+_MOST_TOKENS = 5  # of a transformer besides patches: class, distillation, registers
 
 
 def from_library(library: str, spec: str, num_classes: int, image_size: int) -> nn.Module:
-    """Make a network of a library with fresh weights; nothing is downloaded.
+    """Build a network of a library with fresh weights; nothing is downloaded.
 
     Parameters
     ----------
     library : {"torchvision", "timm"}
     spec : str
-        ``NAME`` or ``NAME,argument=value,...``; names are told apart without upper case where that is enough.
+        ``NAME`` or ``NAME,argument=value,...``; names are matched regardless of case where that is unambiguous.
     num_classes : int
     image_size : int
-        Height and width in pixels, told to vision transformers and others that are made for one size.
+        Height and width in pixels, for vision transformers and other networks of a fixed size.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def from_library(library: str, spec: str, num_classes: int, image_size: int) -> 
 
 
 def check_library_name(library: str, spec: str) -> None:
-    """Refuse a name that torchvision does not have; timm, which takes seconds to load, is asked when one is made.
+    """Refuse a name that torchvision does not have; timm, which takes seconds to load, is asked on building only.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def check_library_name(library: str, spec: str) -> None:
 
 
 def elsewhere(name: str) -> str | None:
-    """How to ask for a name that one of the libraries knows, ``timm:NAME``; None where neither does."""
+    """Full name of an architecture that a library knows, ``timm:NAME``; None where neither does."""
     if name.lower() in torchvision.models.list_models(module=torchvision.models):
         return f"torchvision:{name.lower()}"
     timm = _timm()
@@ -86,12 +86,12 @@ def elsewhere(name: str) -> str | None:
 
 
 def trained_size(weights: Mapping[str, Tensor]) -> int | None:
-    """Height and width of the images that a vision transformer's table of positions was made for, in pixels.
+    """Image size for which a vision transformer's position embedding was made: height and width in pixels.
 
     Parameters
     ----------
     weights : mapping of str to Tensor
-        Under their names in a file, with or without prefixes.
+        Weights by name, with or without prefixes.
 
     Returns
     -------
@@ -110,7 +110,7 @@ def trained_size(weights: Mapping[str, Tensor]) -> int | None:
 
 
 def _argument(spec: str, pair: str) -> tuple[str, Any]:
-    """One ``name=value``: numbers, True, False, None, tuples of them, and words."""
+    """Parse one ``name=value``: numbers, True, False, None, tuples of them, and words."""
     key, equals, text = (part.strip() for part in pair.partition("="))
     if not equals or not key.isidentifier() or _REFUSED.fullmatch(key):
         raise UsageError(f"architecture '{spec}': '{pair}' is not an argument=value that a network may be made with")
@@ -124,13 +124,13 @@ def _argument(spec: str, pair: str) -> tuple[str, Any]:
 
 
 def _from_torchvision(name: str, num_classes: int, image_size: int, arguments: dict[str, Any]) -> nn.Module:
-    # Classification networks only: detection and segmentation ones fetch backbone weights by default.
+    # classification networks only: detection and segmentation ones download backbone weights by default
     known = torchvision.models.list_models(module=torchvision.models)
     if name.lower() not in known:
         raise _unknown_in("torchvision", name, known)
     sized = {"image_size": image_size} if name.lower().startswith("vit_") else {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # on how googlenet and inception draw their weights
+        warnings.simplefilter("ignore", FutureWarning)  # on the initialisation of googlenet and inception
         result: nn.Module = torchvision.models.get_model(
             name, weights=None, num_classes=num_classes, **{**sized, **arguments}
         )
@@ -146,8 +146,8 @@ def _from_timm(name: str, num_classes: int, image_size: int, arguments: dict[str
     spelt = _spelt(timm, name)
     if spelt is None:
         raise _unknown_in("timm", name, timm.list_models())
-    of = getattr(timm, "get_pretrained_cfg", lambda name: None)(spelt)
-    sized = {"img_size": image_size} if getattr(of, "fixed_input_size", False) else {}
+    config = getattr(timm, "get_pretrained_cfg", lambda name: None)(spelt)
+    sized = {"img_size": image_size} if getattr(config, "fixed_input_size", False) else {}
     result: nn.Module = timm.create_model(spelt, pretrained=False, num_classes=num_classes, **{**sized, **arguments})
     return result
 
@@ -162,7 +162,7 @@ def _timm() -> ModuleType | None:
 
 
 def _spelt(timm: ModuleType, name: str) -> str | None:
-    """The name as timm writes it."""
+    """The name in timm's spelling."""
     return next((word for word in dict.fromkeys((name, name.lower())) if timm.is_model(word)), None)
 
 

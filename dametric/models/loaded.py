@@ -1,4 +1,4 @@
-"""A network with all that belongs to it: the size, the normalisation and the classes of the images it is shown."""
+"""Network loaded for one image set, with its normalisation, interface and provenance."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ from dametric.models.reading import WeightFile, read_weights
 from dametric.models.weight_sets import Role
 
 GREY = "data: images become one-channel (grey), as the {}'s first layer takes one channel"
-_WORSE = 0.01  # of all images: so much less than recorded is no other rounding
+_WORSE = 0.01  # of all images: a larger difference from the record is not explained by rounding
 _ACCURACIES = (
     *("test_top1", "top1", "accuracy", "acc", "acc1", "prec1", "test_acc", "test_accuracy", "val_acc", "val_acc1"),
     *("val_accuracy", "best_acc", "best_acc1", "best_accuracy", "best_prec1", "best_top1"),
 )
 
-Own = TypeVar("Own", bound="LoadedNetwork")
+Loaded = TypeVar("Own", bound="LoadedNetwork")
 
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network that is ready to be shown images of one set.
+    """A network ready to run on the images of one set.
 
     Attributes
     ----------
     model : nn.Module
         Takes normalised images, returns logits.
     mean, std : tuple of float
-        Its normalisation, in 0..1.
+        Normalisation, in units of 0..1.
     arch, sha256 : str
-        What records say of it; the hash is that of its file, and of the place in it where that needs saying.
+        Identity in records; the hash is that of its file, and of the key in it where the file holds several networks.
     normalised_by : str
-        Where mean and std come from, in words.
+        Source of mean and std, in words.
     accuracy : float or None
-        Top-1 (fraction) that its file records.
+        Top-1 accuracy (fraction) that its file records.
     notes : tuple of str
-        What was read, stripped and recognised, for a human.
+        What was read, stripped and recognised, for the user.
     interface : Interface
-        How it takes images and gives logits.
+        How it takes images and returns logits.
     """
 
     model: nn.Module
@@ -67,7 +67,7 @@ class LoadedNetwork:
 
     @classmethod
     def of(
-        cls: type[Own],
+        cls: type[Loaded],
         network: nn.Module | Checkpoint | str | os.PathLike[str],
         data: ImageSet,
         mean: Given = None,
@@ -75,19 +75,19 @@ class LoadedNetwork:
         *,
         role: Role = "teacher",
         otherwise: Normalisation | None = None,
-    ) -> Own:
-        """Decide how a network is shown the images of a set.
+    ) -> Loaded:
+        """Prepare a network for the images of a set.
 
         Parameters
         ----------
         network : nn.Module, Checkpoint or path-like
         data : ImageSet
         mean, std : sequence of float or str, optional
-            What the user says of its normalisation, in numbers or by name.
+            Normalisation given by the user, in numbers or by name.
         role : {"teacher", "student"}
-            For messages, and for files that hold both.
+            Role of the network, for messages and for files that hold both.
         otherwise : Normalisation, optional
-            What is used where neither the user nor the network says anything; the image set's by default.
+            Fallback where neither the user nor the network has one; the image set's by default.
 
         Raises
         ------
@@ -98,10 +98,10 @@ class LoadedNetwork:
         otherwise = otherwise or Normalisation(data.mean, data.std, data.normalised_by)
         if isinstance(network, nn.Module):
             first, second, source = in_use(mean, std, NOTHING, otherwise, data.channels)
-            own = normalisation(first, second, data.channels)
-            way = interface(network, data, *own, who=role, classes=data.num_classes)
-            return cls(network, *own, type(network).__name__, "", source, interface=way)
-        read = network if isinstance(network, Checkpoint) else _of_its_size(network, data, role)
+            mean_std = normalisation(first, second, data.channels)
+            network_interface = interface(network, data, *mean_std, who=role, classes=data.num_classes)
+            return cls(network, *mean_std, type(network).__name__, "", source, interface=network_interface)
+        read = network if isinstance(network, Checkpoint) else _load_for_images(network, data, role)
         if read.image_size not in (None, data.image_size):
             raise UsageError(
                 f"the {role} was trained on images of {read.image_size} pixels, and those of {data.name} have "
@@ -109,37 +109,37 @@ class LoadedNetwork:
                 f"meant the checkpoint with {argument('image_size', data.image_size)}"
             )
         check_order(role, read.classes, data.name, data.classes)
-        theirs = Normalisation(read.mean, read.std, read.normalised_by)
-        first, second, source = in_use(mean, std, theirs, otherwise, data.channels)
-        own = normalisation(first, second, data.channels)
-        way = interface(read.model, data, *own, who=role, classes=read.num_classes)
+        recorded = Normalisation(read.mean, read.std, read.normalised_by)
+        first, second, source = in_use(mean, std, recorded, otherwise, data.channels)
+        mean_std = normalisation(first, second, data.channels)
+        network_interface = interface(read.model, data, *mean_std, who=role, classes=read.num_classes)
         known = recorded_accuracy(read.extra)
-        return cls(read.model, *own, read.arch, read.sha256, source, known, read.notes, way)
+        return cls(read.model, *mean_std, read.arch, read.sha256, source, known, read.notes, network_interface)
 
     @property
     def normalisation(self) -> Normalisation:
-        """As others may use it too."""
+        """Mean, std and their source, for other networks to use."""
         return Normalisation(self.mean, self.std, self.normalised_by)
 
     def line(self, role: str) -> str:
-        """How it is shown images, in one line."""
+        """Normalisation in one line for the user."""
         return f"{role}: {described(self.mean, self.std, self.normalised_by)}"
 
     def introduce(self, role: str, quiet: bool = False, more: Sequence[str] = ()) -> None:
-        """Say what was read, and how it is shown images, and more lines; warnings in any case."""
+        """Print what was read, the normalisation and further lines; if ``quiet``, warnings only."""
         guess = [self.interface.guess] if self.interface.guess else []
         for line in (*(f"{role}: {note}" for note in self.notes), self.line(role), *guess, *more):
             say(line, quiet and "WARNING" not in line)
 
     def shortfall(self, top1: float, images: int) -> str | None:
-        """A warning where it knows clearly less than its own record says; None where all is well.
+        """Warning where the accuracy is clearly below the one that the file records; else None.
 
         Parameters
         ----------
         top1 : float
-            Its accuracy here, as a fraction.
+            Measured accuracy, as a fraction.
         images : int
-            On how many that was measured.
+            Number of images of the measurement.
         """
         if self.accuracy is None:
             return None
@@ -154,7 +154,7 @@ class LoadedNetwork:
 
 
 def taken_on_trust(network: nn.Module | Checkpoint | str | os.PathLike[str], data: ImageSet, role: str) -> list[str]:
-    """What nobody vouches for where a network and images are brought together in Python, a line each.
+    """Unverified assumptions where a network and images are combined in Python, one line each.
 
     The command line reads the images in the size of the network's training, and builds a network for their size.
     """
@@ -163,7 +163,7 @@ def taken_on_trust(network: nn.Module | Checkpoint | str | os.PathLike[str], dat
     if not isinstance(network, Checkpoint):
         return []
     lines = []
-    if network.image_size is None and network.arch.startswith(("torchvision:", "timm:")):  # made for no size
+    if network.image_size is None and network.arch.startswith(("torchvision:", "timm:")):  # built for no size
         lines.append(f"{role}: its file does not say on what size of images it was trained: shown {data.image_size}")
     elif network.image_size is None and data.image_size != ASSUMED_SIZE:
         lines.append(
@@ -179,7 +179,7 @@ def taken_on_trust(network: nn.Module | Checkpoint | str | os.PathLike[str], dat
 
 
 def recorded_accuracy(extra: dict[str, Any]) -> float | None:
-    """Top-1 accuracy as a fraction, by what a checkpoint keeps beside its weights; None where it says none."""
+    """Top-1 accuracy (fraction) that a checkpoint records beside its weights; None where there is none."""
     test = extra.get("test")
     kept = {str(name).lower(): value for name, value in {**extra, **(test if isinstance(test, dict) else {})}.items()}
     for name in _ACCURACIES:
@@ -189,24 +189,24 @@ def recorded_accuracy(extra: dict[str, Any]) -> float | None:
     return None
 
 
-def size_for(file: WeightFile, data: ImageSet | Found, asked: bool) -> int:
-    """The size that a network is built for: what the user asked for, what its file says, that of the images."""
-    return data.image_size if asked or file.image_size is None else file.image_size
+def size_for(file: WeightFile, data: ImageSet | Found, requested: bool) -> int:
+    """Image size to build a network for: the images' where the user requested a size or the file has none."""
+    return data.image_size if requested or file.image_size is None else file.image_size
 
 
-def _of_its_size(path: str | os.PathLike[str], data: ImageSet, role: Role) -> Checkpoint:
-    """A checkpoint, built for the images' size where its file does not tell."""
+def _load_for_images(path: str | os.PathLike[str], data: ImageSet, role: Role) -> Checkpoint:
+    """Load a checkpoint, built for the images' size where its file has none."""
     file = read_weights(path, role=role)
-    return load_checkpoint(file, image_size=size_for(file, data, asked=False))
+    return load_checkpoint(file, image_size=size_for(file, data, requested=False))
 
 
-def built_network(file: WeightFile, arch: str | None, data: ImageSet | Found, asked_size: int | None) -> Checkpoint:
-    """The network of a file, for images of a set; a size that the user asked for is the network's too."""
-    return load_checkpoint(file, arch=arch, image_size=size_for(file, data, asked_size is not None))
+def built_network(file: WeightFile, arch: str | None, data: ImageSet | Found, requested_size: int | None) -> Checkpoint:
+    """Build the network of a file for images of a set; a size that the user requested is the network's too."""
+    return load_checkpoint(file, arch=arch, image_size=size_for(file, data, requested_size is not None))
 
 
 def taken_by(network: nn.Module, who: str, options: ImageRequest, image_size: int) -> ImageRequest:
-    """The data in as many channels as a network takes: grey, which is said, where its first layer takes one."""
+    """The request in the network's channels: grey, with a message, where its first layer takes one channel."""
     if options.grey or input_channels(network, image_size) != 1:
         return options
     say(GREY.format(who), options.quiet)
@@ -214,7 +214,7 @@ def taken_by(network: nn.Module, who: str, options: ImageRequest, image_size: in
 
 
 def check_classes(checkpoint: Checkpoint, data: ImageSet | Found, or_else: str = "") -> None:
-    """Refuse data whose classes are not the teacher's."""
+    """Refuse data whose classes differ from the teacher's."""
     if data.num_classes and data.num_classes != checkpoint.num_classes:
         raise UsageError(
             f"the teacher has {checkpoint.num_classes} classes and {data.name} has {data.num_classes}: "

@@ -1,4 +1,4 @@
-"""Networks as a caller names them: files, modules, checkpoints."""
+"""Networks as a caller passes them: files, modules, checkpoints."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ AnyNetwork = nn.Module | Checkpoint | LoadedNetwork | str | os.PathLike[str]
 
 @dataclass(frozen=True)
 class Named:
-    """A network as it was given: an object, or a file that has been read.
+    """A network as it was passed: an object, or the content of a file.
 
     Attributes
     ----------
     network : nn.Module, Checkpoint, LoadedNetwork or WeightFile
     role : {"teacher", "student"}
     file : str or None
-        Its name.
+        Name of the file.
     arch : str, optional
-        The architecture that was given with it.
+        Architecture given with the file.
     """
 
     network: nn.Module | Checkpoint | LoadedNetwork | WeightFile
@@ -41,7 +41,7 @@ class Named:
 
     @classmethod
     def read(cls, network: AnyNetwork, role: Role, arch: str | None, weights: str | None) -> Named:
-        """Read its file, if it is one, but build nothing yet: some networks are built by the size of the images."""
+        """Read the file, if it is one, but build no network yet, since some depend on the image size."""
         if isinstance(network, (str, os.PathLike)):
             return cls(read_weights(network, weights, role), role, Path(network).name, arch)
         if not isinstance(network, (nn.Module, Checkpoint, LoadedNetwork)):
@@ -51,15 +51,15 @@ class Named:
             )
         return cls(network, role)
 
-    def built(self, data: ImageSet | Found, asked_size: int | None) -> Named:
-        """With its checkpoint built for images of a set."""
+    def built(self, data: ImageSet | Found, requested_size: int | None) -> Named:
+        """The same with a file's network built for images of a set."""
         if not isinstance(self.network, WeightFile):
             return self
-        return replace(self, network=built_network(self.network, self.arch, data, asked_size))
+        return replace(self, network=built_network(self.network, self.arch, data, requested_size))
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a score file keeps of it."""
+        """Identity of a checkpoint for a score file."""
         if not isinstance(self.network, Checkpoint):
             return {}
         return {"arch": self.network.arch, **({"file": self.file} if self.file else {}), "sha256": self.network.sha256}
@@ -75,7 +75,7 @@ class Named:
         *,
         read_here: bool = False,
     ) -> Any:
-        """Ready to be shown images; how is said, unless whoever loaded it has said so."""
+        """The network prepared for images; its notes are printed, unless it is a `LoadedNetwork` already."""
         if isinstance(self.network, LoadedNetwork):
             parts = {part.name: getattr(self.network, part.name) for part in fields(LoadedNetwork)}
             return self.network if isinstance(self.network, kind) else kind(**parts)
@@ -87,11 +87,11 @@ class Named:
 
     @property
     def speaks_of_images(self) -> bool:
-        """Whether it says what it was trained on."""
+        """Whether it describes its training images."""
         return isinstance(self.network, (WeightFile, Checkpoint))
 
     @property
     def model(self) -> nn.Module:
-        """The network itself, once it is built."""
+        """The built network."""
         assert not isinstance(self.network, WeightFile)
         return self.network if isinstance(self.network, nn.Module) else self.network.model

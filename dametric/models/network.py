@@ -1,4 +1,4 @@
-"""A trained network ready to be asked: pixels in, logits out, in chunks that fit."""
+"""Forward passes of a trained network: pixels to logits, in chunks that fit into memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dametric.errors import UsageError
 from dametric.models.interface import forward_pass
 
 LARGEST = 1.5
-"""Above this no mean and no standard deviation is one of pixels from 0 to 1."""
+"""Upper bound of means and standard deviations of pixels from 0 to 1."""
 
 
 class Network:
@@ -75,12 +75,13 @@ class Network:
                 if self.chunk == 1:
                     raise
                 self.chunk = (self.chunk + 1) // 2
-            torch.cuda.empty_cache()  # only here has the failed forward let go of its memory
+            torch.cuda.empty_cache()  # after the except block, which still holds the failed forward's memory
 
     def _forward(self, images: Tensor) -> Tensor:
         normalised = (images * self._scale).add_(self._offset).to(self.dtype)
         with forward_pass():
-            logits = self.module(normalised.contiguous(memory_format=torch.channels_last))  # not with the dtype: slower
+            # converting layout and dtype in one step is slower
+            logits = self.module(normalised.contiguous(memory_format=torch.channels_last))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(f"the network must return logits of shape (rows, classes), not {got}")
@@ -94,7 +95,7 @@ class Network:
 def normalisation(
     mean: Sequence[float], std: Sequence[float], channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that fit the channels."""
+    """Check that mean and standard deviation fit the channels, and return them as tuples."""
     for name, values in (("mean", mean), ("std", std)):
         if len(values) != channels or not all(math.isfinite(value) for value in values):
             grey = ": these images are grey, so that one number is meant" if channels == 1 and len(values) == 3 else ""

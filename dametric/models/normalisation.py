@@ -1,4 +1,4 @@
-"""Which mean and standard deviation a network is shown images with, and where they come from."""
+"""Normalisation of a network's images, and where it comes from."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ NAMED: dict[str, Statistics] = {
 WRITTEN = "written in the file"
 _GIVEN = "as given"
 _MOST_CHANNELS = 4
-_SMALLEST = 1e-3  # below, no standard deviation is one of pixels: bytes, divided by 255, have at least 1/255
-_TORCHVISIONS = "resnet18"  # the built-in name of a network of torchvision's
+_SMALLEST = 1e-3  # standard deviations of pixels are larger: bytes, divided by 255, have at least 1/255
+_TORCHVISIONS = "resnet18"  # built-in name of a network of torchvision
 _IMAGENET = 1000  # classes
 
 
 class Normalisation(NamedTuple):
-    """Mean and standard deviation of every channel in units of 0..1, and where they come from, in words."""
+    """Mean and standard deviation of every channel in units of 0..1, and their source in words."""
 
     mean: Values | None
     std: Values | None
@@ -48,12 +48,12 @@ def _both() -> str:
 
 
 def by_name(mean: Given, std: Given) -> tuple[Values | None, Values | None]:
-    """What the user gave, as numbers; the name of a mean brings its standard deviation along.
+    """Normalisation given by the user, as numbers; a named mean includes its standard deviation.
 
     Raises
     ------
     UsageError
-        For a name that is not known.
+        For an unknown name.
     """
     for given in (mean, std):
         if isinstance(given, str) and given.lower() not in NAMED:
@@ -66,35 +66,35 @@ def by_name(mean: Given, std: Given) -> tuple[Values | None, Values | None]:
 
 
 def in_use(
-    mean: Given, std: Given, own: Normalisation, data: Normalisation, channels: int
+    mean: Given, std: Given, stored: Normalisation, data: Normalisation, channels: int
 ) -> tuple[Values, Values, str]:
-    """Decide what a network is shown images with: what the user gives, else its own, else the image set's.
+    """Decide the normalisation of a network's images: the user's, else the network's own, else the image set's.
 
     Parameters
     ----------
     mean, std
-        What the user gives.
-    own : Normalisation
-        What its file says, or its library.
+        Values or names that the user gives.
+    stored : Normalisation
+        Normalisation of the network's file or library.
     data : Normalisation
-        What is used where nobody says anything.
+        Fallback.
     channels : int
-        Of the images.
+        Number of channels of the images.
 
     Returns
     -------
     mean, std : tuple of float
     source : str
-        In words.
+        Source of both, in words.
     """
     given = by_name(mean, std)
-    if own.mean is not None and own.std is not None and len(own.mean) == len(own.std) == 1 < channels:
-        own = Normalisation(own.mean * channels, own.std * channels, f"{own.source}, for every channel")
+    if stored.mean is not None and stored.std is not None and len(stored.mean) == len(stored.std) == 1 < channels:
+        stored = Normalisation(stored.mean * channels, stored.std * channels, f"{stored.source}, for every channel")
     chosen, sources = [], []
-    for asked, its, other in zip(given, own[:2], data[:2], strict=True):
+    for candidates in zip(given, stored[:2], data[:2], strict=True):
         value, source = next(
             (value, source)
-            for value, source in ((asked, _GIVEN), (its, own.source), (other, data.source))
+            for value, source in zip(candidates, (_GIVEN, stored.source, data.source), strict=True)
             if value is not None
         )
         chosen.append(tuple(value))
@@ -104,13 +104,13 @@ def in_use(
 
 
 def described(mean: Values, std: Values, source: str) -> str:
-    """What is in use, in one line."""
+    """Normalisation in one line."""
     first, second = (", ".join(f"{value:.4g}" for value in values) for values in (mean, std))
     return f"normalised by mean {first} and std {second} ({source})"
 
 
 def of_library(arch: str, num_classes: int, model: nn.Module) -> Normalisation:
-    """What the networks of a library are trained with by those who publish them; nothing for others."""
+    """Normalisation of a library's published networks; `NOTHING` for other architectures."""
     library = arch.partition(":")[0]
     if library == "timm":
         config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
@@ -125,35 +125,35 @@ def of_library(arch: str, num_classes: int, model: nn.Module) -> Normalisation:
     return NOTHING
 
 
-def of_file(rest: Mapping[str, Any], ours: bool) -> tuple[Normalisation, list[str]]:
-    """What a checkpoint says of its normalisation, in units of 0..1, and what is to be said of that.
+def of_file(rest: Mapping[str, Any], written_by_us: bool) -> tuple[Normalisation, list[str]]:
+    """Normalisation that a checkpoint records, in units of 0..1, and notes for the user.
 
-    Lists called mean and std in a file from elsewhere need not be a normalisation. They belong together: where one of
-    them cannot be used, neither is.
+    Lists called mean and std in other programs' files need not be a normalisation. Where one of the two cannot be
+    used, neither is.
 
     Parameters
     ----------
     rest : mapping
-        What the file holds beside the weights.
-    ours : bool
-        Whether dametric wrote it.
+        Content of the file beside the weights.
+    written_by_us : bool
+        Whether dametric wrote the file.
     """
     given = {name: rest[name] for name in ("mean", "std") if rest.get(name) is not None}
     if not given:
         return NOTHING, []
     mean, std = _numbers(given.get("mean")), _numbers(given.get("std"))
-    source = WRITTEN if ours else "lists called mean and std in the file"
-    fault = _fault(given, mean, std, ours)
+    source = WRITTEN if written_by_us else "lists called mean and std in the file"
+    fault = _fault(given, mean, std, written_by_us)
     if fault is not None:
         return NOTHING, [f"{fault}: mean and std in the file are not used; give {_both()} if they are known"]
     largest = max((*(mean or ()), *(std or ())))
     if largest > LARGEST:
-        said = f"mean {list(mean or ())} and std {list(std or ())} in the file"
-        bytes_ = mean is None or max(mean) > LARGEST or not any(mean)  # a mean of 0.5 beside an std of 58 is a riddle
+        values_text = f"mean {list(mean or ())} and std {list(std or ())} in the file"
+        bytes_ = mean is None or max(mean) > LARGEST or not any(mean)  # a mean of 0.5 and an std of 58 have two units
         if not bytes_ or largest > 255:
-            return NOTHING, [f"{said} are in units that cannot be told and are not used: give {_both()} in 0..1"]
+            return NOTHING, [f"{values_text} are in units that cannot be told and are not used: give {_both()} in 0..1"]
         mean, std = (None if values is None else tuple(value / 255 for value in values) for values in (mean, std))
-        notes = [f"{said} are taken for pixel values 0..255; if they are not, give {_both()}"]
+        notes = [f"{values_text} are taken for pixel values 0..255; if they are not, give {_both()}"]
     else:
         notes = []
     if std is not None and min(std) < _SMALLEST:
@@ -161,11 +161,11 @@ def of_file(rest: Mapping[str, Any], ours: bool) -> tuple[Normalisation, list[st
     return Normalisation(mean, std, source), notes
 
 
-def _fault(given: Mapping[str, Any], mean: Values | None, std: Values | None, ours: bool) -> str | None:
-    """Why lists of these names cannot be a normalisation."""
+def _fault(given: Mapping[str, Any], mean: Values | None, std: Values | None, written_by_us: bool) -> str | None:
+    """Reason why lists called mean and std cannot be a normalisation."""
     for name, values in (("mean", mean), ("std", std)):
         if name not in given:
-            if not ours:  # where dametric wrote one alone, somebody had it written
+            if not written_by_us:  # dametric writes one alone on request
                 return f"there is no {name} beside the {'std' if name == 'mean' else 'mean'}"
         elif values is None:
             return f"the {name} in the file is not 1 to {_MOST_CHANNELS} finite numbers"
@@ -177,7 +177,7 @@ def _fault(given: Mapping[str, Any], mean: Values | None, std: Values | None, ou
 
 
 def _numbers(values: Any) -> Values | None:
-    """One to four finite numbers, of a list, a tuple or a tensor of any shape."""
+    """One to four finite numbers from a list, a tuple or a tensor of any shape."""
     if isinstance(values, Tensor):
         values = values.flatten().tolist() if values.numel() <= _MOST_CHANNELS and not values.is_complex() else None
     if not isinstance(values, (list, tuple)) or not 1 <= len(values) <= _MOST_CHANNELS:

@@ -1,4 +1,4 @@
-"""Where logits are in what a network returns: alone, in a tuple, a dict or an object, or as probabilities."""
+"""Logits in a network's output: alone, in a tuple, a dict or an object, or as probabilities."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Answer:
-    """Where a network's logits are in what it returns.
+    """Position of the logits in a network's output.
 
     Attributes
     ----------
     path : tuple of str and int
-        Keys, attributes and positions on the way to them; none where the network returns them alone.
+        Keys, attributes and positions that lead to them; empty where the network returns them alone.
     probabilities : bool
         Whether they are probabilities, whose logarithm serves as logits.
     """
@@ -52,17 +52,17 @@ class Answer:
 
 
 def answer(output: Any, rows: int, classes: int | None, who: str) -> tuple[Answer, list[str]]:
-    """Where logits are in what a network returned.
+    """Find the logits in a network's output.
 
     Parameters
     ----------
     output : object
     rows : int
-        Images that the network was shown.
+        Number of images in the batch.
     classes : int or None
-        Their number, by which logits are told from features.
+        Number of classes, by which logits are distinguished from features.
     who : str
-        What to call the network ("teacher").
+        Name of the network in messages ("teacher").
 
     Returns
     -------
@@ -73,16 +73,13 @@ def answer(output: Any, rows: int, classes: int | None, who: str) -> tuple[Answe
     Raises
     ------
     UsageError
-        If it is not clear.
+        If the output holds no logits, or is ambiguous.
     """
     path, notes = _path(output, rows, classes, who)
     logits = Answer(path).logits(output)
     if not _are_probabilities(logits):
         return Answer(path), notes
-    return Answer(path, probabilities=True), [
-        *notes,
-        PROBABILITIES,
-    ]
+    return Answer(path, probabilities=True), [*notes, PROBABILITIES]
 
 
 def _are_probabilities(values: Tensor) -> bool:
@@ -93,12 +90,12 @@ def _are_probabilities(values: Tensor) -> bool:
 
 
 def _path(output: Any, rows: int, classes: int | None, who: str) -> tuple[Path, list[str]]:
-    """Where the logits are in what a network returned, and what is to be said of it."""
-    found = dict(_tensors(output, ()))
-    fitting = [path for path, tensor in found.items() if _may_be_logits(tensor, rows)]
+    """Path of the logits in a network's output, and notes on what was guessed."""
+    tensors = dict(_tensors(output, ()))
+    fitting = [path for path, tensor in tensors.items() if _may_be_logits(tensor, rows)]
     if output is None or not fitting:
         raise UsageError(f"the {who} returns {_described(output)}, not logits of shape (batch, classes)")
-    of_width = [path for path in fitting if found[path].shape[1] == classes]
+    of_width = [path for path in fitting if tensors[path].shape[1] == classes]
     chosen = _clear(of_width) or _clear(fitting)
     if chosen is None:
         raise UsageError(
@@ -109,11 +106,11 @@ def _path(output: Any, rows: int, classes: int | None, who: str) -> tuple[Path, 
         same = output.ndim == 2
         return chosen, [] if same else [f"of its output of shape {_size(output)} the dimensions of 1 are left out"]
     place = " of ".join(repr(key) if isinstance(key, str) else f"item {key + 1}" for key in reversed(chosen))
-    return chosen, [f"returns {_described(output)}: {place} is taken as logits, of shape {_size(found[chosen])}"]
+    return chosen, [f"returns {_described(output)}: {place} is taken as logits, of shape {_size(tensors[chosen])}"]
 
 
 def _clear(paths: list[Path]) -> Path | None:
-    """The one path, or the one by the likeliest name; None where there is neither."""
+    """The only path, or the only one of the likeliest name; None where there is neither."""
     if len(paths) == 1:
         return paths[0]
     for name in _NAMES:
@@ -129,7 +126,7 @@ def _may_be_logits(tensor: Tensor, rows: int) -> bool:
 
 
 def _tensors(value: Any, path: Path) -> Iterator[tuple[Path, Tensor]]:
-    """Every tensor in what a network returned, with the way to it."""
+    """Every tensor in a network's output, with its path."""
     if isinstance(value, Tensor):
         yield path, value
     elif len(path) < _DEEPEST:
@@ -138,7 +135,7 @@ def _tensors(value: Any, path: Path) -> Iterator[tuple[Path, Tensor]]:
 
 
 def _items(value: Any) -> list[tuple[str | int, Any]]:
-    """What a container holds; fields by their names, where it has names."""
+    """Items of a container, by key, field name or position."""
     if isinstance(value, Mapping):  # the outputs of transformers too
         return [(key, item) for key, item in value.items() if isinstance(key, (str, int))]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -160,7 +157,7 @@ def _inside(value: Any, key: str | int) -> Any:
 
 
 def _described(value: Any) -> str:
-    """The kind of a value, with what is in it: "a tuple of (8, 64) and (8, 10)"."""
+    """Type of a value and its items: "a tuple of (8, 64), (8, 10)"."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {_size(value)}"
     parts = [

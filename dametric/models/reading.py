@@ -1,4 +1,4 @@
-"""Checkpoint files as they circulate, read without running code from them."""
+"""Reading of checkpoint files without running code from them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from dametric.errors import UsageError
 from dametric.models.weight_sets import CONTAINERS, Choice, Role, choose, listed
 
 FORMAT = 1  # version of the layout written by save_checkpoint
-SPARE = 256 << 20  # bytes that the content of any file may take; beyond, a few times the size of the file
+SPARE = 256 << 20  # bytes that the content of any file may take; beyond, SWOLLEN times the size of the file
 SWOLLEN = 4
-MOST_ENTRIES = 100_000  # of an archive, in which every tensor is one
+MOST_ENTRIES = 100_000  # entries of an archive, of which every tensor is one
 REMEDY = "save `model.state_dict()` with torch.save, or as .safetensors, where it was trained"
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a file holds: weights under their names in the file, everything else, and how it was read.
+    """Content of a checkpoint file: weights by name, everything else, and how it was read.
 
     Attributes
     ----------
@@ -42,12 +42,13 @@ class WeightFile:
     rest : dict
         Everything beside the weights.
     written_by_us : bool
+        Whether dametric wrote the file.
     notes : tuple of str
-        What the user should know, a line each.
+        Notes for the user, a line each.
     choice : Choice
         Which of the file's sets of weights these are.
     role : {"teacher", "student"} or None
-        What the network is to be.
+        Role of the network.
     """
 
     path: Path
@@ -60,28 +61,28 @@ class WeightFile:
 
     @property
     def image_size(self) -> int | None:
-        """Height and width in pixels that the file says the network is for."""
+        """Height and width of the network's images in pixels, if the file records them."""
         size = self.rest.get("image_size")
         return size if type(size) is int and size > 0 else None
 
     @property
     def data(self) -> str | None:
-        """Data source that the network was trained on, as dametric wrote it."""
+        """Data source of the network's training, if dametric wrote it."""
         data = self.rest.get("data")
         return data if self.written_by_us and isinstance(data, str) else None
 
 
 def read_weights(path: str | os.PathLike[str], key: str | None = None, role: Role | None = None) -> WeightFile:
-    """Read the weights and whatever stands beside them from a ``torch.save`` or safetensors file.
+    """Read the weights and all other content of a ``torch.save`` or safetensors file.
 
     Parameters
     ----------
     path : path-like
         The file; its name plays no part, only its content.
     key : str, optional
-        Which of several sets of weights, by its place in the file or the prefix of its names.
+        Which of several sets of weights, by its key in the file or the prefix of its names.
     role : {"teacher", "student"}, optional
-        What the network is to be: decides in a file that holds both.
+        Which network of a file that holds both.
 
     Returns
     -------
@@ -91,8 +92,8 @@ def read_weights(path: str | os.PathLike[str], key: str | None = None, role: Rol
     Raises
     ------
     UsageError
-        If the file cannot be read, is no checkpoint, would run code, holds NaN or infinite weights, or several sets of
-        weights of which none is the one asked for.
+        If the file cannot be read, is no checkpoint, would run code, holds NaN or infinite weights, or holds several
+        sets of weights and the choice is ambiguous.
     """
     file = Path(path)
     if _is_safetensors(file):
@@ -101,22 +102,23 @@ def read_weights(path: str | os.PathLike[str], key: str | None = None, role: Rol
         content, checked = _read_torch(file), zipfile.is_zipfile(file)
     if not isinstance(content, Mapping):
         raise UsageError(f"{file} holds a {type(content).__name__}, not weights by name: {REMEDY}")
-    ours = "dametric" in content
-    if ours and content["dametric"] != FORMAT:
+    written_by_us = "dametric" in content
+    if written_by_us and content["dametric"] != FORMAT:
         raise UsageError(f"{file} has format {content['dametric']} of dametric, this version reads {FORMAT}: update")
     choice = choose(content, key, role, file)
     if choice is None:
         raise UsageError(f"{file} holds no weights, bare or under {', '.join(CONTAINERS)}: {REMEDY}")
-    found = choice.taken.weights
-    _check_bulk(file, found)
-    weights = {name: _float32(file, name, weight) for name, weight in found.items()}
-    return WeightFile(file, weights, choice.rest, ours, _notes(file, choice, ours, checked), choice, role)
+    tensors = choice.taken.weights
+    _check_bulk(file, tensors)
+    weights = {name: _float32(file, name, weight) for name, weight in tensors.items()}
+    notes = _notes(file, choice, written_by_us, checked)
+    return WeightFile(file, weights, choice.rest, written_by_us, notes, choice, role)
 
 
-def _notes(file: Path, choice: Choice, ours: bool, checked: bool) -> tuple[str, ...]:
+def _notes(file: Path, choice: Choice, written_by_us: bool, checked: bool) -> tuple[str, ...]:
     what = f"'{choice.key}'" if choice.key else "bare weights"
     notes = [f"read {what} of {file.name}"]
-    if choice.others and not ours:
+    if choice.others and not written_by_us:
         first = choice.others[0].key or "KEY"
         notes.append(f"not taken: {listed(choice.others)}; {argument('weights', first)} takes that")
     if not checked:
@@ -129,7 +131,7 @@ def _notes(file: Path, choice: Choice, ours: bool, checked: bool) -> tuple[str, 
 
 
 def _check_bulk(file: Path, weights: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that would take far more memory than the file has bytes: views can have any shape."""
+    """Refuse tensors that would take far more memory than the file, since views can have any shape."""
     needed = sum(weight.numel() * 4 for weight in weights.values())
     if needed > SPARE + SWOLLEN * file.stat().st_size:
         raise UsageError(_too_large(file, needed))
@@ -162,11 +164,11 @@ def _float32(file: Path, name: str, weight: Tensor) -> Tensor:
 
 
 def _is_safetensors(file: Path) -> bool:
-    """Tell safetensors by its first bytes, and report a file that cannot be opened at all."""
+    """Whether a file is safetensors, by its first bytes; refuse a file that cannot be opened."""
     if file.is_dir():
         raise UsageError(f"{file} is a folder, not a checkpoint file")
     try:
-        if not stat.S_ISREG(file.stat().st_mode):  # a pipe would be waited for, and a device may never end
+        if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe may block, and a device may never end
             raise UsageError(f"{file} is a pipe or a device, not a checkpoint file: save what comes out of it first")
         with open(file, "rb") as handle:
             start = handle.read(9)
@@ -195,13 +197,13 @@ def _read_safetensors(file: Path) -> dict[str, Any]:
 
 
 def damaged(file: str | os.PathLike[str]) -> str | None:
-    """Name of the first entry of a ``torch.save`` archive whose checksum is wrong: torch itself looks at none."""
+    """Name of the first entry of a ``torch.save`` archive with a wrong checksum, which torch does not verify."""
     with zipfile.ZipFile(file) as archive:
         return archive.testzip()
 
 
 def _check_archive(file: Path) -> None:
-    """Refuse an archive before it is unpacked: torch.save does not compress, so that others need not stay small."""
+    """Refuse an archive that would unpack to far more than its size, which torch.save's never do."""
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
     needed = sum(entry.file_size for entry in entries)
@@ -218,7 +220,7 @@ def _read_torch(file: Path) -> Any:
             entry = damaged(file)
         except UsageError:
             raise
-        except Exception as error:  # a directory of the archive that is damaged itself can fail in any way
+        except Exception as error:  # a damaged archive directory can raise any error
             raise UsageError(_unreadable(file)) from error
         if entry is not None:
             raise UsageError(f"{file} is damaged, the checksum of {entry} is wrong; copy or download it again")
@@ -236,7 +238,7 @@ def _read_torch(file: Path) -> Any:
         if "TorchScript" in str(error):
             raise UsageError(f"{file} is refused: it is a TorchScript program, not weights; {REMEDY}") from error
         raise UsageError(_unreadable(file)) from error
-    except Exception as error:  # bytes that are no pickle can fail in any way
+    except Exception as error:  # bytes that are no pickle can raise any error
         raise UsageError(_unreadable(file)) from error
 
 
@@ -251,7 +253,7 @@ def _unreadable(file: Path) -> str:
 
 
 class _Dtype:
-    """Stands for ``numpy.dtype`` of a number while a file is read."""
+    """Replacement of ``numpy.dtype`` for numbers in a file."""
 
     def __init__(self, code: str, *_: Any) -> None:
         if not re.fullmatch(r"b1|[iu][1248]|f[248]", code):
@@ -263,22 +265,22 @@ class _Dtype:
 
 
 def _scalar(dtype: _Dtype, data: bytes) -> float | int | bool:
-    """Stands for the function by which numpy unpickles one number."""
+    """Replacement of the function by which numpy unpickles one number."""
     result: float | int | bool = np.frombuffer(data, np.dtype(dtype.order + dtype.code), count=1).item()
     return result
 
 
 class _Namespace:
-    """Stands for ``argparse.Namespace``, the options of the training script; nobody looks inside."""
+    """Replacement of ``argparse.Namespace``, the options of a training script, whose content is dropped."""
 
     def __setstate__(self, state: Any) -> None: ...
 
 
 def _stand_ins() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """Harmless classes for what old checkpoints hold beside the weights: numpy numbers and options.
+    """Harmless replacements for what old checkpoints hold beside the weights: numpy numbers and options.
 
-    Instead of numpy's own functions, which were not written to face hostile input, the reader is given these
-    under the names that files contain (numpy 1 and 2).
+    They take the place of numpy's own functions, which are not safe on hostile input, under the names that files
+    contain (numpy 1 and 2).
     """
     return [
         (_scalar, "numpy.core.multiarray.scalar"),

@@ -1,4 +1,4 @@
-"""Which architecture a set of weights belongs to, from names and shapes alone."""
+"""Architecture of a set of weights, from names and shapes alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dametric.models.library import LIBRARIES, trained_size
 from dametric.models.registry import MODELS, build
 from dametric.models.weight_sets import Level, Role, parts, pick_part
 
-# A class count that no layer has as its width, so that the tensors that follow it can be told.
+# number of classes that is no layer's width, so that the tensors which depend on it can be identified
 _MARK = 10007
 _COUNTER = "num_batches_tracked"  # absent from checkpoints of torch before 0.4.1
 
@@ -31,7 +31,7 @@ class Signature:
     head: frozenset[str]
 
     def difference(self, level: Level) -> str | None:
-        """The first name or shape in which ``level`` differs, as words; None where all agree."""
+        """The first difference of ``level`` in names or shapes, in words; None where all agree."""
         weights = level.weights
         for name, shape in self.shapes.items():
             if name not in weights:
@@ -46,7 +46,7 @@ class Signature:
 
     @property
     def first(self) -> str:
-        """The name of one tensor that is in every file."""
+        """Name of the first tensor that every file has."""
         return next(name for name in self.shapes if not name.endswith(_COUNTER))
 
     def classes(self, level: Level) -> int | None:
@@ -56,9 +56,9 @@ class Signature:
 
     def overlap(self, level: Level) -> float:
         """Fraction of names and shapes in common (Jaccard), between 0 and 1."""
-        mine = {(name, self._open(name, shape)) for name, shape in self.shapes.items()}
-        theirs = {(name, self._open(name, tuple(w.shape))) for name, w in level.weights.items()}
-        return len(mine & theirs) / len(mine | theirs)
+        expected = {(name, self._open(name, shape)) for name, shape in self.shapes.items()}
+        actual = {(name, self._open(name, tuple(w.shape))) for name, w in level.weights.items()}
+        return len(expected & actual) / len(expected | actual)
 
     def _open(self, name: str, shape: Shape) -> Shape:
         return (-1, *shape[1:]) if name in self.head else shape
@@ -69,7 +69,7 @@ def _words(shape: Shape) -> str:
 
 
 def signature(arch: str, image_size: int = 32) -> Signature:
-    """Names and shapes of an architecture, found without allocating or drawing weights.
+    """Names and shapes of an architecture, without allocating or drawing weights.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def signature(arch: str, image_size: int = 32) -> Signature:
     Returns
     -------
     Signature
-        Its ``head`` is empty where the architecture takes no notice of ``num_classes``.
+        Its ``head`` is empty where the architecture ignores ``num_classes``.
     """
     with torch.device("meta"):
         network = build(arch, _MARK, image_size)
@@ -95,17 +95,17 @@ def _built_in() -> dict[str, Signature]:
 
 
 def best_level(levels: list[Level], names: set[str]) -> Level:
-    """The weights whose names agree best with a network's; the least stripped where several do."""
+    """The weights whose names agree best with a network's; of several the least stripped."""
     return max(levels, key=lambda level: len(level.weights.keys() & names))
 
 
 def fitting_level(levels: list[Level], expected: Signature, role: Role | None, path: str) -> Level | None:
-    """The weights that are exactly an architecture's: all of them, or those under one prefix.
+    """The part of the weights, under one prefix, that fits an architecture exactly; None where no part or all do.
 
     Parameters
     ----------
     levels : list of Level
-        All weights, with ever more prefixes stripped.
+        All weights, with increasingly many prefixes stripped.
     expected : Signature
     role : {"teacher", "student"}, optional
         Decides between prefixes that fit alike.
@@ -120,23 +120,23 @@ def fitting_level(levels: list[Level], expected: Signature, role: Role | None, p
     best = best_level(levels, set(expected.shapes))
     if not expected.shapes or not expected.head or expected.difference(best) is None:
         return None
-    found = pick_part([part for part in parts(levels[0].weights, expected.first) if _fits(expected, part)], role)
-    if len(found) > 1:
-        raise UsageError(f"{path} holds several networks of this architecture {_prefixes(found)}")
-    return found[0] if found else None
+    fitting = pick_part([part for part in parts(levels[0].weights, expected.first) if _fits(expected, part)], role)
+    if len(fitting) > 1:
+        raise UsageError(f"{path} holds several networks of this architecture {_prefixes(fitting)}")
+    return fitting[0] if fitting else None
 
 
-def _of_a_library(levels: list[Level], named: object) -> str | None:
-    """A library's architecture that a file names, as training scripts write it, if its names and shapes fit."""
+def _library_arch(levels: list[Level], named: object) -> str | None:
+    """Library architecture that a file names, as training scripts write it, if its names and shapes fit."""
     if not isinstance(named, str) or not _NAME.fullmatch(named):
         return None
     size = trained_size(levels[0].weights) or 32
     for library in LIBRARIES:
         try:
-            found = signature(f"{library}:{named}", size)
-        except Exception:  # not known, not installed, or not to be made without storage
+            candidate = signature(f"{library}:{named}", size)
+        except Exception:  # unknown, not installed, or impossible to build without storage
             continue
-        if any(found.difference(level) is None for level in levels):
+        if any(candidate.difference(level) is None for level in levels):
             return f"{library}:{named}"
     return None
 
@@ -144,20 +144,20 @@ def _of_a_library(levels: list[Level], named: object) -> str | None:
 def recognise(
     levels: list[Level], path: str, role: Role | None = None, named: object = None
 ) -> tuple[str, Level | None]:
-    """Name the one built-in architecture whose names and shapes are exactly those of the weights.
+    """Find the one built-in architecture whose names and shapes are exactly those of the weights.
 
-    Where there is none, the one of torchvision or timm that the file names, if it fits as exactly.
+    Where there is none, find the one of torchvision or timm that the file names, if it fits exactly.
 
     Parameters
     ----------
     levels : list of Level
-        The weights with ever more prefixes stripped.
+        The weights with increasingly many prefixes stripped.
     path : str
         The file, for the error.
     role : {"teacher", "student"}, optional
-        Decides between parts of the weights that are networks of their own.
+        Decides between parts of the weights that are complete networks.
     named : object
-        What the file calls its architecture, if anything.
+        Architecture that the file names, if any.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def recognise(
     Raises
     ------
     UsageError
-        If none or several fit; it names the nearest and the first difference.
+        If none or several fit; the message names the nearest and the first difference.
     """
     signatures = _built_in()
     fitting = [n for n, s in signatures.items() if any(s.difference(level) is None for level in levels)]
@@ -179,9 +179,9 @@ def recognise(
         return str(named), None
     if fitting:
         raise UsageError(f"the weights in {path} fit {' and '.join(fitting)}: say which with {argument('arch')}")
-    theirs = _of_a_library(levels, named)
-    if theirs is not None:
-        return theirs, None
+    library_arch = _library_arch(levels, named)
+    if library_arch is not None:
+        return library_arch, None
     part = _recognise_part(levels[0], path, role)
     if part is not None:
         return part
@@ -189,17 +189,17 @@ def recognise(
 
 
 def _recognise_part(level: Level, path: str, role: Role | None) -> tuple[str, Level] | None:
-    """The one built-in architecture, under the one prefix, that a part of the weights is exactly."""
-    found = [
+    """The one built-in architecture that a part of the weights, under one prefix, fits exactly."""
+    fitting = [
         (name, part)
         for name, expected in _built_in().items()
         for part in parts(level.weights, expected.first)
         if _fits(expected, part)
     ]
-    picked = pick_part(list({part.stripped: part for _, part in found}.values()), role)
+    picked = pick_part(list({part.stripped: part for _, part in fitting}.values()), role)
     if len(picked) > 1:
         raise UsageError(f"{path} holds several networks {_prefixes(picked)}")
-    names = [name for name, part in found if picked and part.stripped == picked[0].stripped]
+    names = [name for name, part in fitting if picked and part.stripped == picked[0].stripped]
     if len(names) > 1:
         raise UsageError(f"the weights in {path} fit {' and '.join(names)}: say which with {argument('arch')}")
     return (names[0], picked[0]) if names else None
@@ -215,13 +215,13 @@ def _prefixes(levels: list[Level]) -> str:
 
 
 def _nearest(level: Level) -> str:
-    """What would have to be different."""
+    """Nearest architecture and its first difference, for an error message."""
     signatures = _built_in()
-    ways = f"{argument('arch')} with a name, torchvision:NAME, timm:NAME or ./file.py:fn"
-    scores = {name: found.overlap(level) for name, found in signatures.items()}
+    remedies = f"{argument('arch')} with a name, torchvision:NAME, timm:NAME or ./file.py:fn"
+    scores = {name: expected.overlap(level) for name, expected in signatures.items()}
     best = max(scores.values())
     if best == 0:
-        return f"have no name in common with a known architecture: pass {ways}"
+        return f"have no name in common with a known architecture: pass {remedies}"
     nearest = [name for name, score in scores.items() if score == best][:3]
     first = signatures[nearest[0]].difference(level)
-    return f"fit no known architecture exactly: nearest is {' or '.join(nearest)}, but {first}; pass {ways}"
+    return f"fit no known architecture exactly: nearest is {' or '.join(nearest)}, but {first}; pass {remedies}"

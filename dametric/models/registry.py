@@ -1,4 +1,4 @@
-"""From the name of an architecture to a network."""
+"""Architectures by name."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from dametric.models.wrn import WIDE_RESNETS
 MODELS: dict[str, Callable[..., nn.Module]] = {**RESNETS, **WIDE_RESNETS, **VGGS, **MOBILENETS, **SHUFFLENETS}
 """Built-in architectures: name to builder, called with ``num_classes=100, image_size=32``."""
 
-SMALLEST = 8  # pixels; below, some network has nothing left to pool
+SMALLEST = 8  # pixels; smaller feature maps cannot be pooled by all networks
 
 
 def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
-    """Make a network with fresh weights.
+    """Build a network with fresh weights.
 
     Parameters
     ----------
     arch : str
         A name in ``MODELS``, ``torchvision:NAME``, ``timm:NAME``, ``pkg.mod:fn`` or ``./file.py:fn``; the
         last two run the user's code and call the function with ``num_classes=`` and ``image_size=``, if it
-        has parameters of these names. ``NAME`` of a library may be followed by arguments of its own:
+        has parameters of these names. ``NAME`` of a library may be followed by arguments:
         ``timm:NAME,img_size=64``.
     num_classes : int
         Number of logits.
@@ -51,7 +51,7 @@ def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
     Raises
     ------
     UsageError
-        If the name is not known, the network does not exist at this size, or the user's code fails.
+        If the name is unknown, the network does not exist at this size, or the user's code fails.
     """
     limits.whole("the number of classes", num_classes, limits.CLASSES)
     limits.whole("the image size", image_size, limits.IMAGE_SIZE)
@@ -71,7 +71,7 @@ def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
 
 
 def canonical(arch: str) -> str:
-    """The name of an architecture as it is recorded: of a built-in one in the one way of writing it."""
+    """Name of an architecture in records: a built-in one in its canonical case."""
     if arch in MODELS:
         return arch
     same = [name for name in MODELS if name.casefold() == arch.casefold()]
@@ -79,7 +79,7 @@ def canonical(arch: str) -> str:
 
 
 def check_architecture(arch: str) -> None:
-    """Refuse an architecture that does not exist, before anything is read for its sake.
+    """Refuse an architecture that does not exist, without building it.
 
     Raises
     ------
@@ -124,14 +124,14 @@ def _from_user(spec: str, num_classes: int, image_size: int) -> nn.Module:
         failed = f"architecture '{spec}': calling it with {call} failed with {one_line(error)}"
         if not isinstance(error, TypeError) or "num_classes" in takes or None in takes:
             raise UsageError(failed) from error
-        return _of_its_own_classes(spec, function, num_classes, image_size, failed)
+        return _with_own_class_count(spec, function, num_classes, image_size, failed)
     return _module(spec, network)
 
 
 def _parameters(function: Callable[..., object]) -> set[str | None]:
-    """Names of what a function takes, None among them where it takes any."""
-    found = inspect.signature(function).parameters.values()
-    return {None if one.kind is inspect.Parameter.VAR_KEYWORD else one.name for one in found}
+    """Names of a function's parameters, with None among them where it takes any keyword."""
+    parameters = inspect.signature(function).parameters.values()
+    return {None if parameter.kind is inspect.Parameter.VAR_KEYWORD else parameter.name for parameter in parameters}
 
 
 def _module(spec: str, network: object) -> nn.Module:
@@ -140,23 +140,23 @@ def _module(spec: str, network: object) -> nn.Module:
     return network
 
 
-def _of_its_own_classes(
+def _with_own_class_count(
     spec: str, function: Callable[..., object], num_classes: int, image_size: int, failed: str
 ) -> nn.Module:
-    """A network whose function is not told the classes: its output must have as many as are wanted."""
+    """Build a network whose function takes no number of classes; its output must have the requested number."""
     arguments = {"image_size": image_size} if "image_size" in _parameters(function) else {}
     try:
         network = _module(spec, function(**arguments))
-        found = _classes(network, image_size)
+        count = _classes(network, image_size)
     except Exception as error:
         raise UsageError(f"{failed}, and without it with {one_line(error)}") from error
-    if found != num_classes:
-        raise UsageError(f"{failed}, and without it makes a network of {found} classes, not {num_classes}")
+    if count != num_classes:
+        raise UsageError(f"{failed}, and without it makes a network of {count} classes, not {num_classes}")
     return network
 
 
 def _classes(network: nn.Module, image_size: int) -> int:
-    """How many logits a network gives, by showing a copy of it two black images."""
+    """Number of logits, by running a copy of the network on two black images."""
     images = torch.zeros(2, input_channels(network, image_size) or 3, image_size, image_size)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         output = copy.deepcopy(network).eval()(images)

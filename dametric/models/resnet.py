@@ -1,4 +1,4 @@
-"""Residual networks: the three-stage ones made for CIFAR, and ResNet-18/50 with a stem for small images."""
+"""Residual networks: three-stage ones for CIFAR, and ResNet-18/50 with a stem for small images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dametric.models.layers import conv1x1, conv3x3, global_pool, initialise, pr
 
 
 class _BasicBlock(nn.Module):
-    """Two 3x3 convolutions; the shortcut goes by ``shortcut_name`` because checkpoints disagree on it."""
+    """Two 3x3 convolutions; the shortcut is called ``shortcut_name`` because checkpoints disagree on it."""
 
     widening = 1
 

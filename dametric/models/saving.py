@@ -1,4 +1,4 @@
-"""Checkpoints written with their own description, and what dametric goes on training from."""
+"""Writing of checkpoints with their description, and of training states to resume from."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def save_checkpoint(
     Parameters
     ----------
     path : path-like
-        Where the file goes, whole or not at all. A name that ends in ``.safetensors`` gives that format, with
-        the description as JSON in its header; any other a ``torch.save`` file.
+        The file, written atomically. A name that ends in ``.safetensors`` gives that format, with the description as
+        JSON in its header; any other a ``torch.save`` file.
     model : nn.Module
         The network; its state_dict is written, its device and mode do not matter.
     arch : str
@@ -51,13 +51,13 @@ def save_checkpoint(
     mean, std : iterable of float, optional
         Normalisation per channel, in units of the pixel range [0, 1].
     data : str, optional
-        Data source that it was trained on.
+        Data source of the training.
     image_size : int, optional
         Height and width in pixels.
     extra : mapping, optional
-        Plain values (numbers, strings, lists and dicts of them) to keep with it.
+        Further plain values (numbers, strings, lists and dicts of them).
     state : mapping, optional
-        Tensors and plain values to go on training from, for :func:`load_state`; not in safetensors files.
+        Tensors and plain values to resume training from, for :func:`load_state`; not in safetensors files.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def save_checkpoint(
     Raises
     ------
     UsageError
-        If the file cannot be written or ``extra`` holds something other than plain values.
+        If the file cannot be written, or ``extra`` holds other than plain values.
     """
     about = {
         "dametric": FORMAT,
@@ -79,19 +79,19 @@ def save_checkpoint(
         "image_size": image_size,
         "extra": _plain(dict(extra or {}), "extra"),
     }
-    # clones, because a view would be written with the whole storage behind it and shared ones are refused
+    # clones, because a view would be written with its whole storage, and shared tensors are refused
     weights = {name: w.detach().cpu().contiguous().clone() for name, w in model.state_dict().items()}
     if Path(path).suffix == ".safetensors":
         header = {"format": "pt", "dametric": json.dumps(about)}
         return write_atomic(path, safetensors.torch.save(weights, header))
 
-    content = BytesIO()  # and not the file itself: of a full disk torch only says that something went wrong
+    content = BytesIO()  # not the file itself, since torch's error on a full disk does not say so
     torch.save({**about, "model": weights, **({} if state is None else {"state": dict(state)})}, content)
     return write_atomic(path, content.getvalue())
 
 
 def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any] | None:
-    """Read the weights that ``save_checkpoint`` wrote into a network, and what it kept to go on training from.
+    """Load the weights that ``save_checkpoint`` wrote into a network, and return the training state.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Numbers, strings, lists and dicts as they are; numpy's numbers as Python's."""
+    """Plain values: numbers, strings, lists and dicts; numpy's numbers become Python's."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):

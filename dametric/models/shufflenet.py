@@ -17,12 +17,12 @@ class _UnitV1(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, first_groups: int, groups: int) -> None:
         super().__init__()
-        made = outputs - inputs if stride == 2 else outputs
-        narrow = made // 4
+        branch = outputs - inputs if stride == 2 else outputs
+        narrow = branch // 4
         self.stride, self.shuffles = stride, first_groups
         self.conv1, self.bn1 = conv1x1(inputs, narrow, groups=first_groups), nn.BatchNorm2d(narrow)
         self.conv2, self.bn2 = conv3x3(narrow, narrow, stride, groups=narrow), nn.BatchNorm2d(narrow)
-        self.conv3, self.bn3 = conv1x1(narrow, made, groups=groups), nn.BatchNorm2d(made)
+        self.conv3, self.bn3 = conv1x1(narrow, branch, groups=groups), nn.BatchNorm2d(branch)
 
     def forward(self, x: Tensor) -> Tensor:
         y = channel_shuffle(relu(self.bn1(self.conv1(x)), inplace=True), self.shuffles)

@@ -13,7 +13,7 @@ from dametric.models.layers import conv1x1, conv3x3, global_pool, initialise
 class _PreActivationBlock(nn.Module):
     """Batch norm and ReLU before each of two 3x3 convolutions.
 
-    Where the shape changes, the shortcut starts after the first activation; elsewhere it is the raw input.
+    Where the shape changes, the shortcut starts after the first activation; elsewhere it is the input itself.
     """
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
@@ -31,7 +31,7 @@ class _PreActivationBlock(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Blocks in a row, under the extra level of names ``layer`` that checkpoints have."""
+    """Consecutive blocks, under the extra level of names ``layer`` that checkpoints have."""
 
     def __init__(self, inputs: int, width: int, blocks: int, stride: int) -> None:
         super().__init__()

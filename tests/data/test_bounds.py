@@ -54,7 +54,7 @@ def test_pipes_and_devices_are_no_files(folder: Path, tmp_path: Path) -> None:
 def test_an_image_file_of_gigabytes(folder: Path) -> None:
     with open(folder / "train" / "ant" / "big.png", "wb") as file:
         file.truncate(3 << 30)  # a hole, which takes no room
-    refused(r"big\.png is larger than an image can be that is read, 256 MiB", lambda: load_data(folder, quiet=True))
+    refused(r"big\.png is too large for an image: at most 256 MiB are read", lambda: load_data(folder, quiet=True))
 
 
 def test_image_sizes(folder: Path, monkeypatch: pytest.MonkeyPatch, picture) -> None:  # type: ignore[no-untyped-def]

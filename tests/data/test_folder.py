@@ -169,5 +169,5 @@ def test_tiny_imagenet_tells_what_is_missing(tiny: Path, tmp_path: Path) -> None
     with pytest.raises(UsageError, match=r"val_9\.JPEG"):
         load_data(tiny, "test")
     table.write_text("val_9.JPEG n01\n")
-    with pytest.raises(UsageError, match="divided by tabs"):
+    with pytest.raises(UsageError, match="separated by tabs"):
         load_data(tiny, "test")

@@ -123,7 +123,9 @@ def test_bad_files_are_told_in_one_line(tmp_path: Path, write_shard, picture) ->
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and then something else")
     failing(tmp_path / "x.parquet", "cannot read .*x.parquet as Parquet")
     failing(write_shard(tmp_path / "a.parquet", [0, 1], image="photo"), "no column img or image; it has photo, label")
-    failing(write_shard(tmp_path / "b.parquet", [0, 1], label="a", more={"b": [0, 1]}), "not one integer column alone")
+    failing(
+        write_shard(tmp_path / "b.parquet", [0, 1], label="a", more={"b": [0, 1]}), "not exactly one integer column"
+    )
     failing(write_shard(tmp_path / "c.parquet", [0, None]), "1 rows without a label")
     failing(write_shard(tmp_path / "d.parquet", [0, 2]), "the label 2 and names for 2 classes")
     failing(

@@ -86,7 +86,7 @@ def test_no_more_is_decoded_than_is_taken_where_the_statistics_are_known(
 
 def test_what_cannot_be_is_refused_before_an_image_is_decoded(folder: Path, decoded: list[int]) -> None:
     for options, message in (
-        ({"train_images": 11}, "11 training images cannot be taken of 10"),
+        ({"train_images": 11}, "11 training images cannot be taken from 10"),
         ({"held_out": 7}, "7 held-out images cannot be taken"),
         ({"label_column": "x"}, "no label column"),
     ):

@@ -126,7 +126,7 @@ def test_what_may_be_several_columns_is_refused_with_the_choices(tmp_path: Path,
     data = load_data(path, quiet=True)
     assert data.labels.tolist() == [1, 0]
     assert "labels are the column 'breed'" in data.notes[0]
-    with pytest.raises(UsageError, match="that may be it"):
+    with pytest.raises(UsageError, match="that may hold labels"):
         load_data(table(tmp_path / "z.parquet", {"idx": [7, 8]}, picture), quiet=True)
 
 
