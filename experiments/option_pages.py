@@ -15,7 +15,7 @@ def page() -> str:
     """The page, a table for each group."""
     parts = ["# Options", "Names are those of Python's keywords and of a grid's keys; flags are the same with dashes."]
     for group in GROUPS:
-        parts += [f"## {(group.__doc__ or '').strip()}", _table(options_of(group))]
+        parts += [f"## {(group.__doc__ or '').strip().rstrip('.')}", _table(options_of(group))]
     return "\n\n".join(parts) + "\n"
 
 

@@ -247,8 +247,8 @@ def _operation(part: str, images: Images) -> tuple[Operation | None, str]:
     several = [word.strip() for word in part.split(",")]
     if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, "paper"} for word in several):
         raise UsageError(
-            f"'{part}' are {len(several)} augmentations: give each by itself, on the command line "
-            f"{' '.join(f'--aug {word}' for word in several)}"
+            f"'{part}' are {len(several)} augmentations: give each by itself, as "
+            f"{' '.join(argument('augs', word) for word in several)}"
         )
     name, *words = part.split(":")
     if name not in AUGS and names_a_place(part):

@@ -164,7 +164,6 @@ class LossOptions:
         "A further term of the loss, by a function of your own; see examples/loss_term.py.",
         metavar="./FILE.py:NAME",
         neutral=None,
-        in_ledger=False,
     )
 
 

@@ -59,7 +59,7 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
 
 @contextmanager
 def _bar(description: str, total: float | None, quiet: bool) -> Iterator[Advance]:
-    console, description = Console(stderr=True, quiet=quiet), printable(description)
+    console, description = Console(stderr=True, quiet=quiet, emoji=False), printable(description)
     if not console.is_terminal:
         start = time.monotonic()
         if not quiet:

@@ -30,7 +30,7 @@ def wide_console() -> Console:
             """Leave it to the command line, which ends quietly when the reader of stdout has gone."""
             raise
 
-    return Plain(width=_NO_TABLE_IS_WIDER, height=_ANY, highlight=False, markup=False, soft_wrap=True)
+    return Plain(width=_NO_TABLE_IS_WIDER, height=_ANY, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str] = ()) -> None:

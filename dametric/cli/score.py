@@ -152,7 +152,7 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("augmentation", no_wrap=True)
     open_ = rows[0]["metrics"][first]["direction"] == "open"
-    for name in (first, "above the first" if open_ else "behind the best"):
+    for name in (first, "above the first" if open_ else "difference to best"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for name in shown:

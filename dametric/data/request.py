@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from dametric.base.arguments import argument
 from dametric.base.option_groups import HeldOutOptions, ImageOptions
 from dametric.base.progress import say
+from dametric.base.user_code import is_user_code
 from dametric.data.build import Found
 from dametric.data.choice import Choice
 from dametric.data.few import as_held_out, few_rows, hold_out_rows
@@ -97,6 +98,9 @@ class ImageRequest(HeldOutOptions, ImageOptions):
 
     def of(self, checkpoint: Trained) -> ImageRequest:
         """The request completed with the checkpoint's data source and image size, where the user gave none."""
+        if self.source is None and checkpoint.data is not None and is_user_code(checkpoint.data):
+            code = f"'{checkpoint.data}', which is code and is not run because a file says so"
+            raise UsageError(f"the checkpoint was trained on {code}: give {argument('data', checkpoint.data)}")
         if self.source is None and checkpoint.data is not None and not is_there(checkpoint.data):
             raise UsageError(
                 f"the checkpoint was trained on '{checkpoint.data}', which is not here: give {argument('data')}"

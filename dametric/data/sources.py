@@ -142,6 +142,8 @@ def find_data(
         raise UsageError(f"the image size must be at least 1 pixel and at most {MOST_PIXELS}, not {image_size}")
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
     options = Options(cache, image_size, lazy, quiet)
+    if not isinstance(source, (str, os.PathLike)):
+        raise UsageError(f"a data source is a name, a path or ./file.py:fn, not {type(source).__name__}")
     name = os.fspath(source)
     if name in DATA:
         _check_no_choice(name, choice)

@@ -27,7 +27,7 @@ class View:
 
     def __init__(self, tasks: list[Task], quiet: bool = False) -> None:
         self.quiet, self.count, self.ended_count = quiet, len(tasks), 0
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, emoji=False, soft_wrap=True)
         self.bars: dict[str, TaskID] = {}
         self.done: dict[str, float] = {}
         self.progress: Progress | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from dametric.base.arguments import argument
 from dametric.base.option_groups import LossOptions, OptimizerOptions, PrecisionOptions, ViewOptions
 from dametric.base.options import options_of
 from dametric.errors import UsageError, unknown
@@ -37,7 +38,7 @@ def options(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, An
     recipe, data = config["recipe"], about["data"]
     objective = recipe.get("objective") or {}
     said = {**recipe, **{f"{name}_weight": objective.get(name) for name in ("ce", "raw", "aug")}}
-    said |= {"temperature": objective.get("temperature")}
+    said |= {"temperature": objective.get("temperature"), "loss_term": objective.get("term")}
     said |= {"train_images": data.get("train"), "image_size": data.get("image_size")}
     return {name: said.get(name) for name in OPTIONS}
 
@@ -98,7 +99,7 @@ def chosen(runs: pd.DataFrame, filters: Sequence[str]) -> pd.DataFrame:
         fits = [any(matches(value, pattern) for pattern in wanted) for value in left[key]]
         if not any(fits):
             there = ", ".join(dict.fromkeys(word(value) for value in sorted(left[key], key=_order)))
-            raise UsageError(f"no run matches --only {key}={wanted[-1]}: {key} is {there} here")
+            raise UsageError(f"no run matches {argument('only')} {key}={wanted[-1]}: {key} is {there} here")
         left = left[fits]
     return left
 
@@ -115,9 +116,9 @@ def patterns(filters: Sequence[str], keys: Sequence[str], example: str) -> dict[
     for text in filters:
         key, equals, pattern = text.partition("=")
         if not equals:
-            raise UsageError(f"--only is KEY=PATTERN, for example {example}, not '{text}'")
+            raise UsageError(f"{argument('only')} is KEY=PATTERN, for example {example}, not '{text}'")
         if key not in keys:
-            raise unknown("key in --only", key, keys)
+            raise unknown(f"key in {argument('only')}", key, keys)
         wanted.setdefault(key, []).append(pattern)
     return wanted
 

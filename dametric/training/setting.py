@@ -220,7 +220,7 @@ class Setting:
             },
             "mean": list(self.train.mean),
             "std": list(self.train.std),
-            "recipe": asdict(recipe),
+            "recipe": _recorded(recipe),
             **self._operations(student, recipe, aug),
         }
         run = Run(Path(folder)) if folder else Run.of(root, config, _name(arch, recipe, self.teacher))
@@ -262,6 +262,14 @@ class Setting:
         if isinstance(student, nn.Module):
             return {**code, "weights": weights_digest(student)}
         return {**code, student: source_digest(load_object(student, "architecture"))} if is_user_code(student) else code
+
+
+def _recorded(recipe: Recipe) -> dict[str, Any]:
+    """The recipe for a record, which says nothing of a loss term where there is none."""
+    options = asdict(recipe)
+    if recipe.objective.term is None:
+        del options["objective"]["term"]
+    return options
 
 
 def _term_code(recipe: Recipe) -> dict[str, str]:

@@ -128,3 +128,13 @@ def test_no_hint_names_an_option_that_does_not_exist() -> None:
                 with speaking("command line"):
                     flag = argument(str(node.args[0].value))
                 assert flag in options, f"{path.name}, line {node.lineno}: {flag}"
+
+
+def test_a_checkpoint_s_word_runs_no_code_as_its_data(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "evil.py").write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n")
+    spec = f"{tmp_path / 'evil.py'}:go"
+    file = save_checkpoint(tmp_path / "t.pth", build("resnet8", 10, 32), arch="resnet8", data=spec, image_size=32)
+    said = refused("score", "-t", file, "-a", "flip")
+    assert f"'{spec}', which is code and is not run because a file says so: give --data {spec}" in said
+    assert "is not run" in refused("distill", "-t", file, "-s", "resnet8", "-a", "flip", "-o", tmp_path / "runs")
+    assert not (tmp_path / "ran").exists()

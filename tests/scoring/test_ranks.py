@@ -22,7 +22,7 @@ import dametric
 from dametric import UsageError, cli
 from dametric.models import build, save_checkpoint
 from dametric.models.network import Network
-from dametric.scoring import engine, measure, ranks
+from dametric.scoring import api, engine, measure, ranks
 from dametric.scoring.ranks import Ranks
 from dametric.training import LABELS, Recipe, Training
 
@@ -80,7 +80,14 @@ def together(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
             return copied(*arguments, **settings)
 
     monkeypatch.setattr(Ranks, "current", classmethod(lambda cls: getattr(here, "ranks", Ranks())))
+    read = api.gathered
+
+    def gathered(*arguments: Any) -> Any:
+        with one_at_a_time:  # and networks are called while they are read
+            return read(*arguments)
+
     monkeypatch.setattr(measure, "inference_copy", copy)
+    monkeypatch.setattr(api, "gathered", gathered)
 
     def together(world: int, call: Callable[[int], Any]) -> list[Any]:
         barrier, said, found = threading.Barrier(world), [None] * world, [None] * world
@@ -259,9 +266,7 @@ def test_every_process_of_a_host_has_a_device_of_its_own(torchrun: None, monkeyp
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert ranks.own_device(torch.device("cuda")) == torch.device("cuda:1")
     assert ranks.own_device(torch.device("cpu")) == torch.device("cpu")
-    with pytest.raises(
-        UsageError, match="device='cuda:0' is one device for 2 processes: device='cuda' gives each its own"
-    ):
+    with pytest.raises(UsageError, match="device='cuda:0' is one device for 2 processes: device='cuda' gives each"):
         ranks.own_device(torch.device("cuda:0"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UsageError, match="there are 1 CUDA devices here for 2 processes: torchrun --nproc-per-node 1"):
