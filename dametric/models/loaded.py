@@ -30,7 +30,7 @@ _ACCURACIES = (
     *("val_accuracy", "best_acc", "best_acc1", "best_accuracy", "best_prec1", "best_top1"),
 )
 
-Loaded = TypeVar("Own", bound="LoadedNetwork")
+Loaded = TypeVar("Loaded", bound="LoadedNetwork")
 
 
 @dataclass(frozen=True)
