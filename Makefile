@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 STUDY_DATA ?= ../shared/data/cifar100
 STUDY_TIME ?=
 
-.PHONY: help setup demo notebooks lint test test-slow test-gpu bench study study-status clean
+.PHONY: help setup demo notebooks lint test test-slow test-gpu bench mutation study study-status clean
 
 help:
 	@echo "make demo       teacher, students and scores of the paper's nine augmentations on the bundled digits"
@@ -22,6 +22,7 @@ help:
 	@echo "make study      go on with the study on CIFAR-100, at the lowest priority (STUDY_DATA=DIR, STUDY_TIME=90m)"
 	@echo "make study-status  how far it is, and how long is left"
 	@echo "make bench      speed of scoring, training and statistics against plain references, and what a sweep adds"
+	@echo "make mutation   500 wrong versions of the code against the tests: which does no test notice?"
 
 setup: $(STAMP)
 
@@ -57,6 +58,10 @@ bench: $(STAMP)
 	$(BIN)/python -m experiments.benchmarks.train
 	$(BIN)/python -m experiments.benchmarks.sweep
 	$(BIN)/python -m experiments.benchmarks.statistics
+
+mutation: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,mutation]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m experiments.mutation
 
 study: $(STAMP)
 	nice -n 19 $(BIN)/python -m experiments.study.run --data $(STUDY_DATA) $(if $(STUDY_TIME),--time-budget $(STUDY_TIME))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from dametric.base.interrupts import raise_lost_ctrl_c, remember_ctrl_c
-from dametric.base.terminal import printable
+from dametric.base.terminal import may_print, printable
 
 
 class Advance(Protocol):
@@ -23,27 +21,9 @@ class Advance(Protocol):
     def __call__(self, steps: float = 1, note: str = "") -> None: ...
 
 
-def launched() -> bool:
-    """Whether torchrun has started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-_hushed = threading.Event()
-
-
-def hush() -> None:
-    """Leave it to the process that started this one to talk to the user: two would talk into each other's bars."""
-    _hushed.set()
-
-
-def speaks() -> bool:
-    """Whether this process talks to the user: of those that torchrun has started the first, and no worker."""
-    return not _hushed.is_set() and (not launched() or os.environ.get("RANK", "0") == "0")
-
-
 def say(line: str, quiet: bool = False) -> None:
     """One line for the user, on stderr."""
-    if not quiet and speaks():
+    if not quiet and may_print():
         print(printable(line), file=sys.stderr)
 
 
@@ -68,7 +48,7 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
     Advance
         To be called with the number of steps done since the last call.
     """
-    with remember_ctrl_c(), _bar(description, total, quiet or not speaks()) as advance:
+    with remember_ctrl_c(), _bar(description, total, quiet or not may_print()) as advance:
 
         def step(steps: float = 1, note: str = "") -> None:
             raise_lost_ctrl_c()

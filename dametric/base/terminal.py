@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import threading
 from functools import lru_cache
 
 # Control characters, of which a terminal makes colours, titles and cursor movements, and those that turn the direction
@@ -16,11 +18,27 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
 
 
-def note(line: str) -> None:
-    """One line for the user, on stderr; nothing from a process that leaves talking to another."""
-    from dametric.base.progress import speaks  # rich takes a while to load
+def launched() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
 
-    if speaks():
+
+_muted = threading.Event()
+
+
+def mute() -> None:
+    """Leave printing to the process that started this one: two would write into each other's progress bars."""
+    _muted.set()
+
+
+def may_print() -> bool:
+    """Whether this process prints: of those that torchrun has started the first, and no worker."""
+    return not _muted.is_set() and (not launched() or os.environ.get("RANK", "0") == "0")
+
+
+def note(line: str) -> None:
+    """One line for the user, on stderr; nothing from a process that leaves printing to another."""
+    if may_print():
         print(printable(line), file=sys.stderr)
 
 

@@ -10,10 +10,22 @@ from typing import Annotated
 import typer
 
 from dametric.base.terminal import printable
-from dametric.cli import cache, demo, distill, init, ls, runs, score, show, train
-from dametric.cli.evidence import correlate, plan, report
+from dametric.cli import (
+    cache,
+    correlate,
+    demo,
+    distill,
+    init,
+    ls,
+    plan,
+    report,
+    runs,
+    score,
+    show,
+    sweep,
+    train,
+)
 from dametric.cli.streams import prepare_streams
-from dametric.cli.sweep import sweep
 from dametric.errors import Interrupted, RunFailed, UsageError
 
 # click's base class for bad usage, by way of typer: newer versions of typer carry a click of their own
@@ -47,8 +59,8 @@ def _main(
 
 
 for _command in (
-    *(score.score, show.show, train.train, distill.distill, sweep, runs.runs, correlate, report, plan),
-    *(ls.ls, cache.cache, init.init, demo.demo),
+    *(score.score, show.show, train.train, distill.distill, sweep.sweep, runs.runs),
+    *(correlate.correlate, report.report, plan.plan, ls.ls, cache.cache, init.init, demo.demo),
 ):
     app.command()(_command)
 

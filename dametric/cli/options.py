@@ -88,6 +88,22 @@ OnlyRuns = Annotated[
 Records = Annotated[bool, typer.Option("--json", help="Records as JSON on stdout instead of the table.")]
 
 
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SCORES.json... RUNS/...", help="Score files and folders of runs, or one CSV/JSON table."),
+]
+Published = Annotated[bool, typer.Option("--published", help="The points of the paper instead.")]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option("--metric", "-m", help="Fixed in advance; repeat for several. [default: what orders the scores]"),
+]
+Drop = Annotated[bool, typer.Option("--drop", help="Leave out rows without a score or a loss.")]
+Better = Annotated[
+    list[str] | None,
+    typer.Option("--better", metavar="METRIC=lower|higher", help="Direction of a table's metric; repeat for several."),
+]
+
+
 def with_options(*groups: type, **other_defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the flags of some groups of the schema, and ``-c``; it gets what was chosen as ``chosen``.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dametric.base.progress import speaks
+from dametric.base.terminal import may_print
 from dametric.data.cache import FOLDER, Cached
 from dametric.data.decode import Pixels
 from dametric.data.depth import bits_in_use
@@ -94,7 +94,7 @@ def decoded(listing: Listing, split: str, description: str, options: Options) ->
         std=np.array(computed.std),
         fingerprint=np.array(print_),
     )
-    if note is None and not options.quiet and speaks():
+    if note is None and not options.quiet and may_print():
         size = f"{pixels.nbytes / 1e6:,.0f} MB"
         print(f"data: decoded images are kept in {cached.path.parent} ({size}; see dametric cache)", file=sys.stderr)
     return Decoded(pixels, computed, print_, note)

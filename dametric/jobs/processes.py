@@ -22,7 +22,8 @@ from typing import Any
 
 import torch
 
-from dametric.base.progress import Advance, hush
+from dametric.base.progress import Advance
+from dametric.base.terminal import mute
 from dametric.jobs.executor import Event, Job, Stop
 
 _HALT = "halt"
@@ -180,7 +181,7 @@ class _Reporter:
 def _work(pipe: Connection, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
     torch.set_num_threads(threads)
-    hush()
+    mute()
     reporter = _Reporter(pipe)
     threading.Thread(target=reporter.listen, daemon=True).start()
     while (given := reporter.jobs.get()) is not None:

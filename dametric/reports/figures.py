@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dametric.records.scores import Scores
 from dametric.reports.drawing import Mark, finish, keys_of, marks_of, style
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
@@ -21,12 +20,26 @@ _WIDE = 5  # times the usual half width, and the range of all values, beyond whi
 BEST, TIED, OTHER = "#009E73", "#56B4E9", "#555555"
 
 
-def score_chart(scores: Scores, axes: Axes, metric: str | None = None) -> Axes:
+class ScoreTable(Protocol):
+    """What is drawn of a score file; scores know how to draw themselves, so figures must not know them."""
+
+    @property
+    def metrics(self) -> list[str]: ...
+    @property
+    def scores(self) -> list[dict[str, Any]]: ...
+    @property
+    def config(self) -> dict[str, Any]: ...
+    @property
+    def batches(self) -> str: ...
+
+
+def score_chart(scores: ScoreTable, axes: Axes, metric: str | None = None) -> Axes:
     """Draw every augmentation's value with its 95 % interval, best on top.
 
     Parameters
     ----------
-    scores : Scores
+    scores : ScoreTable
+        Such as :class:`dametric.records.scores.Scores`.
     axes : Axes
         To draw on.
     metric : str, optional
@@ -73,7 +86,7 @@ def _not_compressed(axes: Axes, rows: Sequence[Mapping[str, float]]) -> None:
     axes.annotate("an interval goes on", (1, 1), (0, 3), "axes fraction", "offset points", fontsize="small", ha="right")
 
 
-def _legend(scores: Scores, axes: Axes) -> None:
+def _legend(scores: ScoreTable, axes: Axes) -> None:
     entries = [("best", BEST, "D"), ("not distinguishable from the best (95 %)", TIED, "o"), ("worse", OTHER, "s")]
     tied = [score["tied_with_best"] for score in scores.scores[1:]]
     shown = [True, any(tied), not all(tied)]
@@ -83,7 +96,7 @@ def _legend(scores: Scores, axes: Axes) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=3, frameon=False, fontsize="small")
 
 
-def score_figure(scores: Scores) -> Figure:
+def score_figure(scores: ScoreTable) -> Figure:
     """A page-wide figure of :func:`score_chart`, with what was scored as its title."""
     figure = Figure(figsize=(7.5, 1.6 + 0.32 * len(scores.scores)), layout="constrained")
     axes = score_chart(scores, figure.subplots())

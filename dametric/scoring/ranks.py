@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch import nn
 
 from dametric.base.arguments import argument
-from dametric.base.progress import launched
+from dametric.base.terminal import launched
 from dametric.base.user_code import one_line
 from dametric.errors import UsageError
 

@@ -232,6 +232,12 @@ def test_one_seed_is_a_warning_not_an_obstacle() -> None:
     assert any("fewer than 2 seeds" in sentence for sentence in found.verdict)
 
 
+def test_the_cost_is_that_of_the_very_best_score() -> None:
+    """The lowest score has the loss 1.3; the best loss, 1, is that of the second lowest."""
+    found = analyse(simple(test_loss=[1.3, 1.0, 1.1, 1.2, 1.4, 1.5, 1.6]), resamples=49)
+    assert "the best score has identity, whose test loss is 0.3000 nats above crop+flip" in found.cost
+
+
 def test_a_metric_that_points_the_other_way_is_told() -> None:
     found = analyse(simple(), "higher", resamples=49)
     entry = found.confirmatory[0]
@@ -277,6 +283,11 @@ def test_bad_tables_are_refused(frame: pd.DataFrame) -> None:
     for options in ({"alpha": 0}, {"confidence": 95}, {"resamples": 0}, {"direction": "up"}):
         with pytest.raises(UsageError):
             analyse(good, **options)  # type: ignore[arg-type]
+
+
+def test_an_error_of_exactly_0_is_one_that_is_known() -> None:
+    found = analyse(simple(test_loss_se=0.0, score_se=0.0, seeds=3), resamples=49)
+    assert found.answerable is True
 
 
 def test_units_that_share_too_few_augmentations_cannot_answer_together() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,11 @@ import pytest
 from scipy import stats
 
 from dametric.analysis import analyse
+from dametric.analysis.decision import Obstacle
 from dametric.analysis.units import describe_units
-from dametric.analysis.words import beyond_a_list, disagreement
-from dametric.stats import correlate, incremental
-from dametric.stats.exact import kendall_law, spearman_law
+from dametric.analysis.words import beyond_a_list, disagreement, obstacle, without_a_family
+from dametric.stats import correlate, family, incremental
+from dametric.stats.exact import MOST, kendall_law, known_law, spearman_law
 from dametric.stats.pooling import least_p, units_needed
 
 AUGS = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "./augs.py:snow"]
@@ -46,6 +48,47 @@ def test_too_few_units_to_know_more_than_a_list(units: int, direction: str, leas
         assert "no evidence" not in said
     else:
         assert "cannot tell" not in said
+
+
+@pytest.mark.parametrize(("statistic", "says"), [(0.4, "m knows more"), (-0.4, "m is not shown")])
+def test_only_a_metric_that_adds_in_its_own_direction_knows_more_than_a_list(statistic: float, says: str) -> None:
+    found = {"statistic": statistic, "pvalue": 0.01, "alternative": "two-sided", "n": 7, "note": ""}
+    listed = {"fixed_order": {"statistic": math.nan}}
+    pooling = {"incremental": found, "incremental_floor": 2 / math.factorial(7), "baselines": listed}
+    assert beyond_a_list("m", pooling, 0.05).startswith(says)
+    assert "p = 0.01 two-sided" in beyond_a_list("m", pooling, 0.05)
+    one = {**pooling, "incremental": {**found, "alternative": "greater"}}
+    assert "p = 0.01 one-sided" in beyond_a_list("m", one, 0.05)
+
+
+def test_the_mean_without_each_family_is_that_of_the_others() -> None:
+    rows = table(3)
+    found = describe_units(rows, confidence=0.95, resamples=99, seed=0)["leave_family_out"]
+    assert set(found) == {family(aug) for aug in AUGS}
+    for name, value in found.items():
+        parts = [part for _, part in rows[rows["aug"].map(family) != name].groupby("unit")]
+        taus = [stats.kendalltau(part["score"], part["test_loss"]).statistic for part in parts]
+        assert value == pytest.approx(np.mean(taus))
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_family_on_which_tau_hangs_is_the_one_without_which_least_is_left(turn: int) -> None:
+    def said(full: float, **values: float) -> str:
+        return without_a_family(turn * full, {name: turn * value for name, value in values.items()})
+
+    left, full = f"{turn * 0.1:.2f}", f"{turn * 0.6:.2f}"
+    assert (
+        said(0.6, mixup=0.7, cutmix=0.1, erase=0.5) == f"Without the cutmix family tau-b is {left} instead of {full}."
+    )
+    assert said(0.6, mixup=0.7, cutmix=0.59, erase=math.nan) == ""
+
+
+@pytest.mark.parametrize(("units", "more"), [(3, "; at least 4 units are needed"), (4, ""), (6, "")])
+def test_no_answer_asks_for_more_units_only_where_they_would_help(units: int, more: str) -> None:
+    found = {"statistic": math.nan, "pvalue": math.nan, "alternative": "greater", "n": units, "note": "y is constant"}
+    listed = {"fixed_order": {"statistic": math.nan}}
+    pooling = {"incremental": found, "incremental_floor": math.nan, "baselines": listed}
+    assert beyond_a_list("m", pooling, 0.05) == f"m beyond a fixed list: no answer, because y is constant{more}."
 
 
 def test_the_least_p_of_units_is_that_of_their_permutations() -> None:
@@ -83,6 +126,7 @@ def test_units_that_disagree_are_named() -> None:
     said = disagreement(units_of(1.0, -1 / 3), *same)
     assert said.startswith("Take care: units disagree, tau-b goes from -0.33 (u1) to 1.00 (u0); 1 of 2 points")
     assert disagreement(units_of(1.0, 0.6, 0.8), *same) == ""
+    assert "1 of 3 points another way" in disagreement(units_of(0.5, -0.5, 0.0), *same)
     assert "2 of 4 point another way" in disagreement(units_of(1.0, 0.9, -0.2, -0.1), *same)
     assert "I² 78 %, p = 0.01" in disagreement(units_of(1.0, 0.2), *apart)
     assert disagreement(units_of(1.0, math.nan), *apart) == ""
@@ -107,6 +151,33 @@ def test_the_law_of_kendall_is_exact_without_ties() -> None:
     assert kendall_law(9).mean == pytest.approx(0, abs=1e-15)
     tied = [0.0, 0.0, *range(1, 11)]
     assert "random pairings" in correlate(tied, tied, "kendall").method
+
+
+@pytest.mark.parametrize("method", ["kendall", "spearman"])
+def test_the_exact_law_is_had_up_to_the_size_that_is_stated(method: str) -> None:
+    assert known_law(method, MOST[method]) is not None
+    assert known_law(method, MOST[method] + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("few", "where"),
+    [
+        (1, "1 of 6 units: u0"),
+        (3, "3 of 6 units: u0, u1, u2"),
+        (5, "5 of 6 units: u0, u1, u2 and 2 more"),
+        (6, "all 6 units"),
+    ],
+)
+def test_units_that_cannot_answer_are_named_three_at_most(few: int, where: str) -> None:
+    names = tuple(f"u{place}" for place in range(few))
+    sentence = obstacle(Obstacle("augmentations", names, blocks=True), 6)
+    assert sentence.startswith(f"Cannot answer ({where}): fewer than 6 augmentations")
+
+
+@pytest.mark.parametrize("law", [kendall_law(12), spearman_law(12)])
+def test_two_sided_nothing_is_less_remarkable_than_what_is_in_the_middle(law: Any) -> None:
+    assert law.pvalue(0.0, "greater") > 0.5
+    assert law.pvalue(0.0, "two-sided") == 1
 
 
 def test_the_law_of_spearman_is_exact_without_ties() -> None:

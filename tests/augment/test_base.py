@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dametric.augment import PAPER, Augmentation, Augmented, Images, Keys, parse
 from dametric.augment.base import box_mask, choose, per_row
+from tests.loops import each
 from tests.oracles import augment as oracle
 
 COMPOSED = (
@@ -57,8 +58,8 @@ def test_the_papers_nine_are_all_there() -> None:
     assert list(PAPER) == NINE
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
-@pytest.mark.parametrize("spec", EVERY)
+@each("per", ["sample", "batch"])
+@each("spec", EVERY)
 def test_16_batches_at_once_equal_batch_by_batch(spec: str, per: str) -> None:
     images = noise(16 * 5, 3, 31, 33)
     augmentation = build(spec, images)
@@ -83,8 +84,8 @@ def test_16_batches_at_once_equal_batch_by_batch(spec: str, per: str) -> None:
             done += n
 
 
-@pytest.mark.parametrize("spec", EVERY)
-@pytest.mark.parametrize("shape", [(15, 3, 31, 33), (15, 1, 32, 32), (15, 3, 17, 9)])
+@each("spec", EVERY)
+@each("shape", [(15, 3, 31, 33), (15, 1, 32, 32), (15, 3, 17, 9)])
 def test_odd_batches_and_image_sizes_keep_their_shape(spec: str, shape: tuple[int, ...]) -> None:
     images = noise(*shape)
     augmentation = build(spec, images)
@@ -97,8 +98,8 @@ def test_odd_batches_and_image_sizes_keep_their_shape(spec: str, shape: tuple[in
         assert out.images.max() <= 255
 
 
-@pytest.mark.parametrize("spec", EVERY)
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("spec", EVERY)
+@each("per", ["sample", "batch"])
 def test_input_is_never_modified(spec: str, per: str) -> None:
     images = noise(15, 3, 32, 32)
     before = images.clone()
@@ -116,19 +117,19 @@ def test_input_is_never_modified(spec: str, per: str) -> None:
         assert all(torch.equal(draw[name], copy[name]) for name in copy)
 
 
-@pytest.mark.parametrize("spec", ["identity", "flip", "crop+flip", "autoaugment", "cutmix", "cutmixpick", "rrc"])
+@each("spec", ["identity", "flip", "crop+flip", "autoaugment", "cutmix", "cutmixpick", "rrc"])
 def test_uint8_stays_uint8_where_nothing_needs_otherwise(spec: str) -> None:
     images = noise(6, 3, 32, 32)
     assert build(spec, images)(images, Keys(0, 2, 3)).images.dtype == torch.uint8
 
 
-@pytest.mark.parametrize("spec", ["mixup", "cutout", "cutout+mixup", "mixup+flip", "cutout+flip"])
+@each("spec", ["mixup", "cutout", "cutout+mixup", "mixup+flip", "cutout+flip"])
 def test_blends_and_mean_fills_are_float32_in_pixel_units(spec: str) -> None:
     images = noise(6, 3, 32, 32)
     assert build(spec, images)(images, Keys(0, 2, 3)).images.dtype == torch.float32
 
 
-@pytest.mark.parametrize("spec", EVERY)
+@each("spec", EVERY)
 def test_calling_is_drawing_and_applying_and_repeats_exactly(spec: str) -> None:
     images = noise(15, 3, 32, 32)
     augmentation, keys = build(spec, images), Keys(2, 3, 5)
@@ -138,7 +139,7 @@ def test_calling_is_drawing_and_applying_and_repeats_exactly(spec: str) -> None:
         assert a is None or torch.equal(a, b)
 
 
-@pytest.mark.parametrize("spec", EVERY)
+@each("spec", EVERY)
 def test_global_generators_are_left_alone(spec: str) -> None:
     images = noise(6, 3, 32, 32)
     torch_state, numpy_state = torch.random.get_rng_state(), np.random.get_state()  # noqa: NPY002
@@ -147,7 +148,7 @@ def test_global_generators_are_left_alone(spec: str) -> None:
     assert np.array_equal(numpy_state[1], np.random.get_state()[1])  # noqa: NPY002
 
 
-@pytest.mark.parametrize("spec", [spec for spec in EVERY if spec != "identity"])
+@each("spec", [spec for spec in EVERY if spec != "identity"])
 def test_another_seed_or_batch_number_gives_other_images(spec: str) -> None:
     images = noise(64, 3, 32, 32)
     augmentation = build(spec, images)
@@ -156,7 +157,7 @@ def test_another_seed_or_batch_number_gives_other_images(spec: str) -> None:
     assert not torch.equal(out, augmentation(images, Keys(0, 2, 32, first=2)).images)
 
 
-@pytest.mark.parametrize("spec", [spec for spec in EVERY if spec != "identity"])
+@each("spec", [spec for spec in EVERY if spec != "identity"])
 def test_per_batch_shares_parameters_within_a_batch_and_not_across(spec: str) -> None:
     shape = torch.Size((40 * 8, 3, 32, 32))
     augmentation = parse(spec)
@@ -173,8 +174,8 @@ def test_per_batch_shares_parameters_within_a_batch_and_not_across(spec: str) ->
             assert (table != table[:, :1]).any(), name
 
 
-@pytest.mark.parametrize("spec", ["mixup", "cutmix", "cutmixpick", "cutout+mixup", "cutmix+flip"])
-@pytest.mark.parametrize("partner", ["roll", "derangement", "permutation"])
+@each("spec", ["mixup", "cutmix", "cutmixpick", "cutout+mixup", "cutmix+flip"])
+@each("partner", ["roll", "derangement", "permutation"])
 def test_partners_never_leave_their_batch(spec: str, partner: str) -> None:
     images = noise(60, 3, 8, 8)
     name, plus, rest = spec.partition("+")
@@ -232,8 +233,8 @@ def test_flip_of_images_happens_at_its_rate_on_4096_rows() -> None:
         assert abs(np.corrcoef(out[:-1].numpy(), out[1:].numpy())[0, 1]) < 4.5 / 64
 
 
-@pytest.mark.parametrize("shape", [(10, 3, 32, 32), (10, 3, 31, 33), (10, 1, 31, 33)])
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("shape", [(10, 3, 32, 32), (10, 3, 31, 33), (10, 1, 31, 33)])
+@each("per", ["sample", "batch"])
 def test_chains_equal_the_loops_one_after_the_other(shape: tuple[int, ...], per: str) -> None:
     images, keys = noise(*shape), Keys(4, 2, 5, per=per)
     before = images.numpy()
@@ -342,8 +343,8 @@ def test_cuda_draws_and_makes_what_the_cpu_does(spec: str, per: str) -> None:
         assert torch.equal(mine.partner, theirs.partner.cpu())
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("shape", [(5, 1, 1, 1), (5, 1, 6, 7), (5, 3, 6, 7)])
+@each("dtype", [torch.uint8, torch.float32])
+@each("shape", [(5, 1, 1, 1), (5, 1, 6, 7), (5, 3, 6, 7)])
 def test_choose_is_where(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
     one, other = (torch.randint(0, 256, (5, 3, 6, 7), generator=generator).to(dtype) for _ in range(2))

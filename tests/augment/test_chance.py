@@ -13,6 +13,7 @@ from dametric.augment import Keys, parse
 from dametric.augment.chance import RandAugment, TrivialAugment
 from dametric.augment.policy import OPERATIONS
 from dametric.errors import UsageError
+from tests.loops import each
 from tests.oracles import augment as oracle
 
 NAMES = ("Identity", *OPERATIONS)  # by drawn number + 1
@@ -57,8 +58,8 @@ def test_choices_and_signs_are_torchvisions() -> None:
             assert strength >= 0 or space[name][1], name
 
 
-@pytest.mark.parametrize("size", [(32, 32), (31, 33), (64, 48), (224, 224)])
-@pytest.mark.parametrize("m", range(31))
+@each("size", [(32, 32), (31, 33), (64, 48), (224, 224)])
+@each("m", range(31))
 def test_a_magnitude_means_what_it_means_to_torchvision(m: int, size: tuple[int, int]) -> None:
     operation = RandAugment(n=1, m=m)
     draw = operation.draw(Keys(0, 16, 64), torch.Size((1024, 3, *size)))
@@ -68,7 +69,7 @@ def test_a_magnitude_means_what_it_means_to_torchvision(m: int, size: tuple[int,
         assert strength == pytest.approx(published(operation, name, *size)[m], rel=1e-6, abs=1e-4), name
 
 
-@pytest.mark.parametrize("size", [(32, 32), (31, 33), (224, 224)])
+@each("size", [(32, 32), (31, 33), (224, 224)])
 def test_wide_magnitudes_mean_what_they_mean_to_torchvision_and_are_equally_frequent(size: tuple[int, int]) -> None:
     operation = TrivialAugment()
     draw = drawn(operation, *size)
@@ -85,7 +86,7 @@ def test_wide_magnitudes_mean_what_they_mean_to_torchvision_and_are_equally_freq
             assert fair(counts[name, first], same / 31 / 14), (name, value)
 
 
-@pytest.mark.parametrize("operation", [RandAugment(n=2, m=9), RandAugment(n=3, m=17), TrivialAugment()], ids=str)
+@each("operation", [RandAugment(n=2, m=9), RandAugment(n=3, m=17), TrivialAugment()])
 def test_operations_are_equally_frequent_and_signs_fair_in_every_stage(operation: Chance) -> None:
     draw = drawn(operation)
     for stage in range(draw["operation"].shape[1]):
@@ -106,7 +107,7 @@ def test_pairs_of_operations_are_equally_frequent() -> None:
     assert all(fair(count, 1 / 14**2) for count in counts.values())
 
 
-@pytest.mark.parametrize("operation", [RandAugment(n=2, m=9), TrivialAugment()], ids=str)
+@each("operation", [RandAugment(n=2, m=9), TrivialAugment()])
 def test_rows_stages_operations_and_signs_are_independent(operation: Chance) -> None:
     draw = drawn(operation)
     signed = torch.tensor([name in oracle.SIGNED for name in NAMES])
@@ -119,8 +120,8 @@ def test_rows_stages_operations_and_signs_are_independent(operation: Chance) -> 
     assert (table - torch.eye(len(columns))).abs().max() < 4.8 / ROWS**0.5
 
 
-@pytest.mark.parametrize("operation", EVERY, ids=str)
-@pytest.mark.parametrize("shape", [(250, 3, 32, 32), (245, 3, 31, 33), (125, 1, 31, 33)])
+@each("operation", EVERY)
+@each("shape", [(250, 3, 32, 32), (245, 3, 31, 33), (125, 1, 31, 33)])
 def test_apply_equals_torchvision_op_after_op_on_each_row_alone(operation: Chance, shape: tuple[int, ...]) -> None:
     images = noise(*shape)
     before = images.clone()
@@ -142,8 +143,8 @@ def test_apply_equals_torchvision_op_after_op_on_each_row_alone(operation: Chanc
     assert exact > shape[0] // 2
 
 
-@pytest.mark.parametrize("operation", EVERY, ids=str)
-@pytest.mark.parametrize("shape", [(250, 3, 32, 32), (125, 1, 31, 33)])
+@each("operation", EVERY)
+@each("shape", [(250, 3, 32, 32), (125, 1, 31, 33)])
 def test_apply_equals_the_loop_of_our_kernels_to_the_bit(operation: Chance, shape: tuple[int, ...]) -> None:
     images = noise(*shape)
     draw = operation.draw(Keys(2, 5, shape[0] // 5), images.shape)
@@ -157,7 +158,7 @@ def test_apply_equals_the_loop_of_our_kernels_to_the_bit(operation: Chance, shap
         assert torch.equal(out[r], alone[0]), r
 
 
-@pytest.mark.parametrize("spec", ["randaugment", "randaugment:n=3:m=20", "trivialaugment"])
+@each("spec", ["randaugment", "randaugment:n=3:m=20", "trivialaugment"])
 def test_rows_do_not_depend_on_chunks_or_neighbours(spec: str) -> None:
     augmentation, images = parse(spec), noise(7 * 5, 3, 32, 32)
     whole = augmentation(images, Keys(3, 7, 5)).images
@@ -175,7 +176,7 @@ def test_settings_of_randaugment_share_their_draws() -> None:
     assert torch.equal(few["strength"].sign(), strong["strength"].sign())
 
 
-@pytest.mark.parametrize("spec", ["randaugment", "trivialaugment"])
+@each("spec", ["randaugment", "trivialaugment"])
 def test_per_batch_shares_everything_within_a_batch(spec: str) -> None:
     draw = parse(spec).draw(Keys(0, 200, 8, per="batch"), torch.Size((1600, 3, 32, 32)))[0]
     for values in (draw["operation"], draw["strength"]):
@@ -184,7 +185,7 @@ def test_per_batch_shares_everything_within_a_batch(spec: str) -> None:
     assert len({tuple(row) for row in draw["operation"].reshape(200, 8, -1)[:, 0].tolist()}) >= 14
 
 
-@pytest.mark.parametrize(
+@each(
     ("spec", "says"),
     [
         ("randaugment:n=0", "n is a number of operations from 1 up, not 0"),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor
 
 from dametric.augment.policy import OPERATIONS
+from tests.loops import each
 from tests.oracles import augment as oracle
 
 NEARLY = ("Color", "Sharpness")  # float blends whose last bit may round either way
@@ -61,14 +61,14 @@ def check(name: str, images: Tensor, strength: Tensor) -> None:
         assert not rows, f"strengths {sorted({strength[r].item() for r in rows})}, {int((difference > 0).sum())} pixels"
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", list(OPERATIONS))
+@each("shape", SHAPES)
+@each("name", list(OPERATIONS))
 def test_kernel_equals_torchvision_at_all_ten_levels(name: str, shape: tuple[int, int, int]) -> None:
     rows = 5 * (20 if name in oracle.SIGNED else 10)
     check(name, pictures(rows, *shape), strengths(name, rows, *shape[1:]))
 
 
-@pytest.mark.parametrize("name", [name for name in OPERATIONS if name in oracle.SIGNED])
+@each("name", [name for name in OPERATIONS if name in oracle.SIGNED])
 def test_kernel_equals_torchvision_at_odd_strengths(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     top = oracle.published_strength(name, 9, 31, 33)
@@ -76,14 +76,14 @@ def test_kernel_equals_torchvision_at_odd_strengths(name: str) -> None:
     check(name, pictures(64, 3, 31, 33), strength)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", [name for name in OPERATIONS if name not in ("Contrast", "Color", "Sharpness")])
+@each("channels", [1, 3])
+@each("name", [name for name in OPERATIONS if name not in ("Contrast", "Color", "Sharpness")])
 def test_kernel_equals_torchvision_on_images_of_one_colour(name: str, channels: int) -> None:
     check(name, flat(200, channels), strengths(name, 200, 31, 33))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["Contrast", "Color"])
+@each("channels", [1, 3])
+@each("name", ["Contrast", "Color"])
 def test_blends_of_one_colour_equal_torchvision_within_a_grey_level(name: str, channels: int) -> None:
     images, strength = flat(200, channels), strengths(name, 200, 31, 33)
     out = OPERATIONS[name].kernel(images, strength)
@@ -92,7 +92,7 @@ def test_blends_of_one_colour_equal_torchvision_within_a_grey_level(name: str, c
         assert (out[r].int() - expected.int()).abs().max() <= 1
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@each("channels", [1, 3])
 def test_sharpness_leaves_images_of_one_colour_as_they_are(channels: int) -> None:
     images, strength = flat(200, channels), strengths("Sharpness", 200, 31, 33)
     for image, value in zip(images, strength.tolist(), strict=True):
@@ -100,25 +100,25 @@ def test_sharpness_leaves_images_of_one_colour_as_they_are(channels: int) -> Non
     assert torch.equal(OPERATIONS["Sharpness"].kernel(images, strength), images)
 
 
-@pytest.mark.parametrize("threshold", [0.0, 1.0, 127.5, 128.0, 200.0, 254.0, 255.0])
+@each("threshold", [0.0, 1.0, 127.5, 128.0, 200.0, 254.0, 255.0])
 def test_solarize_equals_torchvision_on_every_pixel_value(threshold: float) -> None:
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     check("Solarize", images, torch.tensor([threshold], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("bits", range(1, 9))
+@each("bits", range(1, 9))
 def test_posterize_equals_torchvision_on_every_pixel_value(bits: int) -> None:
     images = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
     check("Posterize", images, torch.tensor([bits], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", ["Color", "Brightness", "Contrast", "Sharpness", "Rotate", "ShearX", "TranslateY"])
+@each("name", ["Color", "Brightness", "Contrast", "Sharpness", "Rotate", "ShearX", "TranslateY"])
 def test_strength_zero_changes_nothing(name: str) -> None:
     images = pictures(16, 3, 31, 33)
     assert torch.equal(OPERATIONS[name].kernel(images, torch.zeros(16, dtype=torch.float64)), images)
 
 
-@pytest.mark.parametrize("name", list(OPERATIONS))
+@each("name", list(OPERATIONS))
 def test_a_row_does_not_depend_on_the_other_rows(name: str) -> None:
     images = pictures(40, 3, 31, 33)
     strength = strengths(name, 40, 31, 33)
@@ -127,7 +127,7 @@ def test_a_row_does_not_depend_on_the_other_rows(name: str) -> None:
         assert torch.equal(OPERATIONS[name].kernel(images[r : r + 1], strength[r : r + 1])[0], together[r])
 
 
-@pytest.mark.parametrize("name", list(OPERATIONS))
+@each("name", list(OPERATIONS))
 def test_memory_layout_changes_nothing(name: str) -> None:
     images = pictures(16, 3, 31, 33)
     strength = strengths(name, 16, 31, 33)

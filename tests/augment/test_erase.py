@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from scipy import stats
 
 from dametric.augment import Images, Keys, parse
 from dametric.augment.erase import Cutout
 from dametric.errors import UsageError
+from tests.loops import each
 from tests.oracles import augment as oracle
 
 FILL = (127.5, 10.25, 200.0)
@@ -19,7 +19,7 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 4, 7, 40])
+@each("length", [1, 2, 3, 4, 7, 40])
 def test_cutout_at_every_centre_equals_the_loop(length: int) -> None:
     centres = torch.cartesian_prod(torch.arange(7), torch.arange(9))
     images = noise(63, 3, 7, 9)
@@ -38,7 +38,7 @@ def test_cutout_of_one_channel_equals_the_loop() -> None:
     assert np.array_equal(out.numpy(), expected)
 
 
-@pytest.mark.parametrize("length", [1, 5, 8])
+@each("length", [1, 5, 8])
 def test_cutout_away_from_the_edges_blanks_length_times_length_pixels(length: int) -> None:
     out = Cutout(length=length, fill=(0.0,)).apply(
         torch.full((1, 1, 31, 33), 7, dtype=torch.uint8), {"y": torch.tensor([15]), "x": torch.tensor([16])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,9 @@ from torchvision.transforms import v2
 from dametric.augment import Augmentation, Keys, parse
 from dametric.augment.examine import check_base, examined, remarks, sample
 from dametric.augment.external import Findings
+from dametric.augment.units import PIXELS, decide
 from dametric.data import ImageSet
+from dametric.data.known import Statistics
 from dametric.errors import UsageError
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -99,6 +102,31 @@ def test_constants_in_circulation_are_known_where_a_function_hides_its_own(image
 def test_values_from_0_to_1_are_pixels_over_255(images: Tensor) -> None:
     out = made(lambda batch: batch.float() / 255, images)
     assert torch.allclose(out, images.float(), atol=1e-3)
+
+
+def test_floats_of_which_only_black_is_left_are_pixels_and_what_ends_at_0_from_below_is_not() -> None:
+    black = torch.zeros(4, 3, 8, 8)
+    assert decide([black], [black], []) == PIXELS
+    below = -torch.linspace(0, 200, 3 * 64).reshape(1, 3, 8, 8)
+    assert decide([below], [below], []) is None
+
+
+@pytest.mark.parametrize(("ends", "known"), [((0.0, 0.8), True), ((0.2, 1.0), True), ((0.2, 0.8), False)])
+def test_constants_fit_only_what_reaches_normalised_black_or_white(ends: tuple[float, float], known: bool) -> None:
+    own = Statistics(*IMAGENET)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in IMAGENET)
+    flat = [(torch.full((1, 3, 8, 8), level) - mean) / std for level in ends]
+    found = decide(flat, [], [own])
+    assert (found is not None and found.mean == IMAGENET[0]) == known
+
+
+def test_images_normalised_as_clip_s_are_known() -> None:
+    """Constants as published with the model (github.com/openai/CLIP)."""
+    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    flat = [((level - torch.tensor(mean)) / torch.tensor(std)).view(1, 3, 1, 1).expand(1, 3, 8, 8) for level in (0, 1)]
+    found = decide(flat, [], [])
+    assert found is not None
+    assert (found.mean, found.std) == (mean, std)
 
 
 def test_a_function_that_darkens_is_in_pixels_however_dark_an_image_comes_out(images: Tensor) -> None:
@@ -241,6 +269,19 @@ def test_mixing_by_chance_and_mixing_that_fails_on_one_image_are_found(images: T
     assert torch.equal(made(pairs, images), images.view(3, 4, 3, 8, 8).flip(1).view(images.shape))
 
 
+def test_mixing_of_floats_from_0_to_1_is_found_where_its_draws_cannot_be_repeated(images: Tensor) -> None:
+    def stirred(batch: Tensor) -> Tensor:
+        if not batch.is_floating_point() or float(batch.max()) > 1:
+            raise TypeError("Expected floats from 0 to 1")
+        share = 0.5 + os.urandom(1)[0] / 1000
+        return share * batch + (1 - share) * batch.roll(1, 0)
+
+    found = seen(stirred, images)[1]
+    assert found.mixes
+    assert found.form == "shares"
+    assert not found.repeats
+
+
 @pytest.mark.parametrize("classes", [None, 10])
 def test_torchvision_s_mixing_is_given_batches_and_labels(images: Tensor, classes: int | None) -> None:
     aug, found = seen(v2.MixUp(num_classes=classes), images)
@@ -287,6 +328,17 @@ def test_mixing_of_timm_s_and_kornia_s_kind_is_given_batches(images: Tensor) -> 
         for function in (mixer, known):
             assert seen(function, images)[1].mixes
             assert np.abs(made(function, images).numpy() - wanted).max() < 1e-3
+
+
+@pytest.mark.parametrize(("module", "mixes"), [("kornia.augmentation._2d.mix.base", True), ("own.kornia", False)])
+def test_a_library_s_mixer_is_known_even_if_it_mixes_too_seldom_to_be_seen(
+    images: Tensor, module: str, mixes: bool
+) -> None:
+    def forward(self: nn.Module, batch: Tensor) -> Tensor:
+        return batch
+
+    seldom = type("MixAugmentationBaseV2", (nn.Module,), {"__module__": module, "forward": forward})()
+    assert seen(seldom, images)[1].mixes == mixes
 
 
 def test_a_mixer_wrapped_in_a_function_is_known_by_its_class(images: Tensor) -> None:
@@ -391,6 +443,22 @@ def test_generators_of_its_own_are_seeded_by_name_wherever_they_are(images: Tens
         assert len({int(a.sum()) * 1000 // max(1, int(b.sum())) for a, b in zip(one, images, strict=True)}) > 3
 
 
+def test_seeds_given_to_a_method_have_32_bits(images: Tensor) -> None:
+    class Seeded:
+        level = 0
+
+        def set_random_seed(self, seed: int) -> None:
+            assert 0 <= seed < 2**32
+            self.level = seed % 7
+
+        def __call__(self, batch: Tensor) -> Tensor:
+            return batch // (1 + self.level)
+
+    function = Seeded()
+    assert torch.equal(made(function, images), made(function, images))
+    assert seen(function, images)[1].repeats
+
+
 def test_a_seed_with_a_value_of_its_own_is_left_alone(images: Tensor) -> None:
     def fixed(batch: Tensor, seed: int = 4) -> Tensor:
         return batch // (1 + random.Random(seed).randrange(9))
@@ -420,6 +488,17 @@ def test_what_changes_nothing_or_leaves_nothing_is_said(images: Tensor) -> None:
         assert "one colour of" in said(everything)[0]
     for usual in ("identity", "flip", "cutout", "crop", "cutmix", "mixup", "cutmixpick", "autoaugment", rolled):
         assert said(usual) == []
+
+
+@pytest.mark.parametrize(("blank", "words"), [(1, []), (2, ["one colour of 17 % of images"])])
+def test_up_to_a_tenth_of_images_may_come_out_blank(images: Tensor, blank: int, words: list[str]) -> None:
+    def hides(batch: Tensor) -> Tensor:
+        hidden = (batch[:, None] == images[:blank]).flatten(2).all(2).any(1)
+        return (255 - batch) * ~hidden[:, None, None, None]
+
+    lines = remarks(examined(parse(hides), images), images)
+    assert len(lines) == len(words)
+    assert all(word in line for word, line in zip(words, lines, strict=True))
 
 
 def test_a_sample_is_spread_over_the_set() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torchvision.transforms import v2
 
 from dametric.augment import Augmentation, Keys, parse
 from dametric.errors import UsageError
+from tests.loops import each
 
 
 def noise(rows: int = 12, channels: int = 3) -> Tensor:
@@ -53,7 +55,7 @@ def test_function_is_called_batch_by_batch_where_parameters_are_shared() -> None
     assert torch.equal(out, noise().reshape(3, 4, 3, 9, 8).flip(1).reshape(12, 3, 9, 8))
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("per", ["sample", "batch"])
 def test_all_three_generators_are_seeded_by_the_keys(per: str) -> None:
     augmentation = parse(three_generators)
     keys = Keys(3, 3, 4, per=per)
@@ -70,7 +72,7 @@ def test_all_three_generators_are_seeded_by_the_keys(per: str) -> None:
         assert distinct > 8 if per == "sample" else distinct == 3
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("per", ["sample", "batch"])
 def test_global_generators_are_left_as_they_were(per: str) -> None:
     torch.manual_seed(1)
     np.random.seed(1)  # noqa: NPY002
@@ -98,7 +100,7 @@ def test_global_generators_are_given_back_after_a_failure() -> None:
     assert before[2] == random.getstate()
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("per", ["sample", "batch"])
 def test_chunks_of_batches_give_the_same_images(per: str) -> None:
     augmentation = parse(three_generators)
     whole = augmentation(noise(), Keys(0, 6, 2, first=4, per=per)).images
@@ -126,7 +128,7 @@ def test_torchvision_flip_happens_at_its_rate() -> None:
     assert abs(np.corrcoef(flipped[:-1], flipped[1:])[0, 1]) < 4.5 / 64
 
 
-@pytest.mark.parametrize("before", ["mixup", "cutout"])
+@each("before", ["mixup", "cutout"])
 def test_function_is_given_uint8_images_even_after_an_operation_that_blends(before: str) -> None:
     def spy(images: Tensor) -> Tensor:
         assert images.dtype == torch.uint8
@@ -155,7 +157,7 @@ def test_function_that_writes_into_its_input_does_not_change_the_callers_images(
         assert torch.equal(images, noise())
 
 
-@pytest.mark.parametrize(
+@each(
     "returns",
     [
         lambda images: images[:, :, :4],
@@ -167,7 +169,7 @@ def test_function_that_writes_into_its_input_does_not_change_the_callers_images(
         lambda images: (images, None),
     ],
 )
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each("per", ["sample", "batch"])
 def test_what_is_no_tensor_of_the_same_shape_is_refused_in_one_line(returns: object, per: str) -> None:
     augmentation = parse(returns)  # type: ignore[arg-type]
     with pytest.raises(UsageError) as caught:
@@ -176,11 +178,32 @@ def test_what_is_no_tensor_of_the_same_shape_is_refused_in_one_line(returns: obj
     assert "lambda" in str(caught.value)
 
 
-@pytest.mark.parametrize("dtype", [torch.bool, torch.complex64])
+@each("dtype", [torch.bool, torch.complex64])
 def test_what_is_neither_uint8_nor_floating_point_is_refused_in_one_line(dtype: torch.dtype) -> None:
     with pytest.raises(UsageError) as caught:
         parse(lambda images: images.to(dtype))(noise(), Keys(0, 3, 4))
     assert "\n" not in str(caught.value)
+
+
+def test_values_from_0_to_1_are_refused_where_nobody_has_looked_for_units() -> None:
+    keys = Keys(0, 3, 4)
+    with pytest.raises(UsageError, match="expected pixel values from 0 to 255, got them from 0 to 1"):
+        parse(lambda images: images.float() / 255)(noise(), keys)
+    for black in (lambda images: 0.0 * images, lambda images: images.float() / 127):
+        assert parse(black)(noise(), keys).images.shape == noise().shape
+
+
+def test_images_that_either_of_two_functions_breaks_come_out_as_nan(tmp_path: Path) -> None:
+    file = tmp_path / "augs.py"
+    file.write_text(
+        "def no_dark(batch):\n    return batch.float() * (float('nan') if batch.max() < 50 else 1)\n"
+        "def no_light(batch):\n    return batch.float() + (float('inf') if batch.min() > 200 else 0)\n"
+    )
+    levels = torch.tensor([10, 100, 220, 150], dtype=torch.uint8)
+    images = levels[:, None, None, None].expand(4, 3, 9, 8).contiguous()
+    out = parse(f"{file}:no_dark+{file}:no_light")(images, Keys(0, 1, 4)).images
+    assert out.isnan().flatten(1).all(1).tolist() == [True, False, True, False]
+    assert torch.equal(out[1::2], images[1::2].float())
 
 
 def test_two_functions_draw_independently_and_one_function_repeats() -> None:

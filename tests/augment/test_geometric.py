@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from scipy import stats
 from torch import Tensor
 
 from dametric.augment import Keys, parse
 from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
+from tests.loops import each
 from tests.oracles import augment as oracle
 
 SHAPES = [(6, 3, 32, 32), (5, 3, 31, 33), (4, 1, 33, 31), (1, 3, 8, 8), (3, 4, 1, 1)]
@@ -24,7 +24,7 @@ def whole(rows: int) -> dict[str, Tensor]:
     return {"width": ones, "height": ones, "left": zeros, "top": zeros}
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@each("shape", SHAPES)
 def test_flip_equals_the_loop_over_pixels(shape: tuple[int, ...]) -> None:
     images = noise(shape)
     flipped = torch.arange(shape[0]) % 2 == 0
@@ -33,7 +33,7 @@ def test_flip_equals_the_loop_over_pixels(shape: tuple[int, ...]) -> None:
     assert np.array_equal(out.numpy(), oracle.flip(images.numpy(), flipped.tolist()))
 
 
-@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+@each("p", [0.1, 0.5, 0.9])
 def test_flip_happens_with_probability_p(p: float) -> None:
     flipped = Flip(p=p).draw(Keys(0, 128, 64), torch.Size((8192, 3, 4, 4)))["flip"]
     assert abs(flipped.double().mean().item() - p) < 5 * (p * (1 - p) / 8192) ** 0.5
@@ -45,8 +45,8 @@ def test_flip_happens_never_at_0_and_always_at_1() -> None:
     assert Flip(p=1.0).draw(Keys(0, 64, 64), shape)["flip"].all()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("padding", [0, 1, 4])
+@each("shape", SHAPES)
+@each("padding", [0, 1, 4])
 def test_crop_equals_the_loop_with_black_around(shape: tuple[int, ...], padding: int) -> None:
     images = noise(shape).clamp(1)  # black only from outside
     generator = torch.Generator().manual_seed(1)
@@ -78,7 +78,7 @@ def test_crop_offsets_are_uniform_and_independent() -> None:
     assert stats.chisquare(cells.numpy()).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@each("shape", SHAPES)
 def test_resized_crop_of_the_whole_image_is_the_identity(shape: tuple[int, ...]) -> None:
     images = noise(shape)
     out = RandomResizedCrop().apply(images, whole(shape[0])).images
@@ -86,7 +86,7 @@ def test_resized_crop_of_the_whole_image_is_the_identity(shape: tuple[int, ...])
     assert torch.equal(out, images)
 
 
-@pytest.mark.parametrize("level", [0, 1, 127, 254, 255])
+@each("level", [0, 1, 127, 254, 255])
 def test_resized_crop_keeps_constant_images(level: int) -> None:
     images = torch.full((64, 3, 31, 33), level, dtype=torch.uint8)
     assert torch.equal(parse("rrc")(images, Keys(0, 1, 64)).images, images)
@@ -114,7 +114,7 @@ def test_resized_crop_of_the_transposed_image_is_the_transposed_crop() -> None:
     assert (one != other).double().mean() < 1e-3
 
 
-@pytest.mark.parametrize("shape", [(16, 3, 31, 33), (8, 1, 32, 32)])
+@each("shape", [(16, 3, 31, 33), (8, 1, 32, 32)])
 def test_resized_crop_is_bilinear_sampling_of_the_part_rounded_to_the_nearest(shape: tuple[int, ...]) -> None:
     images = noise(shape)
     operation = RandomResizedCrop()
@@ -134,7 +134,7 @@ def test_resized_crop_area_is_uniform_from_scale_to_1() -> None:
     assert stats.kstest(area, stats.uniform(0.2, 0.8).cdf).pvalue > 1e-4
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (32, 64)])
+@each(("height", "width"), [(32, 32), (32, 64)])
 def test_resized_crop_ratio_is_uniform_in_logarithm(height: int, width: int) -> None:
     draw = RandomResizedCrop().draw(Keys(0, 128, 64), torch.Size((8192, 3, height, width)))
     small = draw["width"] * draw["height"] < 0.25  # never clipped

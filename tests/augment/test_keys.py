@@ -11,7 +11,9 @@ import torch
 from scipy import stats
 
 from dametric.augment import Keys
-from dametric.augment.keys import splitmix64
+from dametric.augment.keys import check_seed, splitmix64
+from dametric.errors import UsageError
+from tests.loops import each
 from tests.oracles import augment as oracle
 
 PUBLISHED = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
@@ -32,7 +34,7 @@ def test_oracle_and_splitmix64_give_the_published_outputs_for_seed_1234567() -> 
     assert unsigned(splitmix64(1234567, torch.arange(5))) == PUBLISHED
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 0x9E3779B97F4A7C15])
+@each("seed", [0, 1, 2**32, 2**63 - 1, 2**63, 2**64 - 1, 0x9E3779B97F4A7C15])
 def test_splitmix64_equals_python_integers_for_any_64_bit_seed(seed: int) -> None:
     assert unsigned(splitmix64(seed, torch.arange(300))) == oracle.splitmix64(seed, 300)
 
@@ -56,14 +58,20 @@ def test_uniform_is_uniform_on_0_to_1_in_float64() -> None:
     assert len(set(u.tolist())) == 65536  # more than 32 bits of resolution
 
 
-@pytest.mark.parametrize("seed", [0, 1, 17, -1, 2**40])
+def test_uniform_is_the_upper_53_bits_as_a_fraction() -> None:
+    keys = Keys(5, 1, 200).sub("part")
+    bits = oracle.splitmix64(keys.start("u"), 200)
+    assert keys.uniform("u").tolist() == [(one >> 11) / 2**53 for one in bits]
+
+
+@each("seed", [0, 1, 17, -1, 2**40])
 def test_uniform_is_uniform_in_joint_cells_of_neighbouring_rows(seed: int) -> None:
     u = Keys(seed, 512, 64).uniform("u").reshape(-1, 2)
     cells = (u[:, 0] * 8).long() * 8 + (u[:, 1] * 8).long()
     assert stats.chisquare(torch.bincount(cells, minlength=64).numpy()).pvalue > ENOUGH
 
 
-@pytest.mark.parametrize("high", [1, 2, 7, 25, 33])
+@each("high", [1, 2, 7, 25, 33])
 def test_integer_is_uniform_from_0_to_high_minus_1(high: int) -> None:
     values = Keys(3, 512, 64).integer("n", high)
     assert values.dtype == torch.int64
@@ -110,8 +118,8 @@ def test_equal_keys_give_equal_numbers() -> None:
     assert torch.equal(a.partners("permutation"), b.partners("permutation"))
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
-@pytest.mark.parametrize("first", [0, 1000, 2**30])
+@each("per", ["sample", "batch"])
+@each("first", [0, 1000, 2**30])
 def test_chunks_of_batches_agree_with_all_batches_at_once(per: str, first: int) -> None:
     def numbers(keys: Keys) -> list[torch.Tensor]:
         shift = torch.arange(keys.batches).repeat_interleave(keys.batch_size) * keys.batch_size
@@ -128,7 +136,7 @@ def test_chunks_of_batches_agree_with_all_batches_at_once(per: str, first: int) 
     assert done == 12
 
 
-@pytest.mark.parametrize("alpha", [0.1, 0.2, 0.5, 1, 2, 8])
+@each("alpha", [0.1, 0.2, 0.5, 1, 2, 8])
 def test_beta_follows_beta_alpha_alpha(alpha: float) -> None:
     values = Keys(1, 1024, 64).beta("lam", alpha)
     assert values.dtype == torch.float64
@@ -172,9 +180,9 @@ def test_per_batch_numbers_are_uniform_and_uncorrelated_across_batches() -> None
     assert abs(correlation(u[:-1], u[1:])) < 4.5
 
 
-@pytest.mark.parametrize("rule", ["roll", "permutation", "derangement"])
-@pytest.mark.parametrize("per", ["sample", "batch"])
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 16, 31, 64])
+@each("rule", ["roll", "permutation", "derangement"])
+@each("per", ["sample", "batch"])
+@each("size", [1, 2, 3, 5, 16, 31, 64])
 def test_partners_permute_the_rows_of_their_own_batch(rule: str, per: str, size: int) -> None:
     partner = Keys(4, 37, size, per=per).partners(rule)
     assert partner.dtype == torch.int64
@@ -187,7 +195,7 @@ def test_roll_is_the_next_row_cyclically() -> None:
     assert Keys(4, 2, 1).partners("roll").tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("size", [2, 3, 4, 5, 64, 127])
+@each("size", [2, 3, 4, 5, 64, 127])
 def test_derangements_have_no_fixed_point(size: int) -> None:
     batches = 4096 // size + 100
     partner = Keys(9, batches, size).partners("derangement")
@@ -199,7 +207,7 @@ def test_a_batch_of_one_row_is_its_own_partner() -> None:
         assert Keys(9, 3, 1).partners(rule).tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("size", [3, 4])
+@each("size", [3, 4])
 def test_derangements_are_uniform_over_all_derangements(size: int) -> None:
     batches = 9000
     shift = torch.arange(batches)[:, None] * size
@@ -209,7 +217,7 @@ def test_derangements_are_uniform_over_all_derangements(size: int) -> None:
     assert stats.chisquare(list(counts.values())).pvalue > ENOUGH
 
 
-@pytest.mark.parametrize("size", [2, 3, 4])
+@each("size", [2, 3, 4])
 def test_permutations_are_uniform_over_all_permutations(size: int) -> None:
     batches = 12000
     shift = torch.arange(batches)[:, None] * size
@@ -238,3 +246,10 @@ def test_numbers_do_not_touch_the_global_generator() -> None:
     keys.beta("b", 0.5)
     keys.partners("derangement")
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("seed", [2**43 - 1, -(2**43) + 1])
+def test_seeds_end_where_a_million_times_them_is_below_2_to_63(seed: int) -> None:
+    assert check_seed(seed) == seed
+    with pytest.raises(UsageError, match=str(2**43 - 1)):
+        check_seed(seed + (1 if seed > 0 else -1))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from scipy import stats
 
 from dametric.augment import Keys, parse
 from dametric.augment.mix import CutMix, Mixup
+from tests.loops import each
 from tests.oracles import augment as oracle
 
 SHAPES = [(7, 3, 31, 33), (5, 1, 32, 32), (2, 3, 5, 4), (1, 3, 6, 6)]
@@ -23,8 +23,8 @@ def row_numbers(rows: int, height: int, width: int) -> torch.Tensor:
     return torch.arange(rows, dtype=torch.uint8).reshape(rows, 1, 1, 1).expand(rows, 1, height, width).contiguous()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("partner", ["roll", "permutation", "derangement"])
+@each("shape", SHAPES)
+@each("partner", ["roll", "permutation", "derangement"])
 def test_mixup_equals_the_loop_to_float32_rounding(shape: tuple[int, ...], partner: str) -> None:
     images = noise(*shape)
     operation = Mixup(partner=partner)
@@ -35,7 +35,7 @@ def test_mixup_equals_the_loop_to_float32_rounding(shape: tuple[int, ...], partn
     assert np.abs(out.images.double().numpy() - exact).max() < 4e-5  # 2 units in the last place of 255
 
 
-@pytest.mark.parametrize("lam", [0.0, 1.0])
+@each("lam", [0.0, 1.0])
 def test_mixup_at_the_ends_of_lambda_is_one_image_exactly(lam: float) -> None:
     images = noise(6, 3, 8, 8)
     partner = torch.tensor([1, 2, 3, 4, 5, 0])
@@ -54,15 +54,15 @@ def test_mixup_says_the_lambda_and_partner_it_used() -> None:
     assert torch.equal(out.partner // 25, torch.arange(200) // 25)
 
 
-@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+@each("alpha", [0.2, 1.0, 4.0])
 def test_mixup_lambda_follows_beta_and_is_independent_between_rows(alpha: float) -> None:
     lam = Mixup(alpha=alpha).draw(Keys(0, 128, 64), torch.Size((8192, 3, 4, 4)))["lam"].numpy()
     assert stats.kstest(lam, stats.beta(alpha, alpha).cdf).pvalue > 1e-4
     assert abs(np.corrcoef(lam[:-1], lam[1:])[0, 1]) < 4.5 / 8192**0.5
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("partner", ["roll", "permutation", "derangement"])
+@each("shape", SHAPES)
+@each("partner", ["roll", "permutation", "derangement"])
 def test_cutmix_equals_the_loop_over_pixels(shape: tuple[int, ...], partner: str) -> None:
     images = noise(*shape)
     operation = CutMix(partner=partner)
@@ -92,9 +92,9 @@ def test_cutmix_with_boxes_at_corners_and_empty_ones_equals_the_loop() -> None:
     assert out.lam[4:].tolist() == [1.0, 0.0]
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (31, 33), (64, 64), (7, 50)])
-@pytest.mark.parametrize("batch", [16, 25])
-@pytest.mark.parametrize("per", ["sample", "batch"])
+@each(("height", "width"), [(32, 32), (31, 33), (64, 64), (7, 50)])
+@each("batch", [16, 25])
+@each("per", ["sample", "batch"])
 def test_cutmix_lambda_is_exactly_the_area_of_own_pixels(height: int, width: int, batch: int, per: str) -> None:
     rows = 200 // batch * batch
     images = row_numbers(rows, height, width)
@@ -106,14 +106,14 @@ def test_cutmix_lambda_is_exactly_the_area_of_own_pixels(height: int, width: int
     assert ((out.images[:, 0] == out.partner[:, None, None]) | own).all()
 
 
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (31, 33), (5, 12)])
+@each(("height", "width"), [(32, 32), (31, 33), (5, 12)])
 def test_cutmix_draws_only_boxes_that_yun_can_draw(height: int, width: int) -> None:
     draw = CutMix().draw(Keys(0, 64, 64), torch.Size((4096, 3, height, width)))
     drawn = set(zip(*(draw[name].tolist() for name in BOX[:4]), strict=True))
     assert drawn <= oracle.yun_boxes(height, width)
 
 
-@pytest.mark.parametrize("alpha", [0.5, 1.0, 3.0])
+@each("alpha", [0.5, 1.0, 3.0])
 def test_cutmix_boxes_follow_the_law_of_yun(alpha: float) -> None:
     height, width, rows = 31, 33, 16384
     draw = CutMix(alpha=alpha).draw(Keys(0, 256, 64), torch.Size((rows, 3, height, width)))

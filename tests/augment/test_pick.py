@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from dametric.augment import CRITERIA, NEEDS_STUDENT, Keys, parse, pick
+from tests.loops import each
 from tests.oracles import augment as oracle
 
 BOX = ("top", "bottom", "left", "right", "partner")
@@ -25,9 +25,9 @@ def test_all_four_criteria_are_listed_with_the_two_that_need_a_student() -> None
     assert parse("cutmix").pick is None
 
 
-@pytest.mark.parametrize("runs", [2, 3])
-@pytest.mark.parametrize("per", ["sample", "batch"])
-@pytest.mark.parametrize("partner", ["roll", "derangement", "permutation"])
+@each("runs", [2, 3])
+@each("per", ["sample", "batch"])
+@each("partner", ["roll", "derangement", "permutation"])
 def test_pool_equals_the_loop_run_after_run(runs: int, per: str, partner: str) -> None:
     images = noise(10, 3, 31, 33)
     augmentation = parse(f"cutmixpick:runs={runs}:partner={partner}")
@@ -45,8 +45,8 @@ def test_pool_equals_the_loop_run_after_run(runs: int, per: str, partner: str) -
         assert torch.equal(out.partner[part], draws[0]["partner"][part])
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
-@pytest.mark.parametrize("parameters", ["", ":alpha=0.3", ":partner=derangement"])
+@each("per", ["sample", "batch"])
+@each("parameters", ["", ":alpha=0.3", ":partner=derangement"])
 def test_first_run_of_the_pool_is_what_cutmix_makes(per: str, parameters: str) -> None:
     images = noise(15, 3, 32, 32)
     keys = Keys(7, 3, 5, first=11, per=per)
@@ -75,9 +75,7 @@ def test_random_partners_differ_between_runs() -> None:
     assert (first == second).double().mean() < 0.1
 
 
-@pytest.mark.parametrize(
-    ("runs", "batches", "size", "keep"), [(2, 1, 1, 1), (2, 3, 5, 5), (3, 4, 7, 7), (2, 16, 64, 64)]
-)
+@each(("runs", "batches", "size", "keep"), [(2, 1, 1, 1), (2, 3, 5, 5), (3, 4, 7, 7), (2, 16, 64, 64)])
 def test_pick_equals_brute_force_for_every_batch(runs: int, batches: int, size: int, keep: int) -> None:
     values = torch.rand(runs * batches * size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     chosen = pick(values, runs=runs, batches=batches, keep=keep)
@@ -87,7 +85,7 @@ def test_pick_equals_brute_force_for_every_batch(runs: int, batches: int, size: 
     assert [set(part) for part in chosen.reshape(batches, keep).tolist()] == expected
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@each("dtype", [torch.float32, torch.bfloat16])
 def test_pick_keeps_the_highest_values_even_with_ties(dtype: torch.dtype) -> None:
     values = (torch.rand(2 * 3 * 16, generator=torch.Generator().manual_seed(0)) * 8).floor().to(dtype)
     chosen = pick(values, runs=2, batches=3, keep=16)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 
-import pytest
 import torch
 from torch import Tensor
 
 from dametric.augment import Keys, parse
 from dametric.augment.policy import OPERATIONS, AutoAugment, sub_policies
+from tests.loops import each
 from tests.oracles import augment as oracle
 
 POLICIES = ("cifar10", "imagenet", "svhn")
@@ -33,7 +33,7 @@ def drawn(policy: str, height: int = 32, width: int = 32) -> list[tuple[tuple[st
     ]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@each("policy", POLICIES)
 def test_table_is_the_published_one(policy: str) -> None:
     mine = [[(name, round(p, 10), level) for name, p, level in pair] for pair in sub_policies(policy)]
     theirs = [[(name, round(p, 10), level) for name, p, level in pair] for pair in oracle.published_policy(policy)]
@@ -41,7 +41,7 @@ def test_table_is_the_published_one(policy: str) -> None:
     assert len(mine) == 25
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@each("policy", POLICIES)
 def test_every_drawn_pair_has_its_published_rate(policy: str) -> None:
     expected: dict[tuple, float] = defaultdict(float)
     for pair in oracle.published_policy(policy):
@@ -109,7 +109,7 @@ def test_rows_draw_independently() -> None:
         assert abs(correlation.item()) < 4.5 / ROWS**0.5
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@each("policy", POLICIES)
 def test_strengths_mean_what_torchvision_says_at_any_image_size(policy: str) -> None:
     for height, width in ((32, 32), (31, 33), (64, 48)):
         allowed = {
@@ -122,8 +122,8 @@ def test_strengths_mean_what_torchvision_says_at_any_image_size(policy: str) -> 
                 assert (name, round(abs(strength), 3)) in allowed
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("shape", [(250, 3, 32, 32), (250, 3, 31, 33), (125, 1, 31, 33)])
+@each("policy", POLICIES)
+@each("shape", [(250, 3, 32, 32), (250, 3, 31, 33), (125, 1, 31, 33)])
 def test_apply_equals_the_loop_that_applies_op_after_op_to_each_row_alone(policy: str, shape: tuple[int, ...]) -> None:
     images = noise(*shape)
     operation = AutoAugment(policy)
@@ -156,7 +156,7 @@ def test_apply_equals_torchvision_row_by_row_where_every_step_is_exact() -> None
     assert checked > 300
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@each("policy", POLICIES)
 def test_forced_pairs_of_all_operations_equal_one_after_the_other(policy: str) -> None:
     pairs = list(itertools.product(range(-1, len(NAMES)), repeat=2))
     images = noise(len(pairs), 3, 16, 16)

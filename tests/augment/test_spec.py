@@ -16,6 +16,7 @@ from dametric.augment.mix import CutMix, Mixup
 from dametric.augment.pick import CutMixPick
 from dametric.augment.policy import AutoAugment
 from dametric.errors import UsageError
+from tests.loops import each
 
 
 def refusal(spec: object) -> str:
@@ -28,7 +29,7 @@ def refusal(spec: object) -> str:
     return message
 
 
-@pytest.mark.parametrize(
+@each(
     ("spec", "operations"),
     [
         ("identity", ()),
@@ -71,7 +72,7 @@ def test_cutout_and_mixup_compose_in_order() -> None:
     assert mixup == Mixup()
 
 
-@pytest.mark.parametrize(
+@each(
     ("size", "padding", "length", "policy"), [(32, 4, 8, "cifar10"), (64, 8, 16, "imagenet"), (224, 28, 56, "imagenet")]
 )
 def test_defaults_follow_the_image_size(size: int, padding: int, length: int, policy: str) -> None:
@@ -100,7 +101,7 @@ def test_every_listed_augmentation_and_the_papers_nine_parse_and_are_described_i
     assert [parse(spec).name for spec in PAPER] == list(PAPER)
 
 
-@pytest.mark.parametrize(
+@each(
     ("typo", "meant"),
     [
         ("cutmx", "cutmix"),
@@ -133,19 +134,19 @@ def test_typo_names_the_nearest(typo: str, meant: str) -> None:
     assert re.search(rf"\b{meant}\b", message.replace(typo, "")), message
 
 
-@pytest.mark.parametrize("spec", ["zzzzzz", "", "+", "flip+", "+flip", "flip++crop"])
+@each("spec", ["zzzzzz", "", "+", "flip+", "+flip", "flip++crop"])
 def test_what_is_nothing_like_a_name_is_answered_with_the_known_ones(spec: str) -> None:
     message = refusal(spec)
     assert "cutmixpick" in message
     assert "autoaugment" in message
 
 
-@pytest.mark.parametrize("by", list(CRITERIA))
+@each("by", list(CRITERIA))
 def test_criteria_are_named_when_none_is_near(by: str) -> None:
     assert by in refusal("cutmixpick:by=zzzzzz")
 
 
-@pytest.mark.parametrize(
+@each(
     ("spec", "says"),
     [
         ("cutmix:alpha=0", "alpha"),
@@ -183,26 +184,44 @@ def test_impossible_values_are_refused_in_one_line_that_names_them(spec: str, sa
     assert says in refusal(spec)
 
 
-@pytest.mark.parametrize("spec", ["cutmix+mixup", "mixup+mixup", "cutmix+flip+cutmix", "mixup+cutmixpick"])
+@each("spec", ["cutmix+mixup", "mixup+mixup", "cutmix+flip+cutmix", "mixup+cutmixpick"])
 def test_two_mixers_are_refused(spec: str) -> None:
     assert "mixup" in refusal(spec)
 
 
-@pytest.mark.parametrize(
-    "spec", ["cutmixpick+flip", "cutmixpick:by=kld+crop", "cutmixpick+cutmix", "cutmixpick+cutmixpick"]
-)
+@each("spec", ["cutmixpick+flip", "cutmixpick:by=kld+crop", "cutmixpick+cutmix", "cutmixpick+cutmixpick"])
 def test_anything_after_a_pick_is_refused(spec: str) -> None:
     assert "cutmixpick" in refusal(spec)
 
 
-@pytest.mark.parametrize("spec", ["cutmix:alpha=1:alpha=2", "cutmix:alpha=1,alpha=2"])
+@each("spec", ["cutmix:alpha=1:alpha=2", "cutmix:alpha=1,alpha=2"])
 def test_a_parameter_given_twice_is_refused(spec: str) -> None:
     assert "alpha" in refusal(spec)
 
 
-@pytest.mark.parametrize("spec", [None, 5, 0.5, ["flip"], {"flip": 1}])
+@each("spec", [None, 5, 0.5, ["flip"], {"flip": 1}])
 def test_what_is_no_text_and_no_callable_is_refused(spec: object) -> None:
     refusal(spec)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "flip:p=0.5",
+        "crop:padding=4",
+        "rrc:scale=0.08",
+        "cutout:length=8",
+        "autoaugment:policy=cifar10",
+        "randaugment:n=2:m=9",
+        "mixup:alpha=1:partner=roll",
+        "cutmix:alpha=1:partner=roll",
+        "cutmixpick:by=teacher_entropy:runs=2:alpha=1:partner=roll",
+    ],
+)
+def test_what_is_named_without_its_parameters_never_changes(spec: str) -> None:
+    """Runs are found again by these names, for images of 32 x 32 pixels."""
+    name = spec.partition(":")[0]
+    assert parse(spec).canonical == parse(name).canonical == name
 
 
 def test_an_error_never_suggests_what_was_typed() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dametric.data import DATA, ImageSet, load_data
 from dametric.errors import UsageError
+from tests.loops import each
 
 
 def test_digits_are_split_once_and_for_all() -> None:
@@ -171,7 +172,7 @@ def test_files_that_are_no_npz(tmp_path: Path) -> None:
         load_data(tmp_path / "x.npz")
 
 
-@pytest.mark.parametrize(
+@each(
     ("source", "options", "message"),
     [
         ("cifar1000", {}, "unknown data set 'cifar1000': did you mean .*cifar100.*a path"),

@@ -10,6 +10,7 @@ import torch
 
 from dametric.metrics import METRICS, Design, Observation
 from dametric.scoring.jackknife import Blocks, estimate
+from tests.loops import each
 from tests.oracles import estimator as oracle
 
 SHARED, SPREAD = 0.7, 0.8  # standard deviation that the batch's parameters add to q, and each row's own
@@ -33,7 +34,7 @@ def found(raw: np.ndarray, aug: np.ndarray, design: Design):
     )
 
 
-@pytest.mark.parametrize("shared", [0.0, SHARED])
+@each("shared", [0.0, SHARED])
 def test_covariance_of_all_pairs_of_a_draw_is_n_times_the_metric(shared: float) -> None:
     """Over the 2 n positions ``n Cov(q, q') + G b (b - 1) / 2 V``: from repeated draws, and from one pass."""
     count, batches, b = 60_000, 2, 4

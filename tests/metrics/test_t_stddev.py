@@ -14,6 +14,7 @@ from torch import Tensor
 from dametric.augment import Keys, parse
 from dametric.metrics import METRICS, Design, Observation
 from dametric.scoring.jackknife import Blocks, Estimate, estimate, leave_one_out
+from tests.loops import each
 from tests.oracles import estimator as oracle
 
 MEAN, RMS, AUG = (METRICS[name] for name in ("t_stddev", "t_stddev_rms", "t_stddev_aug"))
@@ -37,7 +38,7 @@ def dirichlet(*shape: int, classes: int = 6, seed: int = 0, concentration: float
     return torch.tensor(np.random.default_rng(seed).dirichlet(np.full(classes, concentration), shape))
 
 
-@pytest.mark.parametrize(("classes", "b"), [(2, 4), (2, 9), (3, 5), (4, 5)])
+@each(("classes", "b"), [(2, 4), (2, 9), (3, 5), (4, 5)])
 def test_one_hot_balanced_teacher_has_the_closed_form(classes: int, b: int) -> None:
     """Over all equally likely batches the estimators are exact, not just nearly."""
     rows = torch.eye(classes, dtype=torch.float64)[torch.tensor(list(itertools.product(range(classes), repeat=b)))]
@@ -50,7 +51,7 @@ def test_one_hot_balanced_teacher_has_the_closed_form(classes: int, b: int) -> N
             assert value(metric, rows, rows, units) * math.sqrt(share) == pytest.approx(closed, rel=1e-12)
 
 
-@pytest.mark.parametrize("estimator", ["images", "units"])
+@each("estimator", ["images", "units"])
 def test_identity_does_not_depend_on_the_raw_weight(estimator: str) -> None:
     rows = dirichlet(12, 16)
     values = [
@@ -76,7 +77,7 @@ def test_linear_teacher_under_batch_shared_roll_mixup_is_the_identity() -> None:
         assert value(metric, raw, mixed, design) == pytest.approx(value(metric, raw, raw, design), rel=1e-12)
 
 
-@pytest.mark.parametrize("b", [4, 5, 6, 8, 64])
+@each("b", [4, 5, 6, 8, 64])
 def test_mean_sum_of_squares_of_mixed_rows_is_b_minus_3_times_their_long_run_variance(b: int) -> None:
     """``a_i = l_i x_i + (1 - l_i) x_(i+1) + c x_i x_(i+1)``, l ~ U(0, 1): Q = 2/3 + c^2 + 2/4."""
     rng, c = np.random.default_rng(b), 0.5
@@ -93,7 +94,7 @@ def test_mean_sum_of_squares_of_mixed_rows_is_b_minus_3_times_their_long_run_var
     assert float(square.mean()) == pytest.approx(expected, abs=3 * error)
 
 
-@pytest.mark.parametrize("b", [4, 5, 64])
+@each("b", [4, 5, 64])
 def test_mean_sum_of_squares_of_independent_rows_is_b_minus_1_times_their_variance(b: int) -> None:
     units = 800_000 // b
     rows = torch.tensor(np.random.default_rng(b).exponential(1.5, (units, b)))[..., None]
@@ -116,7 +117,7 @@ def test_own_mixup_of_a_linear_teacher_multiplies_the_variance_by_25_24ths() -> 
     assert found.relative_se < 0.004
 
 
-@pytest.mark.parametrize("n_units", [2, 7, 40])
+@each("n_units", [2, 7, 40])
 def test_batch_means_equal_components_at_the_draw_exactly(n_units: int) -> None:
     """E1 = E3 at n = G b whatever the rows are: the image part cancels."""
     b, draw = 16, 5
@@ -139,8 +140,8 @@ def world(batches: int, b: int, *, mixing: bool) -> tuple[Tensor, Tensor]:
     return (x @ weight).softmax(-1), (moved @ weight).softmax(-1)
 
 
-@pytest.mark.parametrize("mixing", [False, True])
-@pytest.mark.parametrize("metric", [MEAN, RMS, AUG], ids=lambda metric: metric.name)
+@each("mixing", [False, True])
+@each("metric", [MEAN, RMS, AUG])
 def test_draws_batch_means_and_images_agree_where_rows_have_their_own_parameters(metric, mixing: bool) -> None:
     b, draw, batches = 64, 5, 1000
     raw, aug = world(batches, b, mixing=mixing)
@@ -244,7 +245,7 @@ def test_sum_over_classes_is_a_confidence_measure_where_rows_are_independent() -
     assert found == pytest.approx(expected * 4000 / 3999, rel=1e-10)
 
 
-@pytest.mark.parametrize("case", ["identity", "own mixup", "batch means", "draws"])
+@each("case", ["identity", "own mixup", "batch means", "draws"])
 def test_intervals_cover_the_known_truth_and_the_estimate_is_unbiased(case: str) -> None:
     classes, b, batches, runs, n = 10, 32, 30, 100, 160
     variance = (1 / classes) * (1 - 1 / classes) / (0.3 * classes + 1)  # of a Dirichlet's entry
@@ -285,8 +286,8 @@ def shared_truth(strength: float, b: int, draw: int) -> np.ndarray:
     return v / draw + q / (draw * b)
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.01, 0.05])
-@pytest.mark.parametrize("metric", [MEAN, RMS], ids=lambda metric: metric.name)
+@each("strength", [0.0, 0.01, 0.05])
+@each("metric", [MEAN, RMS])
 def test_batch_means_cover_the_truth_with_and_without_control_by_the_raw_rows(metric, strength: float) -> None:
     b, draw, batches, runs = 32, 5, 30, 100
     rng = np.random.default_rng(6)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from dametric.models import MODELS, build
 from dametric.models.finite import may_be_nan
 from dametric.models.fusion import FusedConv, fused, supported
+from tests.loops import each
 
 pytestmark = pytest.mark.skipif(not supported(torch.float32), reason="PyTorch without oneDNN's fused convolutions")
 Stir = Callable[[nn.Module], nn.Module]
@@ -119,7 +120,7 @@ class Cases(nn.Module):
 CASES = [name.strip("_").replace("_", " ") for name in vars(Cases) if name.startswith("_") and name[1] != "_"]
 
 
-@pytest.mark.parametrize("how", CASES)
+@each("how", CASES)
 def test_the_same_numbers(how: str) -> None:
     torch.manual_seed(0)
     network = Cases(how).eval()

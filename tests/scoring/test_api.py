@@ -322,7 +322,7 @@ def test_a_device_that_is_not_there_is_refused(teacher, data, monkeypatch: pytes
 def test_what_is_no_network_and_no_images_is_refused(teacher, data) -> None:
     refused("there is no checkpoint teacher.pth", "teacher.pth", data)
     refused(r"the teacher is a file, a network .* or a checkpoint .dametric.load_checkpoint., not int", 3, data)
-    refused("the student is a network .* not dict", teacher, data, student={})
+    refused("the student is a file, a network .* not dict", teacher, data, student={})
     refused("data are an image set .* not str", teacher, "digits")
     refused("data are an image set .* not list", teacher, [data.images, data.labels])
 
@@ -376,3 +376,10 @@ def test_nothing_is_written_to_stdout_and_quiet_means_quiet(teacher, data, capsy
 def test_an_external_operation_is_made_of_a_callable() -> None:
     (operation,) = parse(lambda images: images).operations
     assert isinstance(operation, External)
+
+
+def test_the_reference_protocol_shows_ten_epochs_by_default(teacher, data) -> None:
+    small = data.subset(torch.arange(120))  # 8 batches of 16, the last one of 8
+    result = quick(teacher, small, "identity", protocol="reference", batches=None)
+    assert result.config["batches"] == 80
+    assert result.config["epochs"] == 10

@@ -12,6 +12,7 @@ from scipy import stats
 from dametric.metrics import METRICS, Design, Observation
 from dametric.scoring import jackknife
 from dametric.scoring.jackknife import Blocks, Estimate, difference, estimate, leave_one_out, measured
+from tests.loops import each
 from tests.oracles import estimator as oracle
 
 DESIGNS = {
@@ -91,8 +92,8 @@ def gathered(units: list[oracle.Unit], made: Blocks) -> list[list[oracle.Unit]]:
     return groups
 
 
-@pytest.mark.parametrize("name", list(METRICS))
-@pytest.mark.parametrize("case", list(DESIGNS))
+@each("name", list(METRICS))
+@each("case", list(DESIGNS))
 def test_left_out_values_equal_recomputing_without_each_block(case: str, name: str) -> None:
     design, epochs = DESIGNS[case]
     units = rows(19, epochs)
@@ -199,7 +200,7 @@ def test_difference_of_a_side_to_itself_is_exactly_nothing() -> None:
     assert difference(side, side) == (0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("name", ["t_gini", "t_stddev_rms"])
+@each("name", ["t_gini", "t_stddev_rms"])
 def test_difference_of_sides_of_unequal_length_states_the_error_made(name: str) -> None:
     """The first 20 units are shared, one side goes on to 60: simulated against the spread of the differences."""
     design, metric = Design("images", images=48), METRICS[name]
@@ -234,6 +235,14 @@ def test_fewer_than_two_blocks_have_a_value_and_no_error() -> None:
     assert all(math.isnan(x) for x in difference(side, side)[1:])
 
 
+def test_two_blocks_have_an_error() -> None:
+    design = Design("images", images=48)
+    found = estimate(blocks(rows(2, 1), "t_gini", design), METRICS["t_gini"], design)
+    means = [np.mean(1 - (unit.aug**2).sum(1)) for unit in rows(2, 1)]
+    assert found.se == pytest.approx(abs(means[0] - means[1]) / 2, rel=1e-10)
+    assert found.high - found.value == pytest.approx(12.7062047 * found.se, rel=1e-7)  # Student's t, one degree
+
+
 def test_a_scale_that_may_be_zero_without_a_block_falls_back_on_its_own_units() -> None:
     """All the spread is in one unit: the logarithm of what is left without it does not exist."""
     design, metric = Design("images", images=48), METRICS["t_stddev_aug"]
@@ -245,7 +254,7 @@ def test_a_scale_that_may_be_zero_without_a_block_falls_back_on_its_own_units() 
     assert all(math.isfinite(x) for x in (found.value, found.se, found.low, found.high))
 
 
-@pytest.mark.parametrize("epochs", [1, 3, 13])
+@each("epochs", [1, 3, 13])
 def test_merging_keeps_totals_and_never_joins_epochs(epochs: int) -> None:
     units = rows(26, epochs)
     made = blocks(units, "t_stddev", Design("units", images=48, unit=12))
@@ -270,8 +279,8 @@ def test_merging_keeps_totals_and_never_joins_epochs(epochs: int) -> None:
     assert len(made.epoch) == epochs
 
 
-@pytest.mark.parametrize("name", list(METRICS))
-@pytest.mark.parametrize("case", list(DESIGNS))
+@each("name", list(METRICS))
+@each("case", list(DESIGNS))
 def test_merging_keeps_the_value_exactly(case: str, name: str) -> None:
     design, epochs = DESIGNS[case]
     made = blocks(rows(27, epochs), name, design)
@@ -300,3 +309,33 @@ def test_few_classes_are_not_pooled() -> None:
     theta, deleted = oracle.delete_one([[unit] for unit in units], value_of("t_stddev", design))
     found = estimate(blocks(units, "t_stddev", design), METRICS["t_stddev"], design)
     assert numbers(found) == pytest.approx(oracle.interval(theta, deleted, [1] * 40, log=True), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [15, 16, 17])
+def test_eight_blocks_a_half_are_enough_to_pool_classes(count: int, pooled) -> None:
+    design = Design("images", images=48)
+    units = rows(count, 1)
+    made = blocks(units, "t_stddev", design)
+    roots = by_strata(made, units, "t_stddev", design)
+    assert (roots is not None) == (count >= 16)
+    if roots is None:
+        theta, deleted = oracle.delete_one([[unit] for unit in units], value_of("t_stddev", design))
+        expected = oracle.interval(theta, deleted, [1] * count, log=True)
+    else:
+        value, *parts = roots
+        expected = oracle.roots_interval(*parts, value)
+    assert numbers(estimate(made, METRICS["t_stddev"], design)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_half_without_any_spread_leaves_the_plain_jackknife(pooled) -> None:
+    """Every other block shows one and the same image: nothing can be told from that half."""
+    design = Design("images", images=48)
+    same = np.tile([0.125, 0.125, 0.25, 0.5], (12, 1))  # sums of these are exact
+    units = [unit if place % 2 == 0 else oracle.Unit(same, same, 0) for place, unit in enumerate(rows(20, 1))]
+    theta, deleted = oracle.delete_one([[unit] for unit in units], value_of("t_stddev", design))
+    seen = Observation(
+        *(torch.tensor(np.stack([getattr(unit, of) for unit in units])) for of in ("aug", "raw")), design
+    )
+    made = Blocks(METRICS["t_stddev"].observe(seen), torch.ones(20).long(), torch.zeros(20).long())
+    found = estimate(made, METRICS["t_stddev"], design)
+    assert numbers(found) == pytest.approx(oracle.interval(theta, deleted, [1] * 20, log=True), rel=1e-9)

@@ -11,6 +11,7 @@ import torch
 from dametric.metrics import METRICS, Design, Observation
 from dametric.scoring.jackknife import Blocks, difference, measured
 from dametric.scoring.population import Passes, of_population
+from tests.loops import each
 
 METRIC, DESIGN, B = METRICS["t_gini"], Design(images=1), 16
 
@@ -28,7 +29,7 @@ def scored(rng: np.random.Generator, images: int, passes: int, noise: float):
     return made, Passes(epoch, made.units, images // B)
 
 
-@pytest.mark.parametrize("noise", [0.0, 1.0, 20.0])
+@each("noise", [0.0, 1.0, 20.0])
 def test_intervals_hold_the_truth_on_new_sets(noise: float) -> None:
     """Shares of the image's own part from all to nearly nothing; without it 20 passes claim a fourth of the error.
 
@@ -61,6 +62,20 @@ def test_one_pass_or_batches_of_all_images_change_nothing_and_an_image_s_part_is
     factor, floor = of_population(alike, Passes(epoch, torch.ones(20).long(), 4))
     assert factor == pytest.approx(math.sqrt(5 * 20 / 15))  # 20 blocks have 15 degrees of freedom within 5 passes
     assert floor == pytest.approx(5 * 20 / 15)
+
+
+@pytest.mark.parametrize("passes", [5, 6])
+def test_the_floor_of_several_passes_by_its_formula(passes: int) -> None:
+    influence = np.random.default_rng(passes).standard_normal((passes, 4))
+    influence += 0.05 * np.arange(passes)[:, None] - influence.mean(1, keepdims=True)  # passes hardly differ
+    epoch = torch.arange(4 * passes) // 4
+    found = of_population(torch.tensor(influence.ravel()), Passes(epoch, torch.ones(4 * passes).long(), 4))
+    square, within = (influence**2).sum(), ((influence - influence.mean(1, keepdims=True)) ** 2).sum()
+    within *= 4 / 3
+    drawn = (passes * influence.sum(1)).var(ddof=1) / within
+    at_most = drawn * (1 + 2 * math.sqrt(2 / (passes - 1)))
+    assert 0 < at_most < passes
+    assert found.floor == pytest.approx((passes - at_most) * within / square)
 
 
 def test_paired_differences_know_the_passes() -> None:

@@ -10,6 +10,7 @@ import torch
 from dametric import UsageError
 from dametric.augment import Images, parse
 from dametric.scoring.protocol import Protocol, units
+from tests.loops import each
 
 
 def first(protocol: Protocol, images: int, count: int):
@@ -54,6 +55,14 @@ def test_published_setting_has_1564_draws_ten_of_them_short() -> None:
     assert sizes.count(272) == 10
 
 
+def test_units_of_an_epoch_are_counted_as_they_are_drawn() -> None:
+    """500 = 7 * 64 + 52 images are 7 full batches; 1000 are 16 loader batches, of which 5 make a draw."""
+    assert Protocol(batch=64).units_per_epoch(500) == 7
+    assert Protocol(batch=64).units_per_epoch(512) == 8
+    assert Protocol(reference=True, per="batch").units_per_epoch(1000) == 16 / 5
+    assert Protocol(reference=True, per="batch").units_per_epoch(640) == 2
+
+
 def test_order_is_a_function_of_the_seed() -> None:
     def rows(seed: int) -> list[int]:
         return first(Protocol(seed=seed), 200, 1)[0].batches[0].tolist()
@@ -78,8 +87,8 @@ def test_every_image_is_equally_likely_in_every_place() -> None:
     assert float(z.square().mean()) == pytest.approx(1, abs=0.4)
 
 
-@pytest.mark.parametrize("images", [1, 63])
-@pytest.mark.parametrize("reference", [False, True])
+@each("images", [1, 63])
+@each("reference", [False, True])
 def test_a_set_smaller_than_a_batch_is_refused(images: int, reference: bool) -> None:
     protocol = Protocol(reference=reference, per="batch" if reference else "sample")
     with pytest.raises(UsageError, match=f"{images} images are fewer than one batch of 64"):
@@ -90,7 +99,7 @@ def test_exactly_one_batch_is_enough() -> None:
     assert [unit.epoch for unit in first(Protocol(), 64, 3)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize(
+@each(
     ("spec", "per", "estimator", "lag"),
     [
         ("identity", "sample", "images", 0),
@@ -115,14 +124,14 @@ def test_images_are_the_replicates_only_where_rows_are_independent_enough(
     assert (design.raw_weight, design.pooled, design.controlled) == (0.3, False, True)
 
 
-@pytest.mark.parametrize("spec", ["identity", "flip", "cutmix", "cutmixpick"])
+@each("spec", ["identity", "flip", "cutmix", "cutmixpick"])
 def test_in_the_reference_protocol_the_replicate_is_always_the_draw(spec: str) -> None:
     design = Protocol(reference=True, per="batch").design(parse(spec, Images(partner="reference")))
     assert (design.estimator, design.images, design.unit, design.pooled) == ("units", 320, 320, True)
     assert not design.controlled
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "message"),
     [
         ({"batch": 3}, "batch size must be at least 4"),

@@ -10,7 +10,9 @@ from scipy import stats
 
 from dametric.errors import UsageError
 from dametric.stats import Result, bca, correlate
+from dametric.stats.coefficients import coefficient
 from dametric.stats.intervals import seeded
+from dametric.stats.permutation import some
 from tests.loops import each
 from tests.oracles import statistics as oracle
 
@@ -247,3 +249,18 @@ def test_pvalue_of_random_points_on_a_grid(seed: int) -> None:
 
 def test_an_exact_p_is_never_zero_whatever_rounding_says() -> None:
     assert correlate([0.1 + 0.2, 0.3, 0.3], [1, 2, 3], "pearson").pvalue > 0
+
+
+@pytest.mark.parametrize("method", ["pearson", "spearman", "kendall", "weighted"])
+def test_rows_of_which_one_side_is_constant_have_no_coefficient(method: str) -> None:
+    constant, rising = np.full((1, 4), 0.1), np.arange(4.0)[None]
+    both = coefficient(method, np.concatenate([constant, rising, rising]), np.concatenate([rising, constant, rising]))
+    assert np.isnan(both[:2]).all()
+    assert both[2] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("n", "resamples"), [(5, 99), (30, 9999), (3000, 2)])
+def test_random_pairings_are_as_many_as_were_asked_for(n: int, resamples: int) -> None:
+    parts = list(some(n, resamples, 0))
+    assert sum(part.shape[1] for part in parts) == resamples
+    assert all(np.array_equal(np.sort(part, axis=0), np.tile(np.arange(n)[:, None], part.shape[1])) for part in parts)

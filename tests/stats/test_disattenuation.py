@@ -42,6 +42,14 @@ def test_of_noise_alone_it_is_nan() -> None:
         assert found.note
 
 
+def test_noise_just_above_the_spread_is_told_apart_from_noise_just_below() -> None:
+    """The variance of x is 3.5."""
+    below, above = disattenuated(X, Y, 1.87, 0.1, resamples=200), disattenuated(X, Y, 1.88, 0.1, resamples=200)
+    assert math.isfinite(below.statistic)
+    assert math.isnan(above.statistic)
+    assert above.note == "the noise of x explains all of its spread"
+
+
 def test_bad_errors_are_refused() -> None:
     for wrong in (-1.0, math.nan, [0.1, 0.1]):
         with pytest.raises(UsageError):
@@ -67,6 +75,19 @@ def test_more_noise_gives_a_wider_interval_that_ends_at_one() -> None:
     assert over.statistic > 1
     assert over.high == 1
     assert "above 1" in over.note
+
+
+def test_noise_that_hides_everything_leaves_every_correlation_possible() -> None:
+    found = disattenuated(X, [3.0, 1.0, 4.0, 1.5, 5.0, 2.0], 1.2, 1.2, resamples=2000)
+    assert (found.low, found.high) == (-1, 1)
+    assert -1 < found.statistic < 1
+
+
+def test_simulated_studies_of_which_none_can_be_used_are_no_error() -> None:
+    """One study for each of some seeds, with as much noise as signal: in several of them noise explains everything."""
+    for seed in range(6):
+        found = disattenuated(X, [3.0, 1.0, 4.0, 1.5, 5.0, 2.0], 1.2, 1.2, resamples=1, seed=seed)
+        assert -1 <= found.low <= found.high <= 1
 
 
 def law(spread: tuple[float, float], se: tuple[float, float], rho: float, n: int, studies: int) -> np.ndarray:

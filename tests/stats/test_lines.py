@@ -70,6 +70,21 @@ def test_york_is_the_smallest_weighted_distance() -> None:
         assert chi2(a + da, b + db) > least
 
 
+def test_york_finds_the_least_distance_of_all_slopes_from_a_start_that_points_the_other_way() -> None:
+    """Few points of very unequal weight: on the way there the denominator of York's step is negative."""
+    x, y = np.array([-3.0, -1, 2, 2]), np.array([-5.0, 5, 1, -1])
+    se_x, se_y = np.array([3.0, 1, 1, 2]), np.array([0.5, 0.5, 1, 0.5])
+
+    def chi2(slope: float) -> float:
+        weights = 1 / (se_y**2 + slope**2 * se_x**2)
+        residual = y - slope * x
+        return float((weights * (residual - np.average(residual, weights=weights)) ** 2).sum())
+
+    found = york(x, y, se_x, se_y)
+    assert found.chi2 == pytest.approx(chi2(found.slope.statistic), rel=1e-12)
+    assert found.chi2 == pytest.approx(min(map(chi2, np.tan(np.linspace(-1.57, 1.57, 10001)))), rel=1e-6)
+
+
 def test_york_that_cannot_be_had() -> None:
     for x, y in (([1.0, 2], [3.0, 4]), ([1.0, 1, 1], [3.0, 4, 5])):
         found = york(x, y, 0.1, 0.1)
@@ -82,6 +97,18 @@ def test_york_that_cannot_be_had() -> None:
             york(X, Y, SE_X, wrong)
     with pytest.raises(UsageError):
         york(X, Y, SE_X, SE_Y, 1.0)
+
+
+def test_york_that_cannot_be_had_still_counts_its_degrees_of_freedom() -> None:
+    for n in (2, 3, 7):
+        found = york([1.0] * n, np.arange(n), 0.1, 0.1)
+        assert (found.dof, found.slope.n) == (n - 2, n)
+
+
+def test_three_points_are_enough_for_york() -> None:
+    found = york([0.0, 1, 2], [1.0, 3, 5], 0.1, 0.2)
+    assert (found.slope.statistic, found.intercept.statistic) == pytest.approx((2, 1))
+    assert found.dof == 1
 
 
 def test_ols_is_that_of_statsmodels_with_hc3() -> None:

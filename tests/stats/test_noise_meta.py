@@ -90,6 +90,11 @@ def test_errors_of_differences_may_be_given() -> None:
         tied_tau(X, Y, 0, half[:5])
 
 
+def test_tied_pairs_are_counted_in_the_note() -> None:
+    found = tied_tau(X, Y, 0.1, 0.1)  # 1.96 sqrt(2) 0.1 = 0.277: of 6 * 5 / 2 pairs only two of y are closer
+    assert found.note == "of 15 pairs 0 are tied in x, 2 in y"
+
+
 def test_all_pairs_tied_is_nan() -> None:
     found = tied_tau(X, Y, 100, 0)
     assert math.isnan(found.statistic)
@@ -229,6 +234,21 @@ def test_mixed_model_finds_the_components() -> None:
     assert found.aug > found.residual
     assert found.aug > found.unit_slope
     assert math.isnan(mixed_model(frame[frame["unit"] == "u0"]).slope)
+
+
+@pytest.mark.parametrize("column", ["x", "y"])
+def test_mixed_model_leaves_out_a_unit_that_is_constant(column: str) -> None:
+    frame = units(3, 6)
+    constant = frame[frame["unit"] == frame["unit"].iloc[0]].assign(**{"unit": "constant", column: 2.5})
+    assert repr(mixed_model(pd.concat([frame, constant]))) == repr(mixed_model(frame))
+
+
+@pytest.mark.parametrize("slope", [3.0, -2.0])
+def test_mixed_model_of_points_on_a_line_is_none(slope: float) -> None:
+    frame = units(3, 6)
+    found = mixed_model(frame.assign(y=1 + slope * frame["x"]))
+    assert math.isnan(found.slope)
+    assert "all points lie on a line" in found.note
 
 
 def test_mixed_model_of_the_published_points_is_at_its_optimum() -> None:

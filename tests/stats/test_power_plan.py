@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import stats
 
 from dametric.errors import UsageError
 from dametric.stats import Power, detectable, pooled, power
+from dametric.stats.power import _joint
 from tests.loops import each
 
 
@@ -171,3 +173,23 @@ def test_nothing_is_detectable_with_three_augmentations() -> None:
     assert math.isnan(detectable(3, 3, simulations=100))
     with pytest.raises(UsageError, match="power that is asked for is 1"):
         detectable(9, 3, least=1.0)
+
+
+def test_the_test_that_is_planned_is_named() -> None:
+    one, two = (power(0.5, 7, 2, units=units, simulations=20).method for units in (1, 2))
+    assert one == "exact Kendall test at 0.05, 20 simulations"
+    assert two == "joint permutation of Kendall's tau, normal approximation at 0.05, 20 simulations"
+
+
+def test_the_joint_permutation_has_the_variance_of_all_permutations() -> None:
+    n, units = 5, 2
+    x = np.random.default_rng(3).normal(size=(1, units, n))
+    y = x + np.random.default_rng(4).normal(size=(1, units, n))
+    a, b = (np.sign(values[0][:, :, None] - values[0][:, None, :]) for values in (x, y))
+    orders = [list(order) for order in itertools.permutations(range(n))]
+    totals = np.array([(a * b[:, order][:, :, order]).sum() for order in orders])
+    assert totals.mean() == pytest.approx(0, abs=1e-12)
+    assert (a * b).sum() > 0
+    tau, p = _joint(x, y, "greater")
+    assert tau[0] == pytest.approx((a * b).sum() / (units * n * (n - 1)))
+    assert p[0] == pytest.approx(stats.norm.sf((a * b).sum() / totals.std()))

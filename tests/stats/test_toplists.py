@@ -125,3 +125,8 @@ def test_family(aug: str, expected: str) -> None:
 def test_what_is_no_name_has_no_family(aug: object) -> None:
     with pytest.raises(UsageError):
         family(aug)  # type: ignore[arg-type]
+
+
+def test_an_accuracy_may_be_0_or_1() -> None:
+    found = regret([0.0, 1.0, 2.0], [1.2, 1.1, 1.3], accuracy=[0.0, 1.0, 0.5])
+    assert found.points == pytest.approx(100)  # the best score has none right, the best accuracy is all

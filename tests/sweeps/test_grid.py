@@ -14,6 +14,7 @@ from dametric.augment import PAPER, Images, parse
 from dametric.errors import UsageError
 from dametric.sweeps import Grid, RunSpec, read_grid
 from dametric.sweeps.reading import whole_numbers
+from tests.loops import each
 
 ROOT = Path(__file__).resolve().parents[2]
 Read = Callable[..., Grid]
@@ -298,7 +299,7 @@ def test_seeds_as_users_write_them() -> None:
 GRIDS = sorted((ROOT / "experiments").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", GRIDS, ids=lambda path: path.stem)
+@each("path", GRIDS)
 def test_the_grids_of_the_repository_can_be_read(path: Path) -> None:
     grid = read_grid(str(path))
     assert grid.rows

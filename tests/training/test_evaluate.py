@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dametric.data import ImageSet
 from dametric.training.evaluate import calibration_error, evaluate, held_out_logits
+from tests.loops import each
 from tests.oracles import training as oracle
 
 CPU = torch.device("cpu")
@@ -22,8 +23,8 @@ def logits(seed: int, images: int, classes: int, spread: float = 2.0) -> Tensor:
     return spread * torch.randn(images, classes, generator=draw, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("spread", [0.1, 1.0, 10.0])
-@pytest.mark.parametrize(("images", "classes"), [(200, 10), (200, 5), (50, 100), (1, 6), (90, 4), (90, 2), (5, 1)])
+@each("spread", [0.1, 1.0, 10.0])
+@each(("images", "classes"), [(200, 10), (200, 5), (50, 100), (1, 6), (90, 4), (90, 2), (5, 1)])
 def test_every_measure_is_the_loop_over_images(images: int, classes: int, spread: float) -> None:
     ours, teacher = (logits(seed, images, classes, spread) for seed in (0, 1))
     labels = torch.randint(0, classes, (images,), generator=torch.Generator().manual_seed(2))
@@ -55,7 +56,7 @@ def test_agreement_is_with_the_teacher_and_not_with_labels() -> None:
     assert evaluate(ours, torch.tensor([1, 1, 1, 1]), teacher)["agreement"] == 0.5
 
 
-@pytest.mark.parametrize("classes", [3, 10, 100])
+@each("classes", [3, 10, 100])
 def test_a_network_agrees_with_itself_where_classes_tie(classes: int) -> None:
     draw = torch.Generator().manual_seed(4)
     coarse = torch.randint(0, 2, (300, classes), generator=draw).float()  # most rows have several largest logits
@@ -82,8 +83,8 @@ def confident(values: list[float], classes: int = 40) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-@pytest.mark.parametrize("offset", [0.0, 1e-9, -1e-9])
-@pytest.mark.parametrize("bins", [15, 10, 20])
+@each("offset", [0.0, 1e-9, -1e-9])
+@each("bins", [15, 10, 20])
 def test_confidence_on_an_edge_belongs_to_the_bin_below(bins: int, offset: float) -> None:
     """Every row beside an edge is joined by one, right where it is wrong, in the middle of the bin below."""
     for k in range(1, bins + 1):

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 import torch
 
-from dametric.base.progress import Advance, speaks
+from dametric.base.progress import Advance
+from dametric.base.terminal import may_print
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.jobs.processes import ProcessExecutor
 from dametric.jobs.side_by_side import side_by_side
@@ -75,7 +76,7 @@ def tells(task: tuple[int, Path], advance: Advance, stop: Stop) -> dict[str, Any
     advance(0.5)
     threads = torch.get_num_threads()
     variables = {name: os.environ.get(name) for name in VARIABLES}
-    about = {"threads": threads, "stop": stop(), "speaks": speaks()}
+    about = {"threads": threads, "stop": stop(), "speaks": may_print()}
     return {"number": number, "pid": os.getpid(), **about, **variables}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dametric.augment import Augmented
 from dametric.training.loss import divergence, label_loss
+from tests.loops import each
 
 TEMPERATURES = [0.5, 1.0, 4.0, 20.0]
 NO_MIX = Augmented(torch.zeros(6, 3, 2, 2, dtype=torch.uint8))
@@ -36,8 +37,8 @@ def looped_divergence(student: Tensor, teacher: Tensor, temperature: float) -> f
     return temperature**2 * total / len(student)
 
 
-@pytest.mark.parametrize("temperature", TEMPERATURES)
-@pytest.mark.parametrize(("rows", "classes"), [(6, 7), (1, 3), (9, 2), (3, 100)])
+@each("temperature", TEMPERATURES)
+@each(("rows", "classes"), [(6, 7), (1, 3), (9, 2), (3, 100)])
 def test_divergence_is_the_double_loop_and_torch_s_batchmean(rows: int, classes: int, temperature: float) -> None:
     student, teacher = (logits(seed, rows, classes) for seed in (0, 1))
     found = float(divergence(student, teacher, temperature))
@@ -46,7 +47,7 @@ def test_divergence_is_the_double_loop_and_torch_s_batchmean(rows: int, classes:
     assert found == pytest.approx(float(F.kl_div(s, t, reduction="batchmean")) * temperature**2, rel=1e-12)
 
 
-@pytest.mark.parametrize("temperature", TEMPERATURES)
+@each("temperature", TEMPERATURES)
 def test_gradient_of_the_divergence_is_the_difference_of_softmaxes(temperature: float) -> None:
     student, teacher = logits(2).requires_grad_(), logits(3)
     divergence(student, teacher, temperature).backward()
@@ -66,7 +67,7 @@ def test_divergence_does_not_see_a_shift_of_all_logits_of_a_row() -> None:
     assert float(divergence(student, teacher - shift, 4.0)) == pytest.approx(usual, rel=1e-11)
 
 
-@pytest.mark.parametrize("temperature", TEMPERATURES)
+@each("temperature", TEMPERATURES)
 def test_divergence_is_zero_where_both_agree_and_positive_elsewhere(temperature: float) -> None:
     one, other = logits(6), logits(7)
     assert float(divergence(one, one.clone(), temperature)) == 0
@@ -104,14 +105,14 @@ def looped_label_loss(
     return total / len(rows)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@each("smoothing", [0.0, 0.1, 0.9])
 def test_label_loss_is_the_loop(smoothing: float) -> None:
     rows, labels = logits(10), torch.tensor([0, 6, 3, 3, 1, 2])
     expected = looped_label_loss(rows, labels.tolist(), None, None, smoothing)
     assert float(label_loss(rows, labels, NO_MIX, smoothing)) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@each("smoothing", [0.0, 0.1, 0.9])
 def test_label_loss_of_mixed_images_is_the_loop_over_both_labels(smoothing: float) -> None:
     rows, labels = logits(11), torch.tensor([0, 6, 3, 3, 1, 2])
     partner, lam = [2, 0, 3, 1, 5, 4], [0.0, 1.0, 0.3, 0.9, 0.5, 1 / 3]

@@ -11,6 +11,7 @@ import torch
 from dametric.errors import UsageError
 from dametric.models.registry import MODELS
 from dametric.training import LABELS, Objective, Recipe, default_rate, learning_rate
+from tests.loops import each
 
 NAN, INF = math.nan, math.inf
 TOTALS = [(1, 1), (2, 1), (1, 2), (3, 1), (1, 3), (2, 2), (1, 4), (5, 1), (10, 1), (4, 5), (3, 67), (20, 17)]
@@ -20,14 +21,14 @@ def rates(recipe: Recipe, per_epoch: int) -> list[float]:
     return [learning_rate(recipe, step, per_epoch) for step in range(recipe.epochs * per_epoch)]
 
 
-@pytest.mark.parametrize("per_epoch", [1, 3])
+@each("per_epoch", [1, 3])
 def test_step_schedule_is_the_published_one(per_epoch: int) -> None:
     published = [0.05] * 150 + [0.005] * 30 + [0.0005] * 30 + [0.00005] * 30
     expected = [rate for rate in published for _ in range(per_epoch)]
     assert rates(Recipe(), per_epoch) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize(
+@each(
     ("epochs", "drops"),
     [
         (480, (300, 360, 420)),
@@ -45,7 +46,7 @@ def test_step_schedule_falls_at_the_same_fractions_of_other_trainings(epochs: in
     assert rates(Recipe(epochs=epochs, lr=0.3), 2) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize(("epochs", "per_epoch"), TOTALS)
+@each(("epochs", "per_epoch"), TOTALS)
 def test_cosine_schedule_is_half_a_cosine(epochs: int, per_epoch: int) -> None:
     total = epochs * per_epoch
     expected = [0.2 * math.cos(math.pi / 2 * step / total) ** 2 for step in range(total)]
@@ -54,7 +55,7 @@ def test_cosine_schedule_is_half_a_cosine(epochs: int, per_epoch: int) -> None:
     assert found[0] == 0.2
 
 
-@pytest.mark.parametrize(("epochs", "per_epoch"), TOTALS)
+@each(("epochs", "per_epoch"), TOTALS)
 def test_one_cycle_schedule_is_torch_s(epochs: int, per_epoch: int) -> None:
     total = epochs * per_epoch
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
@@ -84,13 +85,13 @@ def test_one_cycle_schedule_is_its_closed_form() -> None:
     assert found[29] == max(found) == pytest.approx(0.5, rel=1e-12)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "onecycle"])
+@each("schedule", ["cosine", "onecycle"])
 def test_smooth_schedules_know_only_the_total_of_steps(schedule: Any) -> None:
     first, second = (Recipe(epochs=epochs, schedule=schedule) for epochs in (6, 4))
     assert rates(first, 10) == rates(second, 15)
 
 
-@pytest.mark.parametrize("arch", [*MODELS, "./nets.py:mine", "Sequential", ""])
+@each("arch", [*MODELS, "./nets.py:mine", "Sequential", ""])
 def test_published_rate_is_smaller_for_mobilenets_and_shufflenets(arch: str) -> None:
     assert default_rate(arch) == (0.01 if arch in ("MobileNetV2", "ShuffleV1", "ShuffleV2") else 0.05)
 
@@ -104,7 +105,7 @@ def test_defaults_are_the_published_training() -> None:
     assert (recipe.joint_batch, recipe.dtype, recipe.seed) == (False, "float32", 0)
 
 
-@pytest.mark.parametrize(
+@each(
     ("views", "weights", "sees"),
     [
         ("both", (0.1, 0.9, 0.9), (True, True)),
@@ -132,7 +133,7 @@ def test_labels_alone_ask_no_teacher_and_see_raw_images() -> None:
     assert (LABELS.sees_raw, LABELS.sees_augmented, LABELS.needs_teacher) == (True, False, False)
 
 
-@pytest.mark.parametrize(
+@each(
     ("weights", "views"),
     [
         ((1, 0, 0), (True, False, False)),
@@ -146,7 +147,7 @@ def test_weights_say_what_is_seen_and_asked(weights: tuple[float, ...], views: t
     assert (objective.sees_raw, objective.sees_augmented, objective.needs_teacher) == views
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "message"),
     [
         *(({name: bad}, f"the weight {name} of the loss") for name in ("ce", "raw", "aug") for bad in (-0.1, NAN, INF)),
@@ -195,7 +196,7 @@ def test_impossible_recipes_are_refused() -> None:
             Recipe(**options)
 
 
-@pytest.mark.parametrize(
+@each(
     "options",
     [
         {"epochs": 1, "batch_size": 2, "lr": 1e-12, "momentum": 0.0, "weight_decay": 0.0},
