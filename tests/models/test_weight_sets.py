@@ -69,7 +69,7 @@ def test_a_file_of_teacher_and_student_gives_the_one_that_is_asked_for(file: Pat
         line = refusal(file)
         assert "student" in line.removeprefix(str(file))
         assert "teacher" in line.removeprefix(str(file))
-        assert "--weights" in line
+        assert "say which with weights=" in line
 
 
 def test_any_words_with_a_role_in_them_say_whose_weights_they_are(file: Path, one: State) -> None:
@@ -109,7 +109,7 @@ def test_a_moving_average_is_named_and_taken_when_asked_for(file: Path, one: Sta
         assert f"read '{main}' of t.pth" in loaded.notes
         (said,) = (note for note in loaded.notes if note.startswith("not taken"))
         assert f"'{average}' (a moving average, {len(other)} tensors)" in said
-        assert f"--weights {average}" in said
+        assert f"weights='{average}'" in said
         assert same(load_checkpoint(file, weights=average), other)
         assert f"read '{average}' of t.pth" in load_checkpoint(file, weights=average).notes
     torch.save({"ema": other, "epoch": 1}, file)
@@ -177,7 +177,7 @@ def test_a_prefix_is_not_stripped_where_it_does_not_make_all_fit(file: Path, one
 def test_a_student_is_not_taken_for_a_teacher_that_fits_nothing(file: Path, one: State) -> None:
     strange = {"teacher.layer.weight": torch.zeros(10, 4), "teacher.layer.bias": torch.zeros(10)}
     torch.save(prefixed(one, "student.") | strange, file)
-    assert "--arch" in refusal(file, role="teacher")
+    assert "pass arch" in refusal(file, role="teacher")
     assert same(load_checkpoint(file, role="student"), one)
     torch.save({"student": one, "teacher": {"layer.weight": torch.zeros(10, 4)}}, file)
     assert f"'student' ({len(one)} tensors)" in refusal(file, role="teacher")
