@@ -268,6 +268,7 @@ def distill(
     recipe = {**_without_rate(optimizer), **_of_views(view), "objective": _objective(loss)}
     request = _image_request(data, images, held_out, quiet)
     common = _request(request, recipe, optimizer.lr, view.base_aug, device, precision, run)
+    common.check()
     aside = held_out if isinstance(held_out, ImageSet) else None
     with network_errors():
         setting = DistillationRequest(common, teacher, student, (), (), str(out), checkpoint, data, aside).setting()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -50,20 +51,25 @@ def test_too_few_units_to_know_more_than_a_list(units: int, direction: str, leas
         assert "cannot tell" not in said
 
 
-@pytest.mark.parametrize(("statistic", "says"), [(0.4, "m knows more"), (-0.4, "m is not shown")])
+def pooled_of(incremental_: SimpleNamespace, floor: float) -> Any:
+    """What a sentence reads of units that are pooled."""
+    listed = SimpleNamespace(fixed_order=SimpleNamespace(statistic=math.nan))
+    return SimpleNamespace(incremental=incremental_, incremental_floor=floor, baselines=listed)
+
+
+@pytest.mark.parametrize(("statistic", "says"), [(0.4, "m adds to"), (-0.4, "m shows no evidence")])
 def test_only_a_metric_that_adds_in_its_own_direction_knows_more_than_a_list(statistic: float, says: str) -> None:
-    found = {"statistic": statistic, "pvalue": 0.01, "alternative": "two-sided", "n": 7, "note": ""}
-    listed = {"fixed_order": {"statistic": math.nan}}
-    pooling = {"incremental": found, "incremental_floor": 2 / math.factorial(7), "baselines": listed}
+    found = SimpleNamespace(statistic=statistic, pvalue=0.01, alternative="two-sided", n=7, note="")
+    pooling = pooled_of(found, 2 / math.factorial(7))
     assert beyond_a_list("m", pooling, 0.05).startswith(says)
     assert "p = 0.01 two-sided" in beyond_a_list("m", pooling, 0.05)
-    one = {**pooling, "incremental": {**found, "alternative": "greater"}}
+    one = pooled_of(SimpleNamespace(**{**vars(found), "alternative": "greater"}), 2 / math.factorial(7))
     assert "p = 0.01 one-sided" in beyond_a_list("m", one, 0.05)
 
 
 def test_the_mean_without_each_family_is_that_of_the_others() -> None:
     rows = table(3)
-    found = describe_units(rows, confidence=0.95, resamples=99, seed=0)["leave_family_out"]
+    found = describe_units(rows, confidence=0.95, resamples=99, seed=0).leave_family_out
     assert set(found) == {family(aug) for aug in AUGS}
     for name, value in found.items():
         parts = [part for _, part in rows[rows["aug"].map(family) != name].groupby("unit")]
@@ -85,10 +91,10 @@ def test_the_family_on_which_tau_hangs_is_the_one_without_which_least_is_left(tu
 
 @pytest.mark.parametrize(("units", "more"), [(3, "; at least 4 units are needed"), (4, ""), (6, "")])
 def test_no_answer_asks_for_more_units_only_where_they_would_help(units: int, more: str) -> None:
-    found = {"statistic": math.nan, "pvalue": math.nan, "alternative": "greater", "n": units, "note": "y is constant"}
-    listed = {"fixed_order": {"statistic": math.nan}}
-    pooling = {"incremental": found, "incremental_floor": math.nan, "baselines": listed}
-    assert beyond_a_list("m", pooling, 0.05) == f"m beyond a fixed list: no answer, because y is constant{more}."
+    nothing = {"statistic": math.nan, "pvalue": math.nan, "alternative": "greater", "note": "y is constant"}
+    pooling = pooled_of(SimpleNamespace(**nothing, n=units), math.nan)
+    wanted = f"m beyond a fixed list of augmentations: no answer, because y is constant{more}."
+    assert beyond_a_list("m", pooling, 0.05) == wanted
 
 
 def test_the_least_p_of_units_is_that_of_their_permutations() -> None:

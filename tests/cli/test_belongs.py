@@ -90,11 +90,11 @@ def test_images_are_brought_to_the_size_of_the_teacher_s_training(
     )
     grid = read_grid("grid.yaml")
     first, second = (student_task(grid, row, RunEnvironment(Path("x"), "cpu")) for row in grid.rows)
-    assert first.common.data.image_size == second.common.data.image_size == 8
+    assert first.common.images.image_size == second.common.images.image_size == 8
     assert (first.mean, first.std, first.weights) == (None, None, None)
     assert (second.mean, second.std, second.weights) == (*KNOWN["imagenet"], "model")
     grid = read_grid("grid.yaml", ["data.image_size=16"])
-    assert student_task(grid, grid.rows[0], RunEnvironment(Path("x"), "cpu")).common.data.image_size == 16
+    assert student_task(grid, grid.rows[0], RunEnvironment(Path("x"), "cpu")).common.images.image_size == 16
 
 
 def test_python_refuses_images_of_another_size_unless_they_are_meant(images: Path, small: Path) -> None:

@@ -220,7 +220,7 @@ def test_the_demo_refuses_a_file_in_place_of_its_folder_before_training(
     def never(*_: Any) -> None:
         raise AssertionError("trained for nothing")
 
-    monkeypatch.setattr(demo_command, "train", never)
+    monkeypatch.setattr("dametric.training.train", never)
     (tmp_path / "demo").write_text("a file")
     assert "demo" in refused("demo", "-o", tmp_path / "demo")
 

@@ -113,5 +113,5 @@ def test_only_what_a_network_raised_is_put_down_to_the_images() -> None:
             told(UsageError("as it was said"), inside=inside)
         with pytest.raises(UsageError, match="GPU has too little memory"):
             told(torch.cuda.OutOfMemoryError("out of memory"), inside=inside)
-    with pytest.raises(UsageError, match=r"^compiling a network failed, leave out --compile: "):
+    with pytest.raises(UsageError, match=r"^compiling a network failed, leave out compile: "):
         told(torch._dynamo.exc.InternalTorchDynamoError("KeyError: getpwuid"), inside=True)

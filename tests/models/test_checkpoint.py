@@ -256,7 +256,7 @@ def test_no_architecture_fits(file: Path, state: State) -> None:
     message = refusal(file)
     assert "nearest is resnet8" in message
     assert "'layer2.0.bn1.bias' is missing" in message
-    assert "pass arch with a name" in message
+    assert "pass arch" in message
     torch.save({**state, "layer1.0.conv1.weight": torch.zeros(8, 16, 3, 3)}, file)
     assert "'layer1.0.conv1.weight' has shape (8, 16, 3, 3) instead of (16, 16, 3, 3)" in refusal(file)
     torch.save({**state, "fc.weight": torch.zeros(10, 32)}, file)
@@ -480,7 +480,7 @@ def test_user_code_is_not_imported_on_a_files_word(
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
     for arch in ("./nets_that_mark.py:net", "nets_that_mark:net"):
         path = save_checkpoint(tmp_path / f"t.{suffix}", model, arch=arch, classes="abcd")
-        assert "pass it as arch" in refusal(path)
+        assert "pass arch" in refusal(path)
         assert not Path("ran").exists()
     loaded = load_checkpoint(path, arch=arch)
     assert Path("ran").exists()

@@ -352,8 +352,9 @@ def test_running_out_of_memory_halves_the_chunk_and_goes_on(limit: int, teacher,
 
 
 def test_a_device_without_memory_for_one_image_says_so(teacher, data) -> None:
-    with pytest.raises(torch.cuda.OutOfMemoryError):
+    with pytest.raises(UsageError, match="too little memory for the network: use a smaller batch_size") as error:
         run(Limited(teacher, 0, []), data, batches=2)
+    assert isinstance(error.value.__cause__, torch.cuda.OutOfMemoryError)
 
 
 class Marked(nn.Module):

@@ -22,7 +22,7 @@ import dametric
 from dametric import UsageError, cli
 from dametric.models import build, save_checkpoint
 from dametric.models.network import Network
-from dametric.scoring import api, engine, ranks
+from dametric.scoring import engine, measure, ranks
 from dametric.scoring.ranks import Ranks
 from dametric.training import LABELS, Recipe, Training
 
@@ -73,14 +73,14 @@ class Threaded(Ranks):
 @pytest.fixture
 def together(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     """Make a call on so many ranks; what each returned or raised."""
-    here, one_at_a_time, copied = threading.local(), threading.Lock(), api.inference_copy
+    here, one_at_a_time, copied = threading.local(), threading.Lock(), measure.inference_copy
 
     def copy(*arguments: Any, **settings: Any) -> nn.Module:
         with one_at_a_time:  # torch.fx patches modules of the whole process while it traces
             return copied(*arguments, **settings)
 
     monkeypatch.setattr(Ranks, "current", classmethod(lambda cls: getattr(here, "ranks", Ranks())))
-    monkeypatch.setattr(api, "inference_copy", copy)
+    monkeypatch.setattr(measure, "inference_copy", copy)
 
     def together(world: int, call: Callable[[int], Any]) -> list[Any]:
         barrier, said, found = threading.Barrier(world), [None] * world, [None] * world
@@ -203,8 +203,8 @@ def test_an_error_on_one_rank_is_an_error_on_all(
     [
         ({"seed": 1}, "; the protocol: Protocol("),
         ({"augs": ["flip"]}, "; the list of augmentations: ["),
-        ({"batches": 31}, "; --batches: 30 on rank 0, 31 on rank 1"),
-        ({"chunk": 64}, "; --chunk: 32 on rank 0, 64 on rank 1"),
+        ({"batches": 31}, "; batches: 30 on rank 0, 31 on rank 1"),
+        ({"chunk": 64}, "; chunk: 32 on rank 0, 64 on rank 1"),
         ({"other": True}, "; the weights: ["),
     ],
 )
@@ -259,7 +259,9 @@ def test_every_process_of_a_host_has_a_device_of_its_own(torchrun: None, monkeyp
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert ranks.own_device(torch.device("cuda")) == torch.device("cuda:1")
     assert ranks.own_device(torch.device("cpu")) == torch.device("cpu")
-    with pytest.raises(UsageError, match="cuda:0 is one device for 2 processes: --device cuda gives each its own"):
+    with pytest.raises(
+        UsageError, match="device='cuda:0' is one device for 2 processes: device='cuda' gives each its own"
+    ):
         ranks.own_device(torch.device("cuda:0"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UsageError, match="there are 1 CUDA devices here for 2 processes: torchrun --nproc-per-node 1"):

@@ -323,7 +323,7 @@ def test_a_wild_learning_rate_is_caught_in_the_second_step(
     ("options", "message"),
     [
         ({"batch_size": 23}, "22 images are fewer than one batch of 23: use a smaller batch size"),
-        ({"base_aug": "mixup"}, "--base-aug mixup: the loader's own augmentation cannot mix images"),
+        ({"base_aug": "mixup"}, "base_aug='mixup': the loader's own augmentation cannot mix images"),
         ({"base_aug": "crop+cutmix"}, "cannot mix images"),
         ({"base_aug": "cutmixpick"}, "cutmixpick cannot be the base augmentation"),
         ({"objective": LABELS, "base_aug": "cutmixpick"}, "there is nothing yet to pick by"),
