@@ -69,7 +69,7 @@ def test_a_file_of_teacher_and_student_gives_the_one_that_is_asked_for(file: Pat
         line = refusal(file)
         assert "student" in line.removeprefix(str(file))
         assert "teacher" in line.removeprefix(str(file))
-        assert "weights='KEY'" in line
+        assert "say which with weights=" in line
 
 
 def test_any_words_with_a_role_in_them_say_whose_weights_they_are(file: Path, one: State) -> None:
@@ -109,7 +109,7 @@ def test_a_moving_average_is_named_and_taken_when_asked_for(file: Path, one: Sta
         assert f"read '{main}' of t.pth" in loaded.notes
         (said,) = (note for note in loaded.notes if note.startswith("not taken"))
         assert f"'{average}' (a moving average, {len(other)} tensors)" in said
-        assert f"--weights {average}" in said
+        assert f"weights='{average}'" in said
         assert same(load_checkpoint(file, weights=average), other)
         assert f"read '{average}' of t.pth" in load_checkpoint(file, weights=average).notes
     torch.save({"ema": other, "epoch": 1}, file)
