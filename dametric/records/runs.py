@@ -274,8 +274,8 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
         Columns ``id, status, kind, teacher, teacher_sha256, student, data, aug, seed, epochs`` (NaN where steps were
         asked for), ``epoch`` and ``step`` (done), ``test_loss, test_top1, test_top5, test_ece, test_agreement`` of the
         last epoch, the same with ``best_`` before, ``held_out_loss, held_out_top1``, and ``seconds, folder``; then the
-        other options, ``steps, batch_size, lr, schedule, momentum, nesterov,
-        weight_decay, label_smoothing, ce_weight, raw_weight, aug_weight, temperature, loss_term, per, base_aug, joint_batch,
+        other options, ``steps, batch_size, lr, schedule, momentum, nesterov, weight_decay, label_smoothing, ce_weight,
+        raw_weight, aug_weight, temperature, loss_term, per, base_aug, joint_batch,
         dtype, train_images, image_size``. NaN or None where a run has no such value; sorted by teacher, student,
         augmentation and seed.
 
