@@ -244,7 +244,7 @@ class ScoringOptions:
     raw_weight: float = option(0.5, "Weight w of the rows of base views.", low=0, below=1)
     temperature: float = option(1.0, "Softmax temperature.", above=0)
     base_aug: str | None = option(None, "The loader's own augmentation, or none.", metavar="SPEC", without=_BASE)
-    seed: int = option(0, "Random seed.", low=0, high=SEEDS)
+    seed: int = option(0, "Random seed.", low=0, high=2**43 - 1)
     chunk: int | None = option(
         None, "Rows of a forward pass; does not change the result.", low=1, high=limits.ROWS, in_grid=False
     )

@@ -146,6 +146,10 @@ def checked(each: OptionField, value: Any) -> Any:
             raise UsageError(f"{name} is true or false, not {value!r}")
         return value
     if each.kind is int:
+        if each.choices and not isinstance(value, int):
+            raise UsageError(
+                f"{name} is a whole number from {about.low} up, or {', '.join(each.choices)}, not {value!r}"
+            )
         limits.whole(name, value, int(about.high if about.high is not None else 2**63))
         if about.low is not None and value < about.low:
             raise UsageError(f"{name} is a whole number from {about.low} up, not {limits.number(int(value))}")

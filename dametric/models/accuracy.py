@@ -62,6 +62,8 @@ def clean_accuracy(
     with progress("clean accuracy", len(parts), quiet=quiet) as advance:
         for index, images in zip(parts, data.stream(parts, device), strict=True):
             logits, labels = network(images), data.labels[index].to(device)
+            if data.num_classes and logits.shape[1] != data.num_classes:
+                raise UsageError(f"the teacher has {logits.shape[1]} classes and {data.name} has {data.num_classes}")
             correct += float((logits.argmax(1) == labels).sum())
             loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
             advance()

@@ -129,8 +129,8 @@ def test_what_a_file_prints_when_it_is_imported_goes_to_stderr(capsys: pytest.Ca
 
 
 def test_several_augmentations_in_one_word_are_told_apart() -> None:
-    assert "--aug cutmix --aug mixup" in refusal("cutmix,mixup")
-    assert "--aug cutmix:alpha=2 --aug paper" in refusal("cutmix:alpha=2, paper")
+    assert "augs='cutmix' augs='mixup'" in refusal("cutmix,mixup")
+    assert "augs='cutmix:alpha=2' augs='paper'" in refusal("cutmix:alpha=2, paper")
 
 
 def test_parameters_have_bounds_and_refusals_are_short_and_quick() -> None:

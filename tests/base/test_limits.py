@@ -202,7 +202,7 @@ def test_from_python() -> None:
         ("batches is a whole number, not '4'", lambda: score(batches="4")),
         ("batches is at most", lambda: score(batches=10**12)),
         ("max_batches is a whole number", lambda: score(batches=None, max_batches=20.5)),
-        ("seed is at most 2,147,483,647", lambda: score(seed=2**64)),
+        ("seed is at most 8,796,093,022,207", lambda: score(seed=2**64)),
         ("seed is a whole number, not 1.5", lambda: score(seed=1.5)),
         ("seed is a whole number, not None", lambda: score(seed=None)),
         ("batch_size is a whole number", lambda: score(batch_size=16.0)),

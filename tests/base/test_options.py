@@ -82,7 +82,7 @@ def test_values_are_held_against_type_range_and_choices() -> None:
         ({"count": 2.5}, "count is a whole number, not 2.5"),
         ({"count": True}, "count is a whole number, not True"),
         ({"kind": "three"}, "unknown value of kind 'three'"),
-        ({"often": "first"}, "often is a whole number, not 'first'"),
+        ({"often": "first"}, "often is a whole number from 1 up, or last, not 'first'"),
         ({"loud": 1}, "loud is true or false, not 1"),
     ):
         with pytest.raises(UsageError, match=message.replace("(", r"\(")):

@@ -59,4 +59,4 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path, monkeypatch: pytes
     assert sorted(left) == sorted(str(source) for source in (read, *sources[2:]))
     monkeypatch.setattr(cache, "LIMIT", 100)
     note = load_data(pictures(tmp_path / "more", 9), cache_dir=kept, quiet=True).notes[0]
-    assert "the decoded images are not kept" in note
+    assert "the decoded images are not cached" in note

@@ -15,7 +15,7 @@ from dametric import scoring
 from dametric.augment import AUGS, PAPER
 from dametric.cli import demo as demo_command
 from dametric.data import DATA
-from dametric.data.request import ImageRequest
+from dametric.data.request import ImageRequest, Splits
 from dametric.metrics import METRICS
 from dametric.models import MODELS, load_checkpoint
 from dametric.records.runs import load_runs
@@ -167,7 +167,7 @@ MADE = {
 def test_the_demo_leaves_teacher_students_scores_and_pictures_and_can_be_repeated(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_score, real_load = scoring.score, ImageRequest.load
+    real_score, real_load, real_splits = scoring.score, ImageRequest.load, ImageRequest.splits
 
     def short(*args: Any, **options: Any) -> Scores:
         return real_score(*args, **{**options, "batches": 3, "batch_size": 16})
@@ -176,7 +176,13 @@ def test_the_demo_leaves_teacher_students_scores_and_pictures_and_can_be_repeate
         return real_load(self, split, *found).subset(range(128 if split == "train" else 60))
 
     monkeypatch.setattr(scoring, "score", short)
+
+    def fewer(self: Any, *found: Any) -> Any:
+        train, test, _ = real_splits(self, *found)
+        return Splits(train.subset(range(128)), test.subset(range(60)))
+
     monkeypatch.setattr(ImageRequest, "load", few)
+    monkeypatch.setattr(ImageRequest, "splits", fewer)
     monkeypatch.setattr(demo_command, "TEACHER_EPOCHS", 1)
     monkeypatch.setattr(demo_command, "STUDENT_EPOCHS", 1)
     folder = tmp_path / "new" / "demo"

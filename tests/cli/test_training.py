@@ -39,6 +39,7 @@ Said = Any
 Command = Callable[..., Said]
 Refused = Callable[..., str]
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
 PATIENCE = 120  # seconds after which something is taken for stuck
 SMALL = ("--batch-size", "8", "--epochs", "1", "--device", "cpu", "--dtype", "float32")
 # As many threads as each of two runs side by side has: sums are the same bits for the same number only.
@@ -392,6 +393,7 @@ def test_every_option_of_distill_reaches_the_record(learn: Command) -> None:
         "--raw-weight": ("0.3", ("raw", 0.3)),
         "--aug-weight": ("0.4", ("aug", 0.4)),
         "--temperature": ("2.5", ("temperature", 2.5)),
+        "--loss-term": (f"{EXAMPLES}/loss_term.py:same_order", ("term", f"{EXAMPLES}/loss_term.py:same_order")),
     }
     normal = {"--mean": ("0.4,0.5,0.6", ("mean", [0.4, 0.5, 0.6])), "--std": ("0.1,0.2,0.3", ("std", [0.1, 0.2, 0.3]))}
     others = {"--teacher", "--weights", "--student", "--seeds", "--jobs", "--views"}

@@ -497,7 +497,7 @@ def test_a_row_names_every_option_of_the_recipe(tmp_path: Path) -> None:
     config, about = {"recipe": asdict(recipe)}, {"data": {"train": 96, "image_size": 8}}
     found = options(config, about)
     flat = {name: value for name, value in asdict(recipe).items() if name not in ("objective", "aug", "seed")}
-    weights = {"ce_weight": 0.25, "raw_weight": 0.5, "aug_weight": 0.75, "temperature": 2.0}
+    weights = {"ce_weight": 0.25, "raw_weight": 0.5, "aug_weight": 0.75, "temperature": 2.0, "loss_term": None}
     assert found == {**flat, **weights, "train_images": 96, "image_size": 8}
     assert tuple(found) == OPTIONS
     assert set(KEYS["training"]) - {"views", "compile"} <= set(OPTIONS), "named as in a grid"

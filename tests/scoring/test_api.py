@@ -323,8 +323,10 @@ def test_what_is_no_network_and_no_images_is_refused(teacher, data) -> None:
     refused("there is no checkpoint teacher.pth", "teacher.pth", data)
     refused(r"the teacher is a file, a network .* or a checkpoint .dametric.load_checkpoint., not int", 3, data)
     refused("the student is a file, a network .* not dict", teacher, data, student={})
-    refused("data are an image set .* not str", teacher, "digits")
-    refused("data are an image set .* not list", teacher, [data.images, data.labels])
+    refused("the teacher has 5 classes and digits has 10", teacher, "digits", image_size=32)
+    refused("no such file or folder: no/where", teacher, "no/where")
+    refused("data are a name or a path, an image set .* not list", teacher, [data.images, data.labels])
+    refused("image_size says how images are read, and these are in memory", teacher, data, image_size=8)
 
 
 def test_pixels_that_are_not_bytes_are_refused(teacher, images) -> None:

@@ -98,7 +98,8 @@ def test_score_files_of_colour_images_are_asked_for_as_ever(grid: Callable[..., 
     parts = {key: value for key, value in asdict(task.options).items() if key in OPTIONS}
     parts["data"] = {key: value for key, value in parts["data"].items() if key in DATA_OPTIONS}
     parts["data"] |= {"quiet": True, "cache_dir": None}
-    parts |= {"output": None, "teacher": files.sha256(teacher), "student": None}
+    parts |= {"output": None, "teacher": files.sha256(teacher), "student": None, "passed_on": task.options.options}
+    parts |= {"student_arch": None, "accuracy": True, "picture": None, "json": False}
     parts["images"] = data.load("train").fingerprint
     text = json.dumps(parts, sort_keys=True, default=str)
     assert task.asked() == hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -379,7 +379,7 @@ def test_a_finished_run_whose_weights_are_gone_keeps_its_record_until_it_is_trai
     assert work.run.checkpoint.read_bytes() == weights
     first, second = json.loads(before[0]), plain_record(again())
     assert dict(first, timing=None) == dict(second, timing=None)
-    assert first["timing"]["finished"] < second["timing"]["finished"]
+    assert first["timing"]["finished"] <= second["timing"]["finished"]  # to a second
 
 
 @pytest.mark.parametrize("name", ["last.pt", "history.csv", "record.json"])

@@ -97,6 +97,7 @@ OTHER: dict[str, Any] = {
     "steps": 3,
 }
 OTHER_OBJECTIVE = {"ce": 0.2, "raw": 0.8, "aug": 0.7, "temperature": 2.0}
+OTHER_OBJECTIVE |= {"term": f"{Path(__file__).resolve().parents[2] / 'examples' / 'loss_term.py'}:same_order"}
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
