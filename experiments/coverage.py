@@ -153,16 +153,24 @@ def main(
     out: Annotated[Path, typer.Option("-o", "--out", help="Table, with a .json of the machine beside it.")] = FOLDER
     / "coverage.csv",
 ) -> None:
-    """Make the table, cell by cell; what is written before it is complete is a part of it."""
-    asked = [(teacher, count) for count in classes or CLASSES for teacher in teachers or TEACHERS]
-    lines: list[dict[str, Any]] = []
+    """Make the table, cell by cell, or go on with it: cells that it has with as many repeats are not made again."""
+    lines = pd.read_csv(out).to_dict("records") if out.exists() else []
+    known = {(line["teacher"], line["classes"]) for line in lines if line["repeats"] >= repeats}
+    wanted = [(teacher, count) for count in classes or CLASSES for teacher in teachers or TEACHERS]
+    asked = [pair for pair in wanted if pair not in known]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(cell, teacher, count, repeats, seed) for teacher, count in asked]
         for (teacher, count), future in zip(asked, futures, strict=True):
-            lines += future.result()
+            lines = [line for line in lines if (line["teacher"], line["classes"]) != (teacher, count)]
+            lines += [{str(name): value for name, value in line.items()} for line in future.result()]
             print(f"{teacher}, {count} classes", file=sys.stderr)
             write_atomic(out, pd.DataFrame(lines).to_csv(index=False, float_format="%.6g").encode())
-    about = {"command": "python -m experiments.coverage", "repeats": repeats, "seed": seed, "dametric": __version__}
+    about = {
+        "command": "python -m experiments.coverage",
+        "repeats": sorted({int(line["repeats"]) for line in lines}),
+        "seed": seed,
+        "dametric": __version__,
+    }
     write_atomic(out.with_suffix(".json"), json.dumps({**about, **machine(torch.device("cpu"))}, indent=1).encode())
 
 
