@@ -53,3 +53,21 @@ def test_images_checkpoints_runs_and_ledgers_are_shown_in_a_line_and_a_table(tmp
 def test_public_names_are_all_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert dir(dametric) == sorted(dametric.__all__)
     assert not capsys.readouterr().out
+
+
+def test_held_out_images_are_a_number_of_what_is_read_and_a_set_beside_what_is_in_memory(tmp_path: Path) -> None:
+    images = dametric.load_data("digits", image_size=8, quiet=True)
+    teacher, more = build("resnet8", 10, 8), {"out": tmp_path, "steps": 1, "quiet": True, "device": "cpu"}
+    for call in (
+        lambda: dametric.distill(teacher, "resnet8", "digits", held_out=images, **more),
+        lambda: dametric.train("resnet8", "digits", held_out=images, **more),
+    ):
+        with pytest.raises(UsageError, match="held_out of images that are read here is a number"):
+            call()
+    for call in (
+        lambda: dametric.distill(teacher, "resnet8", (images, images), held_out=10, **more),
+        lambda: dametric.train("resnet8", (images, images), held_out=10, **more),
+    ):
+        with pytest.raises(UsageError, match="held_out of images in memory is an image set"):
+            call()
+    assert list(tmp_path.iterdir()) == []

@@ -175,7 +175,7 @@ def train(
             if taken_by(network, "network", request, train_set.image_size).grey:
                 train_set, test, aside = train_set.grey(), test.grey(), aside and aside.grey()
         else:
-            train_set, test, aside = options.in_memory(data, held_out)  # type: ignore[arg-type]
+            train_set, test, aside = options.in_memory(data, held_out)
         name = arch if isinstance(arch, str) else type(arch).__name__
         say(f"{name}: {described(train_set.mean, train_set.std, train_set.normalised_by)}", quiet)
         setting = Setting(train_set, test, chosen_device(device), held_out=aside)
@@ -269,7 +269,7 @@ def distill(
     request = _image_request(data, images, held_out, quiet)
     common = _request(request, recipe, optimizer.lr, view.base_aug, device, precision, run)
     common.check()
-    aside = held_out if isinstance(held_out, ImageSet) else None
+    aside = None if is_source(data) else held_out
     with network_errors():
         setting = DistillationRequest(common, teacher, student, (), (), str(out), checkpoint, data, aside).setting()
         assert setting.teacher is not None
@@ -423,6 +423,8 @@ def _objective(loss: LossOptions) -> Objective:
 
 
 def _image_request(data: Any, images: ImageOptions, held_out: ImageSet | int | None, quiet: bool) -> ImageRequest:
+    if is_source(data) and isinstance(held_out, ImageSet):
+        raise UsageError(f"{argument('held_out')} of images that are read here is a number of them, not an image set")
     aside = None if isinstance(held_out, ImageSet) else held_out
     if not is_source(data) and (given := [name for name, value in vars(images).items() if value not in (None, False)]):
         raise UsageError(f"{argument(given[0])} says how images are read, and these are in memory: leave it out")

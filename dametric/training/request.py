@@ -101,7 +101,7 @@ class TrainingRequest:
         """A run with these options."""
         return setting.work(network, recipe, **where, compile=self.compile, eval_every=self.eval_every, keep=self.keep)
 
-    def in_memory(self, data: Any, held_out: ImageSet | None) -> Splits:
+    def in_memory(self, data: Any, held_out: ImageSet | int | None) -> Splits:
         """Images for training and testing that a caller has.
 
         Raises
@@ -129,7 +129,7 @@ class DistillationRequest:
     output: str
     checkpoint: TeacherOptions = field(default_factory=TeacherOptions)
     data: Any = None
-    held_out: ImageSet | None = None
+    held_out: ImageSet | int | None = None
     jobs: int = 1
     lockstep: int = 1
     accuracy_images: int = ACCURACY_IMAGES
