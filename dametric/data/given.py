@@ -65,6 +65,7 @@ def as_image_set(data: object, split: str = "train") -> ImageSet:
 
 def _of_dataset(dataset: Any, split: str) -> ImageSet:
     """Stored images of a data set, without its transform."""
+    _refuse_what_changes_items(dataset)
     name, classes = type(dataset).__name__, getattr(dataset, "classes", None)
     pixels, labels = getattr(dataset, "data", None), getattr(dataset, "targets", getattr(dataset, "labels", None))
     if pixels is None or labels is None:
@@ -84,6 +85,17 @@ def _of_dataset(dataset: Any, split: str) -> ImageSet:
         array = array.transpose(0, 3, 1, 2)
     named = [str(word) for word in classes] if classes is not None else None
     return ImageSet.from_tensors(array, np.asarray(labels), classes=named, name=name, split=split)
+
+
+def _refuse_what_changes_items(dataset: Any) -> None:
+    """Labels that are changed, and images that are changed further in, cannot be had as they are stored."""
+    if getattr(dataset, "target_transform", None) is not None:
+        raise UsageError(f"{type(dataset).__name__} has a target_transform: leave it out, or give images and labels")
+    inner = getattr(dataset, "dataset", None)
+    while inner is not None:
+        if any(getattr(inner, name, None) is not None for name in ("transform", "target_transform")):
+            raise UsageError(f"{type(dataset).__name__} is of a data set with a transform: make it of one without")
+        inner = getattr(inner, "dataset", None)
 
 
 def _stacked(images: list[Any], name: str) -> np.ndarray:

@@ -23,6 +23,7 @@ from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.loaded import check_classes, taken_by
 from dametric.models.named import Named
 from dametric.records.runs import Row
+from dametric.training.loss import own_term
 from dametric.training.recipe import Objective, Recipe, default_rate
 from dametric.training.setting import Setting, Teacher, Work
 
@@ -72,6 +73,8 @@ class TrainingRequest:
         Recipe(**self.recipe, lr=0.05 if self.lr is None else self.lr, dtype=self._dtype())
         if self.base_aug is not None:
             base_augmentation(self.base_aug, Images(), mixes=not self.objective.needs_teacher)
+        if self.objective.term is not None:
+            own_term(self.objective.term)
         if self.tensorboard:
             _summary_writer()
 
