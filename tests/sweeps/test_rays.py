@@ -85,13 +85,15 @@ def test_a_node_that_is_lost_costs_what_it_had_not_saved(
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     path, reference = smooth
     root = tmp_path / "ray"
-    events, removed = RayExecutor.events, []
+    events = RayExecutor.events
+    removed: list[list[Path]] = []
 
     def remove(self: RayExecutor, timeout: float) -> Any:
         ended = events(self, timeout)
-        written = list(root.glob("resnet8-*/history.csv"))
-        if not removed and len(written) >= 2:
-            removed.append(max(name.read_text().count("\n") for name in written))
+        folders = [name.parent for name in root.glob("resnet8-*/last.pt")]
+        begun = [folder for folder in folders if read_record(folder / "record.json")["status"] == "running"]
+        if not removed and len(begun) >= 2:  # both nodes are in the midst of a run and have saved an epoch of it
+            removed.append(begun)
             cluster.remove_node(nodes[0], allow_graceful=False)
         return ended
 
