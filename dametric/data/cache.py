@@ -17,7 +17,7 @@ from dametric.data.listing import Files
 from dametric.data.pixels import text_fingerprint
 from dametric.errors import UsageError
 
-_FORMAT = "1"  # raise it when the content of the files or the way images are decoded changes
+FORMAT = "1"  # raise it when the content of the files or the way images are decoded changes
 LIMIT = 32 << 30  # bytes of all entries together; those that were used longest ago go first
 FOLDER = "decoded"  # below the cache folder
 
@@ -76,11 +76,57 @@ def clear(folder: Path) -> list[Entry]:
     return removed
 
 
-class Cached:
+class Stored:
+    """Arrays in a file of the cache: an uncompressed ``.npz``, read without unpickling, whose checksums reveal damage.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        Source and variant, for those who list the cache.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path, self._what = path, what
+
+    def load(self, keys: Iterable[str]) -> dict[str, np.ndarray] | None:
+        """Read arrays; None where there is no file. A damaged one is removed."""
+        try:
+            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+                loaded = {key: arrays[key] for key in keys}
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Exception:  # zlib, zipfile and the parser of array headers each raise errors of their own
+            self.remove()
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(self.path)  # the least recently used entries are removed first
+        return loaded
+
+    def store(self, **arrays: np.ndarray) -> str | None:
+        """Write the file; return the reason where that is impossible."""
+
+        def write(file: BinaryIO) -> None:
+            save: Callable[..., None] = np.savez  # its annotations take array names for its own options
+            save(file, **arrays, what=np.array(self._what))
+
+        try:
+            write_atomic(self.path, write)
+            _bound(self.path)
+        except (UsageError, OSError) as error:
+            return str(error)
+        return None
+
+    def remove(self) -> None:
+        """Remove the file, where there is one."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+
+class Cached(Stored):
     """One cache entry: arrays computed from source files.
 
-    The entry's file is an uncompressed ``.npz``, read without unpickling; its checksums reveal damage. When the
-    source files change, so does the entry's name, and the entry of the earlier state is removed.
+    When the source files change, so does the entry's name, and the entry of the earlier state is removed.
 
     Parameters
     ----------
@@ -93,50 +139,30 @@ class Cached:
     """
 
     def __init__(self, folder: Path, files: Files, variant: str) -> None:
-        self._what = f"{files.root.resolve()}: {variant}"
         self._stem = text_fingerprint([str(files.root.resolve()), *files.names, variant])[:20]
-        state: list[str | bytes] = [_FORMAT, PIL.__version__, files.sizes.tobytes(), files.times.tobytes()]
-        self.path = folder / f"{self._stem}-{text_fingerprint(state)[:20]}.npz"
-
-    def load(self, keys: Iterable[str]) -> dict[str, np.ndarray] | None:
-        """Read arrays of the entry; None where there is no entry. A damaged entry is removed."""
-        try:
-            with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-                loaded = {key: arrays[key] for key in keys}
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except Exception:  # zlib, zipfile and the parser of array headers each raise errors of their own
-            with contextlib.suppress(OSError):
-                self.path.unlink()
-            return None
-        with contextlib.suppress(OSError):
-            os.utime(self.path)  # the least recently used entries are removed first
-        return loaded
+        state: list[str | bytes] = [FORMAT, PIL.__version__, files.sizes.tobytes(), files.times.tobytes()]
+        path = folder / f"{self._stem}-{text_fingerprint(state)[:20]}.npz"
+        super().__init__(path, f"{files.root.resolve()}: {variant}")
 
     def store(self, **arrays: np.ndarray) -> str | None:
         """Write the entry; return a note where that is impossible."""
-
-        def write(file: BinaryIO) -> None:
-            save: Callable[..., None] = np.savez  # its annotations take array names for its own options
-            save(file, **arrays, what=np.array(self._what))
-
         size = sum(array.nbytes for array in arrays.values())
         if size > LIMIT:
             return f"the decoded images are not cached: they take {size >> 30} GiB, and the limit is {LIMIT >> 30} GiB"
-        try:
-            write_atomic(self.path, write)
-            for old in self.path.parent.glob(f"{self._stem}-*.npz"):
-                if old != self.path:
-                    old.unlink(missing_ok=True)
-            self._bound()
-        except (UsageError, OSError) as error:
+        error = super().store(**arrays)
+        if error is not None:
             return f"the decoded images could not be cached, so the next run decodes them again: {error}"
+        for old in self.path.parent.glob(f"{self._stem}-*.npz"):
+            if old != self.path:
+                with contextlib.suppress(OSError):
+                    old.unlink()
         return None
 
-    def _bound(self) -> None:
-        """Remove the least recently used entries until the limit is kept."""
-        kept = 0
-        for entry in entries(self.path.parent):
-            kept += entry.size
-            if kept > LIMIT and entry.path != self.path:
-                entry.path.unlink(missing_ok=True)
+
+def _bound(newest: Path) -> None:
+    """Remove the least recently used entries until the limit is kept."""
+    kept = 0
+    for entry in entries(newest.parent):
+        kept += entry.size
+        if kept > LIMIT and entry.path != newest:
+            entry.path.unlink(missing_ok=True)

@@ -72,9 +72,10 @@ def is_lazy(shape: Sequence[int], options: Options) -> bool:
     return math.prod(shape) > memory_bytes() // 4 if options.lazy is None else options.lazy
 
 
-def cached_entry(listing: Listing, variant: str, options: Options) -> Cached:
-    """Cache entry of what is computed from a listing."""
-    return Cached(options.cache_dir / FOLDER, listing.files, f"{variant} at {options.image_size}{listing.reading}")
+def cached_entry(listing: Listing, variant: str, options: Options, *, remembered: bool = False) -> Cached:
+    """Cache entry of what is computed from a listing, by its files as they are now or as they are remembered."""
+    files = listing.files if remembered else listing.files.now
+    return Cached(options.cache_dir / FOLDER, files, f"{variant} at {options.image_size}{listing.reading}")
 
 
 def decoded(listing: Listing, split: str, description: str, options: Options) -> Decoded:
@@ -121,7 +122,7 @@ def statistics(
     note = f"mean and std are estimated from {min(SAMPLE, len(source))} of {len(source)} images" + (
         f"; {note}" if note else ""
     )
-    cached = cached_entry(source, "sampled statistics", options)
+    cached = cached_entry(source, "sampled statistics", options, remembered=True)
     if (arrays := cached.load(("mean", "std"))) is not None:
         return _from_arrays(arrays), note
     chosen = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))[:SAMPLE]
@@ -135,7 +136,9 @@ def statistics(
 
 def bits_of(listings: list[Listing], options: Options, lazy: bool) -> int:
     """Bits that 16-bit images use, from the cache where it has them."""
-    cached = cached_entry(listings[0], f"bits in use with {[len(other) for other in listings[1:]]}", options)
+    cached = cached_entry(
+        listings[0], f"bits in use with {[len(other) for other in listings[1:]]}", options, remembered=lazy
+    )
     arrays = cached.load(("bits",))
     if arrays is not None:
         return int(arrays["bits"])

@@ -116,8 +116,8 @@ def _place_in_class(labels: Tensor, seed: int, among: Tensor | None = None) -> T
     """Rank of every image within its class, in a random order."""
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     order = order if among is None else order[among[order]]
+    by_class = order[torch.argsort(labels[order], stable=True)]
+    counts = torch.bincount(labels[order])
     place = torch.zeros(len(labels), dtype=torch.int64)
-    for label in labels.unique():
-        members = order[labels[order] == label]
-        place[members] = torch.arange(len(members))
+    place[by_class] = torch.arange(len(order)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     return place

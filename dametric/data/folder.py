@@ -11,11 +11,12 @@ import numpy as np
 from dametric.data.decode import MOST_BYTES
 from dametric.data.kinds import refuse_unread
 from dametric.data.layout import Layout, folders, has_images, images, layout
-from dametric.data.listing import Files, Listing, NoSplit
+from dametric.data.listing import Files, Ints, Listing, NoSplit, check_regular
+from dametric.data.scan import scan
 from dametric.errors import UsageError
 
 
-def listing(root: Path, split: str) -> Listing:
+def listing(root: Path, split: str, cache: Path | None = None) -> Listing:
     """List the images of one split of a folder.
 
     Layouts are ``train/CLASS/**`` with ``test|val|valid|validation/CLASS/**`` beside it, other names as
@@ -31,6 +32,8 @@ def listing(root: Path, split: str) -> Listing:
         The folder.
     split : str
         "train" or "test".
+    cache : Path, optional
+        Folder in which lists of many files are kept: see `dametric.data.scan`.
 
     Returns
     -------
@@ -49,13 +52,13 @@ def listing(root: Path, split: str) -> Listing:
             raise NoSplit(
                 f"{root} has no train folder, only {structure.evaluations[0].name}: it has an evaluation split alone"
             )
-        return _noted(_classes(inner, train, None), structure.notes)
+        return _noted(_classes(inner, train, None, cache), structure.notes)
     classes = tuple(sorted(folders(train))) if train else None
     annotations = inner / "val" / "val_annotations.txt"
     if annotations.is_file() and (inner / "val" / "images").is_dir() and has_images(inner / "val" / "images"):
         return _noted(_annotated(inner, annotations, classes), structure.notes)
     chosen, notes = _evaluation(root, structure, classes)
-    return _noted(_classes(inner, chosen, classes), (*structure.notes, *notes))
+    return _noted(_classes(inner, chosen, classes, cache), (*structure.notes, *notes))
 
 
 def _evaluation(root: Path, structure: Layout, classes: tuple[str, ...] | None) -> tuple[Path, tuple[str, ...]]:
@@ -80,7 +83,7 @@ def _evaluation(root: Path, structure: Layout, classes: tuple[str, ...] | None) 
     return chosen, ()
 
 
-def _classes(root: Path, folder: Path, classes: tuple[str, ...] | None) -> Listing:
+def _classes(root: Path, folder: Path, classes: tuple[str, ...] | None, cache: Path | None) -> Listing:
     """List ``folder/CLASS/**``, with the classes given, by default the class folders."""
     present = folders(folder)
     if "images" in present and not any(images(present["images"])):  # left empty by scripts that sort Tiny ImageNet
@@ -88,18 +91,16 @@ def _classes(root: Path, folder: Path, classes: tuple[str, ...] | None) -> Listi
     strange = [name for name in sorted(set(present) - set(classes or present)) if any(images(present[name]))]
     if strange:
         raise UsageError(f"{folder} has the class '{strange[0]}', which the training split does not have")
-    names: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes or sorted(present)):
-        files = [str(p.relative_to(root)) for p in images(present[name])] if name in present else []
-        if not files and classes is None:
-            raise UsageError(f"the class folder {present[name]} holds no images; put some there or remove it")
-        names += files
-        labels += [label] * len(files)
-    if not names:
+    among = classes or tuple(sorted(present))
+    shown = scan(root, [os.path.relpath(folder / name, root) for name in among if name in present], cache)
+    counts = np.zeros(len(among), dtype=np.int64)
+    counts[[name in present for name in among]] = shown.counts
+    if classes is None and (empty := [name for name, count in zip(among, counts, strict=True) if not count]):
+        raise UsageError(f"the class folder {present[empty[0]]} holds no images; put some there or remove it")
+    if not shown.files.names:
         refuse_unread(folder)
         raise UsageError(f"{folder} holds no class folders with images; the layout is {folder}/CLASS/IMAGE.png")
-    return _listing(root, names, labels, classes or tuple(sorted(present)))
+    return _listing(shown.files, np.arange(len(among)).repeat(counts), among)
 
 
 def _annotated(root: Path, annotations: Path, classes: tuple[str, ...] | None) -> Listing:
@@ -113,31 +114,48 @@ def _annotated(root: Path, annotations: Path, classes: tuple[str, ...] | None) -
         if name not in numbers:
             raise UsageError(f"{annotations} gives {image} the class '{name}', which the training split does not have")
     names = [os.path.join("val", "images", image) for image, _ in rows]
-    return _listing(root, names, [numbers[name] for _, name in rows], classes)
-
-
-def _listing(root: Path, names: list[str], labels: list[int], classes: tuple[str, ...]) -> Listing:
     try:
         files = Files.of(root, names)
     except OSError as error:
         raise UsageError(f"cannot read {error.filename}: {error.strerror or error}") from error
+    return _listing(files, np.array([numbers[name] for _, name in rows], dtype=np.int64), classes)
+
+
+def _listing(files: Files, labels: Ints, classes: tuple[str, ...]) -> Listing:
+    root, names = str(files.root), files.names
+    if (unread := np.flatnonzero(files.sizes < 0)).size:
+        _refuse(os.path.join(root, names[unread[0]]))
     if files.sizes.max() > MOST_BYTES:
-        largest = root / names[int(files.sizes.argmax())]
+        largest = os.path.join(root, names[int(files.sizes.argmax())])
         raise UsageError(f"{largest} is too large for an image: at most {MOST_BYTES >> 20} MiB are read")
 
     def read(i: int) -> bytes:
+        path = os.path.join(root, names[i])
         try:
-            return (root / names[i]).read_bytes()
+            with open(path, "rb") as file:
+                encoded = file.read()
         except OSError as error:
-            raise UsageError(f"cannot read {root / names[i]}: {error.strerror or error}") from error
+            raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+        if not files.fits(i, len(encoded)):
+            raise UsageError(f"{path} has changed since its folder was listed: start again, and it is listed anew")
+        return encoded
 
     return Listing(
         read=read,
-        where=lambda i: str(root / names[i]),
-        labels=np.array(labels, dtype=np.int64),
+        where=lambda i: os.path.join(root, names[i]),
+        labels=labels,
         classes=classes,
         files=files,
     )
+
+
+def _refuse(path: str) -> None:
+    """Say why a file cannot be read."""
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+    raise UsageError(f"{path} could not be read when its folder was listed: start again")
 
 
 def _noted(listing: Listing, notes: tuple[str, ...]) -> Listing:

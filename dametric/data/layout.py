@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dametric.data.listing import EVALUATION, TRAINING
+from dametric.data.scan import is_image
 from dametric.errors import UsageError
 
-SUFFIXES = frozenset(
-    [".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".gif"]
-)
 _DEEPEST = 3  # nested folders that are opened, where each holds nothing but the next
 
 
@@ -75,18 +73,14 @@ def images(folder: Path) -> Iterator[Path]:
     for where, inside, names in os.walk(folder, followlinks=True):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         for name in sorted(names):
-            if _is_image(name):
+            if is_image(name):
                 yield Path(where, name)
 
 
 def has_images(folder: Path) -> bool:
     """Whether a folder itself, not its subfolders, holds an image."""
     with os.scandir(folder) as entries:
-        return any(_is_image(entry.name) for entry in entries if not entry.is_dir())
-
-
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+        return any(is_image(entry.name) for entry in entries if not entry.is_dir())
 
 
 def _splits(root: Path, present: dict[str, Path]) -> tuple[Path | None, list[Path], tuple[str, ...]]:

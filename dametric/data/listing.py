@@ -29,7 +29,7 @@ class NoSplit(UsageError):
     """A readable source lacks the requested split."""
 
 
-def check_regular(path: Path) -> os.stat_result:
+def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
     """File status of a regular file; a pipe or a device is refused, since reading it may never end.
 
     Raises
@@ -39,7 +39,7 @@ def check_regular(path: Path) -> os.stat_result:
     OSError
         If there is no such file.
     """
-    status = path.stat()
+    status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"cannot read {path}: it is no regular file")
     return status
@@ -57,9 +57,18 @@ class Files:
     @classmethod
     def of(cls, root: Path, names: list[str]) -> Files:
         """Read sizes and times of the named files from the file system."""
-        stats = [check_regular(root / name) for name in names]
+        stats = [check_regular(os.path.join(root, name)) for name in names]
         sizes = np.array([status.st_size for status in stats], dtype=np.int64)
-        return cls(root, names, sizes, np.array([status.st_mtime_ns for status in stats], dtype=np.int64))
+        return Files(root, names, sizes, np.array([status.st_mtime_ns for status in stats], dtype=np.int64))
+
+    @property
+    def now(self) -> Files:
+        """The same files with sizes and times as they are now, where these are remembered ones."""
+        return self
+
+    def fits(self, i: int, size: int) -> bool:
+        """Whether the i-th file may have this many bytes: where sizes are remembered, those alone."""
+        return True
 
 
 @dataclass(frozen=True)

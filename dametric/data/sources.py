@@ -18,6 +18,7 @@ from dametric.data import folder, idx, npz
 from dametric.data.arrays import Arrays
 from dametric.data.build import Found, from_arrays, from_listing
 from dametric.data.builtin import digits, torchvision_set
+from dametric.data.cache import FOLDER
 from dametric.data.choice import Choice
 from dametric.data.decoded import Options, memory_bytes
 from dametric.data.given import as_image_set
@@ -153,7 +154,9 @@ def find_data(
         read = partial(torchvision_set, name, root=Path(root or cache / "torchvision"), download=download)
         return from_arrays(name, split, read(split), lambda: read("train"), options, known=name)
     if name == "tinyimagenet":
-        return from_listing(name, split, partial(folder.listing, _tiny_imagenet(root, cache)), options)
+        return from_listing(
+            name, split, partial(folder.listing, _tiny_imagenet(root, cache), cache=cache / FOLDER), options
+        )
     if is_user_code(name) and not Path(name).expanduser().exists():
         return _from_function(name, split, options)
     return _from_path(name, split, options, choice)
@@ -191,7 +194,7 @@ def _from_path(name: str, split: str, options: Options, choice: Choice) -> Found
         return from_listing(name, split, _tables(form, path, options, choice), options)
     _check_no_choice(name, replace(choice, config=None) if form == "idx" else choice)
     if form == "folder":
-        return from_listing(name, split, partial(folder.listing, path), options)
+        return from_listing(name, split, partial(folder.listing, path, cache=options.cache_dir / FOLDER), options)
     if form in ("cifar10", "cifar100"):
         read = partial(torchvision_set, form, root=path.parent, download=False, folder=path.name)
         return from_arrays(name, split, read(split), lambda: read("train"), options, known=form)

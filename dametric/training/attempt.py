@@ -19,7 +19,7 @@ from dametric.data import ImageSet
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import load_state, save_checkpoint
 from dametric.records.runs import BusyError, Row, Run, code_version, run_id, summary
-from dametric.training.evaluate import MEASURES, evaluate, held_out_logits
+from dametric.training.evaluate import MEASURES, all_finite, evaluate, held_out_logits
 from dametric.training.recipe import learning_rate
 from dametric.training.setting import Work
 from dametric.training.trainer import DivergedError, Training
@@ -214,7 +214,7 @@ def _measured(work: Work, name: str, images: ImageSet | None, teacher: Callable[
     training = work.training
     of = {"mean": work.setting.train.mean, "std": work.setting.train.std}  # what it was trained with
     logits = held_out_logits(training.model, images, training.device, training.exact, training.interface, **of)
-    if not bool(logits.isfinite().all()):
+    if not all_finite(logits):
         raise DivergedError(
             f"the network's output is not finite after epoch {training.epoch}: "
             f"use a smaller learning rate than {training.recipe.lr:g}"

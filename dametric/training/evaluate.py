@@ -14,6 +14,8 @@ from dametric.models.network import Network
 BINS = 15
 MEASURES = ("loss", "top1", "top5", "ece", "agreement")
 _CHUNK = {"cpu": 256, "cuda": 1024}
+_PIECE = 1 << 21  # logits that are worked on at a time: 16 MiB, and a few times that for what is made of them
+_ON_DEVICE = 1 << 30  # bytes of logits that may stay on a device, whose memory the networks need
 
 
 def held_out_logits(
@@ -41,13 +43,27 @@ def held_out_logits(
 
     Returns
     -------
-    Tensor of shape (images, classes), float64, on the CPU
+    Tensor of shape (images, classes), float64
+        On the device; on the CPU where they would take more than 1 GiB.
     """
     settings = {"mean": data.mean, "std": data.std, "chunk": _CHUNK.get(device.type, 256), **of}
     copy = inference_copy(model, dtype=dtype, device=device, interface=interface or Interface())
     network = Network(copy, dtype=dtype, device=device, **settings)  # type: ignore[arg-type]
     parts = torch.arange(len(data)).split(network.chunk)
-    return torch.cat([network(images) for images in data.stream(parts, device)]).cpu()
+    out, done = torch.empty(0), 0
+    for images in data.stream(parts, device):
+        logits = network(images)
+        if not done:
+            size = len(data) * logits.shape[1] * logits.element_size()
+            out = logits.new_empty(len(data), logits.shape[1], device=device if size <= _ON_DEVICE else "cpu")
+        out[done : done + len(logits)] = logits
+        done += len(logits)
+    return out
+
+
+def all_finite(logits: Tensor) -> bool:
+    """Whether there is no NaN and no infinity, without a temporary as large as what is looked at."""
+    return bool(torch.stack(logits.aminmax()).isfinite().all())
 
 
 def evaluate(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> dict[str, float]:
@@ -67,17 +83,18 @@ def evaluate(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> d
         fewer than five), ``ece`` (:func:`calibration_error`) and, with a teacher, ``agreement`` (share of images
         on which both name the same class).
     """
-    logits, labels = logits.double(), labels.to(logits.device)
-    best = _ranked(logits)[:, :5]
-    found = {
-        "loss": float(F.cross_entropy(logits, labels)),
-        "top1": float((best[:, 0] == labels).double().mean()),
-        "top5": float((best == labels[:, None]).any(1).double().mean()),
-        "ece": calibration_error(logits.softmax(1), labels),
+    own, rank, named, confidence = (part.cpu() for part in _measured(logits, labels.to(logits.device)))
+    labels = labels.cpu()
+    measures = {
+        "loss": float(F.nll_loss(own[:, None], torch.zeros_like(labels))),  # adds in the order of cross_entropy
+        "top1": float((rank == 0).double().mean()),
+        "top5": float((rank < 5).double().mean()),
+        "ece": _calibration_error(named, confidence, labels, BINS),
     }
     if teacher is not None:
-        found["agreement"] = float((best[:, 0] == _ranked(teacher.to(best.device))[:, 0]).double().mean())
-    return found
+        ours, theirs = (each.argmax(1).cpu() for each in (logits, teacher))
+        measures["agreement"] = float((ours == theirs).double().mean())
+    return measures
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> float:
@@ -96,13 +113,31 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -
     float
         A fraction, 0 for a network whose confidence is its accuracy.
     """
-    named = _ranked(probabilities)[:, 0]
+    named = probabilities.argmax(1)
     confidence = probabilities.gather(1, named[:, None])[:, 0]
+    return _calibration_error(named, confidence, labels, bins)
+
+
+def _calibration_error(named: Tensor, confidence: Tensor, labels: Tensor, bins: int) -> float:
     bin_ = (confidence * bins).ceil().long().sub(1).clamp(0, bins - 1)
     gap = (named == labels).double() - confidence
     return float(gap.new_zeros(bins).index_add_(0, bin_, gap).abs().sum() / len(labels))
 
 
-def _ranked(rows: Tensor) -> Tensor:
-    """Classes of each row from the likeliest on; of equals the first, here as everywhere."""
-    return rows.argsort(dim=1, descending=True, stable=True)
+def _measured(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of each row: the label's log-probability and rank, the likeliest class and its probability."""
+    own, confidence = logits.new_empty(2, len(logits), dtype=torch.float64)
+    rank, named = labels.new_empty(2, len(logits))
+    rows = max(1, _PIECE // logits.shape[1])
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    for start in range(0, len(logits), rows):
+        piece, at = logits[start : start + rows].double(), slice(start, start + rows)
+        column = labels[at, None]
+        mine = piece.gather(1, column)
+        # counted, not sorted; of equals the first class comes first, here as everywhere
+        rank[at] = ((piece > mine) | ((piece == mine) & (classes < column))).sum(1)
+        own[at] = piece.log_softmax(1).gather(1, column)[:, 0]
+        probabilities = piece.softmax(1)
+        named[at] = probabilities.argmax(1)  # the first of equals, which logits that differ by a rounding become
+        confidence[at] = probabilities.gather(1, named[at, None])[:, 0]
+    return own, rank, named, confidence

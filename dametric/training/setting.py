@@ -30,7 +30,7 @@ from dametric.models.outputs import PROBABILITIES
 from dametric.models.registry import canonical, is_user_code
 from dametric.models.weight_sets import Role
 from dametric.records.runs import Run
-from dametric.training.evaluate import evaluate, held_out_logits
+from dametric.training.evaluate import all_finite, evaluate, held_out_logits
 from dametric.training.recipe import Recipe, term_versions
 from dametric.training.trainer import Training
 
@@ -153,7 +153,7 @@ class Setting:
             raise UsageError(
                 f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
             )
-        if not bool(logits.isfinite().all()):
+        if not all_finite(logits):
             raise UsageError("the teacher's output is not finite: the weights or the normalisation are broken")
         return logits
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from dametric.data import ImageSet, few
+from dametric.data.few import few_rows, hold_out_rows
 from dametric.errors import UsageError
+from tests.loops import each
 
 
 @pytest.fixture
@@ -42,3 +45,37 @@ def test_more_images_are_these_and_others(images: ImageSet) -> None:
 def test_numbers_that_cannot_be(images: ImageSet, count: int) -> None:
     with pytest.raises(UsageError, match="from 3 to 100"):
         few(images, count)
+
+
+def places(labels: Tensor, seed: int, among: Tensor | None = None) -> Tensor:
+    """Rank of every image within its class in a random order, class by class: what ledgers' runs were trained on."""
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    order = order if among is None else order[among[order]]
+    place = torch.zeros(len(labels), dtype=torch.int64)
+    for label in labels.unique():
+        members = order[labels[order] == label]
+        place[members] = torch.arange(len(members))
+    return place
+
+
+def balanced(labels: Tensor, seed: int, among: Tensor | None = None) -> list[int]:
+    """Images in the order in which they are taken: by place, and within a place by class."""
+    place = places(labels, seed, among)
+    ranked = sorted(range(len(labels)), key=lambda i: (int(place[i]), int(labels[i])))
+    return [i for i in ranked if among is None or among[i]]
+
+
+@each("labels", [[0] * 7, [3, 0, 3, 0, 5], [k * k % 11 for k in range(900)], [k % 40 for k in range(400)], [2, 1, 0]])
+def test_the_rows_are_those_of_the_walk_through_classes(labels: list[int]) -> None:
+    """Classes without images, of different sizes, and of one image are among them."""
+    numbers, classes = torch.tensor(labels), len(set(labels))
+    for count in {classes, (classes + len(labels)) // 2, len(labels)}:
+        assert few_rows(numbers, classes, count).tolist() == sorted(balanced(numbers, 0)[:count])
+    late = (places(numbers, 0) * 2 >= torch.bincount(numbers)[numbers]).nonzero()[:, 0]
+    for count in {classes, len(late)} if len(late) >= classes else ():
+        chosen = sorted(late[balanced(numbers[late], 1)[:count]].tolist())
+        rest = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, torch.tensor(chosen), False)
+        for train_images in (None, classes) if int(rest.sum()) >= classes else (None,):
+            training, held_out = hold_out_rows(numbers, classes, count, train_images)
+            assert held_out.tolist() == chosen
+            assert training.tolist() == sorted(balanced(numbers, 0, rest)[:train_images])

@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dametric.data import ImageSet
-from dametric.training.evaluate import calibration_error, evaluate, held_out_logits
+from dametric.training.evaluate import all_finite, calibration_error, evaluate, held_out_logits
 from tests.loops import each
 from tests.oracles import training as oracle
 
@@ -35,6 +36,55 @@ def test_every_measure_is_the_loop_over_images(images: int, classes: int, spread
         assert found[name] == pytest.approx(value, rel=1e-10, abs=1e-12), name
     alone = evaluate(ours, labels)
     assert alone == {name: value for name, value in found.items() if name != "agreement"}
+
+
+def by_sorting(logits: Tensor, labels: Tensor, teacher: Tensor) -> dict[str, float]:
+    """Every measure of rows that are sorted whole: the values that ledgers hold, to the bit."""
+
+    def ranked(rows: Tensor) -> Tensor:
+        return rows.argsort(dim=1, descending=True, stable=True)
+
+    logits = logits.double()
+    best, probabilities = ranked(logits)[:, :5], logits.softmax(1)
+    named = ranked(probabilities)[:, 0]
+    confidence = probabilities.gather(1, named[:, None])[:, 0]
+    bin_ = (confidence * 15).ceil().long().sub(1).clamp(0, 14)
+    gap = (named == labels).double() - confidence
+    return {
+        "loss": float(F.cross_entropy(logits, labels)),
+        "top1": float((best[:, 0] == labels).double().mean()),
+        "top5": float((best == labels[:, None]).any(1).double().mean()),
+        "ece": float(gap.new_zeros(15).index_add_(0, bin_, gap).abs().sum() / len(labels)),
+        "agreement": float((best[:, 0] == ranked(teacher)[:, 0]).double().mean()),
+    }
+
+
+@each("piece", [1, 100, 1 << 20])
+@each("kind", ["all differ", "ties", "all equal", "differ by a rounding", "float32"])
+@each(("images", "classes"), [(1, 1), (700, 2), (300, 4), (999, 5), (1000, 100)])
+def test_counting_gives_the_values_of_sorting_to_the_bit(
+    images: int, classes: int, kind: str, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dametric.training.evaluate._PIECE", piece)
+    ours, teacher = (logits(seed, images, classes) for seed in (0, 1))
+    if kind == "ties":
+        ours, teacher = ours.round(), teacher.round()
+    elif kind == "all equal":
+        ours = torch.zeros_like(ours)
+    elif kind == "differ by a rounding":  # their probabilities are equal, and their order by logit is not that of class
+        ours = 1 + torch.randint(0, 3, ours.shape, generator=torch.Generator().manual_seed(3)) * 2.0**-52
+    elif kind == "float32":
+        ours, teacher = ours.float(), teacher.float()
+    labels = torch.randint(0, classes, (images,), generator=torch.Generator().manual_seed(2))
+    assert evaluate(ours, labels, teacher) == by_sorting(ours, labels, teacher)
+
+
+@each("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_value_that_is_not_finite_is_noticed(value: float) -> None:
+    ours = logits(7, 50, 9)
+    assert all_finite(ours)
+    ours[31, 4] = value
+    assert not all_finite(ours)
 
 
 def test_all_classes_count_where_there_are_fewer_than_five() -> None:
