@@ -1,7 +1,8 @@
 """A metric of several views: ``dametric score --metric ./examples/metric_of_views.py:AGREEMENT_OF_VIEWS ...``.
 
 With ``views=J`` each image of a batch is augmented and forwarded ``J`` times, independently (``--views`` says how often
-instead); ``observation.views`` holds the views, row by row of the same image, each with labels, partners and shares of its own.
+instead); ``observation.views`` holds the views, row by row of the same image, each with its own labels, partners and
+shares.
 """
 
 from __future__ import annotations

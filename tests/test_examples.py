@@ -94,6 +94,11 @@ def test_a_loss_term_is_added_and_is_part_of_the_run(tmp_path: Path) -> None:
     assert with_it.record["id"] != without.record["id"]
     assert spec in with_it.record["config"]["user_code"]
     more = with_it.record["last"]["train_loss"] - without.record["last"]["train_loss"]
+    (row,), (before,) = (trained.work.run.history() for trained in (with_it, without))
+    assert set(row) - set(before) == {"train_term"}
+    rest = sum(weight * row[f"train_{name}"] for name, weight in (("ce", 0.1), ("kd_raw", 0.9), ("kd_aug", 0.9)))
+    assert row["train_term"] == pytest.approx(row["train_loss"] - rest, abs=1e-5)
+    assert with_it.record["last"]["train_term"] == row["train_term"] > 0
     assert 0 < more <= 1.1  # half a cosine distance, which is between 0 and 2, on nearly the same weights
     scaled = tmp_path / "term.py"
     scaled.write_text("def rows(inputs):\n    return inputs.student\n")
