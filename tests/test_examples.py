@@ -47,6 +47,27 @@ def test_a_metric_sees_labels_and_shares_of_mixed_images() -> None:
         dametric.score(teacher, images, "flip", metrics=[spec], **options)
 
 
+def test_a_metric_of_several_views() -> None:
+    images, _, teacher = images_and_teacher()
+    spec = f"{EXAMPLES / 'metric_of_views.py'}:AGREEMENT_OF_VIEWS"
+    options = {**QUICK, "batches": 20, "batch_size": 8, "base_aug": "none", "metrics": [spec]}
+    two, four = (
+        dametric.score(teacher, images, ["identity", "flip", "cutout:length=2"], views=views, **options)
+        for views in (None, 4)
+    )
+    value = {row["aug"]: row["metrics"]["agreement_of_views"]["value"] for row in four.scores}
+    assert value["identity"] == 1
+    assert value["flip"] < value["cutout:length=2"] < 1
+    # of an image and its mirror image the teacher sees either with even chance
+    mean, std = images.double().mean((0, 2, 3)) / 255, images.double().div(255).std((0, 2, 3), correction=0)
+    normal = ((images.double() / 255 - mean[:, None, None]) / std[:, None, None]).float()
+    with torch.no_grad():
+        alike = (teacher(normal).argmax(1) == teacher(normal.flip(3)).argmax(1)).double().mean()
+    flip = two["flip"]["metrics"]["agreement_of_views"]
+    assert abs(flip["value"] - (1 + float(alike)) / 2) < 4 * flip["se"]
+    assert four["flip"]["metrics"]["agreement_of_views"]["se"] < flip["se"]
+
+
 def test_a_metric_is_asked_for_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = _checkpoint(tmp_path)
     spec = f"{EXAMPLES / 'metric.py'}:SHARE_OF_OWN_LABEL"
@@ -73,6 +94,11 @@ def test_a_loss_term_is_added_and_is_part_of_the_run(tmp_path: Path) -> None:
     assert with_it.record["id"] != without.record["id"]
     assert spec in with_it.record["config"]["user_code"]
     more = with_it.record["last"]["train_loss"] - without.record["last"]["train_loss"]
+    (row,), (before,) = (trained.work.run.history() for trained in (with_it, without))
+    assert set(row) - set(before) == {"train_term"}
+    rest = sum(weight * row[f"train_{name}"] for name, weight in (("ce", 0.1), ("kd_raw", 0.9), ("kd_aug", 0.9)))
+    assert row["train_term"] == pytest.approx(row["train_loss"] - rest, abs=1e-5)
+    assert with_it.record["last"]["train_term"] == row["train_term"] > 0
     assert 0 < more <= 1.1  # half a cosine distance, which is between 0 and 2, on nearly the same weights
     scaled = tmp_path / "term.py"
     scaled.write_text("def rows(inputs):\n    return inputs.student\n")

@@ -87,6 +87,8 @@ class Keys:
         Device of the numbers, which do not depend on it.
     path : tuple of str
         Names added by :meth:`sub`.
+    view : int
+        Number of the view of these rows, see :meth:`of_view`.
     """
 
     seed: int
@@ -96,6 +98,7 @@ class Keys:
     per: Per = "sample"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     path: tuple[str, ...] = ()
+    view: int = 0
 
     @property
     def rows(self) -> int:
@@ -105,6 +108,10 @@ class Keys:
     def sub(self, name: str) -> Keys:
         """Keys of a part of the work, independent of every part with another name."""
         return replace(self, path=(*self.path, name))
+
+    def of_view(self, number: int) -> Keys:
+        """Keys of another view of the same rows, independent of the others; view 0 has these keys."""
+        return replace(self.sub(f"view{number}"), view=number) if number else self
 
     def on(self, device: torch.device | str) -> Keys:
         """The same keys on another device."""
@@ -167,8 +174,8 @@ class Keys:
         Parameters
         ----------
         rule : {"roll", "permutation", "derangement"}
-            The next row (cyclically); a uniformly random permutation; a uniformly random permutation without
-            fixed points.
+            The next row (cyclically; in view ``j`` the next but ``j``, so that views do not share partners); a
+            uniformly random permutation; a uniformly random permutation without fixed points.
 
         Returns
         -------
@@ -177,7 +184,8 @@ class Keys:
         b = self.batch_size
         base = torch.arange(self.batches, device=self.device)[:, None] * b
         if rule == "roll":
-            within = torch.arange(b, device=self.device).roll(-1).expand(self.batches, b)
+            shift = 1 + self.view % max(b - 1, 1)  # never a whole turn, after which rows are partners of their own
+            within = torch.arange(b, device=self.device).roll(-shift).expand(self.batches, b)
         elif rule == "permutation":
             within = self._permutation("partner")
         else:

@@ -241,6 +241,13 @@ class ScoringOptions:
     draw_batches: int = option(
         5, "Batches of a draw, G; scores are stated for n = G b images.", low=1, high=limits.DRAW_BATCHES
     )
+    views: int | None = option(
+        None,
+        "Independent augmented views of each image, for metrics that need several.",
+        low=2,
+        high=100,
+        without="as many as the metric asks for: 2 for ce_std_within and ce_std_between",
+    )
     raw_weight: float = option(0.5, "Weight w of the rows of base views.", low=0, below=1)
     temperature: float = option(1.0, "Softmax temperature.", above=0)
     base_aug: str | None = option(None, "The loader's own augmentation, or none.", metavar="SPEC", without=_BASE)

@@ -11,12 +11,14 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from dametric.errors import UsageError
 
+_VERSION = b"2"  # of what is hashed of a function, which names runs: it was its file and bytecode before
 _OPERATION = re.compile(r"[^+:]*/.*?\.py:[^+]*|[^+]*", re.DOTALL)
 
 
@@ -92,7 +94,7 @@ def split_spec(spec: str) -> list[str]:
 
 
 def source_digest(thing: Any) -> str:
-    """Hash that changes with the user's code: with the file it is from, with what a function captures, with settings.
+    """Hash that changes with the text of the user's code: the file it is from, what a function captures, settings.
 
     Parameters
     ----------
@@ -102,12 +104,25 @@ def source_digest(thing: Any) -> str:
     Returns
     -------
     str
-        Hexadecimal. What cannot be read (code written in C, addresses in memory) is left out.
+        Hexadecimal. What cannot be read (code written in C, addresses in memory, see :func:`without_source`) is left
+        out.
     """
     digest = hashlib.sha256()
     for part in _parts(thing, {}):
         digest.update(part + b"\0")
     return digest.hexdigest()
+
+
+def without_source(thing: Any) -> list[str]:
+    """Names of functions and classes in Python that :func:`source_digest` cannot read, as those typed at a prompt."""
+    parts: dict[int, Any] = {}
+    for _ in _parts(thing, parts):
+        pass
+    return [part.__qualname__ for part in parts.values() if _is_python(part) and not _source(part)]
+
+
+def _is_python(thing: Any) -> bool:
+    return inspect.isfunction(thing) or (inspect.isclass(thing) and any(map(inspect.isfunction, vars(thing).values())))
 
 
 def _parts(thing: Any, seen: dict[int, Any]) -> Iterator[bytes]:
@@ -120,7 +135,7 @@ def _parts(thing: Any, seen: dict[int, Any]) -> Iterator[bytes]:
     elif isinstance(thing, functools.partial):
         yield from (*_parts(thing.func, seen), *_parts((thing.args, sorted(thing.keywords.items())), seen))
     elif inspect.isfunction(thing):
-        yield from (_source(thing), *_code(thing.__code__))
+        yield from (_VERSION, thing.__qualname__.encode(), _source(thing), _columns(thing))
         captured = inspect.getclosurevars(thing).nonlocals
         yield from _parts((thing.__defaults__, thing.__kwdefaults__, sorted(captured.items())), seen)
     elif inspect.isclass(thing):
@@ -134,18 +149,22 @@ def _parts(thing: Any, seen: dict[int, Any]) -> Iterator[bytes]:
         yield from _parts(sorted(getattr(thing, "__dict__", {}).items()), seen)
 
 
-def _code(code: CodeType) -> Iterator[bytes]:
-    """Two lambdas of one line share their source, not this."""
-    yield code.co_code + repr(code.co_names).encode()
-    for constant in code.co_consts:
-        yield from _code(constant) if isinstance(constant, CodeType) else (repr(constant).encode(),)
+def _columns(function: FunctionType) -> bytes:
+    """First and last column of a lambda, of which there may be several in one line."""
+    if function.__name__ != "<lambda>":
+        return b""
+    spans = [(start, end) for *_, start, end in function.__code__.co_positions() if start is not None and end]
+    return repr((min(spans)[0], max(end for _, end in spans)) if spans else None).encode()
 
 
 def _source(thing: Any) -> bytes:
-    try:
-        return Path(inspect.getfile(thing)).read_bytes()
-    except (TypeError, OSError):
-        return b""
+    """Text of the file that a function or class is from, and of the function; empty where there is none."""
+    text = b""
+    with suppress(TypeError, OSError):
+        text = Path(inspect.getfile(thing)).read_bytes()
+    with suppress(TypeError, OSError):
+        text += b"" if text and inspect.isclass(thing) else inspect.getsource(thing).encode()  # alone in a notebook
+    return text
 
 
 def one_line(error: BaseException, limit: int = 200) -> str:

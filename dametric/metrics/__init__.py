@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dametric.metrics.base import Contribution, Design, Metric, Observation
+from dametric.metrics.base import Contribution, Contributor, Design, Metric, Observation
+from dametric.metrics.components import CE_STD_BETWEEN, CE_STD_WITHIN
 from dametric.metrics.confidence import T_CONF, T_ENTROPY, T_GINI
 from dametric.metrics.cross_entropy import CE_COV, CE_MEAN, CE_STD
 from dametric.metrics.information import INFORMATION_KEPT
@@ -21,7 +22,9 @@ METRICS: dict[str, Metric] = {
         CE_MEAN,
         CE_STD,
         CE_COV,
+        CE_STD_WITHIN,
+        CE_STD_BETWEEN,
     )
 }
 
-__all__ = ["METRICS", "Contribution", "Design", "Metric", "Observation"]
+__all__ = ["METRICS", "Contribution", "Contributor", "Design", "Metric", "Observation"]

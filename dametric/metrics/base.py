@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dametric.errors import UsageError
+
 Contribution = dict[str, Tensor]
 Direction = Literal["lower", "higher", "open"]
 
@@ -27,7 +29,8 @@ class Design:
     unit : int
         Images of a unit.
     lag : int
-        1 where a row also shows the next row's image (mixing), else 0.
+        1 where a row also shows the next row's image (mixing), else 0; ``j + 1`` in view ``j``, which shows the
+        image ``j + 1`` rows on.
     controlled : bool
         The variance of unit means takes its share due to the raw rows from their per-image components.
     raw_weight : float
@@ -67,6 +70,10 @@ class Observation:
         Classes of the images that they were mixed with, for metrics that need "labels"; None where nothing is mixed.
     lam : Tensor of shape (units, rows), float64, or None
         Share of an image that is its own, where images are mixed.
+    views : tuple of Observation
+        Independent augmented views of the same base views, for metrics that ask for several: each with rows, labels,
+        partners and shares of its own, row by row of the same image. The first has the rows of this observation;
+        where nothing is drawn they are all the same. Empty for metrics that need one view.
     """
 
     aug: Tensor
@@ -79,6 +86,7 @@ class Observation:
     labels: Tensor | None = None
     partner_labels: Tensor | None = None
     lam: Tensor | None = None
+    views: tuple[Observation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +117,8 @@ class Metric:
         is the mean over classes of their square roots, which takes an estimator of its own.
     first : int, optional
         It is shown so many units, those at the start of the pass; all by default.
+    views : int
+        Augmented views of each image that it needs; ``--views`` raises those of metrics that need several.
     summary : str
         One line for listings.
     reference : str
@@ -126,6 +136,20 @@ class Metric:
     centre: Callable[[Contribution, Design], Contribution] | None = None
     class_variance: Callable[[Contribution, Design], Tensor] | None = None
     first: int | None = None
+    views: int = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.views, int) or self.views < 1:
+            raise UsageError(f"metric {self.name}: views is a whole number from 1 up, not {self.views!r}")
+
+    @property
+    def contributor(self) -> Contributor:
+        """What makes the contributions: metrics with the same share them."""
+        return self.observe, self.views
+
+
+Contributor = tuple[Callable[[Observation], Contribution], int]
+"""An `observe`, and the number of views that it is shown."""
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

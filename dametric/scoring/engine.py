@@ -18,7 +18,7 @@ from dametric.augment.base import Operation
 from dametric.base.arguments import argument
 from dametric.data import ImageSet
 from dametric.errors import UsageError
-from dametric.metrics import Contribution, Metric, Observation
+from dametric.metrics import Contributor, Metric, Observation
 from dametric.models.network import Network
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
 from dametric.scoring.protocol import Protocol, Unit, units
@@ -31,7 +31,6 @@ _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the
 _IMAGES = "images"  # in the place of a network, among what may not be finite
 
 Part = tuple[Rows, Rows | None, Origin | None]
-Observe = Callable[[Observation], Contribution]
 Run = tuple[tuple[Operation, ...], int]  # what makes a run of a pool, and its number
 
 
@@ -73,7 +72,7 @@ class Engine:
     base: Augmentation
     device: torch.device
     ranks: Ranks = field(default_factory=Ranks)
-    blocks: dict[tuple[str, Observe], Blocks] = field(default_factory=dict)
+    blocks: dict[tuple[str, Contributor], Blocks] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     done: int = 0
     retired: set[str] = field(default_factory=set)
@@ -156,7 +155,9 @@ class Engine:
         metrics = self._shown_at(self.done)
         always = self._metric_raw or any(not aug.operations or aug.pick == "dissimilarity" for aug in augs)
         raw_asked = always or any("raw" in metric.needs for metric in metrics)
-        parts: dict[str, list[Part]] = {aug.name: [] for aug in augs}
+        count = max((metric.views for metric in metrics), default=1)
+        views = {aug.name: count if aug.random or aug.mixes else 1 for aug in augs}  # else they are all the same
+        parts: dict[tuple[str, int], list[Part]] = {(aug.name, n): [] for aug in augs for n in range(views[aug.name])}
         raws = []
         sizes = [segment.batches * segment.size for segment in segments]
         own = [None] * len(sizes) if labels is None else labels.split(sizes)
@@ -168,16 +169,20 @@ class Engine:
             self._note_finite(_IMAGES, view, self.base.name, segment)
             raw = self._ask(view, "the raw images", segment, self._metric_student and always) if raw_asked else None
             raws.append(raw)
-            shown: dict[Run, Shown] = {}  # cutmix is the first run of a pool, and picks may share one
+            shown: list[dict[Run, Shown]] = [{} for _ in range(count)]  # cutmix is the first run of a pool
             for aug in sorted(augs, key=lambda aug: aug.pick == "student_entropy"):  # last what asks the teacher least
-                parts[aug.name].append(self._rows(aug, view, raw, keys, segment, shown, classes))
+                for number in range(views[aug.name]):
+                    rows = self._rows(aug, view, raw, keys.of_view(number), segment, shown[number], classes)
+                    parts[aug.name, number].append(rows)
         alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
         epoch, new = torch.tensor([0 if alone else unit.epoch for unit in group]), {}
         for aug in augs:
-            observation = self._observation(aug, len(group), raws, parts[aug.name])
-            self.rows[aug.name] = self.rows.get(aug.name, 0) + observation.aug.shape[:2].numel()
-            for observe in dict.fromkeys(metric.observe for metric in metrics):
-                new[aug.name, observe] = Blocks(observe(observation), torch.ones_like(epoch), epoch)
+            seen = [self._observation(aug, n, len(group), raws, parts[aug.name, n]) for n in range(views[aug.name])]
+            self.rows[aug.name] = self.rows.get(aug.name, 0) + sum(each.aug.shape[:2].numel() for each in seen)
+            for observe, wanted in dict.fromkeys(metric.contributor for metric in metrics):
+                several = tuple(seen * wanted if len(seen) == 1 else seen[:wanted]) if wanted > 1 else ()
+                contribution = observe(replace(seen[0], views=several))
+                new[aug.name, (observe, wanted)] = Blocks(contribution, torch.ones_like(epoch), epoch)
         if self.ranks.joined:
             self._apart.append((self.done, len(group), [blocks.cpu() for blocks in new.values()]))
         else:
@@ -188,8 +193,8 @@ class Engine:
         if not self.ranks.joined:
             return
         for done, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
-            observes = dict.fromkeys(metric.observe for metric in self._shown_at(done))
-            keys = [(aug.name, observe) for aug in self.active for observe in observes]
+            contributors = dict.fromkeys(metric.contributor for metric in self._shown_at(done))
+            keys = [(aug.name, contributor) for aug in self.active for contributor in contributors]
             self._push(dict(zip(keys, blocks, strict=True)), count)
         self._apart = []
 
@@ -205,7 +210,7 @@ class Engine:
         for number, network in enumerate(networks):
             network.rows = sum(forwarded[number] for _, forwarded in everyone)
 
-    def _push(self, new: dict[tuple[str, Observe], Blocks], count: int) -> None:
+    def _push(self, new: dict[tuple[str, Contributor], Blocks], count: int) -> None:
         """Append blocks of one unit; when there are too many, merge all, always at the same number of units."""
         start = 0
         while start < count:
@@ -217,7 +222,7 @@ class Engine:
                 self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
             if held + stop - start == most:
                 # retired augmentations too: equally numbered blocks go on holding the same images
-                few = {metric.observe for metric in self.metrics if metric.first is not None}
+                few = {metric.contributor for metric in self.metrics if metric.first is not None}
                 self.blocks = {key: one if key[1] in few else one.merged() for key, one in self.blocks.items()}
                 if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
                     self._growth *= 2  # epochs of hardly a block each, which are not added up
@@ -285,7 +290,9 @@ class Engine:
             finite = finite.view(segment.batches, -1).all(1)
         self._finite.append((who, what, segment.first, finite))
 
-    def _observation(self, aug: Augmentation, count: int, raws: list[Rows | None], parts: list[Part]) -> Observation:
+    def _observation(
+        self, aug: Augmentation, view: int, count: int, raws: list[Rows | None], parts: list[Part]
+    ) -> Observation:
         def stack(values: list[Tensor | None]) -> Tensor | None:
             present = [value for value in values if value is not None]
             return torch.cat(present).unflatten(0, (count, -1)) if present else None
@@ -293,10 +300,11 @@ class Engine:
         rows = stack([own.teacher for own, *_ in parts])
         assert rows is not None
         origins = [origin for *_, origin in parts]
+        design = self.protocol.design(aug)
         return Observation(
             aug=rows,
             raw=stack([None if raw is None else raw.teacher for raw in raws]),
-            design=self.protocol.design(aug),
+            design=replace(design, lag=design.lag * (view + 1)),
             aug_ce=stack([own.cross_entropy for own, *_ in parts]),
             raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw, _ in parts]),
             aug_student=stack([own.student_log for own, *_ in parts]),

@@ -58,7 +58,7 @@ def measure(
     precision = wanted_precision(options.rel_se, options.protocol)
     of = Images(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
     chosen = augmentations(augs, of, student is not None)
-    metrics = chosen_metrics(options.metrics, student is not None)
+    metrics = chosen_metrics(options.metrics, student is not None, options.views)
     data = data.to(device)
     base, *chosen = looked_at(
         [base_augmentation(options.base_aug or default_base(data.image_size), of), *chosen], sample(data, device), quiet
@@ -85,7 +85,7 @@ def measure(
     if engine.needs_student and student is None:
         raise UsageError(f"this needs a student's output: give one with {argument('student')}")
     if ranks.world > 1:
-        limits = {argument(name): getattr(options, name) for name in ("batches", "rel_se", "max_batches")}
+        limits = {argument(name): getattr(options, name) for name in ("batches", "rel_se", "max_batches", "views")}
         same_everywhere(ranks, {**_asked(engine), **limits, "the weights": [weights(own.model) for own in networks]})
         quiet = quiet or not ranks.first
     compile_seconds = _warm_up(engine, quiet) if compile else None
@@ -125,6 +125,7 @@ def _settings(engine: Engine) -> dict[str, Any]:
         "w": plan.raw_weight,
         "temperature": plan.temperature,
         "seed": plan.seed,
+        "views": max(metric.views for metric in engine.metrics),
         "image_size": data.image_size,
         "base_parameters": [parameters(operation) for operation in engine.base.operations],
         "tf32": engine.device.type == "cuda" and torch.backends.cudnn.allow_tf32,

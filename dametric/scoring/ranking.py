@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 def found(engine: Engine, aug: Augmentation, metric: Metric) -> Found:
     """Estimate a metric from what has been accumulated so far."""
-    blocks, design = engine.blocks[aug.name, metric.observe].cpu(), engine.protocol.design(aug)
+    blocks, design = engine.blocks[aug.name, metric.contributor].cpu(), engine.protocol.design(aug)
     plan = engine.protocol
     passes = None if plan.reference else Passes(blocks.epoch, blocks.units, len(engine.data) // plan.batch)
     return Found(blocks, design, *measured(blocks, metric, design, plugin=plan.reference, passes=passes), passes)

@@ -33,8 +33,8 @@ def check_request(augs: AugSpec | Sequence[AugSpec], student: bool, options: Sco
     UsageError
         With the nearest known name.
     """
-    augmentations(augs, Images(), student)
-    chosen_metrics(options.metrics, student)
+    chosen = augmentations(augs, Images(), student)
+    _check_views(chosen_metrics(options.metrics, student, options.views), chosen, options.batch_size)
     if options.base_aug is not None:
         base_augmentation(options.base_aug, Images())
     Protocol.of(options)
@@ -105,8 +105,27 @@ def _known_by(operation: Operation) -> Any:
     return operation.name, function if inspect.ismethod(function) else id(function)
 
 
-def chosen_metrics(names: Sequence[str | Metric] | str | Metric | None, student: bool) -> list[Metric]:
-    """The metrics of these names, or all that can be computed.
+def _check_views(metrics: list[Metric], augs: list[Augmentation], batch_size: int) -> None:
+    """Refuse to compare views of images that are not the same, or cannot be independent."""
+    for metric in metrics:
+        if metric.views >= batch_size:
+            raise UsageError(
+                f"{argument('views', metric.views)} must be less than {argument('batch_size', batch_size)}"
+            )
+        picks = [aug.name for aug in augs if aug.pick is not None]
+        if metric.views > 1 and picks:
+            raise UsageError(
+                f"metric {metric.name} compares {metric.views} views of each image, and {picks[0]} picks images: "
+                "leave one of the two out"
+            )
+
+
+def chosen_metrics(
+    names: Sequence[str | Metric] | str | Metric | None, student: bool, views: int | None = None
+) -> list[Metric]:
+    """The metrics of these names, or all that can be computed from one view of each image.
+
+    Where ``views`` is given, metrics that need several views are shown as many.
 
     The guard against destroyed images is among them; where raw images are forwarded for it alone, of the first batches.
     """
@@ -115,6 +134,11 @@ def chosen_metrics(names: Sequence[str | Metric] | str | Metric | None, student:
     asked = [names] if isinstance(names, (str, Metric)) else names
     asked = asked or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
     metrics = {metric.name: metric for metric in map(metric_of, asked)}
+    if views is not None:
+        several = {name: replace(metric, views=views) for name, metric in metrics.items() if metric.views > 1}
+        if not several:
+            raise UsageError(f"{argument('views', views)}: none of the metrics needs several views of an image")
+        metrics |= several
     for name, metric in metrics.items():
         if "student" in metric.needs and not student:
             raise UsageError(f"metric {name} needs a student's output: give one with {argument('student')}")

@@ -17,7 +17,7 @@ from dametric.augment import Augmentation, Images, base_augmentation, parse, ver
 from dametric.augment.examine import check_base, examined, looked_at, sample
 from dametric.augment.external import External, Findings
 from dametric.base.progress import say
-from dametric.base.user_code import load_object, source_digest
+from dametric.base.user_code import load_object, source_digest, without_source
 from dametric.data import ImageSet
 from dametric.data.checks import check_order
 from dametric.data.glance import glance
@@ -129,6 +129,10 @@ class Setting:
         if (aug.canonical, own) in self._said:
             return examined(aug, self._shown, self._findings)
         self._said.add((aug.canonical, own))
+        for operation in aug.operations:
+            if isinstance(operation, External):
+                for name in without_source(operation.function):
+                    say(f"{operation.name}: the source of {name} cannot be read: its changes do not name a run", quiet)
         return looked_at([aug], self._shown, quiet, self._findings)[0]
 
     @cached_property

@@ -91,9 +91,11 @@ class Training:
         Steps to be done in all.
     interface : Interface
         How the network takes images and gives logits.
-    terms : Tensor of shape (steps, 4), float64
-        For every step done in the current epoch the total loss and its three terms, not weighted (:data:`TERMS`);
-        0 for terms that have no weight. Later rows are left over from the epoch before.
+    term_names : tuple of str
+        :data:`TERMS`, and "term" where the recipe has a term of the user's own.
+    terms : Tensor of shape (steps, terms), float64
+        For every step done in the current epoch the total loss and its terms, not weighted; 0 for terms that have no
+        weight. Later rows are left over from the epoch before.
 
     Raises
     ------
@@ -125,6 +127,7 @@ class Training:
         if recipe.objective.needs_teacher and teacher is None:
             raise UsageError("this objective needs a teacher")
         self.own_term = None if recipe.objective.term is None else own_term(recipe.objective.term)
+        self.term_names = TERMS if self.own_term is None else (*TERMS, "term")
         of = Images(data.image_size, augmented_mean or data.mean)
         self.base = base or base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
         self.aug = aug or parse(recipe.aug, of)
@@ -154,7 +157,7 @@ class Training:
         self.mean = torch.tensor(data.mean, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
         self.std = torch.tensor(data.std, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
         self.number = 0
-        self.terms = torch.zeros(self.steps, len(TERMS), dtype=torch.float64, device=device)
+        self.terms = torch.zeros(self.steps, len(self.term_names), dtype=torch.float64, device=device)
         self._broken = torch.zeros(self.steps, len(_BROKEN), dtype=torch.bool, device=device)
 
     def run_epoch(self, stop: Callable[[], bool] = lambda: False, advance: Advance | None = None) -> bool:
@@ -220,7 +223,7 @@ class Training:
     def losses(self) -> dict[str, float]:
         """Mean over the steps of the epoch just done of the total loss and its terms, in nats."""
         steps = (self.number - 1) % self.steps + 1
-        return dict(zip(TERMS, self.terms[:steps].mean(0).tolist(), strict=True))
+        return dict(zip(self.term_names, self.terms[:steps].mean(0).tolist(), strict=True))
 
     def batches(self, until: int) -> list[Tensor]:
         """Indices of the batches from here up to a number of steps within the epoch.
@@ -251,7 +254,7 @@ class Training:
         self.number += 1
 
     def _loss(self, seen: Seen, labels: Tensor) -> Tensor:
-        """The total loss and its terms: shape (4,)."""
+        """The total loss and its terms: shape (terms,)."""
         objective = self.recipe.objective
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half is not None):
             raw, aug = self._student(seen)
@@ -264,10 +267,11 @@ class Training:
         if aug is not None and seen.aug_target is not None:
             kd_aug = divergence(aug, seen.aug_target, objective.temperature)
         total = objective.ce * ce + objective.raw * kd_raw + objective.aug * kd_aug
-        if self.own_term is not None:
-            targets = (seen.raw_target, seen.aug_target)
-            total = total + self.own_term(LossInputs(labels, raw, aug, *targets, objective.temperature))
-        return torch.stack([total, ce, kd_raw, kd_aug])
+        if self.own_term is None:
+            return torch.stack([total, ce, kd_raw, kd_aug])
+        targets = (seen.raw_target, seen.aug_target)
+        term = self.own_term(LossInputs(labels, raw, aug, *targets, objective.temperature)).to(self.exact)
+        return torch.stack([total + term, ce, kd_raw, kd_aug, term])
 
     def show(self, raw: Augmented) -> Views:
         """Augment the raw images, and say what the teacher has to be asked for the loss."""
@@ -383,7 +387,8 @@ class Training:
         for name, parameter in self.model.named_parameters():
             if name in state["momentum"]:  # copied into the parameter's own layout
                 self.optimizer.state[parameter]["momentum_buffer"].copy_(state["momentum"][name])
-        self.terms[:step] = state["terms"]
+        self.terms[:step] = math.nan  # a version that did not keep a term of the user's own may have stopped here
+        self.terms[:step, : state["terms"].shape[1]] = state["terms"]
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import linecache
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
-from dametric.base.user_code import load_object, one_line
+from dametric.base.user_code import load_object, one_line, source_digest, without_source
 from dametric.errors import UsageError
 
 
@@ -104,3 +108,60 @@ def test_one_line_is_short() -> None:
     assert one_line(ValueError("a\n  b")) == "ValueError: a b"
     assert one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
     assert len(one_line(ValueError("x" * 1000))) == 200
+
+
+def plus(number: int) -> Callable[[int], int]:
+    return lambda x: x + number
+
+
+class Scale:
+    def __init__(self, by: int) -> None:
+        self.by = by
+
+    def __call__(self, x: int) -> int:
+        return self.by * x
+
+
+def test_what_is_hashed_is_text_and_what_is_captured_bound_and_set() -> None:
+    pairs = [
+        (lambda x: x, lambda x: -x),
+        (lambda x: x, lambda x: x),  # in one line, by their place
+        (plus(1), plus(2)),
+        (Scale(1), Scale(2)),
+        (Scale(1).__call__, Scale(2).__call__),
+        (functools.partial(plus, 1), functools.partial(plus, 2)),
+        (Scale, plus),
+    ]
+    digests = [source_digest(thing) for pair in pairs for thing in pair]
+    assert len(set(digests)) == len(digests)
+    assert source_digest(plus(1)) == source_digest(plus(1)) != source_digest(plus(True))
+    assert all(without_source(thing) == [] for pair in pairs for thing in pair)
+
+
+def test_the_digest_follows_the_text_and_not_the_bytecode(here: Path) -> None:
+    (here / "augs.py").write_text("def snow(x):\n    return x + 1\n")
+    first = load_object("./augs.py:snow", "augmentation")
+    before = source_digest(first)
+    first.__code__ = first.__code__.replace(co_consts=(None, 2), co_stacksize=50)  # as another Python might compile it
+    assert source_digest(first) == before
+    (here / "augs.py").write_text("def snow(x):\n    return x + 1  # the same\n")
+    assert source_digest(load_object("./augs.py:snow", "augmentation")) != before
+
+
+def test_source_that_cannot_be_read_is_known_to_be_missing() -> None:
+    def typed(text: str, file: str) -> Any:
+        names: dict[str, Any] = {"__name__": "typed"}
+        exec(compile(text, file, "exec"), names)
+        return names["fn"]
+
+    texts = ["fn = lambda x: x + 1\n", "fn = lambda x: x - 1\n"]
+    unknown = [typed(text, "<stdin>") for text in texts]
+    assert source_digest(unknown[0]) == source_digest(unknown[1])
+    assert [without_source(each) for each in unknown] == [["<lambda>"]] * 2
+    assert without_source(functools.partial(unknown[0], 1)) == ["<lambda>"]
+    for number, text in enumerate(texts):  # a notebook keeps the text of its cells
+        linecache.cache[f"<cell-{number}>"] = (len(text), None, [text], f"<cell-{number}>")
+    cells = [typed(text, f"<cell-{number}>") for number, text in enumerate(texts)]
+    assert source_digest(cells[0]) != source_digest(cells[1])
+    assert [without_source(each) for each in cells] == [[], []]
+    assert without_source(len) == without_source(torch.flip) == without_source(dict) == []

@@ -24,7 +24,8 @@ def random_units() -> Callable[..., list[oracle.Unit]]:
             aug = 0.5 * raw + 0.3 * np.roll(raw, -1, 0) + 0.2 * rng.dirichlet(np.ones(classes), rows)
             raw_ce = rng.gamma(2.0, 0.5, rows)
             aug_ce = 0.6 * raw_ce + rng.gamma(1.0, 0.4, rows) + rng.gamma(1.0, 0.2)
-            units.append(oracle.Unit(raw, aug, number // 4, raw_ce, aug_ce))
+            views = tuple(0.6 * raw_ce + rng.gamma(1.0, 0.4, rows) for _ in range(3))
+            units.append(oracle.Unit(raw, aug, number // 4, raw_ce, aug_ce, views))
         return units
 
     return make
@@ -40,12 +41,17 @@ def observed() -> Callable[[list[oracle.Unit], Design], Observation]:
     def make(units: list[oracle.Unit], design: Design) -> Observation:
         aug = stack([unit.aug for unit in units])
         assert aug is not None
+        views = tuple(
+            Observation(aug, None, design, torch.tensor(np.stack(values)))
+            for values in zip(*(unit.views_ce for unit in units), strict=True)
+        )
         return Observation(
             aug,
             stack([unit.raw for unit in units]),
             design,
             stack([unit.aug_ce for unit in units]),
             stack([unit.raw_ce for unit in units]),
+            views=views,
         )
 
     return make

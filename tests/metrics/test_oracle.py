@@ -55,6 +55,8 @@ def test_the_metrics_are_there_with_their_stated_directions() -> None:
         "ce_mean": "open",
         "ce_std": "open",
         "ce_cov": "lower",
+        "ce_std_within": "open",
+        "ce_std_between": "open",
     }
     assert all(metric.name == name and metric.summary and metric.reference for name, metric in METRICS.items())
 
@@ -63,7 +65,8 @@ def test_needs_are_no_more_than_the_definitions_ask_for() -> None:
     needs = {name: set(metric.needs) for name, metric in METRICS.items()}
     assert needs["t_stddev"] == needs["t_stddev_rms"] == needs["information_kept"] == {"raw"}
     assert needs["t_stddev_aug"] == needs["t_entropy"] == needs["t_gini"] == needs["t_conf"] == set()
-    assert needs["ce_mean"] == needs["ce_std"] == {"student"}
+    assert needs["ce_mean"] == needs["ce_std"] == needs["ce_std_within"] == needs["ce_std_between"] == {"student"}
+    assert {name for name, metric in METRICS.items() if metric.views > 1} == {"ce_std_within", "ce_std_between"}
     assert needs["ce_cov"] == {"raw", "student"}
 
 
@@ -107,7 +110,7 @@ def test_augmented_only_metrics_do_not_look_at_raw_rows(random_units, observed) 
             continue
         for design in (Design(), Design("units")):
             full = observed(random_units(3, 8, 4), design)
-            bare = Observation(full.aug, None, design, full.aug_ce, None)
+            bare = Observation(full.aug, None, design, full.aug_ce, None, views=full.views)
             for key, values in metric.observe(full).items():
                 assert torch.equal(values, metric.observe(bare)[key]), (name, key)
 

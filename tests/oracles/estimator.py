@@ -30,6 +30,7 @@ class Unit:
     epoch: int = 0
     raw_ce: np.ndarray | None = None
     aug_ce: np.ndarray | None = None
+    views_ce: tuple[np.ndarray, ...] = ()  # of several augmented views of the same images
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,22 @@ def ce_cov(given: Sequence[Unit], plan: Plan) -> float:
     return float(covariance + (rows * of_means - q.var(ddof=1)) / 2)
 
 
+def mean_squares(given: Sequence[Unit]) -> tuple[float, float, int]:
+    """Mean squares within and between images of a one-way layout, image by image, and the number of views."""
+    images = [[float(q[row]) for q in unit.views_ce] for unit in given for row in range(len(unit.views_ce[0]))]
+    views, means = len(images[0]), [math.fsum(values) / len(values) for values in images]
+    grand = math.fsum(means) / len(means)
+    within = math.fsum((q - mean) ** 2 for values, mean in zip(images, means, strict=True) for q in values)
+    between = views * math.fsum((mean - grand) ** 2 for mean in means)
+    return within / (len(images) * (views - 1)), between / (len(images) - 1), views
+
+
+def ce_std_between(given: Sequence[Unit], plan: Plan) -> float:
+    """Root of the between-image component of variance."""
+    within, between, views = mean_squares(given)
+    return math.sqrt(max((between - within) / views, 0.0))
+
+
 METRICS: dict[str, Callable[[Sequence[Unit], Plan], float]] = {
     "t_stddev": lambda given, plan: float(_root(t_squared(given, plan)).mean()),
     "t_stddev_rms": lambda given, plan: math.sqrt(max(t_squared(given, plan).mean(), 0)),
@@ -175,12 +192,14 @@ METRICS: dict[str, Callable[[Sequence[Unit], Plan], float]] = {
     "ce_mean": lambda given, plan: float(_ce(given).mean()),
     "ce_std": lambda given, plan: float(_ce(given).std(ddof=1)),
     "ce_cov": ce_cov,
+    "ce_std_within": lambda given, plan: math.sqrt(mean_squares(given)[0]),
+    "ce_std_between": ce_std_between,
 }
 MEAN_OF_ROOTS: dict[str, Callable[[Sequence[Unit], Plan], np.ndarray]] = {
     "t_stddev": lambda given, plan: t_squared(given, plan),
     "t_stddev_aug": lambda given, plan: t_squared(given, plan, augmented_only=True),
 }
-ON_LOGARITHM = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "ce_std")
+ON_LOGARITHM = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "ce_std", "ce_std_within", "ce_std_between")
 
 
 def delete_one(blocks: Sequence[Sequence[Unit]], value: Callable[[list[Unit]], float]) -> tuple[float, list[float]]:
@@ -382,6 +401,7 @@ def walk(
     base: Augmentation,
     protocol: Protocol,
     count: int,
+    views: int = 1,
 ) -> list[Unit]:
     """Batch after batch: draw, augment, ask the networks, pick; no two batches are ever handled together."""
     found = []
@@ -410,7 +430,12 @@ def walk(
             if raw_student is not None and aug_student is not None:
                 raw_ce = -(raw * np.log(raw_student)).sum(1)[source]
                 aug_ce = -(aug * np.log(aug_student)).sum(1)
-            parts.append(Unit(raw, aug, unit.epoch, raw_ce, aug_ce))
+            several = []
+            for number in range(views if views > 1 else 0):
+                again = augmentation(view, keys.of_view(number)).images
+                t, s = (network(again, protocol.temperature) for network in (teacher, student))
+                several.append(-(t * np.log(s)).sum(1))
+            parts.append(Unit(raw, aug, unit.epoch, raw_ce, aug_ce, tuple(several)))
         found.append(
             Unit(
                 np.concatenate([part.raw for part in parts]),
@@ -418,6 +443,7 @@ def walk(
                 unit.epoch,
                 None if student is None else np.concatenate([part.raw_ce for part in parts]),
                 None if student is None else np.concatenate([part.aug_ce for part in parts]),
+                tuple(np.concatenate(view) for view in zip(*(part.views_ce for part in parts), strict=True)),
             )
         )
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from dametric import ImageSet, score
 from dametric.augment import Images, parse
 from dametric.metrics import METRICS
 from dametric.scoring.protocol import Protocol
+from tests.loops import each
 from tests.oracles import estimator as oracle
 
 AUGS = (
@@ -53,7 +55,7 @@ def both(teacher, student, data, spec: str, *, per: str, reference: bool, batche
     augmentation, base = parse(spec, of), parse(options.get("base_aug", "crop+flip"), of)
     networks = [oracle.Plain(module, data.mean, data.std) for module in (teacher, student)]
     count = batches // G if reference else batches
-    units = oracle.walk(data.images, *networks, augmentation, base, protocol, count)
+    units = oracle.walk(data.images, *networks, augmentation, base, protocol, count, options.get("views", 1))
     own = per == "sample" or spec == "identity"
     rolled = "pick" not in spec and "derangement" not in spec
     images = own and rolled and not reference
@@ -71,9 +73,12 @@ def both(teacher, student, data, spec: str, *, per: str, reference: bool, batche
 
 def compare(result, units, plan, *, reference: bool) -> None:
     (row,) = result.scores
-    assert set(row["metrics"]) == set(METRICS)
-    assert row["rows"] == sum(len(unit.aug) for unit in units)
-    for name, found in row["metrics"].items():
+    several = len(units[0].views_ce) > 1
+    names = {name for name, metric in METRICS.items() if (metric.views > 1) == several}
+    assert set(row["metrics"]) == names | {"information_kept"}
+    assert row["rows"] == sum(len(unit.aug) * max(len(unit.views_ce), 1) for unit in units)
+    for name in names:
+        found = row["metrics"][name]
         metric = oracle.METRICS[name]
         theta, deleted = oracle.delete_one([[unit] for unit in units], lambda some, of=metric: of(some, plan))
         assert found["estimator"] == plan.estimator
@@ -137,3 +142,30 @@ def test_reference_pick_from_a_pool_smaller_than_a_batch_keeps_all_of_it(teacher
     result, units, plan = both(teacher, student, data, "cutmixpick", per="batch", reference=True, batches=30)
     assert {(len(unit.raw), len(unit.aug)) for unit in units} == {(52, 56), (44, 52)}
     compare(result, units, plan, reference=True)
+
+
+@each("spec", ["flip", "cutout", "mixup", "cutmix", "cutmix:partner=derangement"])
+def test_several_views_are_those_of_the_loop(spec: str, teacher, student, data) -> None:
+    options = {"metrics": ["ce_std_within", "ce_std_between"], "views": 3}
+    for per, reference, batches in (("sample", False, 44), ("batch", False, 12), ("batch", True, 45)):
+        result, units, plan = both(
+            teacher, student, data, spec, per=per, reference=reference, batches=batches, **options
+        )
+        compare(result, units, plan, reference=reference)
+        first = score(
+            teacher,
+            data,
+            spec,
+            student=student,
+            protocol="reference" if reference else "default",
+            per=per,
+            batches=batches,
+            batch_size=B,
+            draw_batches=G,
+            dtype=torch.float64,
+            device="cpu",
+            quiet=True,
+            metrics=["ce_std"],
+        )
+        own = np.concatenate([unit.views_ce[0] for unit in units])  # view 0 is what metrics of one view are shown
+        assert first[spec]["metrics"]["ce_std"]["plugin"] == pytest.approx(own.std(ddof=1), rel=1e-6)

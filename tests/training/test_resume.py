@@ -7,6 +7,7 @@ import csv
 import fcntl
 import io
 import json
+import math
 import os
 import random
 import resource
@@ -247,6 +248,22 @@ def test_stopping_between_two_epochs_keeps_the_epoch(small: Order, smooth: Path,
     carry_out(small.work(tmp_path / "run"), on_epoch=lambda row: seen.append(row["epoch"]))
     assert seen == [2, 3]
     assert_same(tmp_path / "run", smooth)
+
+
+def test_a_run_of_a_version_that_kept_no_term_of_the_users_own_goes_on(small: Order, tmp_path: Path) -> None:
+    (tmp_path / "term.py").write_text("def norm(inputs):\n    return inputs.student.square().mean()\n")
+    objective = replace(small.recipe.objective, term=f"{tmp_path / 'term.py'}:norm")
+    first, again = (replace(small, recipe=replace(small.recipe, objective=objective)).work(tmp_path) for _ in range(2))
+    first.training.run_epoch(stop=lambda: first.training.number == 2)
+    state = first.training.state()
+    again.training.restore({**state, "terms": state["terms"][:, :4]})
+    for training in (first.training, again.training):
+        training.run_epoch()
+    whole, part = first.training.losses(), again.training.losses()
+    assert list(whole) == ["loss", "ce", "kd_raw", "kd_aug", "term"]
+    assert whole["term"] > 0
+    assert math.isnan(part["term"])  # of the steps before nothing is known
+    assert math.isfinite(part["loss"])
 
 
 def test_progress_adds_up_to_the_epochs(small: Order, tmp_path: Path) -> None:

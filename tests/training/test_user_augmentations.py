@@ -83,6 +83,17 @@ def test_what_cannot_be_seeded_is_in_the_record_and_out_of_the_id(
     assert capsys.readouterr().err == ""
 
 
+def test_a_function_without_source_is_told_of_once(
+    data: ImageSet, network: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names: dict[str, Any] = {}
+    exec("def typed(batch):\n    return 255 - batch\n", names)
+    learn(data, network, tmp_path / "runs", names["typed"], quiet=False)
+    assert capsys.readouterr().err.count("the source of typed cannot be read: its changes do not name a run") == 1
+    learn(data, network, tmp_path / "others", halves, quiet=False)
+    assert "cannot be read" not in capsys.readouterr().err
+
+
 def test_nan_of_a_function_ends_the_run_with_its_name(data: ImageSet, network: Any, tmp_path: Path) -> None:
     def broken(batch: Tensor) -> Tensor:
         return batch.float() * (float("nan") if torch.rand(1) < 1 / 8 else 1)
