@@ -11,7 +11,10 @@ from torch import Tensor
 
 from dametric.augment.base import MOST_PIXELS, Augmented, Draw, check_at_most, choose, per_row
 from dametric.augment.keys import Keys
+from dametric.data.pixels import Box, resized_part
 from dametric.errors import UsageError
+
+_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """Cut out a part of random size and shape and stretch it to the original size (bilinear).
+    """Cut out a part of random size and shape and resize it to the original size (bilinear, antialiased).
 
     Attributes
     ----------
@@ -86,7 +89,8 @@ class RandomResizedCrop:
 
     Notes
     -----
-    As in Szegedy et al. (arXiv 1409.4842). A part that would not fit is clipped to the image instead of redrawn.
+    The law of torchvision's ``RandomResizedCrop``: parts are whole pixels; of ten parts drawn, the first that fits
+    counts, and where none does the largest part in the centre whose aspect ratio is allowed.
     """
 
     scale: float = 0.08
@@ -100,25 +104,104 @@ class RandomResizedCrop:
             raise UsageError(f"rrc: 0 < scale <= 1 <= ratio is needed, not scale={self.scale}, ratio={self.ratio}")
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
-        area = self.scale + (1 - self.scale) * keys.uniform("area")
-        stretch = torch.exp((2 * keys.uniform("ratio") - 1) * math.log(self.ratio) / 2) * math.sqrt(
-            shape[-2] / shape[-1]
+        """Shares of the area and aspect ratios of ten parts, (rows, 10), and where the part lies in 0..1."""
+        area, ratio = (
+            torch.stack([keys.uniform(f"{name}.{attempt}") for attempt in range(_ATTEMPTS)], 1)
+            for name in ("area", "ratio")
         )
-        width = (area.sqrt() * stretch).clamp(max=1)
-        height = (area.sqrt() / stretch).clamp(max=1)
         return {
-            "width": width,
-            "height": height,
-            "left": keys.uniform("left") * (1 - width),
-            "top": keys.uniform("top") * (1 - height),
+            "area": self.scale + (1 - self.scale) * area,
+            "ratio": torch.exp((2 * ratio - 1) * math.log(self.ratio)),
+            "top": keys.uniform("top"),
+            "left": keys.uniform("left"),
         }
 
+    def boxes(self, draw: Draw, height: int | Tensor, width: int | Tensor) -> Tensor:
+        """Parts of images of some size: top, left, height and width in pixels.
+
+        Parameters
+        ----------
+        draw : dict
+            From :meth:`draw`.
+        height, width : int or Tensor of shape (rows,), int64
+            Of the images.
+
+        Returns
+        -------
+        Tensor of shape (rows, 4), int64
+        """
+        area, aspect = draw["area"], draw["ratio"]
+        high, wide = (torch.as_tensor(side, device=area.device).expand(len(area)) for side in (height, width))
+        pixels = (high * wide)[:, None] * area
+        heights, widths = (pixels / aspect).sqrt().round().long(), (pixels * aspect).sqrt().round().long()
+        fits = (heights > 0) & (heights <= high[:, None]) & (widths > 0) & (widths <= wide[:, None])
+        first = fits.int().argmax(1, keepdim=True)
+        box_height, box_width = heights.gather(1, first)[:, 0], widths.gather(1, first)[:, 0]
+        top = (draw["top"] * (high - box_height + 1)).long()
+        left = (draw["left"] * (wide - box_width + 1)).long()
+        central_height = torch.minimum(high, (wide * self.ratio).round().long())
+        central_width = torch.minimum(wide, (high * self.ratio).round().long())
+        tops, lefts = (high - central_height) // 2, (wide - central_width) // 2
+        drawn = torch.stack([top, left, box_height, box_width], 1)
+        central = torch.stack([tops, lefts, central_height, central_width], 1)
+        return torch.where(fits.any(1, keepdim=True), drawn, central)
+
+    def crops(self, draw: Draw) -> Crops:
+        """The parts drawn, to be cut from images whose sizes are not yet known."""
+        return Crops(self, *(draw[name].tolist() for name in ("area", "ratio", "top", "left")))
+
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        theta = torch.zeros(len(images), 2, 3, device=images.device, dtype=torch.float32)
-        theta[:, 0, 0] = draw["width"].float()
-        theta[:, 1, 1] = draw["height"].float()
-        theta[:, 0, 2] = (2 * draw["left"] + draw["width"] - 1).float()
-        theta[:, 1, 2] = (2 * draw["top"] + draw["height"] - 1).float()
-        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        sampled = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
-        return Augmented(sampled.round_().clamp_(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else sampled)
+        height, width = images.shape[-2:]
+        boxes = self.boxes(draw, height, width)
+        if images.device.type == "cpu":
+            parts = zip(images, boxes.tolist(), strict=True)
+            return Augmented(torch.stack([resized_part(image, box, (height, width)) for image, box in parts]))
+        down, across = (resizing(boxes[:, n], boxes[:, n + 2], side) for n, side in enumerate((height, width)))
+        resized = down[:, None] @ images.float() @ across[:, None].mT
+        return Augmented(resized.round_().clamp_(0, 255).to(torch.uint8) if images.dtype == torch.uint8 else resized)
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Random resized crops of a batch, one a row."""
+
+    operation: RandomResizedCrop
+    area: list[list[float]]
+    ratio: list[list[float]]
+    top: list[float]
+    left: list[float]
+
+    def box(self, row: int, height: int, width: int) -> Box:
+        """Part of an image of some size: as :meth:`RandomResizedCrop.boxes`, but without tensors, which cost more."""
+        for area, aspect in zip(self.area[row], self.ratio[row], strict=True):
+            pixels = height * width * area
+            high, wide = round(math.sqrt(pixels / aspect)), round(math.sqrt(pixels * aspect))
+            if 0 < high <= height and 0 < wide <= width:
+                return (int(self.top[row] * (height - high + 1)), int(self.left[row] * (width - wide + 1)), high, wide)
+        high = min(height, round(width * self.operation.ratio))
+        wide = min(width, round(height * self.operation.ratio))
+        return (height - high) // 2, (width - wide) // 2, high, wide
+
+
+def resizing(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Matrices that resize parts of lines of pixels to ``size``, bilinear and antialiased.
+
+    Parameters
+    ----------
+    start, length : Tensor of shape (rows,), int64
+        First pixel and number of pixels of each part.
+    size : int
+        Pixels of a line, before and after.
+
+    Returns
+    -------
+    Tensor of shape (rows, size, size), float32
+        The weight of every pixel for every resized one.
+    """
+    step = (length.double() / size)[:, None, None]
+    support = step.clamp(min=1)
+    new, old = (torch.arange(size, device=start.device, dtype=torch.float64) + 0.5 for _ in range(2))
+    within = old - start[:, None, None]
+    weights = (1 - ((within - step * new[:, None]) / support).abs()).clamp_(min=0)
+    weights *= (within > 0) & (within < length[:, None, None])
+    return (weights / weights.sum(-1, keepdim=True)).float()

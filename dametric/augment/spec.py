@@ -134,7 +134,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
 }
 """Values that an operation's canonical specification omits, some by image size. They enter run ids, so that they never
 change, even where defaults do; a new parameter is added here with the value that equals its absence."""
-VERSIONS: dict[str, int] = {}
+VERSIONS: dict[str, int] = {"rrc": 2}
 """Versions of operations' arithmetic above the first: raised when the same specification gives other images, so that
 the runs that use it, and no others, get new ids."""
 RANGES: dict[str, dict[str, str]] = {

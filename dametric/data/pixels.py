@@ -7,7 +7,11 @@ import math
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+Box = tuple[int, int, int, int]
+"""Part of an image: top, left, height and width in pixels."""
 
 _LUMA = (19595, 38470, 7471)  # shares of red, green and blue, of 2^16
 _ROWS = 4096  # images a piece, which bounds the memory of intermediate results
@@ -91,3 +95,20 @@ def text_fingerprint(parts: Iterable[str | bytes]) -> str:
         raw = part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
         digest.update(len(raw).to_bytes(8, "little") + raw)
     return digest.hexdigest()
+
+
+def resized_part(image: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
+    """Cut a part out of an image and resize it (bilinear, antialiased), as torchvision's ``resized_crop`` does.
+
+    Parameters
+    ----------
+    image : Tensor of shape (C, H, W)
+        uint8 or floating, on the CPU.
+    box : tuple of int
+        The part.
+    size : tuple of int
+        Height and width of the result.
+    """
+    top, left, height, width = box
+    part = image[:, top : top + height, left : left + width]
+    return F.interpolate(part[None], size, mode="bilinear", antialias=True)[0]

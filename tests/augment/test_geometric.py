@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
+from torchvision import transforms
+from torchvision.transforms.v2 import functional
 
 from dametric.augment import Keys, parse
-from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
+from dametric.augment.geometric import Crop, Flip, RandomResizedCrop, resizing
 from tests.loops import each
 from tests.oracles import augment as oracle
 
@@ -17,11 +19,6 @@ SHAPES = [(6, 3, 32, 32), (5, 3, 31, 33), (4, 1, 33, 31), (1, 3, 8, 8), (3, 4, 1
 
 def noise(shape: tuple[int, ...], seed: int = 0) -> Tensor:
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
-
-
-def whole(rows: int) -> dict[str, Tensor]:
-    ones, zeros = torch.ones(rows, dtype=torch.float64), torch.zeros(rows, dtype=torch.float64)
-    return {"width": ones, "height": ones, "left": zeros, "top": zeros}
 
 
 @each("shape", SHAPES)
@@ -78,77 +75,63 @@ def test_crop_offsets_are_uniform_and_independent() -> None:
     assert stats.chisquare(cells.numpy()).pvalue > 1e-4
 
 
+SIZES = [(375, 500), (500, 375), (32, 32), (40, 900), (900, 40)]  # of the last two, none of ten parts may fit
+
+
+@each(("height", "width"), SIZES)
+@each(("scale", "ratio"), [(0.08, 4 / 3), (0.5, 2.0)])
+def test_resized_crops_follow_torchvisions_law(height: int, width: int, scale: float, ratio: float) -> None:
+    operation, count = RandomResizedCrop(scale, ratio), 4096
+    draw = operation.draw(Keys(3, 64, 64), torch.Size((count, 3, height, width)))
+    boxes = operation.boxes(draw, height, width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        image, limits = torch.empty(3, height, width), ([scale, 1.0], [1 / ratio, ratio])
+        theirs = np.array([transforms.RandomResizedCrop.get_params(image, *limits) for _ in range(count)])
+    for what in (lambda b: b[:, 2] * b[:, 3], lambda b: b[:, 2] / b[:, 3], *(lambda b, n=n: b[:, n] for n in range(4))):
+        assert stats.ks_2samp(what(boxes.numpy()), what(theirs)).pvalue > 1e-3
+    crops = operation.crops(draw)  # the same parts, to the pixel, where the sizes are known later
+    assert [list(crops.box(row, height, width)) for row in range(count)] == boxes.tolist()
+
+
+def test_resized_crops_of_images_of_different_sizes_are_those_of_each_size() -> None:
+    operation, sides = RandomResizedCrop(), torch.tensor([[375, 500], [64, 64], [9, 300], [1, 1]]).repeat(64, 1)
+    draw = operation.draw(Keys(0, 1, 256), torch.Size((256, 3, 1, 1)))
+    boxes = operation.boxes(draw, sides[:, 0], sides[:, 1])
+    for n in range(4):
+        assert torch.equal(boxes[n::4], operation.boxes(draw, *sides[n].tolist())[n::4])
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, 2:] > 0).all()
+    assert (boxes[:, :2] + boxes[:, 2:] <= sides).all()
+
+
+@each("shape", [(64, 3, 31, 33), (16, 1, 64, 64), (4, 3, 224, 224)])
+def test_resized_crops_are_torchvisions_pixels(shape: tuple[int, ...]) -> None:
+    images, operation = noise(shape), RandomResizedCrop()
+    draw = operation.draw(Keys(3, 1, shape[0]), images.shape)
+    out, floats = operation.apply(images, draw).images, operation.apply(images.float(), draw).images
+    assert out.dtype == torch.uint8
+    boxes, size = operation.boxes(draw, *shape[2:]), list(shape[2:])
+    down, across = (resizing(boxes[:, n], boxes[:, n + 2], size[n]) for n in (0, 1))
+    by_matrices = down[:, None] @ images.float() @ across[:, None].mT  # as on a GPU
+    for row, box in enumerate(boxes.tolist()):
+        theirs = functional.resized_crop(images[row], *box, size, antialias=True)
+        assert (out[row].int() - theirs.int()).abs().max() <= 1
+        exact = functional.resized_crop(images[row].float(), *box, size, antialias=True)
+        assert torch.allclose(floats[row], exact, atol=1e-3)
+        assert torch.allclose(by_matrices[row], exact, atol=1e-2)
+
+
 @each("shape", SHAPES)
 def test_resized_crop_of_the_whole_image_is_the_identity(shape: tuple[int, ...]) -> None:
     images = noise(shape)
-    out = RandomResizedCrop().apply(images, whole(shape[0])).images
-    assert out.dtype == torch.uint8
-    assert torch.equal(out, images)
+    operation = RandomResizedCrop(scale=1.0, ratio=1e9)
+    draw = operation.draw(Keys(0, 1, shape[0]), images.shape)
+    draw["ratio"] = torch.full_like(draw["ratio"], shape[3] / shape[2])
+    assert torch.equal(operation.apply(images, draw).images, images)
 
 
 @each("level", [0, 1, 127, 254, 255])
 def test_resized_crop_keeps_constant_images(level: int) -> None:
     images = torch.full((64, 3, 31, 33), level, dtype=torch.uint8)
     assert torch.equal(parse("rrc")(images, Keys(0, 1, 64)).images, images)
-
-
-def test_resized_crop_of_the_mirrored_image_is_the_mirrored_crop() -> None:
-    images = noise((64, 3, 31, 33))
-    operation = RandomResizedCrop()
-    draw = operation.draw(Keys(0, 1, 64), images.shape)
-    mirrored = {**draw, "left": 1 - draw["left"] - draw["width"]}
-    one = operation.apply(images, draw).images.int()
-    other = operation.apply(images.flip(-1), mirrored).images.flip(-1).int()
-    assert (one - other).abs().max() <= 1  # rounding of halves
-    assert (one != other).double().mean() < 1e-3
-
-
-def test_resized_crop_of_the_transposed_image_is_the_transposed_crop() -> None:
-    images = noise((64, 3, 32, 32))
-    operation = RandomResizedCrop()
-    draw = operation.draw(Keys(0, 1, 64), images.shape)
-    turned = {"width": draw["height"], "height": draw["width"], "left": draw["top"], "top": draw["left"]}
-    one = operation.apply(images, draw).images.int()
-    other = operation.apply(images.mT.contiguous(), turned).images.mT.int()
-    assert (one - other).abs().max() <= 1
-    assert (one != other).double().mean() < 1e-3
-
-
-@each("shape", [(16, 3, 31, 33), (8, 1, 32, 32)])
-def test_resized_crop_is_bilinear_sampling_of_the_part_rounded_to_the_nearest(shape: tuple[int, ...]) -> None:
-    images = noise(shape)
-    operation = RandomResizedCrop()
-    draw = operation.draw(Keys(3, 1, shape[0]), images.shape)
-    out = operation.apply(images, draw).images
-    for r in range(shape[0]):
-        part = [draw[name][r].item() for name in ("top", "left", "height", "width")]
-        exact = oracle.resized_crop(images[r].numpy(), *part)
-        assert np.abs(out[r].numpy() - exact).max() < 0.51
-
-
-def test_resized_crop_area_is_uniform_from_scale_to_1() -> None:
-    operation = RandomResizedCrop(scale=0.2, ratio=1.0)
-    draw = operation.draw(Keys(0, 128, 64), torch.Size((8192, 3, 32, 32)))
-    assert torch.allclose(draw["width"], draw["height"])
-    area = (draw["width"] * draw["height"]).numpy()
-    assert stats.kstest(area, stats.uniform(0.2, 0.8).cdf).pvalue > 1e-4
-
-
-@each(("height", "width"), [(32, 32), (32, 64)])
-def test_resized_crop_ratio_is_uniform_in_logarithm(height: int, width: int) -> None:
-    draw = RandomResizedCrop().draw(Keys(0, 128, 64), torch.Size((8192, 3, height, width)))
-    small = draw["width"] * draw["height"] < 0.25  # never clipped
-    ratio = (draw["width"] * width / (draw["height"] * height))[small].log().numpy()
-    end = float(np.log(4 / 3))
-    assert stats.kstest(ratio, stats.uniform(-end, 2 * end).cdf).pvalue > 1e-4
-
-
-def test_resized_crop_parts_lie_inside_the_image_anywhere() -> None:
-    draw = RandomResizedCrop().draw(Keys(0, 128, 64), torch.Size((8192, 3, 32, 32)))
-    for side, corner in (("width", "left"), ("height", "top")):
-        assert (draw[side] > 0).all()
-        assert (draw[side] <= 1).all()
-        assert (draw[corner] >= 0).all()
-        assert (draw[corner] + draw[side] <= 1 + 1e-12).all()
-        room = draw[side] < 1
-        assert stats.kstest((draw[corner][room] / (1 - draw[side][room])).numpy(), "uniform").pvalue > 1e-4

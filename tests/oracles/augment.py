@@ -127,24 +127,6 @@ def cutmix(
     return out, lam
 
 
-def resized_crop(image: np.ndarray, top: float, left: float, height: float, width: float) -> np.ndarray:
-    """Stretch a part (as fractions of the image) to the full size; bilinear between pixel centres, float64."""
-    channels, rows, columns = image.shape
-    out = np.empty((channels, rows, columns))
-    for i in range(rows):
-        y = min(max((top + (i + 0.5) / rows * height) * rows - 0.5, 0.0), rows - 1.0)
-        y0 = min(int(y), rows - 2)
-        for j in range(columns):
-            x = min(max((left + (j + 0.5) / columns * width) * columns - 0.5, 0.0), columns - 1.0)
-            x0 = min(int(x), columns - 2)
-            for c in range(channels):
-                a, b = image[c, y0, x0 : x0 + 2].astype(float)
-                d, e = image[c, y0 + 1, x0 : x0 + 2].astype(float)
-                upper, lower = a + (x - x0) * (b - a), d + (x - x0) * (e - d)
-                out[c, i, j] = upper + (y - y0) * (lower - upper)
-    return out
-
-
 def published_policy(policy: str) -> list[list[tuple[str, float, int]]]:
     """torchvision's table of a learned policy, with level 0 where an operation has none."""
     table = v2.AutoAugment()._get_policies(AutoAugmentPolicy(policy))
