@@ -9,6 +9,7 @@ import pandas as pd
 
 from dametric.base.guards import DESTROYED, KEPT
 from dametric.errors import UsageError, unknown
+from dametric.records.tables import records_of
 from dametric.stats.result import Floats, Result
 from dametric.stats.table import checked
 
@@ -192,6 +193,8 @@ class Point:
     """One row of a joined table; NaN where something is not known."""
 
     unit: str
+    metric: str
+    direction: str
     aug: str
     score: float
     score_se: float
@@ -200,8 +203,10 @@ class Point:
     test_top1: float
     test_top1_se: float
     seeds: float
+    file: int
+    destroyed: bool
 
 
 def points_of(rows: pd.DataFrame) -> list[Point]:
     """The rows of one metric, from :func:`prepare`."""
-    return [Point(*row) for row in rows[list(Point.__dataclass_fields__)].itertuples(index=False, name=None)]
+    return records_of(Point, rows)

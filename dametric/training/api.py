@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -40,6 +39,7 @@ from dametric.models.named import AnyNetwork
 from dametric.models.normalisation import described
 from dametric.models.registry import check_architecture
 from dametric.records.ledger import Ledger
+from dametric.records.record import RunRecord
 from dametric.training.many import carry_out_with_lines, in_processes, one_by_one, refuse_another
 from dametric.training.recipe import LABELS, Objective
 from dametric.training.request import DistillationRequest, TrainingRequest
@@ -67,8 +67,7 @@ class Trained:
     work: Work
 
     def __repr__(self) -> str:
-        last = self.record["last"] or {}
-        return f"Trained({self.work.title}: test loss {last.get('test_loss', math.nan):.4f})"
+        return f"Trained({self.work.title}: test loss {RunRecord.of(self.record).result.test_loss:.4f})"
 
     def _repr_html_(self) -> str:
         return str(Ledger((self.work.run,))._repr_html_())
@@ -185,7 +184,7 @@ def train(
         (result,) = carry_out_with_lines([work], options)
     if isinstance(result, BaseException):
         raise result
-    return Trained(result, work.run.folder, work)
+    return Trained(result.document(), work.run.folder, work)
 
 
 @takes(
@@ -282,7 +281,7 @@ def distill(
             setting.looked_at(asked, quiet)
             if warning := setting.teacher.shortfall(setting.clean["top1"], len(setting.test)):
                 say(warning)
-        return Trained(watched(work, quiet=quiet), work.run.folder, work)
+        return Trained(watched(work, quiet=quiet).document(), work.run.folder, work)
 
 
 @takes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from dametric.base.progress import Advance, progress, say
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.jobs.side_by_side import side_by_side
 from dametric.models.failures import network_errors
+from dametric.records.record import RunRecord
 from dametric.records.runs import run_id
 from dametric.training.request import DistillationRequest, Group, TrainingRequest, on_epoch
 from dametric.training.run import Result, carry_out_together
@@ -77,7 +77,7 @@ def _failed(result: Result) -> bool:
 
 
 def _said(result: Result) -> str:
-    if isinstance(result, dict):
+    if isinstance(result, RunRecord):
         return outcome(result)
     return str(result) if _failed(result) else "saved"
 
@@ -101,22 +101,22 @@ def _say_what_is_trained_again(works: Sequence[Work], quiet: bool) -> None:
             say(f"{work.title}: finished before, {why}: it is trained again", quiet)
 
 
-def outcome(record: dict[str, Any]) -> str:
+def outcome(record: RunRecord) -> str:
     """How a finished run came out, in a few words; "nan" for what its record does not say."""
-    last, timing = record["last"] or {}, record.get("timing") or {}
-    loss, top1, seconds = last.get("test_loss"), last.get("test_top1"), timing.get("seconds")
-    loss, top1, seconds = (math.nan if value is None else value for value in (loss, top1, seconds))
-    return f"test loss {loss:.4f}, {100 * top1:.2f} % ({seconds:.0f} s)"
+    last = record.result
+    return f"test loss {last.test_loss:.4f}, {100 * last.test_top1:.2f} % ({record.seconds:.0f} s)"
 
 
 def refuse_another(work: Work) -> None:
     """Refuse to go on in a folder that holds a run of another configuration."""
-    record = work.run.record
-    if record is None or run_id(record["config"]) == run_id(work.config):
+    record = work.run.written
+    config = None if record is None else record.config.document()
+    if config is None or run_id(config) == run_id(work.config):
         return
-    theirs, ours = (_flat(config) for config in (record["config"], work.config))
-    names = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)] or ["its configuration"]
-    first = f"{names[0]} was {theirs.get(names[0])}, now {ours.get(names[0])}"
+    recorded, requested = _flat(config), _flat(work.config)
+    every = {**requested, **recorded}
+    names = [name for name in every if recorded.get(name) != requested.get(name)] or ["its configuration"]
+    first = f"{names[0]} was {recorded.get(names[0])}, now {requested.get(names[0])}"
     if names[0].startswith("data."):  # hashes say nothing to a reader
         first = f"the {names[0].removeprefix('data.').replace('_', '-')} images were others"
     raise UsageError(

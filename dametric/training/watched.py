@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from dametric.base.interrupts import until_interrupted
 from dametric.base.progress import progress
 from dametric.errors import Interrupted
+from dametric.records.record import RunRecord
 from dametric.records.runs import Row
 from dametric.training.run import OnEpoch, Result, carry_out_together
 from dametric.training.setting import Work
@@ -19,7 +19,7 @@ def watched(
     quiet: bool = False,
     on_epoch: OnEpoch = lambda row: None,
     stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Carry out a run with a bar, so that Ctrl-C (or ``stop``) saves it and says how to go on.
 
     Raises
