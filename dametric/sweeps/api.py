@@ -255,7 +255,7 @@ def _lockstep(request: Request, lockstep: int | None, ray: str | None) -> int:
                 f"{argument('lockstep')} is for runs on this machine: on a Ray cluster each run is a task of its own"
             )
         return 1
-    count = lockstep if lockstep is not None else request.grid.settings.get("lockstep", 1)
+    count = lockstep if lockstep is not None else 1 if request.grid.lockstep is None else request.grid.lockstep
     if type(count) is not int or count < 1:
         raise UsageError(f"{request.grid.path}: lockstep is a number of students from 1 up, not {count}")
     return count
