@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from dametric.analysis.joined import points_of
+from dametric.analysis.joined import by_unit, points_of
 from dametric.analysis.unit import UnitAnalysis
 from dametric.records.joining import ScoredAug, with_differences
 from dametric.records.scores import Scores
@@ -86,7 +86,7 @@ def advise(rows: pd.DataFrame, units: Mapping[str, UnitAnalysis], scores: Sequen
         In the order of the units. The choice is among everything that was scored, distilled or not, where there is
         a score file; the cost is about what was distilled.
     """
-    parts = {str(unit): part for unit, part in rows.groupby("unit", sort=False)}
+    parts = by_unit(rows)
     return tuple(_advice(unit, parts[unit], about, scores) for unit, about in units.items())
 
 

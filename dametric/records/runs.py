@@ -281,13 +281,11 @@ def distinct(runs: Iterable[Run]) -> list[Run]:
 
 @dataclass(frozen=True)
 class LedgerRow:
-    """A row of the ledger's table, as far as others read it by name; see :func:`load_runs`."""
+    """A row of the ledger's table, as far as it is printed; see :func:`load_runs`."""
 
     status: str
-    kind: str
     teacher: str | None
     student: str
-    data: str
     aug: str
     seed: int
     epochs: float | None
@@ -299,10 +297,7 @@ class LedgerRow:
     test_agreement: float
     best_test_top1: float
     seconds: float
-    folder: str
     steps: float | None
-    train_images: float | None
-    batch_size: float | None
 
     @property
     def finished(self) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from dametric.jobs.schedule import Kind, Task
-from dametric.records.runs import LedgerRow, load_runs
+from dametric.records.runs import load_runs
 from dametric.records.tables import records_of
 from dametric.sweeps.options import RunEnvironment
 from dametric.sweeps.study import Study
@@ -111,6 +111,18 @@ class Plan:
         ).set_axis([line.name for line in self.lines])
 
 
+@dataclass(frozen=True)
+class RecordedRun:
+    """What of a run's row in the ledger says how fast runs like it are."""
+
+    kind: str
+    data: str
+    student: str
+    teacher: str | None
+    aug: str
+    seconds: float
+
+
 class Rates:
     """Seconds an epoch took in runs so far.
 
@@ -134,7 +146,7 @@ class Rates:
     def of(cls, runs: pd.DataFrame) -> Rates:
         """From :func:`dametric.records.runs.load_runs`."""
         records: list[tuple[str, tuple[str, ...], float, float]] = []
-        for row, done in zip(records_of(LedgerRow, runs), epochs_done(runs), strict=True):
+        for row, done in zip(records_of(RecordedRun, runs), epochs_done(runs), strict=True):
             if row.kind == "distill":
                 records.append(("student", (row.data, row.student, str(row.teacher), row.aug), done, row.seconds))
             else:

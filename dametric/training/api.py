@@ -279,7 +279,7 @@ def distill(
         )
         if not work.finished:
             setting.looked_at(asked, quiet)
-            if warning := setting.teacher.shortfall(setting.clean["top1"], len(setting.test)):
+            if warning := setting.teacher.shortfall(setting.clean_top1, len(setting.test)):
                 say(warning)
         return Trained(watched(work, quiet=quiet).document(), work.run.folder, work)
 

@@ -165,10 +165,15 @@ class Setting:
         assert self.teacher_logits is not None
         return evaluate(self.teacher_logits, self.test.labels.cpu())
 
+    @property
+    def clean_top1(self) -> float:
+        """Accuracy of the teacher on the test images."""
+        return self.clean["top1"]
+
     def accuracy(self, most: int) -> tuple[float, int]:
         """Accuracy of the teacher on so many test images at most, and on how many: a first look, before all are."""
         if len(self.test) <= most:
-            return self.clean["top1"], len(self.test)
+            return self.clean_top1, len(self.test)
         some = self.test.subset(glance(len(self.test), most))
         return evaluate(self._ask_teacher(some), some.labels.cpu())["top1"], len(some)
 
