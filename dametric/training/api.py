@@ -40,9 +40,10 @@ from dametric.models.normalisation import described
 from dametric.models.registry import check_architecture
 from dametric.records.ledger import Ledger
 from dametric.records.record import RunRecord
-from dametric.training.many import carry_out_with_lines, in_processes, one_by_one, refuse_another
+from dametric.training.many import in_processes, one_by_one, refuse_another, with_lines
 from dametric.training.recipe import LABELS, Objective
-from dametric.training.request import DistillationRequest, TrainingRequest
+from dametric.training.request import DistillationRequest, TrainingRequest, on_epoch
+from dametric.training.run import carry_out_together
 from dametric.training.setting import Setting, Work
 from dametric.training.watched import watched
 
@@ -181,7 +182,10 @@ def train(
         where = {"root": out} if target is None else {"folder": target.with_suffix(".run"), "target": target}
         work = options.work(setting, arch, options.resolved(name, train_set), **where)
         refuse_another(work)
-        (result,) = carry_out_with_lines([work], options)
+        with with_lines([work], options) as watch:
+            notes = on_epoch([work], options)
+            watch.results = carry_out_together([work], stop=watch.stop, advance=watch.advance, on_epoch=notes)
+    (result,) = watch.results
     if isinstance(result, BaseException):
         raise result
     return Trained(result.document(), work.run.folder, work)
