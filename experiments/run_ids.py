@@ -40,7 +40,7 @@ def ids() -> Iterator[tuple[str, str, str]]:
 def _of_grid(path: Path) -> Iterator[tuple[str, str, str]]:
     grid = read_grid(str(path))
     for data, name in itertools.product(grid.data, grid.teachers):
-        if "checkpoint" not in grid.teachers[name]:
+        if grid.teachers[name].trained:
             yield path.name, f"{data}, teacher {name}", teacher_id(grid, data, name)
     for row in grid.rows:
         options = ", ".join(f"{name}={value}" for name, value in row.training)
@@ -58,11 +58,10 @@ def row_id(grid: Grid, row: RunSpec) -> str:
 
 def teacher_id(grid: Grid, data: str, name: str) -> str:
     """Id of a teacher's training."""
-    options = dict(grid.teachers[name])
-    arch, seed = options.pop("arch"), options.pop("seed", 0)
-    own = {key: value for key, value in options.items() if key not in ("family", "data")}
+    spec = grid.teachers[name]
+    arch, seed = str(spec.arch), spec.seed or 0
     setting = stand_in(grid, data, None)
-    recipe = training_options(data_options(grid.data[data]), own, ENVIRONMENT, teacher=True).resolved(
+    recipe = training_options(data_options(grid.data[data]), spec.recipe, ENVIRONMENT, teacher=True).resolved(
         arch, setting.train, seed=seed
     )
     return run_id(setting.work(arch, recipe).config)
@@ -70,13 +69,13 @@ def teacher_id(grid: Grid, data: str, name: str) -> str:
 
 def stand_in(grid: Grid, data: str, teacher: Teacher | None) -> Setting:
     """Images and a teacher with names for fingerprints."""
-    options = grid.data[data]
-    size = options.get("image_size") or (64 if options["source"] == "tinyimagenet" else 32)
+    spec = grid.data[data]
+    size = spec.options.get("image_size") or (64 if spec.source == "tinyimagenet" else 32)
     images = ImageSet.from_tensors(
         torch.zeros(2, 3, size, size, dtype=torch.uint8), [0, 1], mean=MEAN, std=STD, name=data
     )
     train, test = (replace(images, fingerprint=f"{data}, {split}") for split in ("train", "test"))
-    held_out = replace(images, fingerprint=f"{data}, held out") if "held_out" in options else None
+    held_out = replace(images, fingerprint=f"{data}, held out") if "held_out" in spec.options else None
     return Setting(train, test, torch.device("cpu"), teacher, held_out)
 
 

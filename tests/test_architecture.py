@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import subprocess
 import sys
+import traceback
 from functools import cache
 from pathlib import Path
 
@@ -240,3 +242,63 @@ def check_that_nothing_is_unpickled(path: Path) -> None:
             assert allowed.get("allow_pickle", False) is False, f"{path}:{node.lineno}"
         if called == "yaml.load":
             raise AssertionError(f"{path}:{node.lineno}: yaml.safe_load reads data, yaml.load runs tags")
+
+
+FRAMES_BETWEEN = 3
+"""At most so many of our functions between a command's and the one that does its work."""
+
+
+def test_a_command_is_three_calls_from_its_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours alone are counted, from a stack that is taken where the work begins."""
+    from dametric import cli
+    from dametric.models import build, save_checkpoint
+    from dametric.scoring import api as scoring
+    from dametric.sweeps import carry_out
+    from dametric.training import api, many
+
+    save_checkpoint(tmp_path / "t.pth", build("resnet8", 10, 16), arch="resnet8", data="digits", image_size=16)
+    grid = {"data": {"source": "digits", "image_size": 16, "train_images": 64}, "teachers": {"t": "t.pth"}}
+    grid |= {"pairs": ["t -> resnet8"], "augmentations": ["flip"]}
+    (tmp_path / "grid.yaml").write_text(json.dumps(grid), encoding="utf-8")
+    short = ["--epochs", "1", "--image-size", "16", "--device", "cpu", "-q"]
+    commands = {
+        "train": (["--arch", "resnet8", "--data", "digits", "-o", "n.pth", *short], api, "carry_out_together"),
+        "distill": (["-t", "t.pth", "-s", "resnet8", "--aug", "flip", "-o", "r", *short], many, "carry_out_together"),
+        "score": (["-t", "t.pth", "--aug", "flip", "--no-accuracy", "--device", "cpu", "-q"], scoring, "measure"),
+        "sweep": (["grid.yaml", "-o", "s", "--jobs", "1", "--device", "cpu", "-q"], carry_out, "perform"),
+    }
+    monkeypatch.chdir(tmp_path)
+    stacks: list[list[str]] = []
+
+    def at_work(*args: object, **options: object) -> None:
+        calls = traceback.extract_stack()[:-1]
+        stacks.append([f"{call.filename}:{call.name}" for call in calls if Path(call.filename).is_relative_to(PACKAGE)])
+        raise KeyboardInterrupt
+
+    for name, (arguments, module, work) in commands.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(module, work, at_work)
+            cli._run([name, *arguments])
+        command = stacks[-1].index(f"{PACKAGE / 'cli' / name}.py:{name}")
+        assert len(stacks) == list(commands).index(name) + 1, f"{name} never came to {work}"
+        between = stacks[-1][command + 1 :]
+        assert len(between) <= FRAMES_BETWEEN, (name, between)
+
+
+LOOKUPS = 6.0
+"""String-key look-ups per 1,000 lines, at most: what is structured is a type, and a dictionary's keys are data."""
+
+
+def test_what_is_structured_is_typed() -> None:
+    found, lines = 0, 0
+    for module in MODULES:
+        lines += len(MODULES[module].read_text(encoding="utf-8").splitlines())
+        for node in ast.walk(tree_of(module)):
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+                key: ast.expr | None = node.slice
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+                key = node.args[0] if node.args else None
+            else:
+                continue
+            found += isinstance(key, ast.Constant) and isinstance(key.value, str)
+    assert 1000 * found / lines <= LOOKUPS, f"{found} look-ups in {lines} lines"

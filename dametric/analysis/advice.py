@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from dametric.analysis.joined import by_unit, points_of
 from dametric.analysis.unit import UnitAnalysis
-from dametric.records.joining import with_differences
+from dametric.records.joining import ScoredAug, with_differences
 from dametric.records.scores import Scores
 
 ROUNDING = 1e-12  # scores of a constant teacher differ by less than that, and by chance
 _NORMAL = 1.959964  # two-sided 95 %
-_POINT = ["aug", "score", "score_se", "difference", "difference_se", "tied_with_best"]
 
 
 @dataclass(frozen=True)
@@ -86,63 +86,68 @@ def advise(rows: pd.DataFrame, units: Mapping[str, UnitAnalysis], scores: Sequen
         In the order of the units. The choice is among everything that was scored, distilled or not, where there is
         a score file; the cost is about what was distilled.
     """
-    parts = {str(unit): part for unit, part in rows.groupby("unit", sort=False)}
+    parts = by_unit(rows)
     return tuple(_advice(unit, parts[unit], about, scores) for unit, about in units.items())
 
 
 def _advice(unit: str, rows: pd.DataFrame, about: UnitAnalysis, scores: Sequence[Scores]) -> Advice:
-    metric = str(rows["metric"].iloc[0])
-    places = rows["file"].unique()
-    file = scores[int(places[0])] if len(places) == 1 and 0 <= places[0] < len(scores) else None
-    points, destroyed = _scored(rows, file, metric)
-    lost = points["aug"].isin(destroyed)
-    points = points if lost.all() else points[~lost].reset_index(drop=True)
-    losses = rows.set_index("aug")["test_loss"]
-    costs, best = losses - losses.min(), " or ".join(about.best.by_loss)
-    random = float(costs.mean())
+    points = _scored(rows, scores)
+    points = [point for point in points if not point.destroyed] or points
+    losses = {point.aug: point.test_loss for point in points_of(rows)}
+    lowest = min(losses.values())
+    costs, best = {aug: loss - lowest for aug, loss in losses.items()}, " or ".join(about.best.by_loss)
+    random = float(np.mean(list(costs.values())))
     if about.direction == "open":
         nan = math.nan
         return Advice(unit, (), nan, nan, "open", None, len(points), best, nan, nan, nan, nan, random)
-    turned = -points["score"] if about.direction == "higher" else points["score"]
-    place = int(turned.to_numpy().argmin())
-    same = tuple(str(name) for name in points["aug"][turned == turned[place]])
-    tied = _tied(points, place)
+    sign = -1 if about.direction == "higher" else 1
+    chosen = min(points, key=lambda point: sign * point.score)
+    same = tuple(point.aug for point in points if point.score == chosen.score)
+    tied = _tied(points, chosen)
     first = about.regret[0] if set(same) == set(about.best.by_score) else None
-    alike = [name for name in dict.fromkeys([*same, *(tied or ())]) if name in losses]
+    alike = [costs[aug] for aug in (*same, *(tied or ())) if aug in costs]
+    distilled = [costs[aug] for aug in same if aug in costs]
     return Advice(
         unit=unit,
         best_scored=same,
-        score=float(points["score"][place]),
-        score_se=float(points["score_se"][place]),
+        score=chosen.score,
+        score_se=chosen.score_se,
         direction=about.direction,
         tied=tied,
         count=len(points),
         best=best,
-        cost=first.loss if first else float(costs.reindex(list(same)).mean()),  # NaN where none was distilled
+        cost=first.loss if first else float(np.mean(distilled)) if distilled else math.nan,
         points=first.points if first else math.nan,
         seed_errors=first.seed_errors if first else math.nan,
-        tied_cost=float(costs[alike].max()) if alike and tied is not None else math.nan,
+        tied_cost=max(alike) if alike and tied is not None else math.nan,
         random_cost=random,
     )
 
 
-def _scored(rows: pd.DataFrame, file: Scores | None, metric: str) -> tuple[pd.DataFrame, set[str]]:
-    """Every augmentation with a score, and which of them are destroyed, so that no score speaks for them."""
-    destroyed = set(rows["aug"][rows["destroyed"]])
-    if file is None:
-        return rows.reindex(columns=_POINT).reset_index(drop=True), destroyed
-    lost = {str(row["aug"]) for row in file.scores if row.get("destroyed")}
-    return with_differences(file, metric).dropna(subset="score").reset_index(drop=True), destroyed | lost
+def _scored(rows: pd.DataFrame, scores: Sequence[Scores]) -> list[ScoredAug]:
+    """Every augmentation with a score: of the score file where the rows are of one, else those that were distilled."""
+    points = points_of(rows)
+    files = {point.file for point in points}
+    place = files.pop() if len(files) == 1 else -1
+    if not 0 <= place < len(scores):
+        return [ScoredAug(point.aug, point.score, point.score_se, destroyed=point.destroyed) for point in points]
+    lost = {point.aug for point in points if point.destroyed}
+    every = with_differences(scores[place], points[0].metric)
+    return [
+        replace(point, destroyed=point.destroyed or point.aug in lost) for point in every if not math.isnan(point.score)
+    ]
 
 
-def _tied(points: pd.DataFrame, place: int) -> tuple[str, ...] | None:
+def _tied(points: Sequence[ScoredAug], chosen: ScoredAug) -> tuple[str, ...] | None:
     """By the paired differences to the best row; by the errors, as if independent, where there are none to this one."""
-    if points["difference"][place] == 0 and points["tied_with_best"].notna().all():
-        tied = points["tied_with_best"].astype(bool)
-        return tuple(str(name) for i, name in enumerate(points["aug"]) if tied[i] and i != place)
-    se = points["score_se"].to_numpy(float)
-    if not np.isfinite(se).all():
+    others = [point for point in points if point is not chosen]
+    if chosen.difference == 0 and all(point.tied_with_best is not None for point in points):
+        return tuple(point.aug for point in others if point.tied_with_best)
+    if not all(math.isfinite(point.score_se) for point in points):
         return None
-    gap = np.abs(points["score"].to_numpy(float) - float(points["score"][place]))
-    close = gap <= _NORMAL * np.sqrt(se**2 + se[place] ** 2) + ROUNDING
-    return tuple(str(name) for i, name in enumerate(points["aug"]) if close[i] and i != place)
+
+    def close(point: ScoredAug) -> bool:
+        error = math.hypot(point.score_se, chosen.score_se)
+        return abs(point.score - chosen.score) <= _NORMAL * error + ROUNDING
+
+    return tuple(point.aug for point in others if close(point))

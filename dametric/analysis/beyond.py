@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
-from dametric.analysis.joined import aligned
+from dametric.analysis.joined import aligned, by_unit
 from dametric.analysis.units import untested
+from dametric.records.tables import records_of
 from dametric.stats.baselines import fixed_order, published_list
 from dametric.stats.correlation import correlate
 from dametric.stats.partial import partial
@@ -98,21 +99,20 @@ def describe_partial(rows: Mapping[str, pd.DataFrame], name: str, *, resamples: 
             both = own.merge(third, on=["unit", "aug"])
             if not both.empty:
                 entries.append(_partial(both, given, given, what, resamples, seed))
-    if own["unit"].nunique() > 1:
+    if own.unit.nunique() > 1:
         lists = fixed_order(own).rename(columns={"x": "list"})
         both = own.merge(lists[["unit", "aug", "list"]], on=["unit", "aug"])
         if not both.empty:
-            found = _partial(both, "list", "fixed list", LIST, 1, seed)
-            plain = untested(found.result, "every loss is on both sides, so there is no p-value")
-            entries.append(Partial(found.given, found.what, plain, found.units))
+            entry = _partial(both, "list", "fixed list", LIST, 1, seed)
+            plain = untested(entry.result, "every loss is on both sides, so there is no p-value")
+            entries.append(replace(entry, result=plain))
     return tuple(entries)
 
 
 def _partial(both: pd.DataFrame, column: str, given: str, what: str, resamples: int, seed: int) -> Partial:
     result = partial(both, given=column, resamples=resamples, seed=seed)
     units = {
-        str(unit): partial(part, given=column, resamples=1, seed=seed).statistic
-        for unit, part in both.groupby("unit", sort=False)
+        unit: partial(part, given=column, resamples=1, seed=seed).statistic for unit, part in by_unit(both).items()
     }
     return Partial(given, what, result, units)
 
@@ -131,8 +131,7 @@ def describe_subpools(rows: pd.DataFrame, *, seed: int) -> tuple[Subpools, ...]:
     tuple of Subpools
         Empty where there are fewer than three common augmentations.
     """
-    found = subpools(aligned(rows, "test_loss"), seed=seed)
-    return tuple(Subpools(**{str(name): value for name, value in row.items()}) for row in found.to_dict("records"))
+    return tuple(records_of(Subpools, subpools(aligned(rows, "test_loss"), seed=seed)))
 
 
 def describe_published_list(rows: pd.DataFrame, *, resamples: int, seed: int) -> PublishedList | None:
@@ -157,8 +156,8 @@ def describe_published_list(rows: pd.DataFrame, *, resamples: int, seed: int) ->
     draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
 
     def tested(x: str) -> Result:
-        if both["unit"].nunique() > 1:
+        if both.unit.nunique() > 1:
             return pooled(both, alternative="greater", x=x, **draws)
-        return correlate(both[x], both["y"], alternative="greater", **draws)
+        return correlate(both[x], both.y, alternative="greater", **draws)
 
-    return PublishedList(tested("list"), tested("x"), int(both["aug"].nunique()))
+    return PublishedList(tested("list"), tested("x"), int(both.aug.nunique()))

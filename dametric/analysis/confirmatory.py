@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from dametric.analysis.joined import aligned, as_measured, expected_sign
+from dametric.analysis.joined import aligned, as_measured, by_unit, direction_of, expected_sign
 from dametric.analysis.unit import coefficient_of
 from dametric.analysis.units import tested
 from dametric.stats.family_permutation import Families, by_families
@@ -96,12 +96,14 @@ def confirm(rows: Mapping[str, pd.DataFrame], alpha: float, **options: Any) -> t
     )
 
 
-def _entry(name: str, part: pd.DataFrame, alpha: float, **options: Any) -> Confirmatory:
-    stated = str(part["direction"].iloc[0])
+def _entry(
+    name: str, part: pd.DataFrame, alpha: float, *, confidence: float, resamples: int, seed: int
+) -> Confirmatory:
+    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    stated = direction_of(part)
     alternative = "two-sided" if stated == "open" else "greater"
     units = {
-        str(unit): coefficient_of(own, "test_loss", "kendall", alternative, **options)
-        for unit, own in part.groupby("unit", sort=False)
+        unit: coefficient_of(own, "test_loss", "kendall", alternative, **options) for unit, own in by_unit(part).items()
     }
     result = tested(part, "test_loss", "kendall", alternative, **options)
     return Confirmatory(
@@ -111,7 +113,7 @@ def _entry(name: str, part: pd.DataFrame, alpha: float, **options: Any) -> Confi
         result=result,
         n_units=sum(not math.isnan(unit.statistic) for unit in units.values()),
         units=units,
-        families=_families(part, result, alternative, alpha, options["resamples"], options["seed"]),
+        families=_families(part, result, alternative, alpha, resamples, seed),
     )
 
 
@@ -126,6 +128,7 @@ def _families(
         drawn = "random" in result.method
         floor = (2 if alternative == "two-sided" else 1) * (1 / (1 + resamples) if drawn else 1 / families.count)
         return FamilyTest(sizes, families.count, floor, result)
-    found, floor = by_families(turned, "kendall", alternative, most=alpha, resamples=resamples, seed=seed)
-    turned_back = as_measured(found, expected_sign(str(part["direction"].iloc[0]), "test_loss"))
-    return FamilyTest(sizes, families.count, floor, turned_back)
+    permuted, floor = by_families(turned, "kendall", alternative, most=alpha, resamples=resamples, seed=seed)
+    return FamilyTest(
+        sizes, families.count, floor, as_measured(permuted, expected_sign(direction_of(part), "test_loss"))
+    )

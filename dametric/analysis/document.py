@@ -22,7 +22,7 @@ from dametric.analysis.beyond import (
 )
 from dametric.analysis.confirmatory import Confirmatory, confirm
 from dametric.analysis.decision import Decision, decide
-from dametric.analysis.joined import ENDPOINTS, prepare
+from dametric.analysis.joined import ENDPOINTS, by_unit, direction_of, prepare
 from dametric.analysis.outcome import TEST_LOSS, Outcome
 from dametric.analysis.plain import plain
 from dametric.analysis.study import Study
@@ -273,22 +273,22 @@ def analyse(
             raise unknown("metric", name, rows)
     settings = Settings(alpha, confidence, resamples, seed)
     options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
-    units: dict[str, dict[str, UnitAnalysis]] = {str(unit): {} for unit in dict.fromkeys(table["unit"])}
+    units: dict[str, dict[str, UnitAnalysis]] = {unit: {} for unit in by_unit(table)}
     for name in [*chosen, *(name for name in rows if name not in chosen)]:
-        for unit, part in rows[name].groupby("unit", sort=False):
-            units[str(unit)][name] = describe_unit(part, **options)
+        for unit, part in by_unit(rows[name]).items():
+            units[unit][name] = describe_unit(part, **options)
     first = rows[chosen[0]]
-    of_first = {unit: found[chosen[0]] for unit, found in units.items() if chosen[0] in found}
+    of_first = {unit: metrics[chosen[0]] for unit, metrics in units.items() if chosen[0] in metrics}
     answers = confirm({name: rows[name] for name in chosen}, alpha, **options)
     return Analysis(
         study=study,
         rows=table,
         settings=settings,
-        metrics={name: str(part["direction"].iloc[0]) for name, part in rows.items()},
+        metrics={name: direction_of(part) for name, part in rows.items()},
         confirmatory=answers,
         exploratory=_exploratory(rows, chosen, **options),
         units=units,
-        pooling={name: describe_units(part, **options) for name, part in rows.items() if part["unit"].nunique() > 1},
+        pooling={name: describe_units(part, **options) for name, part in rows.items() if len(by_unit(part)) > 1},
         comparisons=_comparisons(rows, chosen[0], **options),
         partial=describe_partial(rows, chosen[0], resamples=resamples, seed=seed),
         published_list=describe_published_list(first, resamples=resamples, seed=seed),
@@ -305,7 +305,7 @@ def _exploratory(
         ExploratoryTest(name, endpoint, method, tested(part, endpoint, method, "two-sided", **options))
         for name, part in rows.items()
         for endpoint in ENDPOINTS
-        if part[endpoint].notna().groupby(part["unit"]).all().any()
+        if any(own[endpoint].notna().all() for own in by_unit(part).values())
         for method in METHODS
         if not (endpoint == "test_loss" and method == "kendall" and name in chosen)
     ]
@@ -315,13 +315,13 @@ def _exploratory(
 
 def _comparisons(rows: Mapping[str, pd.DataFrame], first: str, **options: Any) -> tuple[Comparison, ...]:
     """Of metrics with a stated direction: without one it is not said which sign would be better."""
-    stated = [name for name, part in rows.items() if str(part["direction"].iloc[0]) != "open"]
+    stated = [name for name, part in rows.items() if direction_of(part) != "open"]
     if first not in stated:
         return ()
     pairs = [other for other in stated if other != first and _share(rows[first], rows[other])]
-    found = [compare(rows[first], rows[other], **options) for other in pairs]
-    adjusted = holm([entry.swap.pvalue for entry in found])
-    return tuple(replace(entry, p_holm=float(p)) for entry, p in zip(found, adjusted, strict=True))
+    entries = [compare(rows[first], rows[other], **options) for other in pairs]
+    adjusted = holm([entry.swap.pvalue for entry in entries])
+    return tuple(replace(entry, p_holm=float(p)) for entry, p in zip(entries, adjusted, strict=True))
 
 
 def _share(one: pd.DataFrame, two: pd.DataFrame) -> bool:

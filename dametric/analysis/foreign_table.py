@@ -92,16 +92,16 @@ def read_table(table: pd.DataFrame, path: str, better: Sequence[str] = ()) -> Fo
     for name in _KNOWN[len(_TEXTS) :]:
         if name not in table:
             table[name] = np.nan
-    if (table["test_top1"] > 1).any():
+    if (table.test_top1 > 1).any():
         notes.append(f"{path}: accuracies above 1 are taken as percent")
-        table = table.assign(test_top1=table["test_top1"] / 100, test_top1_se=table["test_top1_se"] / 100)
-    if not table["test_top1"].dropna().between(0, 1).all():
+        table = table.assign(test_top1=table.test_top1 / 100, test_top1_se=table.test_top1_se / 100)
+    if not table.test_top1.dropna().between(0, 1).all():
         raise UsageError(f"{path} has accuracies that are neither fractions nor percent")
     cautions: tuple[str, ...] = ()
     outcome = TEST_LOSS
-    if table["test_loss"].isna().all():
+    if table.test_loss.isna().all():
         cautions, outcome = (BY_ERROR_RATE,), ERROR_RATE
-        table["test_loss"], table["test_loss_se"] = 100 * (1 - table["test_top1"]), 100 * table["test_top1_se"]
+        table = table.assign(test_loss=100 * (1 - table.test_top1), test_loss_se=100 * table.test_top1_se)
     common = [name for name in _KNOWN if name in table]
     parts = []
     for name in metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from dametric.base.guards import DESTROYED, KEPT
 from dametric.errors import UsageError, unknown
+from dametric.records.tables import records_of
 from dametric.stats.result import Floats, Result
 from dametric.stats.table import checked
 
@@ -50,8 +52,7 @@ def prepare(frame: pd.DataFrame, direction: str = "lower") -> pd.DataFrame:
     for name, default in (("unit", "all"), ("metric", "score"), ("direction", direction)):
         if name not in table:
             table[name] = default
-    table["file"] = table.get("file", -1)
-    table["metric"] = table["metric"].astype(str)
+    table = table.assign(file=table.file if "file" in table else -1, metric=table.metric.astype(str))
     if table.empty:
         raise UsageError("the table has no rows: nothing was both scored and distilled")
     checked_parts = [checked(part, "score", "test_loss") for _, part in table.groupby("metric", sort=False)]
@@ -62,7 +63,7 @@ def prepare(frame: pd.DataFrame, direction: str = "lower") -> pd.DataFrame:
         if name.endswith("_se") and (table[name] < 0).any():
             raise UsageError(f"'{name}' holds {table[name].min():g}: standard errors are not below 0")
     for metric, part in table.groupby("metric", sort=False):
-        stated = part["direction"].astype(str).unique()
+        stated = part.direction.astype(str).unique()
         if len(stated) > 1:
             raise UsageError(f"metric {metric} has directions {' and '.join(sorted(stated))}: give one")
         if stated[0] not in DIRECTIONS:
@@ -71,15 +72,15 @@ def prepare(frame: pd.DataFrame, direction: str = "lower") -> pd.DataFrame:
 
 
 def _destroyed(table: pd.DataFrame) -> list[bool]:
-    lost = table[(table["metric"] == KEPT) & (table["score"] < DESTROYED)]
-    known = set(zip(lost["unit"], lost["aug"], strict=True))
-    return [pair in known for pair in zip(table["unit"], table["aug"], strict=True)]
+    points = points_of(table)
+    lost = {(point.unit, point.aug) for point in points if point.metric == KEPT and point.score < DESTROYED}
+    return [(point.unit, point.aug) in lost for point in points]
 
 
 def _without_rounding(table: pd.DataFrame) -> pd.Series:
     """Scores, equal where they differ by chance roundings alone: those of a teacher whose output is constant."""
-    scores = table["score"].copy()
-    for _, part in scores.groupby([table["metric"], table["unit"]], sort=False):
+    scores = table.score.copy()
+    for _, part in scores.groupby([table.metric, table.unit], sort=False):
         if np.ptp(part) <= max(1e-15, 1e-14 * float(part.abs().max())):
             scores[part.index] = float(part.iloc[0])
     return scores
@@ -102,12 +103,12 @@ def aligned(rows: pd.DataFrame, endpoint: str) -> pd.DataFrame:
 
     Units in which the endpoint is not known for every augmentation are left out.
     """
-    known = rows[endpoint].notna().groupby(rows["unit"]).transform("all")
+    known = rows[endpoint].notna().groupby(rows.unit).transform("all")
     part = rows[known]
-    turn = -1.0 if (part["direction"] == "higher").any() else 1.0
+    turn = -1.0 if (part.direction == "higher").any() else 1.0
     outcome = part[endpoint] * (1.0 if endpoint == "test_loss" else -1.0)
     extra = ["teacher"] if "teacher" in part else []
-    return part[["unit", "aug", *extra]].assign(x=turn * part["score"], y=outcome)
+    return part[["unit", "aug", *extra]].assign(x=turn * part.score, y=outcome)
 
 
 def as_measured(result: Result, sign: int) -> Result:
@@ -155,19 +156,21 @@ class Unit:
     def of(cls, rows: pd.DataFrame) -> Unit:
         """From the rows of one unit and one metric."""
 
+        points = points_of(rows)
+
         def column(name: str) -> Floats:
-            return np.array(rows[name], dtype=np.float64)
+            return np.array([getattr(point, name) for point in points], dtype=np.float64)
 
         return cls(
-            augs=tuple(rows["aug"]),
+            augs=tuple(point.aug for point in points),
             score=column("score"),
             score_se=column("score_se"),
             loss=column("test_loss"),
             loss_se=column("test_loss_se"),
             top1=column("test_top1"),
             seeds=column("seeds"),
-            direction=str(rows["direction"].iloc[0]),
-            destroyed=tuple(rows["destroyed"]) if "destroyed" in rows else (False,) * len(rows),
+            direction=points[0].direction,
+            destroyed=tuple(point.destroyed for point in points),
         )
 
     @property
@@ -192,16 +195,30 @@ class Point:
     """One row of a joined table; NaN where something is not known."""
 
     unit: str
+    metric: str
+    direction: str
     aug: str
     score: float
-    score_se: float
     test_loss: float
-    test_loss_se: float
-    test_top1: float
-    test_top1_se: float
-    seeds: float
+    score_se: float = math.nan
+    test_loss_se: float = math.nan
+    test_top1: float = math.nan
+    test_top1_se: float = math.nan
+    seeds: float = math.nan
+    file: int = -1
+    destroyed: bool = False
 
 
 def points_of(rows: pd.DataFrame) -> list[Point]:
-    """The rows of one metric, from :func:`prepare`."""
-    return [Point(*row) for row in rows[list(Point.__dataclass_fields__)].itertuples(index=False, name=None)]
+    """The rows of a joined table, from :func:`prepare`."""
+    return records_of(Point, rows)
+
+
+def direction_of(rows: pd.DataFrame) -> str:
+    """Which scores of one metric's rows are better."""
+    return str(rows.direction.iloc[0])
+
+
+def by_unit(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each unit, in the order of the table."""
+    return {str(unit): part for unit, part in rows.groupby("unit", sort=False)}

@@ -189,9 +189,9 @@ def _without_null(read: Study, drop: bool) -> Study:
     null = numbers.isna().any(axis=1)
     if not null.any():
         return read
-    first, outcome = frame[null].iloc[0], read.outcome.name
-    where = f"{int(null.sum())} of {len(frame)} rows have no score or no {outcome} (the first: {first.get('metric')} of"
-    where += f" {first['aug']}, {first.get('unit')})"
+    metric, aug, unit = frame[null].reindex(columns=["metric", "aug", "unit"]).iloc[0]
+    outcome, missing = read.outcome.name, f"{int(null.sum())} of {len(frame)} rows"
+    where = f"{missing} have no score or no {outcome} (the first: {metric} of {aug}, {unit})"
     if not drop:
         raise UsageError(f"{where}: {argument('drop', True)} leaves them out")
     if null.all():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dametric.analysis.joined import Unit, as_measured, expected_sign
+from dametric.analysis.joined import Unit, as_measured, direction_of, expected_sign
 from dametric.stats.coefficients import METHODS
 from dametric.stats.correlation import correlate
 from dametric.stats.disattenuation import disattenuated
@@ -180,27 +180,28 @@ def coefficient_of(rows: pd.DataFrame, endpoint: str, method: str, alternative: 
     -------
     Result
     """
-    stated = str(rows["direction"].iloc[0])
-    x = expected_sign(stated, "test_loss") * np.array(rows["score"])
+    stated = direction_of(rows)
+    x = expected_sign(stated, "test_loss") * Unit.of(rows).score
     y = expected_sign("lower", endpoint) * np.array(rows[endpoint], dtype=np.float64)
     return as_measured(correlate(x, y, method, alternative, **options), expected_sign(stated, endpoint))
 
 
-def describe_unit(rows: pd.DataFrame, **options: Any) -> UnitAnalysis:
+def describe_unit(rows: pd.DataFrame, *, confidence: float, resamples: int, seed: int) -> UnitAnalysis:
     """Coefficients, lines, influence, regret and noise of one metric in one unit.
 
     Parameters
     ----------
     rows : pandas.DataFrame
         Of one unit and one metric, from :func:`dametric.analysis.joined.prepare`.
-    **options
-        ``confidence``, ``resamples`` and ``seed``.
+    confidence : float
+    resamples, seed : int
 
     Returns
     -------
     UnitAnalysis
     """
-    unit, confidence = Unit.of(rows), options["confidence"]
+    options: dict[str, Any] = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    unit = Unit.of(rows)
     families = tuple(family(aug) for aug in unit.augs)
     loss, top1 = (_coefficients(rows, endpoint, **options) for endpoint in ("test_loss", "test_top1"))
     kendall, pearson = (
@@ -218,7 +219,7 @@ def describe_unit(rows: pd.DataFrame, **options: Any) -> UnitAnalysis:
             () if unit.direction == "open" else _lowest(unit.augs, unit.choice_score), _lowest(unit.augs, unit.loss)
         ),
         coefficients=Endpoints(loss, top1),
-        bca=bca(unit.score, unit.loss, confidence=confidence, resamples=_BOOTSTRAP, seed=options["seed"]),
+        bca=bca(unit.score, unit.loss, confidence=confidence, resamples=_BOOTSTRAP, seed=seed),
         ols=_regression(unit, unit.loss, confidence),
         ols_top1=None if top1 is None else _regression(unit, unit.top1, confidence),
         york=_york(unit, confidence),

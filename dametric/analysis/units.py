@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dametric.analysis.joined import aligned, as_measured, expected_sign
+from dametric.analysis.joined import aligned, as_measured, by_unit, direction_of, expected_sign, points_of
 from dametric.analysis.unit import Coefficients, coefficient_of
 from dametric.errors import UsageError
 from dametric.stats.baselines import fixed_order, other_unit
@@ -134,9 +134,9 @@ def tested(rows: pd.DataFrame, endpoint: str, method: str, alternative: str, **o
     Result
         With the sign that the measured values have.
     """
-    if rows["unit"].nunique() == 1:
+    if len(by_unit(rows)) == 1:
         return coefficient_of(rows, endpoint, method, alternative, **options)
-    sign = expected_sign(str(rows["direction"].iloc[0]), endpoint)
+    sign = expected_sign(direction_of(rows), endpoint)
     draws = {name: options[name] for name in ("resamples", "seed")}
     return as_measured(pooled(aligned(rows, endpoint), method, alternative, **draws), sign)
 
@@ -158,7 +158,7 @@ def describe_units(rows: pd.DataFrame, *, confidence: float, resamples: int, see
     turned = aligned(rows, "test_loss")
     draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
     table = wide(turned).varying()
-    alternative = "two-sided" if str(rows["direction"].iloc[0]) == "open" else "greater"
+    alternative = "two-sided" if direction_of(rows) == "open" else "greater"
     beyond = incremental(turned, alternative, **draws)
     return Pooled(
         coefficients=Coefficients(*(pooled(turned, method, **draws) for method in METHODS)),
@@ -178,7 +178,7 @@ def describe_units(rows: pd.DataFrame, *, confidence: float, resamples: int, see
 
 def _without_families(turned: pd.DataFrame) -> dict[str, float]:
     """Mean tau over units without each family of augmentations."""
-    families = turned["aug"].map(family)
+    families = turned.aug.map(family)
     values = {}
     for name in dict.fromkeys(families):
         table = wide(turned[families != name]).varying()
@@ -223,17 +223,17 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, *, confidence: float, res
     UsageError
         If they have no unit and augmentation in common.
     """
-    names = [str(rows["metric"].iloc[0]) for rows in (first, second)]
+    names = [points_of(rows)[0].metric for rows in (first, second)]
     one, two = (aligned(rows, "test_loss") for rows in (first, second))
     both = one.rename(columns={"x": "x1"}).merge(two[["unit", "aug", "x"]].rename(columns={"x": "x2"}))
     if both.empty:
         raise UsageError(f"no unit and augmentation has both {names[0]} and {names[1]}")
     tests = {}
-    for unit, part in both.groupby("unit", sort=False):
+    for unit, part in by_unit(both).items():
         x1, x2, y = (part[name].to_numpy(np.float64) for name in ("x1", "x2", "y"))
         r = [float(coefficient("pearson", a, b)[0]) for a, b in ((y, x1), (y, x2), (x1, x2))]
         if np.isfinite(r).all():
-            tests[str(unit)] = williams(r[0], r[1], r[2], len(part))
+            tests[unit] = williams(r[0], r[1], r[2], len(part))
     swap = swap_test(both, "x1", "x2", resamples=resamples, seed=seed)
     interval = bootstrap_difference(both, "x1", "x2", confidence=confidence, seed=seed)
     return Comparison(names[0], names[1], swap, interval, tests)

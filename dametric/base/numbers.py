@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _ROUNDING = 1e-9  # of the largest value: an error below is none
 
 
-def aligned(numbers: Sequence[dict[str, float]]) -> list[str]:
+class Number(NamedTuple):
+    """A value with its standard error."""
+
+    value: float
+    se: float
+
+
+def aligned(numbers: Sequence[Number]) -> list[str]:
     """A column of values with standard errors, all to the second digit of the smallest error."""
-    least = _ROUNDING * max((abs(number["value"]) for number in numbers if math.isfinite(number["value"])), default=0)
-    errors = [number["se"] for number in numbers if math.isfinite(number["se"]) and number["se"] > least]
+    least = _ROUNDING * max((abs(number.value) for number in numbers if math.isfinite(number.value)), default=0)
+    errors = [number.se for number in numbers if math.isfinite(number.se) and number.se > least]
     digits = _digits(min(errors)) if errors else None
 
     def text(value: float, se: float) -> str:
@@ -19,7 +27,7 @@ def aligned(numbers: Sequence[dict[str, float]]) -> list[str]:
             return f"{round(value, digits) + 0.0:.{digits}f}"
         return with_error(value, se, digits)
 
-    return [text(number["value"], number["se"]) for number in numbers]
+    return [text(*number) for number in numbers]
 
 
 def with_error(value: float, se: float, digits: int | None = None) -> str:

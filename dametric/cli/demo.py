@@ -70,20 +70,23 @@ def print_joined(joined: pd.DataFrame, metric: str) -> None:
     """Scores beside students, on stdout."""
     from rich.table import Table
 
-    from dametric.base.numbers import aligned
+    from dametric.base.numbers import Number, aligned
     from dametric.cli.console import wide_console
+    from dametric.records.joining import StudentRow
+    from dametric.records.tables import records_of
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("augmentation", no_wrap=True)
     for heading in (metric, "test loss", "top-1 %"):
         table.add_column(heading, justify="right", no_wrap=True)
-    rows = joined.to_dict("records")
-    cells = aligned([{"value": row["score"], "se": row["score_se"]} for row in rows])
+    rows = records_of(StudentRow, joined)
+    cells = aligned([Number(row.score, row.score_se) for row in rows])
     for cell, row in zip(cells, rows, strict=True):
-        loss = f"{row['test_loss']:.3f} ± {row['test_loss_se']:.3f}"
-        top1 = f"{100 * row['test_top1']:.2f} ± {100 * row['test_top1_se']:.2f}"
-        table.add_row(row["aug"], cell, loss, top1)
+        loss = f"{row.test_loss:.3f} ± {row.test_loss_se:.3f}"
+        top1 = f"{100 * row.test_top1:.2f} ± {100 * row.test_top1_se:.2f}"
+        table.add_row(row.aug, cell, loss, top1)
     console = wide_console()
     console.print()
     console.print(table)
-    console.print(f"students: mean over {joined['seeds'].min()} seeds ± standard error, last epoch, test split")
+    seeds = min(row.seeds for row in rows)
+    console.print(f"students: mean over {seeds} seeds ± standard error, last epoch, test split")

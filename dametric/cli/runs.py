@@ -6,7 +6,7 @@ import math
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dametric.records.ledger import Ledger
+    from dametric.records.runs import LedgerRow
 
 _MEASURES = ("seed", "epochs", "test loss", "top-1 %", "best %", "agree %", "ece %", "seconds")
 _SPARED = ("ece %", "best %", "agree %", "seconds", "seed")  # where a terminal is too narrow for all, in this order
@@ -60,12 +61,14 @@ def print_runs(ledger: Ledger) -> None:
     import pandas as pd
 
     from dametric.cli.console import wide_console
-    from dametric.records.recipes import told_apart
+    from dametric.records.recipes import label_by_recipe
+    from dametric.records.runs import LedgerRow
+    from dametric.records.tables import records_of
 
     runs = ledger.table
     teachers = runs.drop(columns="epochs").groupby(["kind", "teacher_sha256"], dropna=False)  # epochs have a column
-    named = pd.concat([told_apart(group)["student"] for _, group in teachers])
-    rows = [_cells(row) for row in runs.assign(student=named).to_dict("records")]
+    named = pd.concat([label_by_recipe(group).student for _, group in teachers])
+    rows = [_cells(row) for row in records_of(LedgerRow, runs.assign(student=named))]
     console, shown = wide_console(), list(_MEASURES)
     table = _runs_table(rows, shown)
     for name in _SPARED:
@@ -90,27 +93,29 @@ def _runs_table(rows: Sequence[dict[str, str]], shown: Sequence[str]) -> Table:
     return table
 
 
-def _cells(row: dict[Any, Any]) -> dict[str, str]:
+def _cells(row: LedgerRow) -> dict[str, str]:
     """What the table says of a run, by column."""
-    finished = row["status"] == "finished"
-    shares = {"top-1 %": "test_top1", "best %": "best_test_top1", "agree %": "test_agreement", "ece %": "test_ece"}
     return {
-        "teacher": row["teacher"] if isinstance(row["teacher"], str) else "labels",
-        "student": row["student"],
-        "augmentation": row["aug"],
-        "seed": str(row["seed"]),
-        "epochs": _length(row, finished),
-        "test loss": _number(row["test_loss"], "{:.4f}"),
-        **{name: _number(100 * row[share], "{:.2f}") for name, share in shares.items()},
-        "seconds": _number(row["seconds"], "{:.0f}"),
-        "": "" if finished else row["status"],
+        "teacher": row.teacher if isinstance(row.teacher, str) else "labels",
+        "student": row.student,
+        "augmentation": row.aug,
+        "seed": str(row.seed),
+        "epochs": _length(row),
+        "test loss": _number(row.test_loss, "{:.4f}"),
+        "top-1 %": _number(100 * row.test_top1, "{:.2f}"),
+        "best %": _number(100 * row.best_test_top1, "{:.2f}"),
+        "agree %": _number(100 * row.test_agreement, "{:.2f}"),
+        "ece %": _number(100 * row.test_ece, "{:.2f}"),
+        "seconds": _number(row.seconds, "{:.0f}"),
+        "": "" if row.finished else row.status,
     }
 
 
-def _length(row: dict[Any, Any], finished: bool) -> str:
-    if row["epochs"] is None or math.isnan(row["epochs"]):
-        return f"{row['steps']:g} steps" if finished else f"{_number(row['step'], '{:g}') or 0}/{row['steps']:g} steps"
-    return f"{row['epochs']:g}" if finished else f"{row['epoch']}/{row['epochs']:g}"
+def _length(row: LedgerRow) -> str:
+    if row.epochs is None or math.isnan(row.epochs):
+        done = "" if row.finished else f"{_number(row.step, '{:g}') or 0}/"
+        return f"{done}{row.steps:g} steps"
+    return f"{row.epochs:g}" if row.finished else f"{row.epoch}/{row.epochs:g}"
 
 
 def _number(value: float, form: str) -> str:

@@ -15,6 +15,8 @@ from dametric.cli.options import AccuracyImages, Data, Device, Quiet, with_optio
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from dametric.base.numbers import Number
+    from dametric.records.score_rows import Difference, MetricValue
     from dametric.records.scores import Scores
 
 PICTURES = ("png", "svg", "pdf")
@@ -148,34 +150,32 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
 
     from dametric.base.numbers import aligned
 
-    first, rows = result.metrics[0], result.scores
+    first, rows, direction = result.metrics[0], result.rows, result.direction
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("augmentation", no_wrap=True)
-    open_ = rows[0]["metrics"][first]["direction"] == "open"
-    for name in (first, "above the first" if open_ else "difference to best"):
+    for name in (first, "above the first" if direction == "open" else "difference to best"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
-    columns = {name: aligned([_stated(row["metrics"][name]) for row in rows]) for name in (first, *shown)}
-    direction = rows[0]["metrics"][first]["direction"]
+    metrics = {name: [row.metrics[name] for row in rows] for name in (first, *shown)}
+    columns = {name: aligned([_stated(each, each.blocks) for each in values]) for name, values in metrics.items()}
     sign = -1 if direction == "higher" else 1
-    gaps_of = [_stated(row["difference"], row["metrics"][first]["blocks"]) for row in rows[1:]]
-    behind = [{**gap, "value": sign * gap["value"]} for gap in gaps_of]
-    gaps = ["", *aligned(behind)]
+    behind = [_stated(row.difference, each.blocks) for row, each in zip(rows, metrics[first], strict=True)][1:]
+    gaps = ["", *aligned([gap._replace(value=sign * gap.value) for gap in behind])]
     for place, row in enumerate(rows):
-        mark = "best" if place == 0 else "= best" if row["tied_with_best"] else ""
+        mark = "best" if place == 0 else "= best" if row.tied_with_best else ""
         mark = "" if direction == "open" else mark  # nobody has said which values are good
-        mark = "destroyed" if row.get("destroyed") else mark
-        table.add_row(row["aug"], columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
+        mark = "destroyed" if row.destroyed else mark
+        table.add_row(row.aug, columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
     return table
 
 
-def _stated(number: dict[str, Any], blocks: int | None = None) -> dict[str, float]:
+def _stated(number: MetricValue | Difference, blocks: int) -> Number:
     """A number with the error that is printed: of few batches that of the interval, which knows how few they are."""
-    if (number["blocks"] if blocks is None else blocks) >= _FEW:
-        return {"value": number["value"], "se": number["se"]}
-    return {"value": number["value"], "se": (number["high"] - number["low"]) / 2}
+    from dametric.base.numbers import Number
+
+    return Number(number.value, number.se if blocks >= _FEW else (number.high - number.low) / 2)
 
 
 def _footer(result: Scores) -> list[str]:
@@ -183,38 +183,40 @@ def _footer(result: Scores) -> list[str]:
 
     from dametric.base.guards import DESTROYED, KEPT
 
-    config, first = result.config, result.metrics[0]
-    compiled, stated = config["compile_seconds"], "value ± standard error"
-    if any(row["metrics"][first]["blocks"] < _FEW for row in result.scores):
+    config, first = result.settings, result.metrics[0]
+    compiled, stated = config.compile_seconds, "value ± standard error"
+    if any(row.metrics[first].blocks < _FEW for row in result.rows):
         why = f"since fewer than {_FEW} batches hardly tell the error"
         stated = f"value ± half the width of the 95 % interval, {why}"
     lines = [
-        f"{result.batches} batches of {config['b']} ({config['data']['name']} {config['data']['split']}), parameters "
-        f"per {config['per']}, stated for n = {config['n']} images; {config['dtype']}, seed {config['seed']}, "
-        f"{config['seconds']:.1f} s",
+        f"{result.batches} batches of {config.b} ({config.data.name} {config.data.split}), parameters "
+        f"per {config.per}, stated for n = {config.n} images; {config.dtype}, seed {config.seed}, "
+        f"{config.seconds:.1f} s",
         *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
         f"{stated}; '= best': not distinguishable from the best (95 %)",
     ]
-    images, passes = config["data"]["images"], config["epochs"]
-    if passes > 1 and config["protocol"] != "reference":
-        whose = "errors are those for other images of their kind"
+    images, passes = config.data.images or 0, config.epochs or 0
+    if passes > 1 and config.protocol != "reference":
+        few = images < 2 * (config.b or 0)
         whose = (
-            whose if images >= 2 * config["b"] else "errors are of these images only, other images would differ more"
+            "errors are of these images only, other images would differ more"
+            if few
+            else "errors are those for other images of their kind"
         )
         lines.append(f"{passes:.3g} passes over {images} images: {whose}")
-    lost = [row["aug"] for row in result.scores if row.get("destroyed")]
+    lost = [row.aug for row in result.rows if row.destroyed]
     if lost:
         lines.append(
             f"destroyed: less than {DESTROYED:g} of the information between raw images is left to the teacher under "
             f"{', '.join(lost)}: a low score does not speak for it"
         )
-    guarded, shown = (result.scores[0]["metrics"][name]["blocks"] for name in (KEPT, first))
+    guarded, shown = (result.rows[0].metrics[name].blocks for name in (KEPT, first))
     if guarded < min(shown, _FEW):
         lines.append(f"{KEPT}: of the first {guarded} batches alone, ± half the width of the 95 % interval")
-    if not config["rel_se_reached"]:
-        way = "these images are too few for it" if config["epochs"] >= 2 else "raise --max-batches"
-        lines.append(f"The precision asked for ({100 * config['rel_se']:g} %) was not reached: {way}.")
-    if any(math.isnan(row["metrics"][name]["se"]) for row in result.scores for name in result.metrics):
+    if not config.rel_se_reached:
+        way = "these images are too few for it" if passes >= 2 else "raise --max-batches"
+        lines.append(f"The precision asked for ({100 * (config.rel_se or 0):g} %) was not reached: {way}.")
+    if any(math.isnan(row.metrics[name].se) for row in result.rows for name in result.metrics):
         lines.append(
             "nan: too few batches; use at least 4, of 32 classes and more 16, of whose images these show too few."
         )

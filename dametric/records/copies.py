@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from dametric.base.terminal import note_once
+from dametric.records.documents import plain
+from dametric.records.record import RunRecord
 
-Entry = tuple[Path, Mapping[str, Any]]
+Entry = tuple[Path, RunRecord]
 
 
 def first_of_each(entries: Sequence[Entry]) -> list[int]:
@@ -27,22 +28,22 @@ def first_of_each(entries: Sequence[Entry]) -> list[int]:
     """
     same: dict[str, list[int]] = {}
     for position, (_, record) in enumerate(entries):
-        same.setdefault(str(record["id"]), []).append(position)
-    chosen = {name: min(found, key=lambda position: _rank(entries[position])) for name, found in same.items()}
-    copies = {name: found for name, found in same.items() if len({entries[one][0].resolve() for one in found}) > 1}
+        same.setdefault(record.id, []).append(position)
+    chosen = {name: min(places, key=lambda position: _rank(entries[position])) for name, places in same.items()}
+    copies = {name: places for name, places in same.items() if len({entries[at][0].resolve() for at in places}) > 1}
     if copies:
-        name, found = next(iter(copies.items()))
+        name, places = next(iter(copies.items()))
         counted = entries[chosen[name]][0]
-        other = next(entries[one][0] for one in found if one != chosen[name])
+        other = next(entries[position][0] for position in places if position != chosen[name])
         many = "1 run lies" if len(copies) == 1 else f"{len(copies)} runs lie"
         note_once(f"{many} in several folders and count{'s' * (len(copies) == 1)} once: {counted}, not {other}")
-    for name, found in copies.items():
-        finished = [record for _, record in (entries[one] for one in found) if record["status"] == "finished"]
-        if len({json.dumps(record["last"], sort_keys=True) for record in finished}) > 1:
+    for name, places in copies.items():
+        finished = [record for _, record in (entries[position] for position in places) if record.finished]
+        if len({json.dumps(plain(record.last), sort_keys=True) for record in finished}) > 1:
             note_once(f"WARNING: copies of run {name} differ in their results: {entries[chosen[name]][0]} counts")
     return sorted(chosen.values())
 
 
 def _rank(entry: Entry) -> tuple[bool, int, str]:
     folder, record = entry
-    return record["status"] != "finished", len(folder.absolute().parts), str(folder)
+    return not record.finished, len(folder.absolute().parts), str(folder)

@@ -2,19 +2,61 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from dametric.errors import UsageError
-from dametric.records.recipes import OPTIONS, told_apart
+from dametric.records.recipes import OPTIONS, label_by_recipe
 from dametric.records.scores import Scores
 
 STUDENT_METRICS = "ce_"  # how the names of metrics begin that ask a student
 _STUDENT_PICKS = "by=student"  # in the names of augmentations that do
 _DIFFERENCES = ["difference", "difference_se", "tied_with_best"]
 _OWN = [*_DIFFERENCES, "recipe", "arch"]  # columns that `join` does not give
+_FIRST = ["unit", "pair", "teacher", "student", "data", "file", "metric", "direction", "aug"]
+
+
+@dataclass(frozen=True)
+class ScoredAug:
+    """An augmentation as a metric of a score file orders it.
+
+    Attributes
+    ----------
+    aug : str
+    score, score_se : float
+    difference, difference_se : float
+        Paired, to the best row of the file; NaN where another metric orders the file.
+    tied_with_best : bool or None
+        None where another metric orders the file.
+    destroyed : bool
+        So little of the information between images is left that no score speaks for it.
+    """
+
+    aug: str
+    score: float
+    score_se: float
+    difference: float = math.nan
+    difference_se: float = math.nan
+    tied_with_best: bool | None = None
+    destroyed: bool = False
+
+
+@dataclass(frozen=True)
+class StudentRow:
+    """A row of a joined table: an augmentation's score and its students, NaN where something is not known."""
+
+    aug: str
+    score: float
+    test_loss: float
+    score_se: float = math.nan
+    test_loss_se: float = math.nan
+    test_top1: float = math.nan
+    test_top1_se: float = math.nan
+    seeds: int = 0
 
 
 def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
@@ -56,8 +98,8 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
 def _students(scores: Scores, runs: pd.DataFrame, without: Collection[str] = ()) -> pd.DataFrame:
     """Means over seeds, of the students of the teacher that was scored; a recipe by its values, not by its name."""
     done = _of_teacher(scores, runs)
-    done = done[_of_images(scores, done) & ~done["student"].isin(without)]
-    done = _named(told_apart(done.assign(arch=done["student"], recipe=_recipes(done))))
+    done = done[_of_images(scores, done) & ~done.student.isin(without)]
+    done = _named(label_by_recipe(done.assign(arch=done.student, recipe=_recipes(done))))
     return done.groupby(["student", "aug"], as_index=False).agg(
         arch=("arch", "first"),
         recipe=("recipe", "first"),
@@ -82,38 +124,25 @@ def _recipes(runs: pd.DataFrame) -> list[str]:
 
 def _named(runs: pd.DataFrame) -> pd.DataFrame:
     """Names that are one recipe each: where values differ by less than a name shows, the key itself is the name."""
-    recipes: dict[str, set[str]] = {}
-    for name, recipe in zip(runs["student"], runs["recipe"], strict=True):
-        recipes.setdefault(name, set()).add(recipe)
-    rows = zip(runs["student"], runs["arch"], runs["recipe"], strict=True)
-    return runs.assign(student=[name if len(recipes[name]) == 1 else f"{arch}{key}" for name, arch, key in rows])
+    recipes = runs.groupby("student").recipe.nunique()
+    rows = zip(runs.student, runs.arch, runs.recipe, strict=True)
+    return runs.assign(student=[name if recipes[name] == 1 else f"{arch}{key}" for name, arch, key in rows])
 
 
 def _of_teacher(scores: Scores, runs: pd.DataFrame) -> pd.DataFrame:
-    done = runs[(runs["status"] == "finished") & (runs["kind"] == "distill")]
-    return done if _teacher(scores) is None else done[done["teacher_sha256"] == _teacher(scores)]
+    done, teacher = runs[(runs.status == "finished") & (runs.kind == "distill")], scores.settings.scored.sha256
+    return done if teacher is None else done[done.teacher_sha256 == teacher]
 
 
 def _of_images(scores: Scores, runs: pd.DataFrame) -> pd.Series:
     """Which runs are of the images that were scored; what one of the two does not say is no difference."""
     fits = pd.Series(True, index=runs.index)
-    name, size = _images(scores)
+    name, size = scores.settings.data.folder, scores.settings.image_size
     if name is not None and "data" in runs:
-        fits &= runs["data"].isna() | (runs["data"].map(_last_part) == name)
+        fits &= runs.data.isna() | (runs.data.map(lambda path: Path(str(path)).name) == name)
     if size is not None and "image_size" in runs:
-        fits &= runs["image_size"].isna() | (runs["image_size"] == size)
+        fits &= runs.image_size.isna() | (runs.image_size == size)
     return fits
-
-
-def _images(scores: Scores) -> tuple[str | None, int | None]:
-    """Name and size of the images that were scored."""
-    name = (scores.config.get("data") or {}).get("name")
-    return None if name is None else _last_part(name), scores.config.get("image_size")
-
-
-def _last_part(name: object) -> str:
-    """Of a path, which differs between machines."""
-    return Path(str(name)).name
 
 
 def _why(files: Sequence[Scores], runs: pd.DataFrame) -> str:
@@ -122,20 +151,21 @@ def _why(files: Sequence[Scores], runs: pd.DataFrame) -> str:
         others = _of_teacher(scores, runs)
         others = others[~_of_images(scores, others)]
         if len(others):
-            name, size = _images(scores)
-            seen = others.iloc[0]
-            pixels = ["" if pd.isna(value) else f" of {value:g} pixels" for value in (size, seen.get("image_size"))]
-            return (
-                f" on the same images: {name}{pixels[0]} was scored, {seen.get('data')}{pixels[1]} was distilled with"
-            )
+            size, columns = scores.settings.image_size, ["data", "image_size"]
+            data, trained_size = others.reindex(columns=columns).iloc[0]
+            pixels = ["" if pd.isna(value) else f" of {value:g} pixels" for value in (size, trained_size)]
+            scored = f"{scores.settings.data.folder}{pixels[0]} was scored"
+            return f" on the same images: {scored}, {data}{pixels[1]} was distilled with"
     return ""
 
 
 def _beside(scores: Scores, students: pd.DataFrame, metric: str) -> pd.DataFrame:
-    joined = with_differences(scores, metric).merge(students, on="aug", how="inner")
-    if _student(scores) is not None:  # of the others it says nothing
-        asked = joined["aug"].str.contains(_STUDENT_PICKS) | metric.startswith(STUDENT_METRICS)
-        joined = joined[~asked | (joined["arch"] == _student(scores))]
+    table = pd.DataFrame(with_differences(scores, metric)).astype({"tied_with_best": "boolean"})
+    joined = table.drop(columns="destroyed").merge(students, on="aug", how="inner")
+    shown = scores.settings.shown.arch
+    if shown is not None:  # of the others it says nothing
+        asks_student = joined.aug.str.contains(_STUDENT_PICKS) | metric.startswith(STUDENT_METRICS)
+        joined = joined[~asks_student | (joined.arch == shown)]
     order = ["student", "aug", "score", "score_se", *students.columns[4:], *_OWN]
     return joined[order].sort_values("student", kind="stable", ignore_index=True)
 
@@ -167,53 +197,46 @@ def study(scores: Sequence[Scores], runs: pd.DataFrame) -> pd.DataFrame:
     """
     parts: list[pd.DataFrame] = []
     seen: dict[str, list[object]] = {}
-    shown = {(_teacher(file), _student(file)) for file in scores}
+    shown = {(file.settings.scored.sha256, file.settings.shown.arch) for file in scores}
     for place, file in enumerate(scores):
-        teacher = str((file.config.get("teacher") or {}).get("arch", "teacher"))
-        data = Path(str((file.config.get("data") or {}).get("name", "data"))).name
+        scored, digest = file.settings.scored, file.settings.scored.sha256
+        teacher, data = scored.arch or "teacher", file.settings.data.folder or "data"
         known = seen.setdefault(f"{teacher} {data}", [])
-        if _teacher(file) not in known or _teacher(file) is None:
-            known.append(_teacher(file))
-        number = len(known) if _teacher(file) is None else known.index(_teacher(file)) + 1
-        directions = {name: metric["direction"] for name, metric in file.scores[0]["metrics"].items()}
-        others = {student for its, student in shown if its == _teacher(file) and student} - {_student(file)}
-        without = [] if _teacher(file) is None else others  # files that show other students speak of those
+        if digest not in known or digest is None:
+            known.append(digest)
+        number = len(known) if digest is None else known.index(digest) + 1
+        others = {student for its, student in shown if its == digest and student} - {file.settings.shown.arch}
+        without = [] if digest is None else others  # files that show other students speak of those
         students = _students(file, runs, without)  # once for all metrics
         for metric in file.metrics:
             part = _beside(file, students, metric)
             if part.empty:
                 continue  # another teacher's students are in this ledger
-            about = {"teacher": teacher, "data": data, "metric": metric, "direction": directions[metric]}
-            unit = f"{teacher}{f' #{number}' if number > 1 else ''} -> " + part["student"] + f", {data}"
-            pair = [
-                f"{_teacher(file) or teacher}/{a}{r}/{data}" for a, r in zip(part["arch"], part["recipe"], strict=True)
-            ]
-            parts.append(part.drop(columns=["recipe", "arch"]).assign(unit=list(unit), pair=pair, file=place, **about))
+            direction = file.rows[0].metrics[metric].direction
+            about = {"teacher": teacher, "data": data, "metric": metric, "direction": direction}
+            name = f"{teacher} #{number}" if number > 1 else teacher
+            unit = [f"{name} -> {student}, {data}" for student in part.student]
+            keys = zip(part.arch, part.recipe, strict=True)
+            pair = [f"{digest or teacher}/{arch}{recipe}/{data}" for arch, recipe in keys]
+            parts.append(part.drop(columns=["recipe", "arch"]).assign(unit=unit, pair=pair, file=place, **about))
     if not parts:
         raise UsageError(f"no augmentation was both scored and distilled from the same teacher{_why(scores, runs)}")
     table = pd.concat(parts, ignore_index=True)
-    first = ["unit", "pair", "teacher", "student", "data", "file", "metric", "direction", "aug"]
-    return table[[*first, *(name for name in table.columns if name not in first)]]
+    return table[[*_FIRST, *(name for name in table.columns if name not in _FIRST)]]
 
 
-def with_differences(scores: Scores, metric: str) -> pd.DataFrame:
-    """Scores by a metric, and their paired differences to the best row where it is the metric that orders the file.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns ``aug, score, score_se, difference, difference_se, tied_with_best``, in the order of the file.
-    """
-    table = scores.table.rename(columns={metric: "score", f"{metric}_se": "score_se"})
-    table = table[["aug", "score", "score_se", *_DIFFERENCES]].astype({"tied_with_best": "boolean"})
-    if metric != scores.metrics[0]:
-        table[["difference", "difference_se"]], table["tied_with_best"] = float("nan"), pd.NA
-    return table
-
-
-def _teacher(file: Scores) -> str | None:
-    return (file.config.get("teacher") or {}).get("sha256")
-
-
-def _student(file: Scores) -> str | None:
-    return (file.config.get("student") or {}).get("arch")
+def with_differences(scores: Scores, metric: str) -> list[ScoredAug]:
+    """Scores by a metric, and their paired differences to the best row where it is the metric that orders the file."""
+    first = metric == scores.metrics[0]
+    return [
+        ScoredAug(
+            row.aug,
+            row.metrics[metric].value,
+            row.metrics[metric].se,
+            row.difference.value if first else math.nan,
+            row.difference.se if first else math.nan,
+            row.tied_with_best if first else None,
+            row.destroyed,
+        )
+        for row in scores.rows
+    ]

@@ -62,7 +62,8 @@ class Ledger:
         return iter(self.runs)
 
     def __repr__(self) -> str:
-        finished = sum(record is not None and record["status"] == "finished" for record in self.records)
+        records = [run.current for run in self.runs]
+        finished = sum(record is not None and record.finished for record in records)
         return f"Ledger({len(self)} runs, {finished} finished{f', {len(self.failed)} failed' if self.failed else ''})"
 
     def _repr_html_(self) -> str:

@@ -10,6 +10,7 @@ from dametric.base.arguments import argument
 from dametric.base.option_groups import LossOptions, OptimizerOptions, PrecisionOptions, ViewOptions
 from dametric.base.options import options_of
 from dametric.errors import UsageError, unknown
+from dametric.records.record import RecordedData, RecordedObjective, RecordedRecipe
 
 _GROUPS = (OptimizerOptions, LossOptions, ViewOptions, PrecisionOptions)
 OPTIONS = (*(each.name for each in options_of(*_GROUPS) if each.about.in_ledger), "train_images", "image_size")
@@ -22,28 +23,27 @@ _LENGTHS = ("epochs", "steps")
 _NAMES = ("data", "teacher", "student", "aug", "seed")
 
 
-def options(config: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+def options(recipe: RecordedRecipe, data: RecordedData) -> dict[str, Any]:
     """The options of a run by its record; None where it does not say.
 
     Parameters
     ----------
-    config, about : dict
-        As in the record.
+    recipe : RecordedRecipe
+    data : RecordedData
 
     Returns
     -------
     dict
         By the names in `OPTIONS`.
     """
-    recipe, data = config["recipe"], about["data"]
-    objective = recipe.get("objective") or {}
-    said = {**recipe, **{f"{name}_weight": objective.get(name) for name in ("ce", "raw", "aug")}}
-    said |= {"temperature": objective.get("temperature"), "loss_term": objective.get("term")}
-    said |= {"train_images": data.get("train"), "image_size": data.get("image_size")}
-    return {name: said.get(name) for name in OPTIONS}
+    loss = recipe.objective or RecordedObjective()
+    recorded = {**recipe.document(), "ce_weight": loss.ce, "raw_weight": loss.raw, "aug_weight": loss.aug}
+    recorded |= {"temperature": loss.temperature, "loss_term": loss.term}
+    recorded |= {"train_images": data.train, "image_size": data.image_size}
+    return {name: recorded.get(name) for name in OPTIONS}
 
 
-def told_apart(runs: pd.DataFrame) -> pd.DataFrame:
+def label_by_recipe(runs: pd.DataFrame) -> pd.DataFrame:
     """Runs of one student by different recipes under names that say how they differ.
 
     What is not known of a run is no difference.
@@ -59,7 +59,7 @@ def told_apart(runs: pd.DataFrame) -> pd.DataFrame:
         The same with other names in ``student`` where there are several recipes: "resnet8 (960 epochs)",
         "resnet8 (240 epochs, temperature 4)".
     """
-    names = list(runs["student"])
+    names = list(runs.student)
     for student, places in runs.groupby("student").indices.items():
         group = runs.iloc[places]
         differ = _differing(group)
@@ -71,12 +71,12 @@ def told_apart(runs: pd.DataFrame) -> pd.DataFrame:
 
 def differences(runs: pd.DataFrame) -> dict[str, list[str]]:
     """Options in which finished students of one name and teacher differ, with their values in order."""
-    done = runs[(runs["status"] == "finished") & (runs["kind"] == "distill")]
-    found: dict[str, set[Any]] = {}
+    done = runs[(runs.status == "finished") & (runs.kind == "distill")]
+    values: dict[str, set[Any]] = {}
     for _, group in done.groupby(["teacher_sha256", "student"], dropna=False):
         for name in _differing(group):
-            found.setdefault(name, set()).update(group[name].dropna())
-    return {name: [word(value) for value in sorted(found[name], key=_order)] for name in OPTIONS if name in found}
+            values.setdefault(name, set()).update(group[name].dropna())
+    return {name: [word(value) for value in sorted(values[name], key=_order)] for name in OPTIONS if name in values}
 
 
 def chosen(runs: pd.DataFrame, filters: Sequence[str]) -> pd.DataFrame:

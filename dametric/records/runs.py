@@ -51,6 +51,7 @@ from dametric.errors import UsageError
 from dametric.records.copies import first_of_each
 from dametric.records.identity import run_id as run_id
 from dametric.records.recipes import options
+from dametric.records.record import FINISHED, RUNNING, Measures, RunRecord, Timing
 from dametric.records.schema import RECORD
 from dametric.records.scores import finite, read_document
 
@@ -99,7 +100,7 @@ class Run:
             for same in sorted(Path(root).glob(f"*-{own}")):
                 return cls(same)
             for path in sorted(Path(root).glob(f"{glob.escape(word)}-{'?' * len(own)}/record.json")):
-                if run_id(read_record(path)["config"]) == own:
+                if run_id(RunRecord.of(read_record(path)).config.document()) == own:
                     return cls(path.parent)
         return cls(folder)
 
@@ -125,16 +126,27 @@ class Run:
         return read_record(path) if path.exists() else None
 
     @property
-    def now(self) -> dict[str, Any] | None:
-        """The record as things stand: of a run that is not finished, with the epochs done and what became of it."""
+    def written(self) -> RunRecord | None:
+        """The same, typed."""
         record = self.record
-        if record is None or record["status"] != "running":
+        return None if record is None else RunRecord.of(record)
+
+    @property
+    def current(self) -> RunRecord | None:
+        """The record as things stand: of a run that is not finished, with the epochs done and what became of it."""
+        record = self.written
+        if record is None or record.status != RUNNING:
             return record
         rows = self.history()
-        status = "running" if self.held else "interrupted"
-        seconds = round(sum(row["seconds"] for row in rows), 3)
-        timing = {**(record.get("timing") or {}), "seconds": seconds}
-        return {**record, "status": status, **summary(rows), "timing": timing}
+        last, best = summary_of(rows)
+        timing = replace(record.timing or Timing.of({}), seconds=seconds_of(rows))
+        return replace(record, status=RUNNING if self.held else "interrupted", last=last, best=best, timing=timing)
+
+    @property
+    def now(self) -> dict[str, Any] | None:
+        """The record as things stand, as a JSON object."""
+        record = self.current
+        return None if record is None else record.document()
 
     @contextmanager
     def claimed(self) -> Iterator[str | None]:
@@ -203,15 +215,22 @@ def _written(key: str, value: float) -> int | str:
     return int(value) if key in _WHOLE else repr(value)
 
 
-def summary(rows: Sequence[Row]) -> dict[str, Any]:
+def seconds_of(rows: Iterable[Row]) -> float:
+    """How long the epochs took."""
+    return round(sum(row["seconds"] for row in rows), 3)
+
+
+def summary_of(rows: Sequence[Row]) -> tuple[Measures | None, Measures | None]:
     """Last epoch, and the best of those that were looked at, without how long they took."""
 
-    def plain(row: Row) -> dict[str, Any]:
+    def measures(row: Row) -> Measures:
         kept = {key: value for key, value in row.items() if key != "seconds"}
-        return {key: int(value) if key in _WHOLE and math.isfinite(value) else value for key, value in kept.items()}
+        whole = {key: int(value) for key, value in kept.items() if key in _WHOLE and math.isfinite(value)}
+        return Measures.of({**kept, **whole})
 
-    best = max((row for row in rows if row["test_top1"] >= 0), key=lambda row: row["test_top1"], default=None)
-    return {"last": plain(rows[-1]) if rows else None, "best": None if best is None else plain(best)}
+    every = [measures(row) for row in rows]
+    best = max((row for row in every if row.test_top1 >= 0), key=lambda row: row.test_top1, default=None)
+    return every[-1] if every else None, best
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -225,8 +244,8 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     keys = ("id", "status", "config", "about", "last", "best")
     record = read_document(path, "run record", "dametric_run", SCHEMA, keys, RECORD)
-    recipe = record["config"]["recipe"]
-    if recipe.get("epochs") is None and recipe.get("steps") is None:
+    recipe = RunRecord.of(record).config.recipe
+    if recipe.epochs is None and recipe.steps is None:
         raise UsageError(f"{path} is not a whole run record: 'config.recipe.epochs' is missing")
     return record
 
@@ -241,10 +260,10 @@ def find_runs(root: str | os.PathLike[str]) -> list[Run]:
     """
     if not Path(root).is_dir():
         raise UsageError(f"there is no folder {root}: dametric distill -o makes one")
-    found = [Run(path.parent) for path in sorted(Path(root).rglob("record.json"))]
-    if not found:
+    runs = [Run(path.parent) for path in sorted(Path(root).rglob("record.json"))]
+    if not runs:
         raise UsageError(f"there is no run in {root}: dametric distill -o makes them")
-    return found
+    return runs
 
 
 def distinct(runs: Iterable[Run]) -> list[Run]:
@@ -255,9 +274,35 @@ def distinct(runs: Iterable[Run]) -> list[Run]:
     UsageError
         If a record cannot be read.
     """
-    found = list(runs)
-    entries = [(run.folder, read_record(run.folder / "record.json")) for run in found]
-    return [found[position] for position in first_of_each(entries)]
+    every = list(runs)
+    entries = [(run.folder, RunRecord.of(read_record(run.folder / "record.json"))) for run in every]
+    return [every[position] for position in first_of_each(entries)]
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """A row of the ledger's table, as far as it is printed; see :func:`load_runs`."""
+
+    status: str
+    teacher: str | None
+    student: str
+    aug: str
+    seed: int
+    epochs: float | None
+    epoch: int
+    step: float
+    test_loss: float
+    test_top1: float
+    test_ece: float
+    test_agreement: float
+    best_test_top1: float
+    seconds: float
+    steps: float | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        return self.status == FINISHED
 
 
 def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
@@ -284,39 +329,33 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
     UsageError
         If there is no run, or a record cannot be read.
     """
-    found = find_runs(root) if isinstance(root, (str, os.PathLike)) else list(root)
-    if not found:
+    runs = find_runs(root) if isinstance(root, (str, os.PathLike)) else list(root)
+    if not runs:
         raise UsageError("there is no run to make a table of")
-    table = pd.DataFrame([_row(run) for run in distinct(found)])
+    table = pd.DataFrame([_row(run) for run in distinct(runs)])
     return table.sort_values(["teacher", "student", "aug", "seed", "id"], ignore_index=True, na_position="first")
 
 
 def _row(run: Run) -> dict[str, Any]:
-    record = run.now
+    record = run.current
     assert record is not None
-    config, about = record["config"], record["about"]
-    seconds = _number((record.get("timing") or {}).get("seconds"))
-    last, best = record["last"] or {}, record["best"] or {}
+    last, best = record.result, record.best or Measures()
     row = {
-        "id": record["id"],
-        "status": record["status"],
-        "kind": config["kind"],
-        "teacher": (about.get("teacher") or {}).get("arch"),
-        "teacher_sha256": (about.get("teacher") or {}).get("sha256"),
-        "student": about["student"]["arch"],
-        "data": about["data"]["name"],
-        "aug": config["recipe"]["base_aug" if config["kind"] == "train" else "aug"],
-        "seed": config["recipe"]["seed"],
-        "epochs": config["recipe"].get("epochs"),
-        "epoch": last.get("epoch", 0),
-        "step": _number(last.get("step")),
+        "id": record.id,
+        "status": record.status,
+        "kind": record.config.kind,
+        "teacher": record.teacher.arch,
+        "teacher_sha256": record.teacher.sha256,
+        "student": record.about.student.arch,
+        "data": record.about.data.name,
+        "aug": record.config.aug,
+        "seed": record.config.recipe.seed,
+        "epochs": record.config.recipe.epochs,
+        "epoch": last.epoch,
+        "step": float(last.step),
     }
-    row |= {name: _number(last.get(name)) for name in MEASURED}
-    row |= {"best_epoch": best.get("epoch", 0)} | {f"best_{name}": _number(best.get(name)) for name in MEASURED}
-    row |= {name: _number(last.get(name)) for name in HELD_OUT}
-    more = {name: value for name, value in options(config, about).items() if name not in row}
-    return row | {"seconds": seconds, "folder": str(run.folder), **more}
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    row |= {name: float(getattr(last, name)) for name in MEASURED}
+    row |= {"best_epoch": best.epoch} | {f"best_{name}": float(getattr(best, name)) for name in MEASURED}
+    row |= {name: float(getattr(last, name)) for name in HELD_OUT}
+    more = {name: value for name, value in options(record.config.recipe, record.about.data).items() if name not in row}
+    return row | {"seconds": float(record.seconds), "folder": str(run.folder), **more}

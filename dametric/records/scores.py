@@ -43,6 +43,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ import pandas as pd
 from dametric.base.files import MOST_TEXT, read_text, write_atomic
 from dametric.errors import UsageError, unknown
 from dametric.records import schema as shapes
+from dametric.records.documents import Document
+from dametric.records.score_rows import ScoreConfig, ScoreRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,27 +80,48 @@ class Scores:
     config: dict[str, Any]
     versions: dict[str, Any]
 
+    @classmethod
+    def of(cls, rows: Sequence[ScoreRow], settings: ScoreConfig, versions: dict[str, Any]) -> Scores:
+        """From rows, best first, and what they depend on."""
+        return cls([row.document() for row in rows], settings.document(), versions)
+
+    @cached_property
+    def rows(self) -> tuple[ScoreRow, ...]:
+        """The scores, typed, as they are when first asked for."""
+        return tuple(ScoreRow.of(score) for score in self.scores)
+
+    @cached_property
+    def settings(self) -> ScoreConfig:
+        """The configuration, typed, as it is when first asked for."""
+        return ScoreConfig.of(self.config)
+
     @property
     def metrics(self) -> list[str]:
         """Names of the metrics; the first orders the table."""
-        return list(self.config["metrics"])
+        return list(self.settings.metrics)
+
+    @property
+    def direction(self) -> str:
+        """Which values of the first metric are good: "lower", "higher", or "open" where nobody has said it."""
+        return self.rows[0].metrics[self.metrics[0]].direction
 
     @property
     def batches(self) -> str:
         """How many batches were shown, in words: "20", or "20 to 45" where augmentations differ."""
-        counts = sorted({score.get("batches", self.config.get("batches", 0)) for score in self.scores})
+        everywhere = self.settings.batches or 0
+        counts = sorted({everywhere if row.batches is None else row.batches for row in self.rows})
         return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
     @property
     def table(self) -> pd.DataFrame:
         """One row an augmentation: value and standard error of every metric, difference to the best row."""
-        rows = []
-        for score in self.scores:
-            row: dict[str, Any] = {"aug": score["aug"]}
-            for name, metric in score["metrics"].items():
-                row |= {name: metric["value"], f"{name}_se": metric["se"]}
-            row |= {"difference": score["difference"]["value"], "difference_se": score["difference"]["se"]}
-            rows.append({**row, "tied_with_best": score["tied_with_best"], "rows": score["rows"]})
+        rows: list[dict[str, Any]] = []
+        for row in self.rows:
+            cells: dict[str, Any] = {"aug": row.aug}
+            for name, metric in row.metrics.items():
+                cells |= {name: metric.value, f"{name}_se": metric.se}
+            cells |= {"difference": row.difference.value, "difference_se": row.difference.se}
+            rows.append({**cells, "tied_with_best": row.tied_with_best, "rows": row.rows})
         return pd.DataFrame(rows)
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,8 +152,9 @@ class Scores:
         hint = "; make one with dametric score -o"
         keys = ("scores", "config", "versions")
         document = read_document(path, "score file", "dametric_scores", SCHEMA, keys, shapes.SCORES, hint)
-        _check_consistent(document, path)
-        return cls([_with_nan(score) for score in document["scores"]], document["config"], document["versions"])
+        file = _ScoreFile.of(document)
+        _check_consistent(file, path)
+        return cls([row.document() for row in file.scores], file.config.document(), file.versions)
 
     @property
     def best(self) -> dict[str, Any]:
@@ -140,18 +165,18 @@ class Scores:
         UsageError
             If nobody has said which values of the first metric are good, or all images are destroyed.
         """
-        if self.scores[0]["metrics"][self.metrics[0]]["direction"] == "open":
+        if self.direction == "open":
             raise UsageError(f"{self.metrics[0]} has no direction: no augmentation is best by it")
-        whole = [score for score in self.scores if not score.get("destroyed")]
-        if not whole:
-            raise UsageError("every augmentation destroys the images: none is best")
-        return whole[0]
+        for row, score in zip(self.rows, self.scores, strict=True):
+            if not row.destroyed:
+                return score
+        raise UsageError("every augmentation destroys the images: none is best")
 
     def __getitem__(self, aug: str) -> dict[str, Any]:
-        for score in self.scores:
-            if score["aug"] == aug:
+        for row, score in zip(self.rows, self.scores, strict=True):
+            if row.aug == aug:
                 return score
-        raise unknown("augmentation", aug, [score["aug"] for score in self.scores])
+        raise unknown("augmentation", aug, [row.aug for row in self.rows])
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -164,7 +189,7 @@ class Scores:
 
     def __repr__(self) -> str:
         first = self.metrics[0]
-        rows = ", ".join(f"{score['aug']} {score['metrics'][first]['value']:.4g}" for score in self.scores[:3])
+        rows = ", ".join(f"{row.aug} {row.metrics[first].value:.4g}" for row in self.rows[:3])
         more = f", ... {len(self) - 3} more" if len(self) > 3 else ""
         return f"Scores({first}: {rows}{more})"
 
@@ -173,33 +198,28 @@ class Scores:
         return table.to_html(index=False, float_format="{:.6g}".format)
 
 
-def _check_consistent(document: dict[str, Any], path: object) -> None:
+@dataclass(frozen=True)
+class _ScoreFile(Document):
+    scores: tuple[ScoreRow, ...]
+    config: ScoreConfig
+    versions: dict[str, Any]
+
+
+def _check_consistent(file: _ScoreFile, path: object) -> None:
     """Refuse an augmentation that stands twice, and one without a metric that the file says it has."""
     seen = set()
-    for number, score in enumerate(document["scores"]):
-        if score["aug"] in seen:
-            raise UsageError(f"{path}: 'scores[{number}].aug' is {score['aug']} once more: each stands in one row")
-        seen.add(score["aug"])
-        for name in document["config"]["metrics"]:
-            if name not in score["metrics"]:
+    for number, row in enumerate(file.scores):
+        if row.aug in seen:
+            raise UsageError(f"{path}: 'scores[{number}].aug' is {row.aug} once more: each stands in one row")
+        seen.add(row.aug)
+        for name in file.config.metrics:
+            if name not in row.metrics:
                 raise UsageError(f"{path} is not a whole score file: 'scores[{number}].metrics.{name}' is missing")
-            direction = document["scores"][0]["metrics"][name]["direction"]
-            if score["metrics"][name]["direction"] != direction:
-                place = f"scores[{number}].metrics.{name}.direction"
-                raise UsageError(f"{path}: '{place}' is {score['metrics'][name]['direction']}, the first {direction}")
-
-
-def _with_nan(score: dict[str, Any]) -> dict[str, Any]:
-    """A score as it was before it was written: NaN where the file has null."""
-
-    def numbers(part: dict[str, Any]) -> dict[str, Any]:
-        return {key: math.nan if value is None else value for key, value in part.items()}
-
-    metrics = {name: numbers(metric) for name, metric in score.get("metrics", {}).items()}
-    read = {**score, "metrics": metrics, "difference": numbers(score.get("difference", {}))}
-    if "differences" in score:
-        read["differences"] = {name: numbers(gap) for name, gap in score["differences"].items()}
-    return read
+            first, direction = file.scores[0].metrics[name].direction, row.metrics[name].direction
+            if direction != first:
+                raise UsageError(
+                    f"{path}: 'scores[{number}].metrics.{name}.direction' is {direction}, the first {first}"
+                )
 
 
 def read_document(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,33 +12,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dametric.records.joining import StudentRow
+from dametric.records.score_rows import MetricValue
+from dametric.records.scores import Scores
+from dametric.records.tables import records_of
 from dametric.reports.drawing import Mark, finish, keys_of, marks_of, style
 
-# Okabe & Ito's palette, told apart by colour-blind readers too.
 _WIDE = 5  # times the usual half width, and the range of all values, beyond which an interval is cut off
-BEST, TIED, OTHER = "#009E73", "#56B4E9", "#555555"
+BEST, TIED, OTHER = (
+    "#009E73",
+    "#56B4E9",
+    "#555555",
+)  # Okabe & Ito's palette, for colour-blind readers too
 
 
-class ScoreTable(Protocol):
-    """What is drawn of a score file; scores know how to draw themselves, so figures must not know them."""
-
-    @property
-    def metrics(self) -> list[str]: ...
-    @property
-    def scores(self) -> list[dict[str, Any]]: ...
-    @property
-    def config(self) -> dict[str, Any]: ...
-    @property
-    def batches(self) -> str: ...
-
-
-def score_chart(scores: ScoreTable, axes: Axes, metric: str | None = None) -> Axes:
+def score_chart(scores: Scores, axes: Axes, metric: str | None = None) -> Axes:
     """Draw every augmentation's value with its 95 % interval, best on top.
 
     Parameters
     ----------
-    scores : ScoreTable
-        Such as :class:`dametric.records.scores.Scores`.
+    scores : Scores
     axes : Axes
         To draw on.
     metric : str, optional
@@ -51,16 +43,15 @@ def score_chart(scores: ScoreTable, axes: Axes, metric: str | None = None) -> Ax
         The same.
     """
     metric = metric or scores.metrics[0]
-    for place, score in enumerate(scores.scores):
-        found = score["metrics"][metric]
-        colour, marker = (BEST, "D") if place == 0 else (TIED, "o") if score["tied_with_best"] else (OTHER, "s")
-        error = [[found["value"] - found["low"]], [found["high"] - found["value"]]]
-        axes.errorbar(found["value"], place, xerr=error, fmt=marker, color=colour, markersize=5, capsize=3)
-    _not_compressed(axes, [score["metrics"][metric] for score in scores.scores])
-    axes.set_yticks(range(len(scores.scores)), [score["aug"] for score in scores.scores], parse_math=False)
+    numbers = [row.metrics[metric] for row in scores.rows]
+    for place, (row, number) in enumerate(zip(scores.rows, numbers, strict=True)):
+        colour, marker = (BEST, "D") if place == 0 else (TIED, "o") if row.tied_with_best else (OTHER, "s")
+        error = [[number.value - number.low], [number.high - number.value]]
+        axes.errorbar(number.value, place, xerr=error, fmt=marker, color=colour, markersize=5, capsize=3)
+    _not_compressed(axes, numbers)
+    axes.set_yticks(range(len(numbers)), [row.aug for row in scores.rows], parse_math=False)
     axes.invert_yaxis()
-    direction = scores.scores[0]["metrics"][metric]["direction"]
-    better = {"lower": " (lower is better)", "higher": " (higher is better)", "open": ""}[direction]
+    better = {"lower": " (lower is better)", "higher": " (higher is better)", "open": ""}[numbers[0].direction]
     axes.set_xlabel(f"{metric}{better}, 95 % interval")
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -69,16 +60,17 @@ def score_chart(scores: ScoreTable, axes: Axes, metric: str | None = None) -> Ax
     return axes
 
 
-def _not_compressed(axes: Axes, rows: Sequence[Mapping[str, float]]) -> None:
+def _not_compressed(axes: Axes, numbers: Sequence[MetricValue]) -> None:
     """Cut an interval off that is so much wider than the others that they would not be told apart beside it."""
-    halves = [(row["high"] - row["low"]) / 2 for row in rows]
+    halves = [(number.high - number.low) / 2 for number in numbers]
     known = [half for half in halves if np.isfinite(half)]
-    values = [row["value"] for row in rows if np.isfinite(row["value"])]
+    values = [number.value for number in numbers if np.isfinite(number.value)]
     if not known or max(known) <= _WIDE * max(float(np.median(known)), float(np.ptp(values))):
         return
-    usual = [(row, half) for row, half in zip(rows, halves, strict=True) if half <= _WIDE * float(np.median(known))]
-    low, high = min(row["low"] for row, _ in usual), max(row["high"] for row, _ in usual)
-    low, high = min(low, *values), max(high, *values)
+    widest = _WIDE * float(np.median(known))
+    usual = [number for number, half in zip(numbers, halves, strict=True) if half <= widest]
+    low = min(*(number.low for number in usual), *values)
+    high = max(*(number.high for number in usual), *values)
     margin = 0.05 * (high - low)
     if not margin > 0:
         return
@@ -86,9 +78,9 @@ def _not_compressed(axes: Axes, rows: Sequence[Mapping[str, float]]) -> None:
     axes.annotate("an interval goes on", (1, 1), (0, 3), "axes fraction", "offset points", fontsize="small", ha="right")
 
 
-def _legend(scores: ScoreTable, axes: Axes) -> None:
+def _legend(scores: Scores, axes: Axes) -> None:
     entries = [("best", BEST, "D"), ("not distinguishable from the best (95 %)", TIED, "o"), ("worse", OTHER, "s")]
-    tied = [score["tied_with_best"] for score in scores.scores[1:]]
+    tied = [row.tied_with_best for row in scores.rows[1:]]
     shown = [True, any(tied), not all(tied)]
     for (label, colour, marker), wanted in zip(entries, shown, strict=True):
         if wanted:
@@ -96,15 +88,15 @@ def _legend(scores: ScoreTable, axes: Axes) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=3, frameon=False, fontsize="small")
 
 
-def score_figure(scores: ScoreTable) -> Figure:
+def score_figure(scores: Scores) -> Figure:
     """A page-wide figure of :func:`score_chart`, with what was scored as its title."""
-    figure = Figure(figsize=(7.5, 1.6 + 0.32 * len(scores.scores)), layout="constrained")
+    figure = Figure(figsize=(7.5, 1.6 + 0.32 * len(scores)), layout="constrained")
     axes = score_chart(scores, figure.subplots())
-    config = scores.config
-    teacher = (config.get("teacher") or {}).get("arch", "teacher")
-    data = Path((config.get("data") or {}).get("name", "data")).name
+    config = scores.settings
+    batch, seed = ("?" if value is None else value for value in (config.b, config.seed))
     axes.set_title(
-        f"{teacher} on {data}: {scores.batches} batches of {config.get('b', '?')}, seed {config.get('seed', '?')}",
+        f"{config.scored.arch or 'teacher'} on {config.data.folder or 'data'}: {scores.batches} batches of {batch}, "
+        f"seed {seed}",
         fontsize="medium",
         loc="left",
     )
@@ -130,20 +122,20 @@ def students_chart(joined: pd.DataFrame, axes: Axes, metric: str, marks: Mapping
     Axes
         The same; each point has its augmentation as its label, for a legend.
     """
-    marks = marks or marks_of(list(joined["aug"]))
-    for row in joined.to_dict("records"):
-        shape, colour = marks[row["aug"]]
-        errors = [value if np.isfinite(value) else 0.0 for value in (row["score_se"], row["test_loss_se"])]
+    marks = marks or marks_of(list(joined.aug))
+    for row in records_of(StudentRow, joined):
+        shape, colour = marks[row.aug]
+        errors = [value if np.isfinite(value) else 0.0 for value in (row.score_se, row.test_loss_se)]
         axes.errorbar(
-            row["score"],
-            row["test_loss"],
+            row.score,
+            row.test_loss,
             xerr=errors[0],
             yerr=errors[1],
             fmt=shape,
             color=colour,
             ecolor="#999999",
             markersize=6.5,
-            label=row["aug"],
+            label=row.aug,
         )
     axes.margins(x=0.08, y=0.08)
     axes.set_xlabel(f"{metric} of the teacher, ± standard error")
@@ -153,11 +145,12 @@ def students_chart(joined: pd.DataFrame, axes: Axes, metric: str, marks: Mapping
 
 def students_figure(joined: pd.DataFrame, metric: str, title: str) -> Figure:
     """A figure of :func:`students_chart`, one panel a student, side by side, and a legend of the augmentations."""
-    students, marks = list(dict.fromkeys(joined["student"])), marks_of(list(joined["aug"]))
+    students, marks = joined.groupby("student", sort=False), marks_of(list(joined.aug))
     with style():
         figure = Figure(figsize=(max(6.4, 4.5 * len(students)), 5.0), layout="constrained")
-        for axes, student in zip(figure.subplots(1, len(students), squeeze=False)[0], students, strict=True):
-            students_chart(joined[joined["student"] == student], axes, metric, marks)
+        panels = figure.subplots(1, len(students), squeeze=False)[0]
+        for axes, (student, rows) in zip(panels, students, strict=True):
+            students_chart(rows, axes, metric, marks)
             if len(students) > 1:
                 axes.set_title(student, fontsize="small")
         figure.legend(handles=keys_of(marks), loc="outside lower left", ncols=3, frameon=False, fontsize="small")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from dametric.analysis import Analysis
+from dametric.records.record import CodeVersion, RunRecord
 from dametric.records.runs import code_version, read_record
 from dametric.records.scores import Scores
 
@@ -18,7 +19,7 @@ LIBRARIES = ("numpy", "scipy", "pandas", "statsmodels", "matplotlib", "Jinja2")
 
 def provenance(analysis: Analysis, made_by: str = "") -> list[tuple[str, str]]:
     """How each number was made, as names and texts."""
-    settings, study, code = analysis.settings, analysis.study, code_version()
+    settings, study, code = analysis.settings, analysis.study, CodeVersion.of(code_version())
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
     rows = [
         ("Command", made_by),
@@ -29,7 +30,7 @@ def provenance(analysis: Analysis, made_by: str = "") -> list[tuple[str, str]]:
             f"level {settings.alpha:g}, intervals {100 * settings.confidence:g} %, {settings.resamples} random"
             f" permutations where not exact, seed {settings.seed}",
         ),
-        ("Program", f"dametric {code['version']}, source {code['sha256']}; {versions}"),
+        ("Program", f"{_code(code)}; {versions}"),
         *(("Note", note) for note in study.notes),
     ]
     if not study.scores:
@@ -42,33 +43,36 @@ def provenance(analysis: Analysis, made_by: str = "") -> list[tuple[str, str]]:
 
 
 def _of_scores(path: str, digest: str, file: Scores) -> list[tuple[str, str]]:
-    config, teacher = file.config, file.config.get("teacher") or {}
-    settings = {name: config[name] for name in ("protocol", "n", "G", "b", "w", "temperature", "per") if name in config}
-    listed = ", ".join(f"{name} {value}" for name, value in settings.items())
-    data = config.get("data") or {}
+    config = file.settings
+    teacher, data = config.scored, config.data
+    names = ("protocol", "n", "G", "b", "w", "temperature", "per")
+    listed = ", ".join(f"{name} {value}" for name in names if (value := getattr(config, name)) is not None)
     versions = ", ".join(f"{name} {value}" for name, value in file.versions.items())
     return [
         ("Score file", f"{path}, SHA-256 {digest}"),
-        ("— teacher", f"{teacher.get('arch', 'not named')}, SHA-256 {teacher.get('sha256', 'not known')}"),
-        ("— data", f"{data.get('name', 'not named')}, fingerprint {data.get('fingerprint', 'not known')}"),
-        ("— settings", f"{file.batches} batches, seed {config.get('seed', 'not known')}, {listed}"),
+        ("— teacher", f"{teacher.arch or 'not named'}, SHA-256 {teacher.sha256 or 'not known'}"),
+        ("— data", f"{data.name or 'not named'}, fingerprint {data.fingerprint or 'not known'}"),
+        ("— settings", f"{file.batches} batches, seed {'not known' if config.seed is None else config.seed}, {listed}"),
         ("— versions", versions),
     ]
+
+
+def _code(code: CodeVersion) -> str:
+    return f"dametric {code.version}, source {code.sha256}"
 
 
 def _of_runs(runs: pd.DataFrame) -> list[tuple[str, str]]:
     """What the runs have in common is said once: recipes, code and versions with how many runs have them."""
     recipes, codes, versions = Counter[str](), Counter[str](), Counter[str]()
-    for folder in runs.get("folder", ()):
-        record = read_record(Path(folder) / "record.json")
-        recipe = {k: v for k, v in record["config"]["recipe"].items() if k not in ("aug", "seed")}
+    for folder in runs.folder if "folder" in runs else ():
+        record = RunRecord.of(read_record(Path(folder) / "record.json"))
+        recipe = {k: v for k, v in record.config.recipe.document().items() if k not in ("aug", "seed")}
         recipes[json.dumps(recipe, sort_keys=True)] += 1
-        code = record.get("code") or {}
-        codes[f"dametric {code.get('version')}, source {code.get('sha256')}"] += 1
-        versions[", ".join(f"{name} {value}" for name, value in (record.get("versions") or {}).items())] += 1
-    status = ", ".join(f"{number} {name}" for name, number in runs["status"].value_counts().items())
-    seeds = ", ".join(str(seed) for seed in sorted(runs["seed"].dropna().unique()))
-    teachers = ", ".join(str(digest) for digest in runs["teacher_sha256"].dropna().unique())
+        codes[_code(record.code or CodeVersion())] += 1
+        versions[", ".join(f"{name} {value}" for name, value in (record.versions or {}).items())] += 1
+    status = ", ".join(f"{number} {name}" for name, number in runs.status.value_counts().items())
+    seeds = ", ".join(str(seed) for seed in sorted(runs.seed.dropna().unique()))
+    teachers = ", ".join(str(digest) for digest in runs.teacher_sha256.dropna().unique())
     rows = [("Runs", f"{len(runs)}: {status}; seeds {seeds}"), ("— teachers, SHA-256", teachers)]
     for name, counter in (("recipe", recipes), ("code", codes), ("versions", versions)):
         rows += [(f"— {name} of {number}", text) for text, number in counter.most_common()]

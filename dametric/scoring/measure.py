@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.models import LoadedNetwork, inference_copy
 from dametric.models.network import Network
+from dametric.records.score_rows import ImagesName, ScoreConfig
 from dametric.records.scores import Scores
 from dametric.scoring.engine import Engine
 from dametric.scoring.protocol import Protocol
@@ -91,55 +93,60 @@ def measure(
     compile_seconds = _warm_up(engine, quiet) if compile else None
     start = time.perf_counter()
     reached = walk(engine, options.batches, precision, options.max_batches, quiet, stop)
-    config: dict[str, Any] = {
-        "protocol": options.protocol,
-        "partner": "derangement (cutmix), permutation (mixup)" if plan.reference else of.partner,
-        "base_aug": engine.base.name,
-        "mean": list(teacher.mean),
-        "std": list(teacher.std),
-        "normalised_by": teacher.normalised_by,
-        "student_mean": None if student is None else list(student.mean),
-        "student_std": None if student is None else list(student.std),
-        "max_batches": options.max_batches,
-        "rel_se": None if options.batches or plan.reference else precision,
-        "rel_se_reached": reached,
-        "dtype": str(dtype).removeprefix("torch."),
-        "compile_seconds": compile_seconds,
-        "seconds": time.perf_counter() - start,
-    }
-    guesses = [own.interface.guess for own in networks if own.interface.guess]
-    config |= {"guessed": guesses} if guesses else {}
+    spent = time.perf_counter() - start
     engine.total()
-    return Scores(ranked(engine), {**known, **_settings(engine), **config}, machine(device))
+    named = ScoreConfig.of(known)
+    config = replace(
+        _settings(engine),
+        teacher=named.teacher,
+        student=named.student,
+        protocol=options.protocol,
+        partner="derangement (cutmix), permutation (mixup)" if plan.reference else of.partner,
+        base_aug=engine.base.name,
+        mean=list(teacher.mean),
+        std=list(teacher.std),
+        normalised_by=teacher.normalised_by,
+        student_mean=None if student is None else list(student.mean),
+        student_std=None if student is None else list(student.std),
+        max_batches=options.max_batches,
+        rel_se=None if options.batches or plan.reference else precision,
+        rel_se_reached=reached,
+        dtype=str(dtype).removeprefix("torch."),
+        compile_seconds=compile_seconds,
+        seconds=spent,
+        guessed=[own.interface.guess for own in networks if own.interface.guess] or None,
+        extra=named.extra,
+    )
+    return Scores.of(ranked(engine), config, machine(device))
 
 
-def _settings(engine: Engine) -> dict[str, Any]:
+def _settings(engine: Engine) -> ScoreConfig:
     """Everything of the pass itself that the numbers depend on."""
     plan, data = engine.protocol, engine.data
-    return {
-        "metrics": [metric.name for metric in engine.metrics],
-        "per": plan.per,
-        "n": plan.draw * plan.batch,
-        "G": plan.draw,
-        "b": plan.batch,
-        "w": plan.raw_weight,
-        "temperature": plan.temperature,
-        "seed": plan.seed,
-        "views": max(metric.views for metric in engine.metrics),
-        "image_size": data.image_size,
-        "base_parameters": [parameters(operation) for operation in engine.base.operations],
-        "tf32": engine.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
-        "batches": engine.done * (plan.draw if plan.reference else 1),
-        "epochs": engine.done / plan.units_per_epoch(len(data)),
-        "device": str(engine.device),
-        "ranks": engine.ranks.world,
-        "chunk": engine.teacher.chunk,
-        "rows_forwarded": {
+    return ScoreConfig(
+        metrics=tuple(metric.name for metric in engine.metrics),
+        per=plan.per,
+        n=plan.draw * plan.batch,
+        G=plan.draw,
+        b=plan.batch,
+        w=plan.raw_weight,
+        temperature=plan.temperature,
+        seed=plan.seed,
+        views=max(metric.views for metric in engine.metrics),
+        image_size=data.image_size,
+        base_parameters=[parameters(operation) for operation in engine.base.operations],
+        tf32=engine.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
+        batches=engine.done * (plan.draw if plan.reference else 1),
+        epochs=engine.done / plan.units_per_epoch(len(data)),
+        device=str(engine.device),
+        ranks=engine.ranks.world,
+        chunk=engine.teacher.chunk,
+        rows_forwarded={
             "teacher": engine.teacher.rows,
             "student": 0 if engine.student is None else engine.student.rows,
         },
-        "data": {"name": data.name, "split": data.split, "images": len(data), "fingerprint": data.fingerprint},
-    }
+        data=ImagesName(data.name, data.split, len(data), data.fingerprint),
+    )
 
 
 def _asked(engine: Engine) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
 from dametric.augment import Augmentation
 from dametric.base.guards import DESTROYED, KEPT
 from dametric.metrics import Design, Metric
+from dametric.records.score_rows import Difference, MetricValue, ScoreRow
 from dametric.scoring.engine import Engine
 from dametric.scoring.jackknife import Blocks, Estimate, difference, measured
 from dametric.scoring.population import Passes, of_population
@@ -20,7 +21,7 @@ from dametric.scoring.strata import Influence
 ROUNDING = 1e-12  # differences below that are chance roundings, of which the interval may miss zero
 
 
-class Found(NamedTuple):
+class Measured(NamedTuple):
     """One metric of one augmentation."""
 
     blocks: Blocks
@@ -29,10 +30,11 @@ class Found(NamedTuple):
     influence: Influence
     passes: Passes | None
 
-    def gap(self, other: Found) -> tuple[float, float, float, float]:
+    def gap(self, other: Measured) -> Difference:
         """Paired difference to another augmentation, with its error."""
         longer = self if len(self.blocks.units) >= len(other.blocks.units) else other
-        return difference((self.estimate, self.influence), (other.estimate, other.influence), longer.passes)
+        numbers = difference((self.estimate, self.influence), (other.estimate, other.influence), longer.passes)
+        return Difference(None, *numbers)
 
     @property
     def floor(self) -> float:
@@ -44,63 +46,57 @@ class Found(NamedTuple):
         )
 
 
-def found(engine: Engine, aug: Augmentation, metric: Metric) -> Found:
+def measure_of(engine: Engine, aug: Augmentation, metric: Metric) -> Measured:
     """Estimate a metric from what has been accumulated so far."""
     blocks, design = engine.blocks[aug.name, metric.contributor].cpu(), engine.protocol.design(aug)
     plan = engine.protocol
     passes = None if plan.reference else Passes(blocks.epoch, blocks.units, len(engine.data) // plan.batch)
-    return Found(blocks, design, *measured(blocks, metric, design, plugin=plan.reference, passes=passes), passes)
+    return Measured(blocks, design, *measured(blocks, metric, design, plugin=plan.reference, passes=passes), passes)
 
 
-def ranked(engine: Engine) -> list[dict[str, Any]]:
+def ranked(engine: Engine) -> list[ScoreRow]:
     """The augmentations best to worst by the first metric, as rows of a score file; destroyed images come last."""
     first = engine.metrics[0]
     sign = -1 if first.direction == "higher" else 1
-    by_name = {aug.name: found(engine, aug, first) for aug in engine.augs}
+    by_name = {aug.name: measure_of(engine, aug, first) for aug in engine.augs}
     lost = {aug.name for aug in engine.augs if _destroyed(engine, aug)}
     order = sorted(engine.augs, key=lambda aug: (aug.name in lost, _sortable(sign * by_name[aug.name].estimate.value)))
-    return [_row(engine, aug, order[0].name, by_name) | {"destroyed": aug.name in lost} for aug in order]
+    return [_row(engine, aug, order[0].name, by_name, aug.name in lost) for aug in order]
 
 
 def _destroyed(engine: Engine, aug: Augmentation) -> bool:
     """Whether so little of the information between images is left that no score speaks for this augmentation."""
     guards = [metric for metric in engine.metrics if metric.name == KEPT]
-    return any(found(engine, aug, guard).estimate.value < DESTROYED for guard in guards)
+    return any(measure_of(engine, aug, guard).estimate.value < DESTROYED for guard in guards)
 
 
 def _sortable(value: float) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Found]) -> dict[str, Any]:
+def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Measured], destroyed: bool) -> ScoreRow:
     ours, values = by_name[aug.name], {}
     for metric in engine.metrics:
-        that = ours if metric is engine.metrics[0] else found(engine, aug, metric)
-        values[metric.name] = {
-            **asdict(that.estimate),
-            "direction": metric.direction,
-            "estimator": that.design.estimator,
-        }
+        measured = ours if metric is engine.metrics[0] else measure_of(engine, aug, metric)
+        numbers = asdict(measured.estimate)
+        values[metric.name] = MetricValue(**numbers, direction=metric.direction, estimator=measured.design.estimator)
     gap = ours.gap(by_name[best])  # exactly zero for the best itself
-    return {
-        "aug": aug.name,
-        "metrics": values,
-        "difference": {"to": best, **_gap(gap)},
-        "tied_with_best": _holds_zero(gap[2], gap[3]),
-        "differences": {other: _gap(ours.gap(that)) for other, that in by_name.items()},
-        "parameters": [parameters(operation) for operation in aug.operations],
-        "batches": int(ours.blocks.units.sum()) * (engine.protocol.draw if engine.protocol.reference else 1),
-        "rows": engine.rows[aug.name],
-    }
+    return ScoreRow(
+        aug=aug.name,
+        metrics=values,
+        difference=replace(gap, to=best),
+        tied_with_best=_holds_zero(gap.low, gap.high),
+        differences={other: ours.gap(measured) for other, measured in by_name.items()},
+        parameters=[parameters(operation) for operation in aug.operations],
+        batches=int(ours.blocks.units.sum()) * (engine.protocol.draw if engine.protocol.reference else 1),
+        rows=engine.rows[aug.name],
+        destroyed=destroyed,
+    )
 
 
 def _holds_zero(low: float, high: float) -> bool:
-    """Whether an interval of a difference holds zero, but for rounding; not where it is not known."""
+    """Whether the interval of a difference holds zero, but for rounding; not where it is not known."""
     return low <= ROUNDING and high >= -ROUNDING
-
-
-def _gap(numbers: tuple[float, float, float, float]) -> dict[str, float]:
-    return dict(zip(("value", "se", "low", "high"), numbers, strict=True))
 
 
 def parameters(operation: Any) -> dict[str, Any]:

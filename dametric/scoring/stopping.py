@@ -9,7 +9,7 @@ from dametric.base.arguments import argument
 from dametric.base.progress import Advance, progress
 from dametric.errors import Interrupted, UsageError
 from dametric.scoring.engine import Engine
-from dametric.scoring.ranking import found
+from dametric.scoring.ranking import measure_of
 
 _FIRST_CHECK, _GROWTH = 20, 1.5  # units before the first look at the errors, and between looks
 _MAX_BATCHES = 1000
@@ -89,7 +89,7 @@ def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, a
     limited: set[str] = set()  # by how few the images are: more passes over the same ones would not help
     for _ in engine.run(looks, advance):
         if rel_se is not None:
-            known = {aug.name: found(engine, aug, engine.metrics[0]) for aug in engine.active}
+            known = {aug.name: measure_of(engine, aug, engine.metrics[0]) for aug in engine.active}
             precise = {name for name, one in known.items() if one.estimate.relative_se <= rel_se}
             out_of_reach = {name for name, one in known.items() if one.floor > rel_se}
             limited |= out_of_reach - precise

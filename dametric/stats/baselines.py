@@ -65,11 +65,11 @@ def published_list(frame: pd.DataFrame, *, y: str = "y") -> pd.DataFrame:
     """
     table = checked(frame, y)
     points = load_published()
-    ranks = points.groupby("unit")["student_test_loss"].rank().groupby(points["aug"]).mean()
-    x = table["aug"].map(lambda aug: ranks.get(_PUBLISHED.get(aug, aug), np.nan)).astype(float)
-    listed = pd.DataFrame({"unit": table["unit"], "aug": table["aug"], "x": x, "y": table[y]}).dropna()
-    known = set(points["unit"]) & set(table["unit"])
-    return listed.iloc[:0] if known or listed["aug"].nunique() < 3 else listed.reset_index(drop=True)
+    ranks = points.groupby("unit").student_test_loss.rank().groupby(points.aug).mean()
+    x = table.aug.map(lambda aug: ranks.get(_PUBLISHED.get(aug, aug), np.nan)).astype(float)
+    listed = table[["unit", "aug"]].assign(x=x, y=table[y]).dropna()
+    known = set(points.unit) & set(table.unit)
+    return listed.iloc[:0] if known or listed.aug.nunique() < 3 else listed.reset_index(drop=True)
 
 
 def other_unit(frame: pd.DataFrame, *, x: str = "x", y: str = "y") -> pd.DataFrame:
@@ -96,7 +96,7 @@ def other_unit(frame: pd.DataFrame, *, x: str = "x", y: str = "y") -> pd.DataFra
     rows = checked(frame, x, y)
     owner = {unit: unit for unit in table.units}
     if "teacher" in rows:
-        owner = dict(zip(rows["unit"], rows["teacher"].astype(str), strict=True))
+        owner = dict(zip(rows.unit, rows.teacher.astype(str), strict=True))
     pairs = [
         (i, j)
         for i, here in enumerate(table.units)

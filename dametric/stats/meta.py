@@ -221,13 +221,13 @@ def mixed_model(frame: pd.DataFrame, *, x: str = "x", y: str = "y") -> MixedMode
     spread = scores.transform("max") - scores.transform("min")
     table = table[(spread[x] > 0) & (spread[y] > 0)]
     groups = table.groupby("unit")
-    data = pd.DataFrame({"unit": table["unit"], "aug": table["aug"]})
+    data = table[["unit", "aug"]].copy()
     for name, column in (("z", x), ("w", y)):
         data[name] = (table[column] - groups[column].transform("mean")) / groups[column].transform("std")
-    units, augs = data["unit"].nunique(), data["aug"].nunique()
+    units, augs = data.unit.nunique(), data.aug.nunique()
     if units < 2 or augs < 3:
         return _no_model(len(data), too_few(units, "unit", 2) if units < 2 else too_few(augs, "augmentation", 3))
-    if float((data["w"] - data["z"]).abs().max()) < 1e-9 or float((data["w"] + data["z"]).abs().max()) < 1e-9:
+    if min(float((data.w - data.z).abs().max()), float((data.w + data.z).abs().max())) < 1e-9:
         return _no_model(len(data), "all points lie on a line: there is no variance to divide")
     return _fitted(data)
 
@@ -243,7 +243,7 @@ def _fitted(data: pd.DataFrame) -> MixedModel:
             # Powell's method: the gradient methods stop early where a variance is close to zero, which is common.
             fit = smf.mixedlm("w ~ z", data, groups=groups, vc_formula=crossed).fit(method="powell")
             parts = dict(zip(fit.model.exog_vc.names, (float(value) for value in fit.vcomp), strict=True))
-            slope, se, residual = float(fit.params["z"]), float(fit.bse["z"]), float(fit.scale)
+            slope, se, residual = float(fit.params.z), float(fit.bse.z), float(fit.scale)
         except (np.linalg.LinAlgError, ValueError) as error:
             return _no_model(len(data), f"the fit failed: {' '.join(str(error).split())}")
     said = ["a variance is at zero" if "boundary" in str(w.message) else "" for w in caught]

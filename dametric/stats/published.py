@@ -23,7 +23,7 @@ def load_published() -> pd.DataFrame:
     """
     with (files("dametric.stats") / "published_points.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file)
-    table.insert(0, "unit", table["dataset"] + "/" + table["teacher"] + "/" + table["student"])
+    table.insert(0, "unit", table.dataset + "/" + table.teacher + "/" + table.student)
     return table
 
 

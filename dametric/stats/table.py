@@ -77,7 +77,7 @@ def checked(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
     for name in ("unit", "aug"):
         if table[name].isna().any():
             raise UsageError(f"'{name}' is missing in row {int(table[name].isna().argmax())} of the table")
-    table = table.assign(unit=table["unit"].astype(str), aug=table["aug"].astype(str))
+    table = table.assign(unit=table.unit.astype(str), aug=table.aug.astype(str))
     for name in columns:
         try:
             values = table[name].astype(float)
@@ -85,14 +85,14 @@ def checked(frame: pd.DataFrame, *columns: str) -> pd.DataFrame:
             raise UsageError(f"column '{name}' holds something that is not a number") from None
         bad = ~np.isfinite(values.to_numpy())
         if bad.any():
-            at = table.iloc[int(bad.argmax())]
-            word = "NaN" if np.isnan(at[name]) else "infinite"
-            raise UsageError(f"'{name}' is {word} for unit {at['unit']}, augmentation {at['aug']}: leave that row out")
+            unit, aug, number = table[["unit", "aug", name]].iloc[int(bad.argmax())]
+            word = "NaN" if np.isnan(number) else "infinite"
+            raise UsageError(f"'{name}' is {word} for unit {unit}, augmentation {aug}: leave that row out")
         table[name] = values
     twice = table.duplicated(["unit", "aug"])
     if twice.any():
-        at = table.iloc[int(twice.argmax())]
-        raise UsageError(f"unit {at['unit']} has augmentation {at['aug']} twice: give one row, the mean over seeds")
+        unit, aug = table[["unit", "aug"]].iloc[int(twice.argmax())]
+        raise UsageError(f"unit {unit} has augmentation {aug} twice: give one row, the mean over seeds")
     return table
 
 
@@ -116,8 +116,8 @@ def wide(frame: pd.DataFrame, x: str = "x", y: str = "y") -> Table:
         If a column is missing, a number is not finite, or a unit has an augmentation twice.
     """
     table = checked(frame, x, y)
-    row, units = pd.factorize(table["unit"])
-    column, augs = pd.factorize(table["aug"])
+    row, units = pd.factorize(table.unit)
+    column, augs = pd.factorize(table.aug)
     common = np.bincount(column, minlength=len(augs)) == len(units)
     lost = [str(aug) for aug in augs[~common]]
     note = f"left out because not every unit has them: {', '.join(lost)}" if lost else ""

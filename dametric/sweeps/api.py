@@ -21,7 +21,7 @@ from dametric.jobs.inline import InlineExecutor
 from dametric.jobs.processes import ProcessExecutor
 from dametric.jobs.schedule import Report
 from dametric.models.failures import network_errors
-from dametric.sweeps.carry_out import carry_out
+from dametric.sweeps.carry_out import scheduled
 from dametric.sweeps.look import look_ahead, say_what_is_trained_again
 from dametric.sweeps.plan import Plan, plan_of
 from dametric.sweeps.request import GridLike, Request, ray_cluster, read_request, usual_jobs
@@ -152,7 +152,7 @@ def sweep(
         if left:
             look_ahead(left, quiet)
             _keep(folder / "sweep.yaml", yaml.safe_dump(request.grid.document, sort_keys=False))
-            report = carry_out(
+            with scheduled(
                 left,
                 own or _executor(cluster, folder, usual_jobs(jobs, device, len(left))),
                 study,
@@ -162,7 +162,11 @@ def sweep(
                 budget=budget,
                 whole_runs=whole_runs,
                 quiet=quiet,
-            )
+            ) as schedule:
+                report = schedule.run()
+            if budget is not None and report.left and (budget.over or whole_runs):
+                reason = "is over; everything is saved" if budget.over else "is too short for a run that is left"
+                say(f"the time budget {reason}, the same command goes on", quiet)
     return swept(report, study, tasks, folder)
 
 
@@ -255,7 +259,7 @@ def _lockstep(request: Request, lockstep: int | None, ray: str | None) -> int:
                 f"{argument('lockstep')} is for runs on this machine: on a Ray cluster each run is a task of its own"
             )
         return 1
-    count = lockstep if lockstep is not None else request.grid.settings.get("lockstep", 1)
+    count = lockstep if lockstep is not None else 1 if request.grid.lockstep is None else request.grid.lockstep
     if type(count) is not int or count < 1:
         raise UsageError(f"{request.grid.path}: lockstep is a number of students from 1 up, not {count}")
     return count

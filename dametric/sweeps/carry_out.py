@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from dametric.base.interrupts import until_interrupted
-from dametric.base.progress import say
 from dametric.errors import Interrupted
 from dametric.jobs.budget import Budget
 from dametric.jobs.executor import Executor
-from dametric.jobs.schedule import Report, Schedule, Task
+from dametric.jobs.schedule import Schedule, Task
 from dametric.jobs.view import View
 from dametric.sweeps.options import RunEnvironment
 from dametric.sweeps.perform import perform
@@ -21,7 +21,8 @@ from dametric.sweeps.study import Study
 _RECORDS_LAST = 10.0  # seconds for which what records say of the pace is taken for true
 
 
-def carry_out(
+@contextmanager
+def scheduled(
     left: list[Task],
     executor: Executor,
     study: Study,
@@ -32,20 +33,18 @@ def carry_out(
     budget: Budget | None = None,
     whole_runs: bool = False,
     quiet: bool = False,
-) -> Report:
-    """Do tasks in their order; what came of them.
+) -> Iterator[Schedule]:
+    """The schedule of tasks, which are to be run while it is open: with a view of them, until Ctrl-C or time is over.
 
     Raises
     ------
     Interrupted
         On Ctrl-C, after everything is saved.
-    UsageError
-        For what cannot be, whoever does it: a full disk for example.
     """
     fits = _fits(study, environment, budget) if whole_runs and budget is not None else lambda tasks: True
     with until_interrupted() as interrupted:
         with View(_to_be_begun(left, max_runs), quiet) as view, executor as running:
-            schedule = Schedule(
+            yield Schedule(
                 perform,
                 left,
                 running,
@@ -56,13 +55,8 @@ def carry_out(
                 lockstep=lockstep,
                 fits=fits,
             )
-            report = schedule.run()
         if interrupted():
             raise Interrupted("stopped; everything is saved, the same command goes on")
-    if budget is not None and report.left and (budget.over or whole_runs):
-        reason = "is over; everything is saved" if budget.over else "is too short for a run that is left"
-        say(f"the time budget {reason}, the same command goes on", quiet)
-    return report
 
 
 def _fits(study: Study, environment: RunEnvironment, budget: Budget) -> Callable[[Sequence[Task]], bool]:

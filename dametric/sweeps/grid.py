@@ -31,7 +31,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,11 +39,22 @@ from dametric.base import limits
 from dametric.base.arguments import argument
 from dametric.errors import UsageError
 from dametric.records.recipes import matches, patterns, word
-from dametric.sweeps.blocks import augmentations, known_name, named_data, named_teachers, pairs, score_options
+from dametric.sweeps.blocks import (
+    DataSpec,
+    Pair,
+    ScoreSpec,
+    TeacherSpec,
+    augmentations,
+    known_name,
+    named_data,
+    named_teachers,
+    pairs,
+    score_options,
+)
 from dametric.sweeps.reading import (
     BLOCKS,
-    KEYS,
-    SETTINGS,
+    TRAINING_KEYS,
+    GridBlocks,
     as_list,
     block,
     crossed,
@@ -98,27 +109,29 @@ class Grid:
     ----------
     path : str
         The file it is from, or "the grid".
-    data, teachers : dict of str to dict
-        Options as the file sets them; a teacher's ``family`` is the name that pairs call it by.
+    data : dict of str to DataSpec
+    teachers : dict of str to TeacherSpec
     rows : tuple of RunSpec
         In the order of the file, without repetitions.
     training : tuple
         The training options that come first; the runs of others go to folders that name the difference.
-    score : dict or None
-        Options of scoring, None where nothing is to be scored.
-    settings : dict
+    score : ScoreSpec or None
+        None where nothing is to be scored.
+    eval_every, keep, lockstep : optional
         How runs are carried out, as far as the file says.
     document : dict
         The file with its overrides.
     """
 
     path: str
-    data: dict[str, dict[str, Any]]
-    teachers: dict[str, dict[str, Any]]
+    data: dict[str, DataSpec]
+    teachers: dict[str, TeacherSpec]
     rows: tuple[RunSpec, ...]
     training: Training = ()
-    score: dict[str, Any] | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
+    score: ScoreSpec | None = None
+    eval_every: Any = None
+    keep: Any = None
+    lockstep: Any = None
     document: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def only(self, filters: Sequence[str]) -> Grid:
@@ -129,7 +142,7 @@ class Grid:
         UsageError
             If a key does not exist, or nothing matches.
         """
-        wanted = patterns(filters, (*_ROW, *KEYS["training"]), "student=resnet8 or aug=cutmix*")
+        wanted = patterns(filters, (*_ROW, *TRAINING_KEYS), "student=resnet8 or aug=cutmix*")
         rows = tuple(row for row in self.rows if _matches(row, wanted))
         if not rows:
             raise UsageError(f"no run of {self.path} matches {' '.join(argument('only', text) for text in filters)}")
@@ -186,80 +199,127 @@ def read_grid(grid: str | os.PathLike[str] | Mapping[str, Any], overrides: Seque
         raise UsageError(f"{path}: {error}") from None
 
 
+@dataclass(frozen=True)
+class _Axes:
+    """Lists that are crossed."""
+
+    pairs: tuple[Pair, ...]
+    augs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    trainings: tuple[Training, ...]
+
+    def rows(self, where: str) -> Iterator[RunSpec]:
+        """Every combination."""
+        count = math.prod(len(values) for values in (self.pairs, self.trainings, self.augs, self.seeds))
+        if count > limits.RUNS:
+            raise UsageError(f"{where} asks for {limits.number(count)} runs, at most {limits.RUNS:,} go into one grid")
+        for pair, training in itertools.product(self.pairs, self.trainings):
+            for aug, seed in itertools.product(self.augs, self.seeds):
+                yield RunSpec(str(pair.data), pair.teacher, pair.student, aug, seed, training)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of include or exclude: what it names, and training options."""
+
+    where: str
+    data: Any = None
+    teacher: Any = None
+    student: Any = None
+    aug: Any = None
+    seed: Any = None
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, line: Any, where: str) -> _Line:
+        options = block(line, where)
+        known_keys(options, (*_ROW, *TRAINING_KEYS), where)
+        training = {key: item for key, item in options.items() if key in TRAINING_KEYS}
+        return cls(where, **{key: item for key, item in options.items() if key in _ROW}, training=training)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return whole_numbers(self.seed, f"{self.where}: seed")
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """Everything that it says, by key."""
+        return {key: value for key in _ROW if (value := getattr(self, key)) is not None} | self.training
+
+
 def _grid(path: str, document: dict[str, Any]) -> Grid:
-    blocks = block(document, "the grid")
-    known_keys(blocks, BLOCKS, "the grid")
+    given = block(document, "the grid")
+    known_keys(given, BLOCKS, "the grid")
     for needed in ("data", "teachers", "pairs", "augmentations"):
-        if not blocks.get(needed):
+        if not given.get(needed):
             raise UsageError(f"there is no '{needed}:'")
-    data = named_data(blocks["data"])
-    teachers = named_teachers(blocks["teachers"], data)
-    trainings = _trainings(block(blocks.get("training"), "training"), "training")
-    base: dict[str, Any] = {
-        "pairs": list(pairs(blocks["pairs"], data, teachers)),
-        "aug": augmentations(blocks["augmentations"]),
-        "seed": whole_numbers(blocks.get("seeds", 0), "seeds"),
-        "training": trainings,
-    }
-    rows = list(_product(base, "the grid"))
-    for name in ("include", "exclude"):
-        if len(as_list(blocks.get(name) or [])) > limits.LINES:
-            raise UsageError(f"{name} has more than {limits.LINES:,} lines")
-    for number, line in enumerate(as_list(blocks.get("exclude") or []), 1):
-        unwanted = _exclusion(line, f"exclude, line {number}", rows)
+    blocks = GridBlocks(**given)
+    data = named_data(blocks.data)
+    teachers = named_teachers(blocks.teachers, data)
+    axes = _Axes(
+        tuple(pairs(blocks.pairs, data, teachers)),
+        augmentations(blocks.augmentations),
+        whole_numbers(0 if "seeds" not in given else blocks.seeds, "seeds"),
+        tuple(_trainings(block(blocks.training, "training"), "training")),
+    )
+    rows = list(axes.rows("the grid"))
+    for line in _lines(blocks.exclude, "exclude"):
+        unwanted = _exclusion(line, rows)
         rows = [row for row in rows if not _matches(row, unwanted)]
-    for number, line in enumerate(as_list(blocks.get("include") or []), 1):
-        rows += _included(line, f"include, line {number}", base, data, teachers)
+    for line in _lines(blocks.include, "include"):
+        rows += _included(line, axes, data, teachers).rows(line.where)
         if len(rows) > limits.RUNS:
             raise UsageError(f"the grid asks for more than {limits.RUNS:,} runs, at most so many go into one grid")
     if not rows:
         raise UsageError("no run is left")
-    score = None if blocks.get("score") is None else score_options(blocks["score"])
-    settings = {name: blocks[name] for name in SETTINGS if blocks.get(name) is not None}
-    return Grid(path, data, teachers, tuple(dict.fromkeys(rows)), trainings[0], score, settings, document)
+    return Grid(
+        path,
+        data,
+        teachers,
+        tuple(dict.fromkeys(rows)),
+        axes.trainings[0],
+        None if blocks.score is None else score_options(blocks.score),
+        blocks.eval_every,
+        blocks.keep,
+        blocks.lockstep,
+        document,
+    )
+
+
+def _lines(value: Any, name: str) -> Iterator[_Line]:
+    lines = as_list(value or [])
+    if len(lines) > limits.LINES:
+        raise UsageError(f"{name} has more than {limits.LINES:,} lines")
+    return (_Line.of(line, f"{name}, line {number}") for number, line in enumerate(lines, 1))
 
 
 def _trainings(options: Mapping[str, Any], where: str) -> list[Training]:
-    return [tuple(sorted(one.items())) for one in crossed(options, KEYS["training"], where)]
+    return [tuple(sorted(training.items())) for training in crossed(options, TRAINING_KEYS, where)]
 
 
-def _product(base: Mapping[str, Any], where: str) -> Iterator[RunSpec]:
-    count = math.prod(len(base[name]) for name in ("pairs", "training", "aug", "seed"))
-    if count > limits.RUNS:
-        raise UsageError(f"{where} asks for {limits.number(count)} runs, at most {limits.RUNS:,} go into one grid")
-    for (data, teacher, student), training in itertools.product(base["pairs"], base["training"]):
-        for aug, seed in itertools.product(base["aug"], base["seed"]):
-            yield RunSpec(data, teacher, student, aug, seed, training)
-
-
-def _included(
-    line: Any, where: str, base: Mapping[str, Any], data: Mapping[str, Any], teachers: Mapping[str, dict[str, Any]]
-) -> Iterator[RunSpec]:
-    """Rows of a line: a grid of its own, in which what is left out is as in the file's."""
-    options = block(line, where)
-    known_keys(options, (*_ROW, *KEYS["training"]), where)
-    own = {key: item for key, item in options.items() if key in KEYS["training"]}
-    names = {key: options[key] for key in ("data", "teacher", "student") if key in options}
-    if len(names.keys() & {"teacher", "student"}) == 1:
+def _included(line: _Line, axes: _Axes, data: Collection[str], teachers: Mapping[str, TeacherSpec]) -> _Axes:
+    """The lists of a line: a grid of its own, in which what is left out is as in the file's."""
+    where = line.where
+    if (line.teacher is None) != (line.student is None):
         raise UsageError(f"{where}: name both teacher and student, or neither")
-    grid = dict(base)
-    if "teacher" in names:
-        grid["pairs"] = list(pairs([names], data, teachers))
-    elif "data" in names:
-        wanted = [typed(name, str, where) for name in as_list(names["data"])]
+    if line.teacher is not None:
+        names = {"data": line.data, "teacher": line.teacher, "student": line.student}
+        chosen = {key: value for key, value in names.items() if value is not None}
+        axes = replace(axes, pairs=tuple(pairs([chosen], data, teachers)))
+    elif line.data is not None:
+        wanted = [typed(name, str, where) for name in as_list(line.data)]
         for name in wanted:
             known_name(name, data, f"data in {where}")
-        grid["pairs"] = [pair for pair in base["pairs"] if pair[0] in wanted]
-    if "aug" in options:
-        grid["aug"] = augmentations(options["aug"])
-    if "seed" in options:
-        grid["seed"] = whole_numbers(options["seed"], f"{where}: seed")
-    if own:
-        changed = [
-            _changed(dict(training), dict(one)) for training in base["training"] for one in _trainings(own, where)
-        ]
-        grid["training"] = list(dict.fromkeys(tuple(sorted(one.items())) for one in changed))
-    return _product(grid, where)
+        axes = replace(axes, pairs=tuple(pair for pair in axes.pairs if pair.data in wanted))
+    if line.aug is not None:
+        axes = replace(axes, augs=augmentations(line.aug))
+    if line.seed is not None:
+        axes = replace(axes, seeds=line.seeds)
+    if line.training:
+        own = _trainings(line.training, where)
+        changed = [_changed(dict(training), dict(by)) for training in axes.trainings for by in own]
+        axes = replace(axes, trainings=tuple(dict.fromkeys(tuple(sorted(each.items())) for each in changed)))
+    return axes
 
 
 def _changed(training: dict[str, Any], by: dict[str, Any]) -> dict[str, Any]:
@@ -269,16 +329,14 @@ def _changed(training: dict[str, Any], by: dict[str, Any]) -> dict[str, Any]:
     return {**kept, **by}
 
 
-def _exclusion(line: Any, where: str, rows: Sequence[RunSpec]) -> dict[str, list[str]]:
-    options = block(line, where)
-    known_keys(options, (*_ROW, *KEYS["training"]), where)
-    if not options:
-        raise UsageError(f"{where} is empty, which would leave out everything")
-    wanted = {key: [word(item) for item in as_list(value)] for key, value in options.items()}
-    if "seed" in options:
-        wanted["seed"] = [str(seed) for seed in whole_numbers(options["seed"], f"{where}: seed")]
+def _exclusion(line: _Line, rows: Sequence[RunSpec]) -> dict[str, list[str]]:
+    if not line.named:
+        raise UsageError(f"{line.where} is empty, which would leave out everything")
+    wanted = {key: [word(item) for item in as_list(value)] for key, value in line.named.items()}
+    if line.seed is not None:
+        wanted["seed"] = [str(seed) for seed in line.seeds]
     if not any(_matches(row, wanted) for row in rows):
-        raise UsageError(f"{where} matches no run: {options}")
+        raise UsageError(f"{line.where} matches no run: {line.named}")
     return wanted
 
 

@@ -13,13 +13,13 @@ from dametric.base.options import options_of
 from dametric.data.request import ImageRequest
 from dametric.models.registry import is_user_code
 from dametric.sweeps import tasks
+from dametric.sweeps.blocks import DataSpec
 from dametric.sweeps.grid import Grid, RunSpec
 from dametric.training import LABELS, Objective
 from dametric.training.request import TrainingRequest
 from dametric.training.setting import EvalEvery, Keep
 
 _OBJECTIVE = tuple(each.name for each in options_of(LossOptions))
-_SCORED = ("arch", "mean", "std", "weights")  # of a checkpoint, as score and distill take them
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,9 @@ class RunEnvironment:
     keep: Keep = "last"
 
 
-def data_options(options: dict[str, Any]) -> ImageRequest:
+def data_options(images: DataSpec) -> ImageRequest:
     """Images as a grid names them; bars of their own would get in the way of the view."""
-    own = {name: value for name, value in options.items() if name != "name"}
-    return ImageRequest(**own, quiet=True)
+    return ImageRequest(source=images.source, **images.options, quiet=True)
 
 
 def read_images(grid: Grid, quiet: bool) -> None:
@@ -51,8 +50,8 @@ def read_images(grid: Grid, quiet: bool) -> None:
         If they cannot be read; what would help is said as a grid has it.
     """
     with speaking("grid"):
-        for options in grid.data.values():
-            tasks.images(replace(data_options(options), quiet=quiet))
+        for images in grid.data.values():
+            tasks.images(replace(data_options(images), quiet=quiet))
 
 
 def training_options(
@@ -81,7 +80,7 @@ def training_options(
 
 def teacher_file(grid: Grid, data: str, teacher: str, environment: RunEnvironment) -> Path:
     """A teacher's checkpoint: the one that was given, or that will be made."""
-    given = grid.teachers[teacher].get("checkpoint")
+    given = grid.teachers[teacher].checkpoint
     return Path(given) if given else inside(environment.root, "teachers", f"{data}-{teacher}.pth")
 
 
@@ -92,12 +91,11 @@ def shown_data(grid: Grid, data: str, teacher: str) -> ImageRequest:
     first layer.
     """
     options, given = data_options(grid.data[data]), grid.teachers[teacher]
-    file = given.get("checkpoint")
-    if options.image_size is None and file is not None:
-        size = tasks.trained_size(file, given.get("weights"))
+    if options.image_size is None and given.checkpoint is not None:
+        size = tasks.trained_size(given.checkpoint, given.weights)
         if size is not None and size != tasks.own_size(options):
             options = replace(options, image_size=size)
-    grey = tasks.takes_grey(options, given.get("arch"), file, given.get("weights"))
+    grey = tasks.takes_grey(options, given.arch, given.checkpoint, given.weights)
     return replace(options, grey=True) if grey else options
 
 
@@ -106,11 +104,19 @@ def student_task(grid: Grid, spec: RunSpec, environment: RunEnvironment) -> task
     teacher = grid.teachers[spec.teacher]
     data = shown_data(grid, spec.data, spec.teacher)
     common = training_options(data, dict(spec.training), environment, teacher=False)
-    about = {name: teacher[name] for name in _SCORED if name in teacher and "checkpoint" in teacher}
     path = str(teacher_file(grid, spec.data, spec.teacher, environment))
-    if is_user_code(teacher.get("arch") or ""):  # which is not run on a file's word, but is on the grid's
-        about["arch"] = teacher["arch"]
-    if about.get("arch") is None:
-        about.pop("arch", None)
     root = inside(environment.root, grid.folder(spec.training))
-    return tasks.StudentTask(common, path, spec.student, spec.aug, spec.seed, str(root), **about)
+    # a checkpoint of ours says what it is; the user's code is not run on a file's word, but is on the grid's
+    arch = None if teacher.trained and not is_user_code(teacher.arch or "") else teacher.arch
+    return tasks.StudentTask(
+        common,
+        path,
+        spec.student,
+        spec.aug,
+        spec.seed,
+        str(root),
+        arch,
+        teacher.mean,
+        teacher.std,
+        teacher.weights,
+    )

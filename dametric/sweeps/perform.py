@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from dametric.base.locks import BusyError
 from dametric.base.progress import Advance
@@ -12,6 +12,8 @@ from dametric.jobs.executor import Stop
 from dametric.jobs.schedule import Outcome
 from dametric.models.accuracy import near_chance
 from dametric.models.failures import network_errors
+from dametric.records.record import RunRecord
+from dametric.records.scores import Scores
 from dametric.sweeps.tasks import AnyTask, ScoreTask, StudentTask, TeacherTask, claimed_file
 from dametric.training import Work
 from dametric.training.many import outcome
@@ -84,10 +86,10 @@ def _alone(task: AnyTask, advance: Advance, stop: Stop) -> Outcome:
     return Outcome("finished", f"{''.join(remarks)}{text}")
 
 
-def _warning(work: Work, record: dict[str, Any]) -> str:
+def _warning(work: Work, record: RunRecord) -> str:
     """What is to be said of a teacher that has learnt next to nothing."""
     classes, images = work.setting.train.num_classes, len(work.setting.test)
-    if not near_chance(record["last"]["test_top1"], classes, images):
+    if not near_chance(record.result.test_top1, classes, images):
         return ""
     return f"; WARNING: that is near chance ({100 / classes:.2f} %), so what it teaches and how it scores mean nothing"
 
@@ -98,8 +100,6 @@ def _make_scores(task: ScoreTask, stop: Stop, taken_over: Callable[[str], None])
             taken_over(before)
         if task.finished:
             return "made before"
-        result = task.resolved().scores(stop)
-        result.config["asked"] = task.asked()
-        result.write(task.output)
-    best = result.scores[0]
-    return f"{len(result.scores)} augmentations, best {best['aug']} ({result.config['seconds']:.0f} s)"
+        scores = task.resolved().scores(stop)
+        Scores.of(scores.rows, replace(scores.settings, asked=task.asked()), scores.versions).write(task.output)
+    return f"{len(scores)} augmentations, best {scores.rows[0].aug} ({scores.settings.seconds:.0f} s)"

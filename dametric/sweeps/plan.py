@@ -11,6 +11,7 @@ import pandas as pd
 
 from dametric.jobs.schedule import Kind, Task
 from dametric.records.runs import load_runs
+from dametric.records.tables import records_of
 from dametric.sweeps.options import RunEnvironment
 from dametric.sweeps.study import Study
 from dametric.sweeps.tasks import StudentTask, images
@@ -110,6 +111,18 @@ class Plan:
         ).set_axis([line.name for line in self.lines])
 
 
+@dataclass(frozen=True)
+class RecordedRun:
+    """What of a run's row in the ledger says how fast runs like it are."""
+
+    kind: str
+    data: str
+    student: str
+    teacher: str | None
+    aug: str
+    seconds: float
+
+
 class Rates:
     """Seconds an epoch took in runs so far.
 
@@ -132,12 +145,12 @@ class Rates:
     @classmethod
     def of(cls, runs: pd.DataFrame) -> Rates:
         """From :func:`dametric.records.runs.load_runs`."""
-        records = []
-        for row, done in zip(runs.to_dict("records"), epochs_done(runs), strict=True):
-            kind = "student" if row["kind"] == "distill" else "teacher"
-            like = (row["data"], row["student"])
-            like += (row["teacher"], row["aug"]) if kind == "student" else ()
-            records.append((kind, like, done, row["seconds"]))
+        records: list[tuple[str, tuple[str, ...], float, float]] = []
+        for row, done in zip(records_of(RecordedRun, runs), epochs_done(runs), strict=True):
+            if row.kind == "distill":
+                records.append(("student", (row.data, row.student, str(row.teacher), row.aug), done, row.seconds))
+            else:
+                records.append(("teacher", (row.data, row.student), done, row.seconds))
         return cls(records)
 
     def seconds(self, item: Item) -> float:
@@ -152,7 +165,7 @@ class Rates:
 def epochs_done(runs: pd.DataFrame) -> list[float]:
     """Epochs done of every run of a ledger's table, of which the last may be a part."""
     images, size, steps = (pd.to_numeric(runs[name]) for name in ("train_images", "batch_size", "step"))
-    return [float(value) for value in (steps / (images // size)).fillna(runs["epoch"])]
+    return [float(value) for value in (steps / (images // size)).fillna(runs.epoch)]
 
 
 def lines_of(items: Sequence[Item], rates: Rates) -> list[Line]:
@@ -209,7 +222,7 @@ def _recorded(environment: RunEnvironment) -> tuple[pd.DataFrame | None, Rates, 
     if not any(environment.root.rglob("record.json")):
         return None, Rates(()), {}
     records = load_runs(environment.root)
-    return records, Rates.of(records), dict(zip(records["folder"], epochs_done(records), strict=True))
+    return records, Rates.of(records), dict(zip(records.folder, epochs_done(records), strict=True))
 
 
 def _item(task: Task, study: Study, epochs: dict[str, float]) -> Item:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from dametric.base import limits
@@ -39,40 +40,43 @@ def _kind(each: OptionField) -> Kind:
     return {"tuple[float, ...]": "numbers", "tuple[str, ...]": "names"}.get(str(each.kind), each.kind)
 
 
-GROUPS: dict[str, tuple[type, ...]] = {
-    "data": (ImageOptions, HeldOutOptions),
-    "teacher": (TeacherOptions, OptimizerOptions, PrecisionOptions),
-    "training": (OptimizerOptions, PrecisionOptions, LossOptions, ViewOptions),
-    "score": (ScoringOptions,),
-}
+_DATA = (ImageOptions, HeldOutOptions)
+_TEACHER = (TeacherOptions, OptimizerOptions, PrecisionOptions)
+_TRAINING = (OptimizerOptions, PrecisionOptions, LossOptions, ViewOptions)
+_SCORE = (ScoringOptions,)
+GROUPS = {"data": _DATA, "teacher": _TEACHER, "training": _TRAINING, "score": _SCORE}
 """Options of the schema that each block takes."""
-KEYS: dict[str, dict[str, Kind]] = {
-    "data": {"name": str, "source": str, **_keys(*GROUPS["data"])},
-    "teacher": {"checkpoint": str, "data": "names", "aug": str, "seed": int, **_keys(*GROUPS["teacher"])},
-    "training": _keys(*GROUPS["training"]),
-    "score": {
-        **_keys(*GROUPS["score"]),
-        "student": str,
-        "augmentations": "names",
-        "split": str,
-        "dtype": str,
-    },
-}
-SETTINGS = ("eval_every", "keep", "lockstep")
-"""Blocks of one value: how runs are carried out, which is no part of what they are."""
-BLOCKS = (
-    "about",
-    "data",
-    "teachers",
-    "pairs",
-    "augmentations",
-    "seeds",
-    "training",
-    "include",
-    "exclude",
-    "score",
-    *SETTINGS,
-)
+DATA_KEYS: dict[str, Kind] = {"name": str, "source": str, **_keys(*_DATA)}
+TEACHER_KEYS: dict[str, Kind] = {"checkpoint": str, "data": "names", "aug": str, "seed": int, **_keys(*_TEACHER)}
+TRAINING_KEYS = _keys(*_TRAINING)
+SCORE_KEYS: dict[str, Kind] = {**_keys(*_SCORE), "student": str, "augmentations": "names", "split": str, "dtype": str}
+KEYS = {"data": DATA_KEYS, "teacher": TEACHER_KEYS, "training": TRAINING_KEYS, "score": SCORE_KEYS}
+"""Every key of each block."""
+
+
+@dataclass(frozen=True)
+class GridBlocks:
+    """The blocks of a grid's file, not read any further.
+
+    The last three, of one value each, say how runs are carried out, which is no part of what they are.
+    """
+
+    about: Any = None
+    data: Any = None
+    teachers: Any = None
+    pairs: Any = None
+    augmentations: Any = None
+    seeds: Any = None
+    training: Any = None
+    include: Any = None
+    exclude: Any = None
+    score: Any = None
+    eval_every: Any = None
+    keep: Any = None
+    lockstep: Any = None
+
+
+BLOCKS = tuple(each.name for each in fields(GridBlocks))
 
 
 def read_yaml(path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:

@@ -80,8 +80,8 @@ def read_request(
     whole = read_grid(grid, overrides)
     if output is None and isinstance(grid, Mapping):
         raise UsageError(f"a grid that is no file has no name for its folder: give {argument('output')}")
-    every = eval_every if eval_every is not None else whole.settings.get("eval_every", 1)
-    kept = keep if keep is not None else whole.settings.get("keep", "last")
+    every, kept = eval_every if eval_every is not None else whole.eval_every, keep if keep is not None else whole.keep
+    every, kept = 1 if every is None else every, "last" if kept is None else kept
     looks = RunOptions(eval_every=int(every) if str(every).isdecimal() else every, keep=kept)  # type: ignore[arg-type]
     environment = RunEnvironment(
         Path(output or Path("runs") / Path(whole.path).stem),

@@ -70,12 +70,12 @@ class Swept:
         parts = []
         for path in self.scores:
             scores = Scores.read(path)
-            teacher, student, data = (scores.config.get(name) or {} for name in ("teacher", "student", "data"))
+            config = scores.settings
             about = {
-                "teacher": teacher.get("arch"),
-                "teacher_sha256": teacher.get("sha256"),
-                "student": student.get("arch"),
-                "data": data.get("name"),
+                "teacher": config.scored.arch,
+                "teacher_sha256": config.scored.sha256,
+                "student": config.shown.arch,
+                "data": config.data.name,
             }
             parts.append(scores.table.assign(**about)[[*about, *scores.table.columns]])
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -19,6 +19,7 @@ from dametric.models.computing import DTYPES
 from dametric.records.runs import Run
 from dametric.scoring import check_request
 from dametric.sweeps import tasks
+from dametric.sweeps.blocks import ScoreSpec
 from dametric.sweeps.grid import Grid, RunSpec
 from dametric.sweeps.options import (
     RunEnvironment,
@@ -141,16 +142,15 @@ def _key(spec: RunSpec) -> str:
 def _teachers(grid: Grid, environment: RunEnvironment) -> Iterator[tuple[str, str, tasks.TeacherTask]]:
     """Those that are to be trained: key, a few words, task."""
     for data, teacher in dict.fromkeys((spec.data, spec.teacher) for spec in grid.rows):
-        options = grid.teachers[teacher]
-        if "checkpoint" in options:
+        spec = grid.teachers[teacher]
+        if not spec.trained:
             continue
-        own = {key: value for key, value in options.items() if key not in ("family", "arch", "seed", "data")}
-        common = training_options(shown_data(grid, data, teacher), own, environment, teacher=True)
+        common = training_options(shown_data(grid, data, teacher), spec.recipe, environment, teacher=True)
         output = str(teacher_file(grid, data, teacher, environment))
-        arch = options["arch"]
+        arch = str(spec.arch)
         title = f"teacher {teacher}" + ("" if teacher == arch else f" ({arch})")
         title = (f"{data}, " if len(grid.data) > 1 else "") + title
-        yield f"teacher:{data}-{teacher}", title, tasks.TeacherTask(common, arch, options.get("seed", 0), output)
+        yield f"teacher:{data}-{teacher}", title, tasks.TeacherTask(common, arch, spec.seed or 0, output)
 
 
 def _checked_teacher(task: tasks.TeacherTask) -> Work:
@@ -166,7 +166,7 @@ def _checked_teacher(task: tasks.TeacherTask) -> Work:
 def _add_student(study: Study, grid: Grid, spec: RunSpec, environment: RunEnvironment, quiet: bool) -> None:
     task = student_task(grid, spec, environment)
     key, needed = _key(spec), f"teacher:{spec.data}-{spec.teacher}"
-    trained = "checkpoint" not in grid.teachers[spec.teacher]
+    trained = grid.teachers[spec.teacher].trained
     recipe = _check_student(task)
     images = tasks.images(task.common.images).train
     once = replace(spec, aug=parse(spec.aug, Images(images.image_size, images.mean)).canonical)
@@ -218,7 +218,7 @@ def _check_network(arch: str, images: ImageSet) -> None:
 
 
 def _check_batches(common: TrainingRequest, images: ImageSet) -> None:
-    size = common.recipe.get("batch_size", 64)
+    size = common.batch_size
     if len(images) < size:
         raise UsageError(f"{len(images)} images are fewer than one batch of {size}: use a smaller batch size")
 
@@ -228,7 +228,7 @@ def _scores(
 ) -> Iterator[tuple[str, tuple[str, str, str | None], tasks.ScoreTask, list[str]]]:
     """A score file for every teacher, or for every pair where a student is shown too."""
     assert grid.score is not None
-    shown = grid.score.get("student")
+    shown = grid.score.student
     if shown and environment.keep == "none":
         raise UsageError(f"{grid.path}: score: student: its weights are needed, and keep: none takes them away")
     pairs = dict.fromkeys((spec.data, spec.teacher, spec.student if shown else None) for spec in grid.rows)
@@ -241,7 +241,7 @@ def _scores(
                 raise UsageError(
                     f"{grid.path}: score: student: {shown} is no augmentation that {student} is distilled with"
                 )
-        augs = list(grid.score.get("augmentations") or dict.fromkeys(row.aug for row in rows))
+        augs = list(grid.score.augmentations or dict.fromkeys(row.aug for row in rows))
         size = tasks.images(data_options(grid.data[data]))[0].image_size
         if student is None:
             left_out = [aug for aug in augs if parse(aug, Images(size)).pick in NEEDS_STUDENT]
@@ -250,7 +250,7 @@ def _scores(
                 say(f"{aug} is not scored: it asks a student, name one with 'student:' in the score block", quiet)
         name = f"{data}-{teacher}" + (f"-{slug(student)}" if student else "")
         task = _score_task(grid, environment, rows[0], augs, name)
-        needs = [] if "checkpoint" in grid.teachers[teacher] else [f"teacher:{data}-{teacher}"]
+        needs = [f"teacher:{data}-{teacher}"] if grid.teachers[teacher].trained else []
         if spec is not None:
             task = replace(task, student=student_task(grid, spec, environment))
             needs.append(_key(spec))
@@ -258,31 +258,29 @@ def _scores(
 
 
 def _score_task(grid: Grid, environment: RunEnvironment, row: RunSpec, augs: list[str], name: str) -> tasks.ScoreTask:
-    asked = {key: value for key, value in (grid.score or {}).items() if key not in ("student", "augmentations")}
-    split, dtype = asked.pop("split", "train"), asked.pop("dtype", None)
-    metrics = list(asked["metrics"]) if "metrics" in asked else None
-    needs_student = (grid.score or {}).get("student") is not None
+    asked = grid.score or ScoreSpec()
     for key, word, known in (
-        ("split", split, ("train", "test")),
-        ("dtype", dtype or "float32", DTYPES),
+        ("split", asked.split, ("train", "test")),
+        ("dtype", asked.dtype or "float32", DTYPES),
     ):
         if word not in known:
             raise unknown(f"score: {key}", word, known)
-    check_request(augs, needs_student, ScoringOptions(**{**asked, "metrics": metrics}))
+    options = {**asked.options, **({"metrics": asked.metrics} if asked.metrics else {})}
+    check_request(augs, asked.student is not None, ScoringOptions(**{**options, "metrics": asked.metrics}))
     distilled = student_task(grid, row, environment)
     # pictures as the students see them, unless the block says otherwise
     seen = {} if distilled.common.base_aug is None else {"base_aug": distilled.common.base_aug}
-    options = tasks.ScoreRequest(
+    request = tasks.ScoreRequest(
         augs=augs,
         teacher=distilled.teacher,
         data=distilled.common.images,
         arch=distilled.arch,
-        split=split,
+        split=asked.split,
         mean=distilled.mean,
         std=distilled.std,
         device=environment.device,
-        dtype=dtype,
+        dtype=asked.dtype,
         output=str(inside(environment.root, "scores", f"{name}.json")),
-        options={**seen, **asked, **({"metrics": metrics} if metrics else {})},
+        options={**seen, **options},
     )
-    return tasks.ScoreTask(options)
+    return tasks.ScoreTask(request)

@@ -142,7 +142,8 @@ class ScoreTask:
         if self.student is None:
             return self.options
         run = self.student.work().run
-        if run.record is not None and run.record.get("kept") == "none":
+        record = run.written
+        if record is not None and record.kept == "none":
             raise UsageError(f"the weights of {run.folder} were not kept: remove the folder to train them again")
         return replace(self.options, student=str(run.checkpoint))
 
@@ -169,7 +170,7 @@ class ScoreTask:
         """Whether the file is there, and is what is asked for."""
         if not self.output.exists():
             return False
-        return Scores.read(self.output).config.get("asked") == self.asked()
+        return Scores.read(self.output).settings.asked == self.asked()
 
 
 AnyTask = TeacherTask | StudentTask | ScoreTask

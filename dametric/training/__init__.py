@@ -6,7 +6,7 @@ from dametric.training.api import Trained, distill, distill_all, train
 from dametric.training.recipe import LABELS, Objective, Recipe, default_rate, learning_rate
 from dametric.training.setting import Setting, Teacher, Work
 from dametric.training.trainer import Training
-from dametric.training.watched import watched, watched_together
+from dametric.training.watched import watched
 
 __all__ = [
     "LABELS",
@@ -23,5 +23,4 @@ __all__ = [
     "learning_rate",
     "train",
     "watched",
-    "watched_together",
 ]

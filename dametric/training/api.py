@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -40,9 +39,11 @@ from dametric.models.named import AnyNetwork
 from dametric.models.normalisation import described
 from dametric.models.registry import check_architecture
 from dametric.records.ledger import Ledger
-from dametric.training.many import carry_out_with_lines, in_processes, one_by_one, refuse_another
+from dametric.records.record import RunRecord
+from dametric.training.many import in_processes, one_by_one, refuse_another, with_lines
 from dametric.training.recipe import LABELS, Objective
-from dametric.training.request import DistillationRequest, TrainingRequest
+from dametric.training.request import DistillationRequest, TrainingRequest, on_epoch
+from dametric.training.run import carry_out_together
 from dametric.training.setting import Setting, Work
 from dametric.training.watched import watched
 
@@ -67,8 +68,7 @@ class Trained:
     work: Work
 
     def __repr__(self) -> str:
-        last = self.record["last"] or {}
-        return f"Trained({self.work.title}: test loss {last.get('test_loss', math.nan):.4f})"
+        return f"Trained({self.work.title}: test loss {RunRecord.of(self.record).result.test_loss:.4f})"
 
     def _repr_html_(self) -> str:
         return str(Ledger((self.work.run,))._repr_html_())
@@ -182,10 +182,13 @@ def train(
         where = {"root": out} if target is None else {"folder": target.with_suffix(".run"), "target": target}
         work = options.work(setting, arch, options.resolved(name, train_set), **where)
         refuse_another(work)
-        (result,) = carry_out_with_lines([work], options)
+        with with_lines([work], options) as watch:
+            notes = on_epoch([work], options)
+            watch.results = carry_out_together([work], stop=watch.stop, advance=watch.advance, on_epoch=notes)
+    (result,) = watch.results
     if isinstance(result, BaseException):
         raise result
-    return Trained(result, work.run.folder, work)
+    return Trained(result.document(), work.run.folder, work)
 
 
 @takes(
@@ -280,9 +283,9 @@ def distill(
         )
         if not work.finished:
             setting.looked_at(asked, quiet)
-            if warning := setting.teacher.shortfall(setting.clean["top1"], len(setting.test)):
+            if warning := setting.teacher.shortfall(setting.clean_top1, len(setting.test)):
                 say(warning)
-        return Trained(watched(work, quiet=quiet), work.run.folder, work)
+        return Trained(watched(work, quiet=quiet).document(), work.run.folder, work)
 
 
 @takes(

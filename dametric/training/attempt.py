@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from dametric.base.environment import machine
 from dametric.data import ImageSet
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import load_state, save_checkpoint
-from dametric.records.runs import BusyError, Row, Run, code_version, run_id, summary
+from dametric.records.documents import plain
+from dametric.records.record import CodeVersion, RunConfig, RunRecord, Timing
+from dametric.records.runs import BusyError, Row, Run, code_version, run_id, seconds_of, summary_of
 from dametric.training.evaluate import MEASURES, all_finite, evaluate, held_out_logits
 from dametric.training.recipe import learning_rate
 from dametric.training.setting import Work
 from dametric.training.trainer import DivergedError, Training
 
-_CODE = code_version()  # of what was imported: the files may change while a run lasts
+_CODE = CodeVersion.of(code_version())  # of what was imported: the files may change while a run lasts
 
 
 class Attempt:
@@ -39,7 +42,7 @@ class Attempt:
         self.work = work
         self.run = work.run
         self.rows: list[Row] = []
-        self.timing: dict[str, Any] = {}
+        self.timing = Timing()
         self.spent = 0.0  # seconds on the epoch that is not done
         self.beside = 1  # students in lockstep, at most
         self._claim = ExitStack()
@@ -59,7 +62,7 @@ class Attempt:
         """The network as far as it is trained."""
         return self.work.training
 
-    def begin(self, on_taken_over: Callable[[str], None]) -> dict[str, Any] | None:
+    def begin(self, on_taken_over: Callable[[str], None]) -> RunRecord | None:
         """Claim the run and go to where it was left; the record if it is finished.
 
         Raises
@@ -79,15 +82,15 @@ class Attempt:
         if work.finished:  # another process may have been at it meanwhile
             self.release()
             tidy(work)
-            return work.run.record
+            return work.run.written
         self.run = work.run.again if work.weights_gone else work.run  # what it came to is known all the same
         self.rows, self.spent = _restore(work, self.run)
         if not self.rows:  # training starts over: what a history would say of it is not true any more
             self.run.files[1].unlink(missing_ok=True)
-        record = self.run.record or {}
-        self.timing = {"started": _now(), "sessions": 0, **(record.get("timing") or {})}
-        self.timing["sessions"] += 1
-        self.beside = self.timing.get("lockstep", 1)
+        record = self.run.written
+        timing = Timing() if record is None or record.timing is None else record.timing
+        self.timing = replace(timing, started=timing.started or _now(), sessions=timing.sessions + 1)
+        self.beside = timing.lockstep or 1
         self._write("running")
         return None
 
@@ -121,15 +124,15 @@ class Attempt:
         failure.__cause__ = error
         return failure
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> RunRecord:
         """Write what is to be kept, and the record last: what it says is there."""
         work = self.work
         _keep(work, self.run, {**self.training.state(), "momentum": {}})
         if self.run != work.run:
             self._take_place()
         if work.target is not None:
-            _save(work, work.target, extra={"run": run_id(work.config), "test": summary(self.rows)["last"]})
-        self.timing["finished"] = _now()
+            _save(work, work.target, extra={"run": run_id(work.config), "test": plain(summary_of(self.rows)[0])})
+        self.timing = replace(self.timing, finished=_now())
         record = self._write("finished", kept=work.keep)
         for path in _surplus(work):
             path.unlink(missing_ok=True)
@@ -141,22 +144,23 @@ class Attempt:
         self.run = self.work.run
         self.run.write_history(self.rows)
 
-    def _write(self, status: str, error: str | None = None, kept: str = "last") -> dict[str, Any]:
-        work = self.work
-        together = {"lockstep": self.beside} if self.beside > 1 else {}
-        record = {
-            "id": run_id(work.config),
-            "status": status,
-            "error": error,
-            "kept": kept,
-            "config": work.config,
-            "about": work.about,
-            **summary(self.rows),
-            "code": _CODE,
-            "versions": machine(self.training.device),
-            "timing": {**self.timing, **together, "seconds": round(sum(row["seconds"] for row in self.rows), 3)},
-        }
-        self.run.write_record(record)
+    def _write(self, status: str, error: str | None = None, kept: str = "last") -> RunRecord:
+        work, (last, best) = self.work, summary_of(self.rows)
+        beside = self.beside if self.beside > 1 else self.timing.lockstep
+        record = RunRecord(
+            run_id(work.config),
+            status,
+            error,
+            kept,
+            last,
+            best,
+            _CODE,
+            machine(self.training.device),
+            replace(self.timing, lockstep=beside, seconds=seconds_of(self.rows)),
+            config=RunConfig.of(work.config),
+            about=work.about,
+        )
+        self.run.write_record(record.document())
         return record
 
 
@@ -170,8 +174,9 @@ def tidy(work: Work) -> None:
 
 def _surplus(work: Work) -> list[Path]:
     """Files that a finished run does not keep: those of training it again, and its weights where none are kept."""
-    none = work.keep == "none" and (work.run.record or {}).get("kept") == "none"
-    return [*work.run.again.files, *([work.run.checkpoint] if none else [])]
+    record = work.run.written
+    weightless = work.keep == "none" and record is not None and record.kept == "none"
+    return [*work.run.again.files, *([work.run.checkpoint] if weightless else [])]
 
 
 def _restore(work: Work, run: Run) -> tuple[list[Row], float]:

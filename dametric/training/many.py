@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -13,26 +13,30 @@ from dametric.base.progress import Advance, progress, say
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.jobs.side_by_side import side_by_side
 from dametric.models.failures import network_errors
+from dametric.records.record import RunRecord
 from dametric.records.runs import run_id
 from dametric.training.request import DistillationRequest, Group, TrainingRequest, on_epoch
 from dametric.training.run import Result, carry_out_together
 from dametric.training.setting import Setting, Work
-from dametric.training.watched import watched_together
+from dametric.training.watched import Watch, watching
 
 
 def one_by_one(options: DistillationRequest, setting: Setting, groups: Sequence[Group]) -> list[str]:
-    troubles = []
+    failures = []
     with until_interrupted() as stop:
         for group in groups:
             if stop():  # in the last step of the run before
                 raise Interrupted("stopped; everything is saved, the same command goes on")
             works = [options.work(setting, aug, seed) for aug, seed in group]
-            results = carry_out_with_lines(works, options.common, stop)
-            failed = [f"{work.title}: {result}" for work, result in zip(works, results, strict=True) if _failed(result)]
+            with with_lines(works, options.common, stop) as watch:
+                notes = on_epoch(works, options.common)
+                watch.results = carry_out_together(works, stop=watch.stop, advance=watch.advance, on_epoch=notes)
+            every = zip(works, watch.results, strict=True)
+            failed = [f"{work.title}: {result}" for work, result in every if _failed(result)]
             for line in failed:
                 say(line)
-            troubles += failed
-    return troubles
+            failures += failed
+    return failures
 
 
 def in_processes(options: DistillationRequest, setting: Setting, groups: Sequence[Group]) -> list[str]:
@@ -68,7 +72,7 @@ def group_in_a_process(
         works = [options.work(_shared[0], aug, seed) for aug, seed in group]
         results = carry_out_together(works, stop=stop, advance=advance, on_epoch=on_epoch(works, options.common))
     return [
-        (f"{work.title}: {_said(result)}", not _failed(result)) for work, result in zip(works, results, strict=True)
+        (f"{work.title}: {_text(result)}", not _failed(result)) for work, result in zip(works, results, strict=True)
     ]
 
 
@@ -76,23 +80,24 @@ def _failed(result: Result) -> bool:
     return isinstance(result, RunFailed)
 
 
-def _said(result: Result) -> str:
-    if isinstance(result, dict):
+def _text(result: Result) -> str:
+    if isinstance(result, RunRecord):
         return outcome(result)
     return str(result) if _failed(result) else "saved"
 
 
-def carry_out_with_lines(
+@contextmanager
+def with_lines(
     works: Sequence[Work], options: TrainingRequest, stop: Callable[[], bool] | None = None
-) -> list[Result]:
-    """Carry out runs in lockstep with a bar, and a line for each; what came of them."""
+) -> Iterator[Watch]:
+    """A bar over runs that are carried out in lockstep, and a line for each at its end."""
     known = [work.finished for work in works]
     _say_what_is_trained_again(works, options.quiet)
-    results = watched_together(works, quiet=options.quiet, on_epoch=on_epoch(works, options), stop=stop)
-    for work, result, before in zip(works, results, known, strict=True):
+    with watching(works, options.quiet, stop) as watch:
+        yield watch
+    for work, result, before in zip(works, watch.results, known, strict=True):
         if not _failed(result):
-            say(f"{work.title}: {'done before: ' if before else ''}{_said(result)}", options.quiet)
-    return results
+            say(f"{work.title}: {'done before: ' if before else ''}{_text(result)}", options.quiet)
 
 
 def _say_what_is_trained_again(works: Sequence[Work], quiet: bool) -> None:
@@ -101,22 +106,22 @@ def _say_what_is_trained_again(works: Sequence[Work], quiet: bool) -> None:
             say(f"{work.title}: finished before, {why}: it is trained again", quiet)
 
 
-def outcome(record: dict[str, Any]) -> str:
+def outcome(record: RunRecord) -> str:
     """How a finished run came out, in a few words; "nan" for what its record does not say."""
-    last, timing = record["last"] or {}, record.get("timing") or {}
-    loss, top1, seconds = last.get("test_loss"), last.get("test_top1"), timing.get("seconds")
-    loss, top1, seconds = (math.nan if value is None else value for value in (loss, top1, seconds))
-    return f"test loss {loss:.4f}, {100 * top1:.2f} % ({seconds:.0f} s)"
+    last = record.result
+    return f"test loss {last.test_loss:.4f}, {100 * last.test_top1:.2f} % ({record.seconds:.0f} s)"
 
 
 def refuse_another(work: Work) -> None:
     """Refuse to go on in a folder that holds a run of another configuration."""
-    record = work.run.record
-    if record is None or run_id(record["config"]) == run_id(work.config):
+    record = work.run.written
+    config = None if record is None else record.config.document()
+    if config is None or run_id(config) == run_id(work.config):
         return
-    theirs, ours = (_flat(config) for config in (record["config"], work.config))
-    names = [name for name in {**ours, **theirs} if theirs.get(name) != ours.get(name)] or ["its configuration"]
-    first = f"{names[0]} was {theirs.get(names[0])}, now {ours.get(names[0])}"
+    recorded, requested = _flat(config), _flat(work.config)
+    every = {**requested, **recorded}
+    names = [name for name in every if recorded.get(name) != requested.get(name)] or ["its configuration"]
+    first = f"{names[0]} was {recorded.get(names[0])}, now {requested.get(names[0])}"
     if names[0].startswith("data."):  # hashes say nothing to a reader
         first = f"the {names[0].removeprefix('data.').replace('_', '-')} images were others"
     raise UsageError(

@@ -68,6 +68,11 @@ class TrainingRequest:
         result: Objective = self.recipe["objective"]
         return result
 
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch."""
+        return int(self.recipe.get("batch_size", 64))
+
     def check(self) -> None:
         """Refuse what no data set could make right, before any is read."""
         Recipe(**self.recipe, lr=0.05 if self.lr is None else self.lr, dtype=self._dtype())

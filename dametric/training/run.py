@@ -6,17 +6,17 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 from dametric.base.progress import Advance
 from dametric.errors import Interrupted, RunFailed, UsageError
+from dametric.records.record import RunRecord
 from dametric.records.runs import BusyError, Row
 from dametric.training.attempt import Attempt
 from dametric.training.setting import Work
 from dametric.training.trainer import DivergedError, Stretch, advance_together
 
 OnEpoch = Callable[[Row], None]
-Result = dict[str, Any] | RunFailed | Interrupted
+Result = RunRecord | RunFailed | Interrupted
 
 
 def carry_out(
@@ -26,7 +26,7 @@ def carry_out(
     advance: Advance = lambda steps=1, note="": None,
     on_epoch: OnEpoch = lambda row: None,
     on_taken_over: Callable[[str], None] = lambda holder: None,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Train to the end, or go on to it, keeping the ledger's folder up to date.
 
     Parameters
@@ -43,8 +43,8 @@ def carry_out(
 
     Returns
     -------
-    dict
-        The record; at once if the run is finished already.
+    RunRecord
+        At once if the run is finished already.
 
     Raises
     ------

@@ -29,7 +29,9 @@ from dametric.models.normalisation import Given, Normalisation
 from dametric.models.outputs import PROBABILITIES
 from dametric.models.registry import canonical, is_user_code
 from dametric.models.weight_sets import Role
+from dametric.records.record import About, RecordedData, RecordedStudent
 from dametric.records.runs import Run
+from dametric.records.score_rows import NetworkName
 from dametric.training.evaluate import all_finite, evaluate, held_out_logits
 from dametric.training.recipe import Recipe, term_versions
 from dametric.training.trainer import Training
@@ -167,10 +169,15 @@ class Setting:
         assert self.teacher_logits is not None
         return evaluate(self.teacher_logits, self.test.labels.cpu())
 
+    @property
+    def clean_top1(self) -> float:
+        """Accuracy of the teacher on the test images."""
+        return self.clean["top1"]
+
     def accuracy(self, most: int) -> tuple[float, int]:
         """Accuracy of the teacher on so many test images at most, and on how many: a first look, before all are."""
         if len(self.test) <= most:
-            return self.clean["top1"], len(self.test)
+            return self.clean_top1, len(self.test)
         some = self.test.subset(glance(len(self.test), most))
         return evaluate(self._ask_teacher(some), some.labels.cpu())["top1"], len(some)
 
@@ -320,31 +327,30 @@ class Work:
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do: the record says so, and weights that it says were kept are there."""
-        record = self.run.record
-        if record is None or record["status"] != "finished":
+        record = self.run.written
+        if record is None or not record.finished:
             return False
         if self.target is not None:
             there = self.target.exists()
         else:
-            there = self.run.checkpoint.exists() or record.get("kept") == "none"
+            there = self.run.checkpoint.exists() or record.kept == "none"
         return there and not self.misread
 
     @property
     def misread(self) -> bool:
         """Whether the record is of a time when this student's probabilities were taken for its logits."""
-        record = self.run.record
+        record = self.run.written
         if record is None or not (isinstance(self.student, nn.Module) or is_user_code(self.student)):
             return False
-        noted = any(
-            line.startswith("student:") and PROBABILITIES in line for line in record["about"].get("guessed") or ()
-        )
+        guesses = record.about.guessed or ()
+        noted = any(line.startswith("student:") and PROBABILITIES in line for line in guesses)
         return not noted and PROBABILITIES in self.interface.guess
 
     @property
     def starts_over(self) -> str | None:
         """Why a run that was finished before is not; None where it is, or never was."""
-        record = self.run.record
-        if record is None or record["status"] != "finished" or self.finished:
+        record = self.run.written
+        if record is None or not record.finished or self.finished:
             return None
         if self.misread:
             return "but its probabilities were taken for logits"
@@ -353,8 +359,8 @@ class Work:
     @property
     def weights_gone(self) -> bool:
         """Whether a run that is rightly recorded as finished has lost the weights that it was to keep."""
-        record = self.run.record
-        finished = record is not None and record["status"] == "finished"
+        record = self.run.written
+        finished = record is not None and record.finished
         return finished and not (self.finished or self.misread or self.run.checkpoint.exists())
 
     @property
@@ -424,29 +430,29 @@ class Work:
         )
 
     @cached_property
-    def about(self) -> dict[str, Any]:
+    def about(self) -> About:
         """What else the record says."""
-        setting, data = self.setting, self.setting.train
-        parameters = sum(parameter.numel() for parameter in self.training.model.parameters())
-        names = {"name": data.name, "train": len(data), "test": len(setting.test)}
-        names |= {"held_out": len(setting.held_out)} if setting.held_out else {}
-        about: dict[str, Any] = {
-            "student": {"arch": self.arch, "parameters": parameters},
-            "data": {**names, "classes": data.num_classes, "image_size": data.image_size},
-            "device": str(setting.device),
-            "compile": self.compile,
-        }
-        if setting.teacher is not None:
-            teacher = {"arch": setting.teacher.arch, "sha256": setting.teacher.sha256}
-            about["teacher"] = {**teacher, "clean": setting.clean}
-        ways = [self.training.interface, *([setting.teacher.interface] if setting.teacher else [])]
-        if any(way.guess for way in ways):
-            about["guessed"] = [way.guess for way in ways if way.guess]
+        setting, data, teacher = self.setting, self.setting.train, self.setting.teacher
+        ways = [self.training.interface, *([teacher.interface] if teacher else [])]
         own = [
             operation for aug in self.augmentations for operation in aug.operations if isinstance(operation, External)
         ]
-        found = {operation.name: operation.findings.plain for operation in own if operation.findings}
-        return {**about, "user_augmentations": found} if found else about
+        return About(
+            student=RecordedStudent(self.arch, sum(weight.numel() for weight in self.training.model.parameters())),
+            data=RecordedData(
+                data.name,
+                len(data),
+                len(setting.test),
+                len(setting.held_out) if setting.held_out else None,
+                data.num_classes,
+                data.image_size,
+            ),
+            device=str(setting.device),
+            compile=self.compile,
+            teacher=None if teacher is None else NetworkName(teacher.arch, sha256=teacher.sha256, clean=setting.clean),
+            guessed=[way.guess for way in ways if way.guess] or None,
+            user_augmentations={each.name: each.findings.plain for each in own if each.findings} or None,
+        )
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from dametric.base.interrupts import until_interrupted
-from dametric.base.progress import progress
+from dametric.base.progress import Advance, progress
 from dametric.errors import Interrupted
-from dametric.records.runs import Row
+from dametric.records.record import RunRecord
 from dametric.training.run import OnEpoch, Result, carry_out_together
 from dametric.training.setting import Work
+
+
+@dataclass
+class Watch:
+    """What runs that are watched are carried out with, and what came of them."""
+
+    stop: Callable[[], bool]
+    advance: Advance
+    results: list[Result] = field(default_factory=list)
+
+
+@contextmanager
+def watching(works: Sequence[Work], quiet: bool = False, stop: Callable[[], bool] | None = None) -> Iterator[Watch]:
+    """A bar over runs that are carried out in lockstep, which Ctrl-C (or ``stop``) saves.
+
+    Yields
+    ------
+    Watch
+        Whose ``results`` are to be set.
+
+    Raises
+    ------
+    Interrupted
+        If a run was, with how to go on.
+    """
+    for work in works:
+        if not work.finished:
+            work.look(quiet)
+            work.setting.tell(work.training.interface, quiet)
+    title = works[0].title + (f" and {len(works) - 1} more in lockstep" if len(works) > 1 else "")
+    with (
+        until_interrupted() as interrupted,
+        progress(title, sum(work.epochs for work in works), quiet=quiet) as advance,
+    ):
+        watch = Watch(stop or interrupted, advance)
+        yield watch
+    for result in watch.results:
+        if isinstance(result, Interrupted):
+            raise Interrupted(f"{result}; everything is saved, the same command goes on") from result
 
 
 def watched(
@@ -19,7 +59,7 @@ def watched(
     quiet: bool = False,
     on_epoch: OnEpoch = lambda row: None,
     stop: Callable[[], bool] | None = None,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Carry out a run with a bar, so that Ctrl-C (or ``stop``) saves it and says how to go on.
 
     Raises
@@ -27,40 +67,11 @@ def watched(
     BusyError, Interrupted, RunFailed
         See :func:`~dametric.training.run.carry_out`.
     """
-    (result,) = watched_together([work], quiet=quiet, on_epoch=lambda work, row: on_epoch(row), stop=stop)
+    with watching([work], quiet, stop) as watch:
+        watch.results = carry_out_together(
+            [work], stop=watch.stop, advance=watch.advance, on_epoch=lambda work, row: on_epoch(row)
+        )
+    (result,) = watch.results
     if isinstance(result, BaseException):
         raise result
     return result
-
-
-def watched_together(
-    works: Sequence[Work],
-    *,
-    quiet: bool = False,
-    on_epoch: Callable[[Work, Row], None] = lambda work, row: None,
-    stop: Callable[[], bool] | None = None,
-) -> list[Result]:
-    """Carry out runs in lockstep with a bar, so that Ctrl-C (or ``stop``) saves them and says how to go on.
-
-    Returns
-    -------
-    list
-        As :func:`~dametric.training.run.carry_out_together`, without Interrupted, which is raised.
-
-    Raises
-    ------
-    Interrupted
-        If a run was.
-    """
-    for work in works:
-        if not work.finished:
-            work.look(quiet)
-            work.setting.tell(work.training.interface, quiet)
-    title = works[0].title + (f" and {len(works) - 1} more in lockstep" if len(works) > 1 else "")
-    total = sum(work.epochs for work in works)
-    with until_interrupted() as asked, progress(title, total, quiet=quiet) as advance:
-        results = carry_out_together(works, stop=stop or asked, advance=advance, on_epoch=on_epoch)
-    for result in results:
-        if isinstance(result, Interrupted):
-            raise Interrupted(f"{result}; everything is saved, the same command goes on") from result
-    return results

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dametric.base.files import default_cache_dir
+from dametric.sweeps.blocks import TeacherSpec
 from dametric.sweeps.grid import RunSpec, read_grid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,10 +63,10 @@ def expected(grids: Path = ROOT / "experiments") -> list[Expected]:
     return list(found.values())
 
 
-def _teacher(options: dict[str, Any], name: str) -> Iterator[Expected]:
-    if "checkpoint" not in options:
-        steps = options["epochs"] * (_TRAIN_IMAGES // _BATCH)
-        yield Expected("teachers", name, (name,), options["arch"], steps)
+def _teacher(spec: TeacherSpec, name: str) -> Iterator[Expected]:
+    if spec.trained:
+        steps = spec.recipe["epochs"] * (_TRAIN_IMAGES // _BATCH)
+        yield Expected("teachers", name, (name,), str(spec.arch), steps)
 
 
 def _student(grid: str, row: RunSpec) -> Expected:

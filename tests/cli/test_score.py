@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from dametric.augment import PAPER
-from dametric.base.numbers import aligned
+from dametric.base.numbers import Number, aligned
 from dametric.records.scores import Scores
 
 Run = Callable[..., Any]
@@ -574,5 +574,5 @@ def test_files_that_cannot_be_read_are_one_line(refused: Callable[..., str], sco
 
 def test_errors_that_are_rounding_do_not_widen_a_column() -> None:
     """Black images have no information, to within 1e-16, and so have identity's all."""
-    numbers = [{"value": v, "se": s} for v, s in ((0.7381, 0.0072), (1.0, 0.0), (-3e-17, 2e-17), (math.nan, math.nan))]
+    numbers = [Number(v, s) for v, s in ((0.7381, 0.0072), (1.0, 0.0), (-3e-17, 2e-17), (math.nan, math.nan))]
     assert aligned(numbers) == ["0.7381 ± 0.0072", "1.0000", "0.0000", "nan"]

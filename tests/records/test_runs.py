@@ -29,7 +29,9 @@ from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.models import build, load_checkpoint
 from dametric.records import runs as ledger
+from dametric.records.documents import plain
 from dametric.records.recipes import OPTIONS, options
+from dametric.records.record import RecordedData, RecordedRecipe
 from dametric.records.runs import (
     HELD_OUT,
     MEASURED,
@@ -41,7 +43,7 @@ from dametric.records.runs import (
     load_runs,
     read_record,
     run_id,
-    summary,
+    summary_of,
 )
 from dametric.sweeps.reading import KEYS
 from dametric.training import Objective, Recipe, distill, train
@@ -404,8 +406,8 @@ def test_a_history_comes_back_to_the_last_bit(tmp_path: Path) -> None:
 
 def test_the_best_epoch_is_the_first_of_the_best() -> None:
     rows = [{"epoch": k + 1, "test_top1": top1, "seconds": 1.0} for k, top1 in enumerate((0.1, 0.6, 0.6, 0.2))]
-    assert summary(rows) == {"last": {"epoch": 4, "test_top1": 0.2}, "best": {"epoch": 2, "test_top1": 0.6}}
-    assert summary([]) == {"last": None, "best": None}
+    assert plain(summary_of(rows)) == [{"epoch": 4, "test_top1": 0.2}, {"epoch": 2, "test_top1": 0.6}]
+    assert summary_of([]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -494,8 +496,8 @@ def test_a_row_is_a_run(tmp_path: Path) -> None:
 def test_a_row_names_every_option_of_the_recipe(tmp_path: Path) -> None:
     """So that no two runs of other options look alike: what a recipe gains becomes a column too."""
     recipe = Recipe(epochs=3, lr=0.5, per="batch", objective=Objective(0.25, 0.5, 0.75, 2.0), dtype="float64", seed=4)
-    config, about = {"recipe": asdict(recipe)}, {"data": {"train": 96, "image_size": 8}}
-    found = options(config, about)
+    data = {"name": "patterns", "train": 96, "image_size": 8}
+    found = options(RecordedRecipe.of(asdict(recipe)), RecordedData.of(data))
     flat = {name: value for name, value in asdict(recipe).items() if name not in ("objective", "aug", "seed")}
     weights = {"ce_weight": 0.25, "raw_weight": 0.5, "aug_weight": 0.75, "temperature": 2.0, "loss_term": None}
     assert found == {**flat, **weights, "train_images": 96, "image_size": 8}

@@ -13,6 +13,7 @@ import yaml
 from dametric.augment import PAPER, Images, parse
 from dametric.errors import UsageError
 from dametric.sweeps import Grid, RunSpec, read_grid
+from dametric.sweeps.blocks import DataSpec, ScoreSpec, TeacherSpec
 from dametric.sweeps.reading import whole_numbers
 from tests.loops import each
 
@@ -66,9 +67,9 @@ def test_every_list_is_crossed_with_every_other(read: Read) -> None:
     }
     assert set(grid.rows) == expected
     assert len(grid.rows) == len(expected) == 3 * 3 * 2 * 3 * 4
-    assert grid.data["digits"] == {"source": "digits", "image_size": 16}
-    assert grid.teachers["b"] == {"family": "b", "checkpoint": "b.pth"}
-    assert grid.teachers["a"] == {"family": "a", "arch": "a", "epochs": 2}
+    assert grid.data["digits"] == DataSpec("digits", {"image_size": 16})
+    assert grid.teachers["b"] == TeacherSpec("b", checkpoint="b.pth")
+    assert grid.teachers["a"] == TeacherSpec("a", "a", recipe={"epochs": 2})
 
 
 def test_the_same_run_is_made_once(read: Read) -> None:
@@ -88,7 +89,7 @@ def test_a_teacher_s_lists_make_teachers(read: Read) -> None:
 def test_teachers_as_a_list_or_without_options_are_architectures(read: Read) -> None:
     for teachers in (["resnet20"], {"resnet20": None}):
         grid = read(teachers=teachers, pairs=["resnet20->resnet8"])
-        assert grid.teachers == {"resnet20": {"family": "resnet20", "arch": "resnet20"}}
+        assert grid.teachers == {"resnet20": TeacherSpec("resnet20", "resnet20")}
 
 
 def test_a_teacher_of_one_data_set_is_asked_for_no_other(read: Read) -> None:
@@ -172,8 +173,8 @@ def test_overrides_replace_what_the_file_says(read: Read) -> None:
     grid = read(_set=("training.epochs=[3, 4]", "seeds=5", "teachers.t.epochs=9", "score.batches=20"))
     assert {row.training for row in grid.rows} == {(("epochs", 3),), (("epochs", 4),)}
     assert {row.seed for row in grid.rows} == {5}
-    assert grid.teachers["t"]["epochs"] == 9
-    assert grid.score == {"batches": 20}
+    assert grid.teachers["t"].recipe["epochs"] == 9
+    assert grid.score == ScoreSpec(options={"batches": 20})
     for bad, word in (("seeds", "KEY=VALUE"), ("pairs.first=1", "no parts"), ("seeds=[", "not YAML")):
         with pytest.raises(UsageError, match=word):
             read(_set=(bad,))
@@ -181,15 +182,15 @@ def test_overrides_replace_what_the_file_says(read: Read) -> None:
 
 def test_overrides_go_inside_of_what_is_written_short(read: Read) -> None:
     grid = read(data="digits", teachers=["t", "u"], _set=("data.image_size=16", "teachers.u.epochs=9"))
-    assert grid.data == {"digits": {"source": "digits", "image_size": 16}}
-    assert grid.teachers["u"]["epochs"] == 9
-    assert "epochs" not in grid.teachers["t"]
-    assert read(data="digits", _set=("data.source=pictures/",)).data == {"pictures": {"source": "pictures/"}}
+    assert grid.data == {"digits": DataSpec("digits", {"image_size": 16})}
+    assert grid.teachers["u"].recipe["epochs"] == 9
+    assert grid.teachers["t"].recipe == {}
+    assert read(data="digits", _set=("data.source=pictures/",)).data == {"pictures": DataSpec("pictures/")}
 
 
 def test_scoring_is_asked_for(read: Read) -> None:
     assert read().score is None
-    assert read(score={}).score == {}
+    assert read(score={}).score == ScoreSpec()
     assert read(score={"batches": 3}, _set=("score=null",)).score is None
 
 
@@ -287,7 +288,7 @@ def test_anchors_and_merges_work(tmp_path: Path) -> None:
         "pairs: [a -> resnet8, b -> resnet8]\naugmentations: flip\n"
     )
     grid = read_grid(str(path))
-    assert grid.teachers["b"] == {"family": "b", "arch": "b", "epochs": 3, "lr": 0.2}
+    assert grid.teachers["b"] == TeacherSpec("b", "b", recipe={"epochs": 3, "lr": 0.2})
 
 
 def test_seeds_as_users_write_them() -> None:

@@ -168,7 +168,7 @@ def test_a_partial_last_epoch_is_a_row(setting: Setting, tmp_path: Path) -> None
         work = setting.work("resnet8", replace(RECIPE, epochs=None, steps=steps), folder=tmp_path / str(steps))
         told: list[float] = []
         seen: list[dict[str, float]] = []
-        record = carry_out(work, advance=lambda done=1, note="": told.append(done), on_epoch=seen.append)  # noqa: B023
+        record = carry_out(work, advance=lambda done=1, note="": told.append(done), on_epoch=seen.append).document()  # noqa: B023
         rows = rows_of(work)
         assert [(row["epoch"], row["step"]) for row in rows] == expected
         assert [(row["epoch"], row["step"]) for row in seen] == expected
@@ -241,7 +241,7 @@ def test_how_often_it_is_looked_at_changes_nothing_else(setting: Setting, tmp_pa
     for every, looked in ((2, {2, 4, 5}), (3, {3, 5}), (5, {5}), (7, {5}), ("last", {5})):
         work = setting.work("resnet8", recipe, folder=tmp_path / str(every), eval_every=every)  # type: ignore[arg-type]
         assert run_id(work.config) == run_id(always.config)
-        record = carry_out(work)
+        record = carry_out(work).document()
         expected = [
             {k: math.nan if k.startswith("test_") and row["epoch"] not in looked else v for k, v in row.items()}
             for row in whole
@@ -314,7 +314,7 @@ def test_a_run_without_its_weights_is_finished(
     assert work.run.checkpoint.exists(), "what it goes on from"
     assert not setting.work("resnet8", RECIPE, tmp_path / "bare", keep="none").finished
     again = setting.work("resnet8", RECIPE, tmp_path / "bare", keep="none")
-    record = carry_out(again)
+    record = carry_out(again).document()
     assert {path.name for path in again.run.folder.iterdir()} - {".lock"} == {"record.json", "history.csv"}
     assert record["kept"] == plain_record(again)["kept"] == "none"
     differing = dict.fromkeys(("kept", "timing"))
@@ -324,7 +324,7 @@ def test_a_run_without_its_weights_is_finished(
     for keep in ("none", "last"):  # what was not kept is not asked for again
         once_more = setting.work("resnet8", RECIPE, tmp_path / "bare", keep=keep)
         assert once_more.finished
-        assert carry_out(once_more, on_epoch=never) == read_record(again.run.folder / "record.json")
+        assert carry_out(once_more, on_epoch=never).document() == read_record(again.run.folder / "record.json")
     with_weights = setting.work("resnet8", RECIPE, tmp_path / "kept", keep="none")
     assert with_weights.finished
     carry_out(with_weights, on_epoch=never)
@@ -452,7 +452,7 @@ def test_held_out_images_are_looked_at_once(setting: Setting, held_out: ImageSet
     for number, (images, every) in enumerate(itertools.product((setting.test, held_out), (1, "last"))):
         where = replace(setting, held_out=images)
         work = where.work("resnet8", RECIPE, folder=tmp_path / str(number), eval_every=every)  # type: ignore[arg-type]
-        record = carry_out(work)
+        record = carry_out(work).document()
         rows = rows_of(work)
         for row in rows[:-1]:
             assert all(math.isnan(row[f"held_out_{name}"]) for name in measured)
@@ -471,7 +471,7 @@ def test_a_teacher_is_looked_at_on_held_out_images_too(setting: Setting, tmp_pat
     """By labels, with nobody to agree with."""
     by_labels = replace(setting, teacher=None, held_out=setting.test)
     recipe = replace(RECIPE, objective=LABELS, epochs=2)
-    record = carry_out(by_labels.work("resnet8", recipe, tmp_path))
+    record = carry_out(by_labels.work("resnet8", recipe, tmp_path)).document()
     for name in ("loss", "top1", "top5", "ece"):
         assert record["last"][f"held_out_{name}"] == record["last"][f"test_{name}"]
     assert "held_out_agreement" not in record["last"]

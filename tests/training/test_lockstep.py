@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from dametric.data import ImageSet
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import build
+from dametric.records.record import RunRecord
 from dametric.records.runs import BusyError, Run, load_runs, read_record
 from dametric.training import LABELS, Objective, Recipe, Setting, Teacher, Training, Work
 from dametric.training.run import carry_out, carry_out_together
@@ -74,11 +75,11 @@ def assert_same(one: Work, other: Work) -> None:
 
 def assert_all_same(ours: Sequence[Work], theirs: Sequence[Work], results: Sequence[Any]) -> None:
     for work, other, record in zip(ours, theirs, results, strict=True):
-        assert isinstance(record, dict), record
-        assert record["status"] == "finished"
+        assert isinstance(record, RunRecord), record
+        assert record.status == "finished"
         written = read_record(work.run.folder / "record.json")
         assert {name: written[name] for name in ("id", "status", "last")} == {
-            name: record[name] for name in ("id", "status", "last")
+            name: record.document()[name] for name in ("id", "status", "last")
         }
         assert_same(work, other)
 
@@ -337,7 +338,7 @@ def test_the_teacher_is_asked_about_the_raw_images_once(setting: Setting, data: 
         ]
         ASKED.clear()
         results = carry_out_together(works)
-        assert [result["status"] for result in results] == ["finished"] * len(augs)
+        assert [result.status for result in results] == ["finished"] * len(augs)
         assert sum(ASKED) == batches * RECIPE.batch_size * 9, augs
 
 
@@ -389,10 +390,10 @@ def test_members_at_different_steps_go_on_to_the_same_bits(group: Group) -> None
             results = carry_out_together(works, stop=after(calls))
             for work, result in zip(works, results, strict=True):
                 status = load_runs(work.run.folder).loc[0, "status"]
-                assert (status == "finished") == isinstance(result, dict)
+                assert (status == "finished") == isinstance(result, RunRecord)
                 assert status in ("finished", "interrupted")
-                assert isinstance(result, dict | Interrupted)
-            if all(isinstance(result, dict) for result in results):
+                assert isinstance(result, RunRecord | Interrupted)
+            if all(isinstance(result, RunRecord) for result in results):
                 break
         assert_all_same(works, group.alone, results)
 

@@ -336,7 +336,7 @@ def test_a_finished_run_is_not_trained_again(
 
     monkeypatch.setattr(Training, "__init__", never)
     monkeypatch.setattr("dametric.training.run.advance_together", never)
-    record = carry_out(small.work(smooth), on_epoch=never)
+    record = carry_out(small.work(smooth), on_epoch=never).document()
     assert record == read_record(smooth / "record.json")
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in smooth.iterdir()} == before
 
@@ -787,7 +787,7 @@ def test_a_loss_that_is_not_finite_fails_with_its_place(
     row = load_runs(tmp_path / "run").loc[0]
     assert (row["status"], row["epoch"]) == ("failed", done)
     # what can fail can also be well the next time: it goes on from the last epoch that was
-    well = carry_out(replace(labels.work(tmp_path / "run"), student=Fails(-1, bad)))
+    well = carry_out(replace(labels.work(tmp_path / "run"), student=Fails(-1, bad))).document()
     assert (well["status"], well["error"], well["last"]["epoch"]) == ("finished", None, 3)
 
 

@@ -152,7 +152,7 @@ def test_the_normalisation_of_the_test_images_changes_nothing_unnoticed(setting:
     results = []
     for number, each in enumerate((setting, other)):
         folder = Path(f"run{number}")
-        results.append(carry_out(each.work("resnet8", recipe, folder=folder))["last"]["test_loss"])
+        results.append(carry_out(each.work("resnet8", recipe, folder=folder)).result.test_loss)
     assert (results[0] != results[1]) == (id_of(setting, recipe=recipe) != id_of(other, recipe=recipe))
 
 
@@ -372,7 +372,7 @@ def test_the_process_s_random_state_does_not_change_the_result(setting: Setting)
     results = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        record = carry_out(setting.work("resnet8", RECIPE, folder=Path(f"run{seed}")))
+        record = carry_out(setting.work("resnet8", RECIPE, folder=Path(f"run{seed}"))).document()
         assert torch.equal(torch.get_rng_state(), torch.Generator().manual_seed(seed).get_state())
         results.append((record["id"], record["last"]))
     assert results[0] == results[1]

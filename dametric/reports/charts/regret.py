@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from dametric import stats
 from dametric.analysis import Analysis
+from dametric.analysis.joined import Unit, by_unit
 from dametric.reports.chart import Chart, Panel
 from dametric.reports.drawing import COLOURS, LINE, finish
 
@@ -22,17 +25,17 @@ def chart(analysis: Analysis) -> Chart | None:
     """
     if analysis.decision.direction == "open":
         return None
-    parts, all_rows = [], analysis.rows[analysis.rows["metric"] == analysis.metric]
+    curves, units = [], by_unit(analysis.rows[analysis.rows.metric == analysis.metric])
     for unit, about in analysis.of_metric.items():
-        rows = all_rows[all_rows["unit"] == unit]
-        top1 = rows["test_top1"] if rows["test_top1"].notna().all() else None
-        random = stats.regret_curve(np.zeros(len(rows)), rows["test_loss"], accuracy=top1)  # all orders are alike
-        extra = {"random_loss": random["loss"].to_numpy(), "random_points": random["points"].to_numpy()}
-        parts.append(pd.DataFrame(about.regret).assign(unit=unit, **extra))
-    data = pd.concat(parts, ignore_index=True)
-    data = data[["unit", "k", *(name for name in data if name not in ("unit", "k"))]]
+        here = Unit.of(units[unit])
+        top1 = here.top1 if np.isfinite(here.top1).all() else None
+        for own in about.regret:
+            random = stats.regret(np.zeros(here.n), here.loss, own.k, accuracy=top1)  # all orders are alike
+            at_random = {"random_loss": random.loss, "random_points": random.points}
+            curves.append({"unit": unit, **asdict(own), **at_random})
+    data = pd.DataFrame(curves)
     panels = [_panel(data, "loss", f"{analysis.outcome.name} above the best ({analysis.outcome.unit})")]
-    if data["points"].notna().any():
+    if data.points.notna().any():
         label = "accuracy below the best (percentage points)"
         panels.append(_panel(data.dropna(subset="points"), "points", label))
     note = (
@@ -44,13 +47,13 @@ def chart(analysis: Analysis) -> Chart | None:
 
 def _panel(data: pd.DataFrame, name: str, label: str) -> Panel:
     mean = data.groupby("k")[[name, f"random_{name}"]].mean()
-    units = data["unit"].nunique()
+    units = data.unit.nunique()
     kind = f"mean of {units} units" if units > 1 else "by score"
 
     def draw(axes: Axes) -> Axes:
         if units > 1:
             for _, part in data.groupby("unit", sort=False):
-                axes.plot(part["k"], part[name], color="#AAAAAA", linewidth=0.8, zorder=1)
+                axes.plot(part.k, part[name], color="#AAAAAA", linewidth=0.8, zorder=1)
             axes.plot([], [], color="#AAAAAA", linewidth=0.8, label="each unit")
         axes.plot(mean.index, mean[name], color=LINE, marker="o", markersize=5, label=kind, zorder=3)
         axes.plot(

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dametric import stats
 from dametric.analysis import Analysis
-from dametric.analysis.joined import points_of
+from dametric.analysis.joined import Point, by_unit, points_of
 from dametric.analysis.numbers import p_value
 from dametric.analysis.outcome import Outcome
 from dametric.analysis.unit import UnitAnalysis
@@ -26,10 +25,10 @@ PLACE = 10
 def chart(analysis: Analysis) -> Chart:
     """Score against the students' test loss, one panel a unit, with the line and its band."""
     rows, metric, outcome = analysis.rows, analysis.metric, analysis.outcome
-    rows = rows[rows["metric"] == metric]
-    marks, confidence = marks_of(list(rows["aug"])), analysis.settings.confidence
+    rows = rows[rows.metric == metric]
+    marks, confidence = marks_of(list(rows.aug)), analysis.settings.confidence
     units = analysis.of_metric
-    panels = [_panel(unit, part, units[unit], marks, confidence, outcome) for unit, part in _by_unit(rows)]
+    panels = [_panel(points_of(part), units[unit], marks, confidence, outcome) for unit, part in by_unit(rows).items()]
     known = rows[["score_se", "test_loss_se"]].notna().any()
     bars = " and ".join(word for word, has in zip(("score", outcome.short), known, strict=True) if has)
     errors = f"Bars: ± one standard error of the {bars}. " if bars else "No standard errors are known. "
@@ -46,13 +45,8 @@ def chart(analysis: Analysis) -> Chart:
     return Chart("scatter", title, note, tuple(panels), data, marks, (points_table(analysis),))
 
 
-def _by_unit(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    return ((str(unit), part) for unit, part in rows.groupby("unit", sort=False))
-
-
 def _panel(
-    unit: str,
-    rows: pd.DataFrame,
+    points: Sequence[Point],
     about: UnitAnalysis,
     marks: Mapping[str, Mark],
     confidence: float,
@@ -62,10 +56,11 @@ def _panel(
     values = ", ".join(f"{WORD[name]} {rounded(result.statistic, 4)}" for name, result in results)
     chances = ", ".join(p_value(result.pvalue) for _, result in results)
     symbols = ", ".join(f"{SYMBOL[name]} {rounded(result.statistic, 4)}" for name, result in results)
-    metric = str(rows["metric"].iloc[0])
+    unit, metric = points[0].unit, points[0].metric
+    scores, losses = [point.score for point in points], [point.test_loss for point in points]
 
     def draw(axes: Axes) -> Axes:
-        for point in points_of(rows):
+        for point in points:
             shape, colour = marks[point.aug]
             x_error, y_error = (None if np.isnan(se) else se or None for se in (point.score_se, point.test_loss_se))
             bars: dict[str, Any] = {"xerr": x_error, "yerr": y_error, "ecolor": "#999999", "elinewidth": 1}
@@ -74,7 +69,7 @@ def _panel(
         axes.set_ylim(axes.get_ylim())  # the band may be far wider than the points
         axes.set_xlim(axes.get_xlim())
         at = np.linspace(*axes.get_xlim(), 60)
-        middle, low, high = stats.ols(rows["score"], rows["test_loss"], confidence=confidence).band(at, confidence)
+        middle, low, high = stats.ols(scores, losses, confidence=confidence).band(at, confidence)
         if np.isfinite(middle).all():
             axes.plot(at, middle, color=LINE, linewidth=1.4, zorder=2)
         if np.isfinite(low).all():
@@ -88,9 +83,9 @@ def _panel(
         axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         return finish(axes)
 
-    order = list(rows.sort_values("test_loss")["aug"])
+    order = [point.aug for point in sorted(points, key=lambda point: point.test_loss)]
     alt = (
-        f"Scatter plot for {unit}: {metric} against {outcome.name} of {len(rows)} augmentations. {values};"
+        f"Scatter plot for {unit}: {metric} against {outcome.name} of {len(points)} augmentations. {values};"
         f" two-sided p = {chances}. Lowest {outcome.name}: {order[0]}; highest: {order[-1]}."
     )
     return Panel(alt, draw)
@@ -102,7 +97,7 @@ def points_table(analysis: Analysis) -> Table:
     names = ("Unit", analysis.metric, "±", analysis.outcome.title, "±", "Top-1", "±", "Seeds", "Cook's distance")
 
     def cells() -> Iterator[Sequence[Cell]]:
-        for row in points_of(rows[rows["metric"] == analysis.metric]):
+        for row in points_of(rows[rows.metric == analysis.metric]):
             line = units[row.unit].ols
             cook = number(line.cook[row.aug], ".2f")
             cook = cook._replace(text=f"{cook.text} (above 4/n)") if row.aug in line.flagged else cook

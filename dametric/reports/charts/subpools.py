@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from dametric.analysis import Analysis
+from dametric.analysis.beyond import Subpools
 from dametric.reports.cells import Cell, Table, number, table_of, word
 from dametric.reports.chart import Chart, Panel
 from dametric.reports.drawing import GREY, LINE, finish, rounded
@@ -18,11 +19,12 @@ PLACE = 40
 
 def chart(analysis: Analysis) -> Chart | None:
     """Quantiles of tau-b over sub-pools of the augmentations, and of the units where there are several."""
-    data = pd.DataFrame(analysis.subpools)
-    shown = [kind for kind in ("augmentations", "units") if len(data) and (data["of"] == kind).sum() > 1]
+    pools = {kind: [each for each in analysis.subpools if each.of == kind] for kind in ("augmentations", "units")}
+    shown = [kind for kind, sizes in pools.items() if len(sizes) > 1]
     if not shown:
         return None
-    panels = tuple(_panel(data[data["of"] == kind], kind) for kind in shown)
+    panels = tuple(_panel(pools[kind], kind) for kind in shown)
+    data = pd.DataFrame([each for each in analysis.subpools if each.of in shown])
     note = (
         f"Had only some of the {' or of the '.join(shown)} been looked at: median of Kendall's tau-b (line), half of"
         " the sub-pools (dark band), nine in ten (pale band), and all (dotted). Turned so that a good metric is"
@@ -30,17 +32,19 @@ def chart(analysis: Analysis) -> Chart | None:
         " fewer candidates could have come to."
     )
     title = f"Another choice of {' or '.join(shown)}"
-    return Chart("subpools", title, note, panels, data[data["of"].isin(shown)], tables=(subpools_table(analysis),))
+    return Chart("subpools", title, note, panels, data, tables=(subpools_table(analysis),))
 
 
-def _panel(table: pd.DataFrame, kind: str) -> Panel:
+def _panel(pools: Sequence[Subpools], kind: str) -> Panel:
     def draw(axes: Axes) -> Axes:
-        at = table["size"]
-        axes.fill_between(at, table["low"], table["high"], color=LINE, alpha=0.13, linewidth=0)
-        axes.fill_between(at, table["q1"], table["q3"], color=LINE, alpha=0.25, linewidth=0)
-        for name in ("least", "most"):
-            axes.plot(at, table[name], color=GREY, linewidth=1, linestyle=":")
-        axes.plot(at, table["median"], color=LINE, marker="o", markersize=4)
+        at = [pool.size for pool in pools]
+        nine_in_ten = [pool.low for pool in pools], [pool.high for pool in pools]
+        half = [pool.q1 for pool in pools], [pool.q3 for pool in pools]
+        axes.fill_between(at, *nine_in_ten, color=LINE, alpha=0.13, linewidth=0)
+        axes.fill_between(at, *half, color=LINE, alpha=0.25, linewidth=0)
+        for ends in ([pool.least for pool in pools], [pool.most for pool in pools]):
+            axes.plot(at, ends, color=GREY, linewidth=1, linestyle=":")
+        axes.plot(at, [pool.median for pool in pools], color=LINE, marker="o", markersize=4)
         axes.axhline(0, color=GREY, linewidth=1, linestyle="--")
         axes.set_ylim(-1.05, 1.05)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -48,10 +52,10 @@ def _panel(table: pd.DataFrame, kind: str) -> Panel:
         axes.set_ylabel("Kendall's tau-b")
         return finish(axes)
 
-    picked = table.iloc[[0, len(table) // 2, -1]].drop_duplicates("size").set_index("size")
+    named = dict.fromkeys((pools[0], pools[len(pools) // 2], pools[-1]))
     listed = "; ".join(
-        f"{size} {kind}: median {rounded(median)}, from {rounded(least)} to {rounded(most)}"
-        for size, least, median, most in picked[["least", "median", "most"]].itertuples()
+        f"{pool.size} {kind}: median {rounded(pool.median)}, from {rounded(pool.least)} to {rounded(pool.most)}"
+        for pool in named
     )
     return Panel(f"Kendall's tau-b over sub-pools of {kind}. {listed}.", draw, (4.6, 3.4))
 

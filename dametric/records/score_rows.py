@@ -1,0 +1,128 @@
+"""What a score file holds, by the names of its keys: see :mod:`dametric.records.scores` for what each says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dametric.records.documents import Document, omitted
+
+
+@dataclass(frozen=True)
+class MetricValue(Document):
+    """A metric of an augmentation: the value with its standard error and 95 % interval; NaN where it is not known."""
+
+    value: float
+    se: float
+    low: float = math.nan
+    high: float = math.nan
+    plugin: float = math.nan
+    blocks: int = 0
+    direction: str = "open"
+    estimator: str = ""
+
+
+@dataclass(frozen=True)
+class Difference(Document):
+    """A paired difference to another augmentation."""
+
+    to: str | None = omitted()
+    value: float = math.nan
+    se: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True)
+class ScoreRow(Document):
+    """An augmentation's scores."""
+
+    aug: str
+    metrics: dict[str, MetricValue] = field(default_factory=dict)
+    difference: Difference = field(default_factory=Difference)
+    tied_with_best: bool = False
+    differences: dict[str, Difference] = field(default_factory=dict)
+    parameters: list[Any] = field(default_factory=list)
+    batches: int | None = None
+    rows: int = 0
+    destroyed: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkName(Document):
+    """What tells a network from others."""
+
+    arch: str | None = omitted()
+    file: str | None = omitted()
+    sha256: str | None = omitted()
+    clean: dict[str, Any] | None = omitted()
+
+
+@dataclass(frozen=True)
+class ImagesName(Document):
+    """What tells images from others."""
+
+    name: str | None = None
+    split: str | None = None
+    images: int | None = None
+    fingerprint: str | None = None
+
+    @property
+    def folder(self) -> str | None:
+        """The last part of the name, which may be a path that differs between machines."""
+        return None if self.name is None else Path(self.name).name
+
+
+@dataclass(frozen=True)
+class ScoreConfig(Document):
+    """Every parameter that the numbers depend on."""
+
+    teacher: NetworkName | None = omitted()
+    student: NetworkName | None = omitted()
+    metrics: tuple[str, ...] = ()
+    per: str | None = None
+    n: int | None = None
+    G: int | None = None
+    b: int | None = None
+    w: float | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    views: int | None = omitted()
+    image_size: int | None = None
+    base_parameters: list[Any] | None = None
+    tf32: bool | None = None
+    batches: int | None = None
+    epochs: float | None = None
+    device: str | None = None
+    ranks: int | None = None
+    chunk: int | None = None
+    rows_forwarded: dict[str, int] | None = None
+    data: ImagesName = field(default_factory=ImagesName)
+    protocol: str | None = None
+    partner: str | None = None
+    base_aug: str | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    normalised_by: str | None = None
+    student_mean: list[float] | None = None
+    student_std: list[float] | None = None
+    max_batches: int | None = None
+    rel_se: float | None = None
+    rel_se_reached: bool = True
+    dtype: str | None = None
+    compile_seconds: float | None = None
+    seconds: float = math.nan
+    guessed: list[str] | None = omitted()
+    asked: str | None = omitted()
+
+    @property
+    def scored(self) -> NetworkName:
+        """The teacher; one without a name where the file names none."""
+        return self.teacher or NetworkName()
+
+    @property
+    def shown(self) -> NetworkName:
+        """The student; one without a name where the file names none."""
+        return self.student or NetworkName()
