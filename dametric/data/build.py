@@ -88,6 +88,7 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
     lazy = is_lazy(shape, options)
     if not lazy:
         check_fits(name, shape, options)
+        _ = split_listing.files.now  # what is decoded at once are the files as they are, not as they are remembered
     source = _Source(name, split, split_listing, listing, options, lazy, shape[2])
     image_size = partial(_size, split_listing, options.image_size)
     return Found(torch.from_numpy(split_listing.labels), split_listing.classes, source.read, image_size, name)
