@@ -13,6 +13,7 @@ Schedule = Literal["step", "cosine", "onecycle"]
 Views = Literal["both", "augmented", "raw"]
 Keep = Literal["last", "none"]
 EvalEvery = int | Literal["last"]
+AccuracyImages = int | Literal["all"]
 ProtocolName = Literal["default", "reference"]
 DtypeName = Literal["float32", "bfloat16", "float64"]
 
@@ -82,6 +83,27 @@ class TeacherOptions:
         metavar="R,G,B|NAME",
         without="the checkpoint's, else the data set's",
     )
+
+
+@dataclass(frozen=True)
+class AccuracyOptions:
+    """How well the teacher's accuracy is known before the work."""
+
+    accuracy_images: AccuracyImages = option(
+        2_000,
+        "Test images for the teacher's accuracy, measured before the work: a random sample of so many, or all.",
+        metavar="N|all",
+        low=1,
+        high=limits.IMAGES,
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def most(self) -> int:
+        """The largest number of images."""
+        return limits.IMAGES if self.accuracy_images == "all" else int(self.accuracy_images)
 
 
 @dataclass(frozen=True)
@@ -262,6 +284,6 @@ class ScoringOptions:
 
 GROUPS = (
     *(ScoringOptions, ImageOptions, HeldOutOptions, TeacherOptions, OptimizerOptions),
-    *(LossOptions, ViewOptions, PrecisionOptions, RunOptions),
+    *(LossOptions, ViewOptions, PrecisionOptions, RunOptions, AccuracyOptions),
 )
 """All groups."""

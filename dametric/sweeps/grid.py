@@ -13,7 +13,7 @@
     augmentations: [paper, "mixup:alpha=0.2", {cutmix: {alpha: [0.5, 2]}}]
     seeds: 0-2
     training: {epochs: [240, 960]}              options of `dametric distill`
-    eval_every: last                            how runs are carried out: also keep, lockstep
+    eval_every: last                            how runs are carried out: also keep, lockstep, accuracy_images
     exclude:                                    rows that match all of a line are left out
       - {student: wrn_16_1, aug: [flip, "mixup*"]}
     include:                                    rows that are added; what a line leaves out is as in the grid

@@ -58,7 +58,7 @@ KEYS: dict[str, dict[str, Kind]] = {
         "dtype": str,
     },
 }
-SETTINGS = ("eval_every", "keep", "lockstep")
+SETTINGS = ("eval_every", "keep", "lockstep", "accuracy_images")
 """Blocks of one value: how runs are carried out, which is no part of what they are."""
 BLOCKS = (
     "about",
