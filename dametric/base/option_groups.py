@@ -37,6 +37,13 @@ class ImageOptions:
     lazy: bool | None = option(
         None, "Decode images when they are drawn, or all at once.", flags=("--lazy/--in-memory",), without="by size"
     )
+    memory_limit: float | None = option(
+        None,
+        "Decode the images of a split all at once where they take no more than this many GB.",
+        above=0,
+        metavar="GB",
+        without=f"{limits.MEMORY_GB}; never more than a quarter of the memory",
+    )
     label_column: str | None = option(
         None, "Column of the labels in Parquet or Arrow files.", metavar="NAME", without="fine_label, label, ..."
     )
