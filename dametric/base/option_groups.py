@@ -13,6 +13,7 @@ Schedule = Literal["step", "cosine", "onecycle"]
 Views = Literal["both", "augmented", "raw"]
 Keep = Literal["last", "none"]
 EvalEvery = int | Literal["last"]
+AccuracyImages = int | Literal["all"]
 ProtocolName = Literal["default", "reference"]
 DtypeName = Literal["float32", "bfloat16", "float64"]
 
@@ -35,6 +36,13 @@ class ImageOptions:
     )
     lazy: bool | None = option(
         None, "Decode images when they are drawn, or all at once.", flags=("--lazy/--in-memory",), without="by size"
+    )
+    memory_limit: float | None = option(
+        None,
+        "Decode the images of a split all at once where they take no more than this many GB.",
+        above=0,
+        metavar="GB",
+        without=f"{limits.MEMORY_GB}; never more than a quarter of the memory",
     )
     label_column: str | None = option(
         None, "Column of the labels in Parquet or Arrow files.", metavar="NAME", without="fine_label, label, ..."
@@ -82,6 +90,27 @@ class TeacherOptions:
         metavar="R,G,B|NAME",
         without="the checkpoint's, else the data set's",
     )
+
+
+@dataclass(frozen=True)
+class AccuracyOptions:
+    """How well the teacher's accuracy is known before the work."""
+
+    accuracy_images: AccuracyImages = option(
+        2_000,
+        "Test images for the teacher's accuracy, measured before the work: a random sample of so many, or all.",
+        metavar="N|all",
+        low=1,
+        high=limits.IMAGES,
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def most(self) -> int:
+        """The largest number of images."""
+        return limits.IMAGES if self.accuracy_images == "all" else int(self.accuracy_images)
 
 
 @dataclass(frozen=True)
@@ -262,6 +291,6 @@ class ScoringOptions:
 
 GROUPS = (
     *(ScoringOptions, ImageOptions, HeldOutOptions, TeacherOptions, OptimizerOptions),
-    *(LossOptions, ViewOptions, PrecisionOptions, RunOptions),
+    *(LossOptions, ViewOptions, PrecisionOptions, RunOptions, AccuracyOptions),
 )
 """All groups."""

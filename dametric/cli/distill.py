@@ -8,6 +8,7 @@ import typer
 
 from dametric.base import limits
 from dametric.base.option_groups import (
+    AccuracyOptions,
     ImageOptions,
     LossOptions,
     OptimizerOptions,
@@ -17,7 +18,6 @@ from dametric.base.option_groups import (
     ViewOptions,
 )
 from dametric.cli.options import (
-    AccuracyImages,
     Data,
     Device,
     HeldOut,
@@ -29,7 +29,10 @@ from dametric.cli.options import (
 )
 
 
-@with_options(OptimizerOptions, LossOptions, ViewOptions, TeacherOptions, ImageOptions, RunOptions, PrecisionOptions)
+@with_options(
+    *(OptimizerOptions, LossOptions, ViewOptions, TeacherOptions, AccuracyOptions),
+    *(ImageOptions, RunOptions, PrecisionOptions),
+)
 def distill(
     chosen: dict[str, Any],
     teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],
@@ -46,7 +49,6 @@ def distill(
     ] = 1,
     lockstep: Lockstep = None,
     held_out: HeldOut = None,
-    accuracy_images: AccuracyImages = 2_000,
     device: Device = None,
     tensorboard: TensorBoard = False,
     json: Records = False,
@@ -68,7 +70,6 @@ def distill(
         "jobs": jobs,
         "lockstep": lockstep or 1,
         "held_out": held_out,
-        "accuracy_images": accuracy_images,
     }
     own |= {"device": device, "tensorboard": tensorboard, "quiet": quiet, "seeds": whole_numbers(seeds, "--seeds")}
     ledger = distill_all(teacher, student, data, aug, out=output, **own, **chosen)

@@ -62,6 +62,7 @@ def _grid() -> list[tuple[str, str]]:
         "eval_every": "how often test images are looked at: a number of epochs, or last",
         "keep": "what is kept of finished runs' weights: last or none",
         "lockstep": "how many students of one teacher and seed are trained together",
+        "accuracy_images": "test images for the accuracy of a given teacher, before the work: a number, or all",
         "include": "rows to add: data, teacher, student, aug, seed, and training options",
         "exclude": "rows to leave out, by the same keys; * stands for anything",
         "score": "how to score every teacher, or every pair, if a student is named",

@@ -77,10 +77,6 @@ Lockstep = Annotated[
     ),
 ]
 TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write event files into the run's folder.")]
-AccuracyImages = Annotated[
-    int,
-    typer.Option(min=1, max=limits.IMAGES, help="Test images for the teacher's accuracy, measured before the work."),
-]
 OnlyRuns = Annotated[
     list[str] | None,
     typer.Option("--only", metavar="KEY=PATTERN", help="Only such runs: temperature=4, student=resnet*; repeat."),
@@ -167,7 +163,7 @@ def _value(each: OptionField, given: Any) -> Any:
     if str(each.kind) == "tuple[str, ...]":
         return tuple(given) if given else None
     if each.kind is int and each.choices and given not in each.choices:
-        number = limits.read_whole(given, limits.EPOCHS)
+        number = limits.read_whole(given, int(each.about.high or limits.EPOCHS))
         if number is None:
             words = ", ".join(each.choices)
             raise UsageError(f"{argument(each.name)} is a whole number from 1 up, or {words}, not '{given}'")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dametric.base.option_groups import ImageOptions, PrecisionOptions, ScoringOptions, TeacherOptions
-from dametric.cli.options import AccuracyImages, Data, Device, Quiet, with_options
+from dametric.base.option_groups import AccuracyOptions, ImageOptions, PrecisionOptions, ScoringOptions, TeacherOptions
+from dametric.cli.options import Data, Device, Quiet, with_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ PICTURES = ("png", "svg", "pdf")
 _FEW = 10  # batches below which a standard error alone says too little
 
 
-@with_options(ScoringOptions, TeacherOptions, ImageOptions, PrecisionOptions)
+@with_options(ScoringOptions, TeacherOptions, AccuracyOptions, ImageOptions, PrecisionOptions)
 def score(
     chosen: dict[str, Any],
     aug: Annotated[
@@ -50,7 +50,6 @@ def score(
     accuracy: Annotated[
         bool, typer.Option("--accuracy/--no-accuracy", help="Measure the teacher's clean accuracy first.")
     ] = True,
-    accuracy_images: AccuracyImages = 2_000,
     device: Device = None,
     quiet: Quiet = False,
 ) -> None:
@@ -78,7 +77,6 @@ def score(
             student_weights=student_weights,
             split=split,
             accuracy=accuracy,
-            accuracy_images=accuracy_images,
             device=str(place),
             quiet=quiet,
             **chosen,

@@ -10,7 +10,17 @@ import numpy as np
 import torch
 
 from dametric.data.arrays import Arrays, resized
-from dametric.data.decoded import Decoded, Options, bits_of, cached_entry, check_fits, decoded, is_lazy, statistics
+from dametric.data.decoded import (
+    Decoded,
+    Options,
+    bits_of,
+    cached_entry,
+    check_fits,
+    decoded,
+    is_lazy,
+    note_of_laziness,
+    statistics,
+)
 from dametric.data.depth import FULL, has_deep_images
 from dametric.data.depth import note as note_of_depth
 from dametric.data.imageset import STATISTICS, ImageSet
@@ -62,7 +72,7 @@ class Found:
 
 
 def from_listing(name: str, split: str, listing: Callable[[str], Listing], options: Options) -> Found:
-    """Prepare a split of encoded images; it is read eagerly if its pixels fit into a quarter of the machine's memory.
+    """Prepare a split of encoded images; it is read eagerly if its pixels take no more than the memory limit.
 
     Parameters
     ----------
@@ -88,6 +98,7 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
     lazy = is_lazy(shape, options)
     if not lazy:
         check_fits(name, shape, options)
+        _ = split_listing.files.now  # what is decoded at once are the files as they are, not as they are remembered
     source = _Source(name, split, split_listing, listing, options, lazy, shape[2])
     image_size = partial(_size, split_listing, options.image_size)
     return Found(torch.from_numpy(split_listing.labels), split_listing.classes, source.read, image_size, name)
@@ -169,7 +180,7 @@ class _Source:
             name=self.name,
             split=self.split,
             fingerprint=listing.fingerprint(self.options.image_size),
-            notes=(*listing.notes, "images are decoded when drawn and not kept in memory", *notes),
+            notes=(*listing.notes, note_of_laziness(images.shape, self.options), *notes),
             normalised_by=_normalised_by(self._constants),
         )
 

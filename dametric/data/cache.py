@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,7 @@ from dametric.errors import UsageError
 
 FORMAT = "1"  # raise it when the content of the files or the way images are decoded changes
 LIMIT = 32 << 30  # bytes of all entries together; those that were used longest ago go first
+_BLOCK = 64 << 20  # bytes that are checked between two chances to press Ctrl-C
 FOLDER = "decoded"  # below the cache folder
 
 
@@ -89,11 +93,25 @@ class Stored:
     def __init__(self, path: Path, what: str) -> None:
         self.path, self._what = path, what
 
-    def load(self, keys: Iterable[str]) -> dict[str, np.ndarray] | None:
-        """Read arrays; None where there is no file. A damaged one is removed."""
+    def load(
+        self, keys: Iterable[str], mapped: str | None = None, *, check: bool = True
+    ) -> dict[str, np.ndarray] | None:
+        """Read arrays; None where there is no file. A damaged one is removed.
+
+        Parameters
+        ----------
+        keys : iterable of str
+        mapped : str, optional
+            A further array that stays in the file: its pages are read when they are used, and are shared by all
+            processes. It can be written to, which leaves the file as it is.
+        check : bool
+            Hold the mapped array against its checksum; it is read once for that, a second or so for each GB.
+        """
         try:
             with open(self.path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 loaded = {key: arrays[key] for key in keys}
+                if mapped is not None:
+                    loaded[mapped] = _mapped(self.path, file, arrays.zip, f"{mapped}.npy", check)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except Exception:  # zlib, zipfile and the parser of array headers each raise errors of their own
@@ -157,6 +175,32 @@ class Cached(Stored):
                 with contextlib.suppress(OSError):
                     old.unlink()
         return None
+
+
+def _mapped(path: Path, file: BinaryIO, archive: zipfile.ZipFile, name: str, check: bool) -> np.ndarray:
+    """An uncompressed array of an archive, in place.
+
+    Raises
+    ------
+    Exception
+        If the file is damaged.
+    """
+    member = archive.getinfo(name)
+    file.seek(member.header_offset)
+    _, of_name, of_extra = struct.unpack("<26sHH", file.read(30))
+    start = member.header_offset + 30 + of_name + of_extra
+    file.seek(start)
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    array = np.memmap(path, dtype, mode="c", offset=file.tell(), shape=shape)
+    if check:
+        content = np.memmap(path, np.uint8, mode="r", offset=start, shape=member.file_size)
+        sum_ = 0
+        for at in range(0, len(content), _BLOCK):
+            sum_ = zlib.crc32(content[at : at + _BLOCK].data, sum_)
+        if sum_ != member.CRC or member.compress_type != zipfile.ZIP_STORED:
+            raise zipfile.BadZipFile(f"{name} in {path} is damaged")
+    return array.view(np.ndarray)
 
 
 def _bound(newest: Path) -> None:

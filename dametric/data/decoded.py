@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dametric.base.terminal import may_print
-from dametric.data.cache import FOLDER, Cached
+from dametric.base import limits
+from dametric.base.progress import say
+from dametric.data.cache import FOLDER, LIMIT, Cached
 from dametric.data.decode import Pixels
 from dametric.data.depth import bits_in_use
 from dametric.data.known import Statistics
@@ -29,12 +29,18 @@ _NO_TRAINING = "mean and std come from the evaluation split itself, as there is 
 
 @dataclass(frozen=True)
 class Options:
-    """Reading options: folder of the cache, image size, lazy or not (None: by memory), quiet or not."""
+    """Reading options: folder of the cache, image size, lazy or not (None: by size), quiet or not, most GB at once."""
 
     cache_dir: Path
     image_size: int | None
     lazy: bool | None
     quiet: bool
+    memory_limit: float | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of decoded images that are held in memory: up to a fixed limit, however large the machine is."""
+        return min(round(1e9 * (self.memory_limit or limits.MEMORY_GB)), memory_bytes() // 4)
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,17 @@ def check_fits(name: str, shape: Sequence[int], options: Options) -> None:
 
 
 def is_lazy(shape: Sequence[int], options: Options) -> bool:
-    """Whether images are decoded when drawn: as requested, by default where they would fill a quarter of the memory."""
-    return math.prod(shape) > memory_bytes() // 4 if options.lazy is None else options.lazy
+    """Whether images are decoded when drawn: as requested, by default where they would take too much memory."""
+    return math.prod(shape) > options.most_bytes if options.lazy is None else options.lazy
+
+
+def note_of_laziness(shape: Sequence[int], options: Options) -> str:
+    """Say that images are decoded when drawn, and why."""
+    note = "images are decoded when drawn and not kept in memory"
+    if options.lazy is not None:
+        return note
+    limit = f"{options.most_bytes / 1e9:,.3g} GB"
+    return f"{note}: all at once they take {math.prod(shape) / 1e9:,.3g} GB, and the limit is {limit}"
 
 
 def cached_entry(listing: Listing, variant: str, options: Options, *, remembered: bool = False) -> Cached:
@@ -81,9 +96,14 @@ def cached_entry(listing: Listing, variant: str, options: Options, *, remembered
 def decoded(listing: Listing, split: str, description: str, options: Options) -> Decoded:
     """Decode a listing, or read its pixels from the cache."""
     cached = cached_entry(listing, f"pixels of {split}", options)
-    arrays = cached.load(("pixels", "mean", "std", "fingerprint", "labels"))
+    keys = ("mean", "std", "fingerprint", "labels")
+    arrays = cached.load(keys, mapped="pixels")
     if arrays is not None and np.array_equal(arrays["labels"], listing.labels):
         return Decoded(arrays["pixels"], _from_arrays(arrays), str(arrays["fingerprint"]), None)
+    shape = LazyImages(listing, options.image_size).shape
+    size = f"{math.prod(shape) / 1e6:,.0f} MB"
+    where = f", and kept in {cached.path.parent} (see dametric cache)" if math.prod(shape) <= LIMIT else ""
+    say(f"data: {len(listing):,} images of {shape[3]}x{shape[2]} are decoded at once, {size}{where}", options.quiet)
     pixels = listing.decode_all(options.image_size, description=description, quiet=options.quiet)
     images = torch.from_numpy(pixels)
     computed = Statistics(*mean_std(histogram(images)))
@@ -95,9 +115,8 @@ def decoded(listing: Listing, split: str, description: str, options: Options) ->
         std=np.array(computed.std),
         fingerprint=np.array(print_),
     )
-    if note is None and not options.quiet and may_print():
-        size = f"{pixels.nbytes / 1e6:,.0f} MB"
-        print(f"data: decoded images are kept in {cached.path.parent} ({size}; see dametric cache)", file=sys.stderr)
+    if note is None and (arrays := cached.load(keys, mapped="pixels", check=False)) is not None:
+        pixels = arrays["pixels"]  # of the file, which needs no memory of its own
     return Decoded(pixels, computed, print_, note)
 
 

@@ -25,6 +25,11 @@ def share_error(share: float, count: int) -> float:
     return math.sqrt(share * (1 - share) / count)
 
 
+def share_text(count: int, total: int) -> str:
+    """How many of how many: "2,000 of 50,000"; the number alone where that is all."""
+    return f"{count:,}" if count == total else f"{count:,} of {total:,}"
+
+
 def accuracy_text(share: float, count: int) -> str:
     """Top-1 accuracy with its standard error, in per cent: "97.18 % top-1 ± 0.88"."""
     return f"{100 * share:.2f} % top-1 ± {100 * share_error(share, count):.2f}"

@@ -91,6 +91,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
             cache_dir=self.cache_dir,
             image_size=self.image_size,
             lazy=self.lazy,
+            memory_limit=self.memory_limit,
             quiet=self.quiet,
             choice=Choice(self.label_column, self.image_column, self.config),
         )

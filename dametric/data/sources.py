@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +21,7 @@ from dametric.data.build import Found, from_arrays, from_listing
 from dametric.data.builtin import digits, torchvision_set
 from dametric.data.cache import FOLDER
 from dametric.data.choice import Choice
-from dametric.data.decoded import Options, memory_bytes
+from dametric.data.decoded import Options
 from dametric.data.given import as_image_set
 from dametric.data.imageset import ImageSet
 from dametric.data.kinds import kind
@@ -47,6 +48,7 @@ def load_data(
     cache_dir: str | os.PathLike[str] | None = None,
     image_size: int | None = None,
     lazy: bool | None = None,
+    memory_limit: float | None = None,
     quiet: bool = False,
     label_column: str | None = None,
     image_column: str | None = None,
@@ -76,8 +78,10 @@ def load_data(
         Resize shorter sides to this many pixels (bilinear, antialiased) and crop the square in the centre. Needed
         where sizes differ.
     lazy : bool, optional
-        Decode images when they are drawn rather than once; by default where they would fill more than a quarter of
-        the memory.
+        Decode images when they are drawn rather than once; by default where they would take more memory than
+        the limit.
+    memory_limit : float, optional
+        GB that the decoded images of a split may take; 8 by default, and never more than a quarter of the memory.
     quiet : bool
         Show no progress on stderr.
     label_column, image_column : str, optional
@@ -105,6 +109,7 @@ def load_data(
         cache_dir=cache_dir,
         image_size=image_size,
         lazy=lazy,
+        memory_limit=memory_limit,
         quiet=quiet,
         choice=choice,
     )
@@ -123,6 +128,7 @@ def find_data(
     cache_dir: str | os.PathLike[str] | None = None,
     image_size: int | None = None,
     lazy: bool | None = None,
+    memory_limit: float | None = None,
     quiet: bool = False,
     choice: Choice = _NO_CHOICE,
 ) -> Found:
@@ -141,8 +147,10 @@ def find_data(
         )
     if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
         raise UsageError(f"the image size must be at least 1 pixel and at most {MOST_PIXELS}, not {image_size}")
+    if memory_limit is not None and not 0 < memory_limit < math.inf:
+        raise UsageError(f"{argument('memory_limit')} is a number of GB above 0, not {memory_limit}")
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
-    options = Options(cache, image_size, lazy, quiet)
+    options = Options(cache, image_size, lazy, quiet, memory_limit)
     if not isinstance(source, (str, os.PathLike)):
         raise UsageError(f"a data source is a name, a path or ./file.py:fn, not {type(source).__name__}")
     name = os.fspath(source)
@@ -212,7 +220,7 @@ def _tables(form: str, path: Path, options: Options, choice: Choice) -> Callable
     from dametric.data.parquet import PARQUET
 
     # Row groups may stay in memory as long as they take no more of it than decoded images would.
-    memory = memory_bytes() // 4 if options.lazy is not False else 256 << 20
+    memory = options.most_bytes if options.lazy is not False else 256 << 20
     return partial(tables.listing, path, form=PARQUET if form == "parquet" else ARROW, memory=memory, choice=choice)
 
 

@@ -11,7 +11,7 @@ import torch
 from dametric.base.arguments import argument
 from dametric.base.progress import progress, say
 from dametric.data import ImageSet
-from dametric.data.glance import accuracy_text, glance, share_error
+from dametric.data.glance import accuracy_text, glance, share_error, share_text
 from dametric.errors import UsageError
 from dametric.models.inference import inference_copy
 from dametric.models.loaded import LoadedNetwork
@@ -97,9 +97,8 @@ def report_accuracy(
     normalisation = {"mean": teacher.mean, "std": teacher.std}
     network = Network(copy, **normalisation, chunk=256 if device.type == "cpu" else 1024, dtype=dtype, device=device)
     top1, loss, count = clean_accuracy(network, held_out.to(device), device, quiet, most, **ranks)
-    shown = f"{count}" if count == len(held_out) else f"{count} of {len(held_out)}"
-    accuracy = accuracy_text(top1, count)
-    say(f"teacher: {accuracy}, loss {loss:.4f} on {shown} {held_out.split} images", quiet)
+    shown = f"{share_text(count, len(held_out))} {held_out.split} images"
+    say(f"teacher: {accuracy_text(top1, count)}, loss {loss:.4f} on {shown}", quiet)
     if not math.isfinite(loss):
         raise UsageError(
             "the teacher's output on clean images is not finite: the weights or the normalisation are broken"

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 
 from dametric.base.arguments import argument
-from dametric.base.option_groups import ImageOptions, PrecisionOptions, ScoringOptions, TeacherOptions
+from dametric.base.option_groups import AccuracyOptions, ImageOptions, PrecisionOptions, ScoringOptions, TeacherOptions
 from dametric.base.options import takes
 from dametric.base.progress import say
 from dametric.data.given import is_source, source_of
 from dametric.data.request import ImageRequest
-from dametric.models.accuracy import ACCURACY_IMAGES
 from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.failures import network_errors
 from dametric.models.named import AnyNetwork, Named
@@ -27,7 +26,13 @@ from dametric.scoring.stopping import Stop
 
 
 @in_unison
-@takes(options=ScoringOptions, precision=PrecisionOptions, checkpoint=TeacherOptions, images=ImageOptions)
+@takes(
+    options=ScoringOptions,
+    precision=PrecisionOptions,
+    checkpoint=TeacherOptions,
+    looked_at=AccuracyOptions,
+    images=ImageOptions,
+)
 def score(
     teacher: AnyNetwork,
     data: Any = None,
@@ -40,7 +45,6 @@ def score(
     student_std: Given = None,
     split: str = "train",
     accuracy: bool | None = None,
-    accuracy_images: int = ACCURACY_IMAGES,
     device: str | torch.device | None = None,
     quiet: bool = False,
     provenance: dict[str, Any] | None = None,
@@ -48,6 +52,7 @@ def score(
     options: ScoringOptions,
     precision: PrecisionOptions,
     checkpoint: TeacherOptions,
+    looked_at: AccuracyOptions,
     images: ImageOptions,
 ) -> Scores:
     """Score augmentations for distilling from a teacher.
@@ -78,8 +83,6 @@ def score(
         Which images are scored, where they are read here.
     accuracy : bool, optional
         Measure the teacher's clean accuracy first; by default where the images are read here.
-    accuracy_images : int
-        Images that this takes at most.
     device : str or torch.device, optional
         CUDA where there is one.
     quiet : bool
@@ -127,7 +130,7 @@ def score(
                 quiet,
             )
         if measured:
-            known = teacher_accuracy(inputs, place, dtype, quiet, accuracy_images)
+            known = teacher_accuracy(inputs, place, dtype, quiet, looked_at.most)
             inputs.known.setdefault("teacher", {})["clean"] = known
         return measure(
             inputs.teacher,

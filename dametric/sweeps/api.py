@@ -13,6 +13,7 @@ import yaml
 from dametric.base import limits
 from dametric.base.arguments import argument
 from dametric.base.files import check_writable, write_atomic
+from dametric.base.option_groups import AccuracyOptions
 from dametric.base.progress import say
 from dametric.errors import UsageError
 from dametric.jobs.budget import Budget, seconds_of
@@ -20,6 +21,7 @@ from dametric.jobs.executor import Executor, own_executor
 from dametric.jobs.inline import InlineExecutor
 from dametric.jobs.processes import ProcessExecutor
 from dametric.jobs.schedule import Report
+from dametric.models.accuracy import ACCURACY_IMAGES
 from dametric.models.failures import network_errors
 from dametric.sweeps.carry_out import scheduled
 from dametric.sweeps.look import look_ahead, say_what_is_trained_again
@@ -134,6 +136,8 @@ def sweep(
     if whole_runs and budget is None:
         raise UsageError(f"{argument('whole_runs')} is about what can end in a time: give {argument('time_budget')}")
     request = read_request(grid, output, overrides, only, shard, eval_every, keep, device)
+    images = request.grid.accuracy_images
+    looked_at = AccuracyOptions(ACCURACY_IMAGES if images is None else images)
     together = _lockstep(request, lockstep, ray)
     own = _own(executor, ray, jobs)
     folder = request.environment.root
@@ -150,7 +154,7 @@ def sweep(
             tidy(work)
         report = Report()
         if left:
-            look_ahead(left, quiet)
+            look_ahead(left, quiet, looked_at.most)
             _keep(folder / "sweep.yaml", yaml.safe_dump(request.grid.document, sort_keys=False))
             with scheduled(
                 left,

@@ -9,7 +9,7 @@ import torch
 
 from dametric.augment import Images, base_augmentation, parse
 from dametric.base.progress import say
-from dametric.data.glance import accuracy_text
+from dametric.data.glance import accuracy_text, share_text
 from dametric.data.request import ImageRequest
 from dametric.jobs.schedule import Task
 from dametric.models import MODELS, build
@@ -22,7 +22,7 @@ from dametric.training import Setting
 _NAMED = 2  # runs of a list, at most
 
 
-def look_ahead(left: Sequence[Task], quiet: bool) -> None:
+def look_ahead(left: Sequence[Task], quiet: bool, accuracy_images: int = ACCURACY_IMAGES) -> None:
     """Say what there is to know of teachers, students and augmentations, and refuse what is broken.
 
     Parameters
@@ -31,10 +31,13 @@ def look_ahead(left: Sequence[Task], quiet: bool) -> None:
         What the sweep is going to do. Teachers that it trains first are not looked at.
     quiet : bool
         Say nothing but warnings.
+    accuracy_images : int
+        The largest number of test images on which a teacher's accuracy is measured.
     """
     payloads: list[tasks.AnyTask] = [task.payload for task in left]
     _say_what_is_grey(payloads, quiet)
-    _look_at_teachers([task.payload for task in left if task.kind == "student" and not task.needs], quiet)
+    students = [task.payload for task in left if task.kind == "student" and not task.needs]
+    _look_at_teachers(students, quiet, accuracy_images)
     _look_at_networks(payloads, quiet)
     _look_at_augmentations(payloads, quiet)
 
@@ -72,7 +75,7 @@ def _say_what_is_grey(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
             say(GREY.format("teacher"), quiet)
 
 
-def _look_at_teachers(students: Sequence[tasks.StudentTask], quiet: bool) -> None:
+def _look_at_teachers(students: Sequence[tasks.StudentTask], quiet: bool, most: int) -> None:
     """Say how good the teachers are that were given, and refuse those that are broken."""
     seen = set()
     for payload in students:
@@ -83,9 +86,9 @@ def _look_at_teachers(students: Sequence[tasks.StudentTask], quiet: bool) -> Non
         where = payload.setting()
         assert where.teacher is not None
         where.teacher.introduce(f"teacher {payload.teacher}", quiet)
-        top1, count = where.accuracy(ACCURACY_IMAGES)
+        top1, count = where.accuracy(most)
         warn_of_teacher(where.teacher, top1, where.train.num_classes, count, "students")
-        shown = f"{count} test images of {where.test.image_size} pixels"
+        shown = f"{share_text(count, len(where.test))} test images of {where.test.image_size} pixels"
         say(f"teacher {payload.teacher}: {accuracy_text(top1, count)} on {shown}", quiet)
 
 

@@ -58,7 +58,7 @@ KEYS = {"data": DATA_KEYS, "teacher": TEACHER_KEYS, "training": TRAINING_KEYS, "
 class GridBlocks:
     """The blocks of a grid's file, not read any further.
 
-    The last three, of one value each, say how runs are carried out, which is no part of what they are.
+    The last four, of one value each, say how runs are carried out, which is no part of what they are.
     """
 
     about: Any = None
@@ -74,6 +74,7 @@ class GridBlocks:
     eval_every: Any = None
     keep: Any = None
     lockstep: Any = None
+    accuracy_images: Any = None
 
 
 BLOCKS = tuple(each.name for each in fields(GridBlocks))

@@ -15,6 +15,7 @@ from dametric.augment import PAPER, Augmentation, Images, base_augmentation, par
 from dametric.base.arguments import argument
 from dametric.base.files import check_writable
 from dametric.base.option_groups import (
+    AccuracyOptions,
     ImageOptions,
     LossOptions,
     OptimizerOptions,
@@ -27,11 +28,11 @@ from dametric.base.options import takes
 from dametric.base.progress import say
 from dametric.data import ImageSet
 from dametric.data.given import is_source, source_of
-from dametric.data.glance import accuracy_text
+from dametric.data.glance import accuracy_text, share_text
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
 from dametric.models import build, load_state
-from dametric.models.accuracy import ACCURACY_IMAGES, warn_of_teacher
+from dametric.models.accuracy import warn_of_teacher
 from dametric.models.computing import chosen_device
 from dametric.models.failures import network_errors
 from dametric.models.loaded import taken_by
@@ -295,6 +296,7 @@ def distill(
     precision=PrecisionOptions,
     run=RunOptions,
     checkpoint=TeacherOptions,
+    looked_at=AccuracyOptions,
     images=ImageOptions,
 )
 def distill_all(
@@ -308,7 +310,6 @@ def distill_all(
     jobs: int = 1,
     lockstep: int = 1,
     held_out: int | None = None,
-    accuracy_images: int = ACCURACY_IMAGES,
     device: str | None = None,
     tensorboard: bool = False,
     quiet: bool = False,
@@ -318,6 +319,7 @@ def distill_all(
     precision: PrecisionOptions,
     run: RunOptions,
     checkpoint: TeacherOptions,
+    looked_at: AccuracyOptions,
     images: ImageOptions,
 ) -> Ledger:
     """Distil a student for every augmentation and seed that is not in the ledger yet.
@@ -342,8 +344,6 @@ def distill_all(
         Train up to so many students of one seed together: the same numbers, sooner.
     held_out : int, optional
         Set so many training images aside.
-    accuracy_images : int
-        Test images that tell how good the teacher is, before the work.
     device, tensorboard, quiet
         As :func:`train` takes them.
     **options
@@ -376,7 +376,7 @@ def distill_all(
         asked = replace(asked, jobs=jobs, lockstep=lockstep)
         setting = asked.setting()
         asked = replace(asked, augs=_looked_at(chosen, common.base_aug, setting, quiet))
-        _introduce_teacher(setting, accuracy_images, quiet)
+        _introduce_teacher(setting, looked_at.most, quiet)
         runs = [asked.work(setting, aug, number).run for aug in asked.augs for number in asked.seeds]
         carry_out = in_processes if jobs > 1 else one_by_one
         failed = carry_out(asked, setting, asked.groups())
@@ -408,8 +408,7 @@ def _introduce_teacher(setting: Setting, most: int, quiet: bool) -> None:
     """Say how good the teacher is, and warn of one that knows next to nothing."""
     top1, shown = setting.accuracy(most)
     warn_of_teacher(setting.teacher, top1, setting.train.num_classes, shown, "students")
-    of_all = "" if shown == len(setting.test) else f" of {len(setting.test)}"
-    say(f"teacher: {accuracy_text(top1, shown)} on {shown}{of_all} test images", quiet)
+    say(f"teacher: {accuracy_text(top1, shown)} on {share_text(shown, len(setting.test))} test images", quiet)
 
 
 def _without_rate(optimizer: OptimizerOptions) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from dametric.data import Found, ImageSet
 from dametric.data.given import as_image_set, is_source
 from dametric.data.request import ImageRequest, Splits
 from dametric.errors import UsageError
-from dametric.models.accuracy import ACCURACY_IMAGES
 from dametric.models.checkpoint import Checkpoint
 from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.loaded import check_classes, taken_by
@@ -140,7 +139,6 @@ class DistillationRequest:
     held_out: ImageSet | int | None = None
     jobs: int = 1
     lockstep: int = 1
-    accuracy_images: int = ACCURACY_IMAGES
 
     def setting(self) -> Setting:
         """Data and teacher, read once for all runs."""

@@ -27,7 +27,7 @@ def test_it_is_named_listed_and_cleared(tmp_path: Path, capsys: pytest.CaptureFi
     assert "0 entries, 0.0 MB of at most 34,360 MB" in capsys.readouterr().out
     source = pictures(tmp_path / "animals", 0)
     load_data(source, cache_dir=kept)
-    assert f"decoded images are kept in {kept / 'decoded'} (0 MB; see dametric cache)" in capsys.readouterr().err
+    assert f"are decoded at once, 0 MB, and kept in {kept / 'decoded'} (see dametric cache)" in capsys.readouterr().err
     load_data(source, cache_dir=kept)
     assert not capsys.readouterr().err
     command.cache(cache_dir=str(kept))

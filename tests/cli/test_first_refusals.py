@@ -81,7 +81,7 @@ def test_other_classes_are_refused_before_images_are_decoded(
 
 
 def test_a_part_of_the_images_tells_how_good_the_teacher_is(
-    run: Run, score: Run, teacher: Path, tmp_path: Path
+    run: Run, score: Run, refused: Refused, teacher: Path, tmp_path: Path
 ) -> None:
     test = load_data("digits", "test", quiet=True)
     index = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:100]
@@ -100,6 +100,11 @@ def test_a_part_of_the_images_tells_how_good_the_teacher_is(
     learnt = run("distill", "-t", teacher, "-s", "resnet8", "-a", "identity", *options)
     assert f"teacher: {line} on 100 of 355 test images" in learnt.err
     (record,) = learnt.document  # type: ignore[misc]
+    every_one = score("--accuracy", "--accuracy-images", "all", "--json")
+    assert " on 355 test images" in every_one.err
+    for wrong in ("some", "0", "-1", "1.5"):
+        said = refused("--accuracy", "--accuracy-images", wrong, command=score)
+        assert "--accuracy-images is a whole number from 1 up, or all" in said, wrong
     model = checkpoint.model
     with torch.inference_mode():
         every = (model((test.images / 255 - mean) / std).argmax(1) == test.labels).double().mean()

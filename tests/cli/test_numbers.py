@@ -12,12 +12,13 @@ from torch import nn
 
 from dametric.base.arguments import speaking
 from dametric.base.numbers import with_error
+from dametric.base.option_groups import AccuracyOptions
 from dametric.data import ImageSet
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
 from dametric.models import build, load_checkpoint, save_checkpoint
-from dametric.models.accuracy import clean_accuracy
-from dametric.models.loaded import check_classes
+from dametric.models.accuracy import clean_accuracy, report_accuracy
+from dametric.models.loaded import LoadedNetwork, check_classes
 from dametric.models.network import Network
 
 
@@ -40,6 +41,17 @@ from dametric.models.network import Network
 )
 def test_a_value_is_printed_to_the_second_digit_of_its_error(value: float, se: float, printed: str) -> None:
     assert with_error(value, se) == printed
+
+
+def test_an_accuracy_says_of_how_many_images_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    data = ImageSet.from_tensors(torch.zeros(2500, 3, 2, 2, dtype=torch.uint8), torch.arange(2500) % 3, split="test")
+    teacher = LoadedNetwork(Fixed(), (0.4, 0.5, 0.6), (0.2, 0.3, 0.1), "fixed", "0")
+    for given, shown in ((2_000, "2,000 of 2,500"), ("all", "2,500"), (2_500, "2,500"), (1, "1 of 2,500")):
+        most = AccuracyOptions(given).most  # type: ignore[arg-type]
+        measured = report_accuracy(teacher, data, 3, torch.device("cpu"), torch.float32, False, most)
+        line = capsys.readouterr().err.splitlines()
+        error = 100 * math.sqrt(measured["top1"] * (1 - measured["top1"]) / measured["images"])
+        assert any(f" ± {error:.2f}, loss" in text and f" on {shown} test images" in text for text in line), line
 
 
 class Fixed(nn.Module):

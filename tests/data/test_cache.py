@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from dametric.data import ImageSet, load_data
+from dametric.data.cache import Stored
 from dametric.data.listing import Listing
 from dametric.errors import UsageError
 
@@ -89,7 +91,7 @@ def test_a_file_that_goes_away_invalidates(folder: Path, counter: Counter) -> No
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "text"])
 def test_a_damaged_entry_is_made_again(folder: Path, counter: Counter, damage: str) -> None:
-    whole, _ = counter.load(folder)
+    whole = counter.load(folder)[0].images.clone()  # the set's own are those of the file, which is damaged
     (entry,) = counter.entries()
     content = bytearray(entry.read_bytes())
     content[len(content) // 3] ^= 0x10
@@ -97,7 +99,7 @@ def test_a_damaged_entry_is_made_again(folder: Path, counter: Counter, damage: s
     entry.write_bytes(changed[damage])
     again, decoded = counter.load(folder)
     assert decoded > 0
-    assert torch.equal(again.images, whole.images)
+    assert torch.equal(again.images, whole)
     assert counter.load(folder)[1] == 0
 
 
@@ -126,3 +128,57 @@ def test_parquet_is_cached_too(tmp_path: Path, write_shard, counter: Counter) ->
     third, decoded = counter.load(path)
     assert decoded > 0
     assert third.labels.tolist() == [1, 1, 0, 1]
+
+
+def test_pixels_stay_in_the_file_and_the_file_stays_as_it_is(folder: Path, counter: Counter) -> None:
+    counter.load(folder)
+    (entry,) = counter.entries()
+    content = entry.read_bytes()
+    data, decoded = counter.load(folder)
+    assert decoded == 0
+    before = data.images.clone()
+    data.images.add_(1)  # type: ignore[union-attr]
+    assert torch.equal(data.images, before + 1)
+    assert entry.read_bytes() == content
+    entry.unlink()
+    assert torch.equal(data.images, before + 1), "what is removed is still there for those who read it"
+
+
+def test_reading_takes_no_memory_of_the_size_of_the_pixels(tmp_path: Path) -> None:
+    stored = Stored(tmp_path / "x.npz", "zeros")
+    assert stored.store(pixels=np.ones((300, 1 << 20), np.uint8), labels=np.arange(3)) is None
+
+    def anonymous() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+    before = anonymous()
+    arrays = stored.load(["labels"], mapped="pixels")
+    assert arrays is not None
+    assert arrays["pixels"][:, ::4096].min() == 1
+    assert anonymous() - before < 100 << 10, "of 300 MB"
+
+
+@pytest.mark.parametrize("where", [0.02, 0.5, 0.9])
+def test_one_flipped_bit_of_the_pixels_is_noticed(tmp_path: Path, where: float) -> None:
+    stored = Stored(tmp_path / "x.npz", "noise")
+    pixels = np.random.default_rng(0).integers(0, 256, (100, 3, 8, 8), dtype=np.uint8)
+    stored.store(pixels=pixels, labels=np.arange(100))
+    loaded = stored.load(["labels"], mapped="pixels")
+    assert loaded is not None
+    assert np.array_equal(loaded["pixels"], pixels)
+    content = bytearray(stored.path.read_bytes())
+    content[int(where * pixels.nbytes) + 200] ^= 1
+    stored.path.write_bytes(content)
+    assert stored.load(["labels"], mapped="pixels") is None
+    assert not stored.path.exists()
+
+
+def test_the_cache_is_named_with_its_size_before_anything_is_decoded(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "train" / "bee" / "4.png").write_text("no image")
+    with pytest.raises(UsageError):
+        load_data(folder, cache_dir=tmp_path / "cache", image_size=200)
+    said = capsys.readouterr().err
+    assert f"10 images of 200x200 are decoded at once, 1 MB, and kept in {tmp_path / 'cache' / 'decoded'} (see" in said

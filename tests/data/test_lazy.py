@@ -127,6 +127,27 @@ def test_the_size_of_the_memory_decides(folder: Path, monkeypatch: pytest.Monkey
     assert test.mean == data.mean
 
 
+def test_a_fixed_limit_decides_on_a_large_machine(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels = 10 * 3 * 8 * 8
+    monkeypatch.setattr(decoded, "memory_bytes", lambda: 10**12)
+    assert not load_data(folder, memory_limit=pixels / 1e9).lazy
+    capsys.readouterr()
+    data = load_data(folder, memory_limit=(pixels - 1) / 1e9)
+    assert data.lazy
+    line = "data: images are decoded when drawn and not kept in memory: all at once they take 1.92e-06 GB, and the "
+    assert capsys.readouterr().err.count(line + "limit is 1.92e-06 GB") == 1
+    assert not load_data(folder, lazy=False, memory_limit=1e-9, quiet=True).lazy
+    monkeypatch.setattr(decoded.limits, "MEMORY_GB", 1e-9)
+    assert load_data(folder, quiet=True).lazy
+    monkeypatch.setattr(decoded, "memory_bytes", lambda: 4 * (pixels - 1))
+    assert load_data(folder, memory_limit=1, quiet=True).lazy, "a quarter of the memory is the most"
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="memory_limit is a number of GB above 0"):
+            load_data(folder, memory_limit=wrong)
+
+
 def test_estimated_statistics_are_kept_and_say_so(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

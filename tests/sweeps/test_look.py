@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -81,10 +82,12 @@ def test_grey_networks_guesses_and_functions_are_said_once(
         augmentations=["identity"],
         seeds=0,
         training=recipe,
+        accuracy_images=7,
     )
     again = run("sweep", path, "-j", 1, "-o", "runs/given")
     assert again.code == 0, again.err
     assert again.err.count(line) == 1
+    assert re.search(r"tiny-lenet\.pth: [0-9.]+ % top-1 ± [0-9.]+ on 7 of [0-9]+ test images", again.err)
 
 
 def test_score_files_of_colour_images_are_asked_for_as_ever(grid: Callable[..., Path], tmp_path: Path) -> None:

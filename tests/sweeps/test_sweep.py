@@ -187,6 +187,7 @@ def test_everything_is_checked_before_anything_is_trained(
         ({"score": {"student": "flip"}}, "flip"),
         ({"score": {"protocol": "refernce"}}, "reference"),
         ({"score": {"augmentations": ["x"]}}, "x"),
+        ({"accuracy_images": "some"}, "from 1 up, or all"),
     ]
     for changes, words in wrong:
         said = run("sweep", grid(**changes), "-j", 1)
