@@ -210,7 +210,7 @@ def test_only_some_runs(read: Read) -> None:
             grid.only(filters)
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "words"),
     [
         ({"augmentation": ["flip"]}, "augmentations"),
