@@ -76,6 +76,12 @@ def taught(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes side by side start at once, from one that has everything imported."""
+    monkeypatch.setattr("dametric.jobs.side_by_side.get_context", lambda name: FORKED, raising=False)
+
+
+@pytest.fixture
 def learn(run: Command, taught: Path) -> Command:
     """``dametric distill`` into ``runs``, with cutmix and for six steps unless said otherwise."""
 
@@ -296,6 +302,7 @@ def test_a_teacher_that_was_removed_is_made_again(teach: Command, here: Path) ->
     assert (here / "x.pth").read_bytes() == before
 
 
+@pytest.mark.usefixtures("workers")
 def test_students_without_weights_are_done(
     learn: Command, run: Command, here: Path, untrained: Callable[[], None]
 ) -> None:
@@ -325,12 +332,6 @@ def test_students_without_weights_are_done(
 
 
 # Lockstep
-
-
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes side by side start at once, from one that has everything imported."""
-    monkeypatch.setattr("dametric.jobs.side_by_side.get_context", lambda name: FORKED, raising=False)
 
 
 MANY = ("-a", "mixup", "-a", "cutmixpick:by=kld", "-a", "identity", "--seeds", "0-1", "-q")

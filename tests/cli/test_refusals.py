@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.loops import each
+
 Refused = Callable[..., str]
 Run = Callable[..., Any]
 
@@ -130,7 +132,7 @@ def test_a_student_of_another_number_of_classes(no: Refused, tmp_path: Path) -> 
 # Names
 
 
-@pytest.mark.parametrize(
+@each(
     ("option", "typed", "hint"),
     [
         ("--aug", "cutmx", "did you mean cutmix"),
@@ -178,7 +180,7 @@ def test_cuda_where_there_is_none(no: Refused, device: str) -> None:
 # Numbers
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "hint"),
     [
         (["--rel-se", "2"], "--rel-se"),
@@ -218,7 +220,6 @@ def test_cuda_where_there_is_none(no: Refused, device: str) -> None:
         (["--aug"], "--aug"),
         (["left", "over"], "left"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_number_that_cannot_be(no: Refused, arguments: list[str], hint: str) -> None:
     assert hint in no(*arguments)

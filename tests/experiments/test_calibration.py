@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from experiments import calibration
 from experiments.calibration import FOLDER, row, simulated
 from experiments.calibration_cases import CASES, COVERAGE, LEVEL, Case
+from tests.loops import each
 
 TABLE = FOLDER / "calibration.csv"
 NAMES = [case.name for case in CASES]
@@ -53,7 +54,7 @@ def test_pvalues_are_uniform(table: pd.DataFrame) -> None:
     assert (tests["at_10"] < 0.1 + 4 * math.sqrt(0.09 / 2000)).all()
 
 
-@pytest.mark.parametrize("name", [case.name for case in CASES if case.claim])
+@each("name", [case.name for case in CASES if case.claim])
 def test_what_is_claimed_is_kept(name: str, table: pd.DataFrame) -> None:
     line = table.loc[name]
     kept = line["claim_low"] <= line["share"] <= line["claim_high"]
@@ -61,7 +62,7 @@ def test_what_is_claimed_is_kept(name: str, table: pd.DataFrame) -> None:
     assert kept, f"{line['share']:.3f} ± {line['se']:.3f}"
 
 
-@pytest.mark.parametrize("case", CASES, ids=NAMES)
+@each("case", CASES)
 def test_a_few_studies_agree_with_the_table(case: Case, table: pd.DataFrame) -> None:
     studies = 12
     values = np.array(simulated(case, 0, range(studies)))

@@ -18,6 +18,7 @@ from dametric.records.identity import NEUTRAL, frozen, run_id
 from dametric.records.runs import Run
 from dametric.training import Recipe, Setting, Teacher, recipe
 from experiments.run_ids import ids
+from tests.loops import each
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDS = sorted((ROOT / "experiments" / "results").rglob("record.json"))
@@ -38,7 +39,7 @@ def test_rows_of_grids_have_the_ids_they_always_had() -> None:
         assert len(found) == sum(name == grid for name, _ in held), grid
 
 
-@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.parent.name)
+@each("path", RECORDS)
 def test_committed_records_have_the_ids_they_say(path: Path) -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["id"] == run_id(record["config"])

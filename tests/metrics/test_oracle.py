@@ -11,6 +11,7 @@ from scipy import stats
 
 from dametric.metrics import METRICS, Design, Observation
 from dametric.scoring.jackknife import Blocks, leave_one_out
+from tests.loops import each
 from tests.oracles import estimator as oracle
 
 DESIGNS = [
@@ -70,8 +71,8 @@ def test_needs_are_no_more_than_the_definitions_ask_for() -> None:
     assert needs["ce_cov"] == {"raw", "student"}
 
 
-@pytest.mark.parametrize("design", DESIGNS, ids=str)
-@pytest.mark.parametrize("name", list(METRICS))
+@each("design", DESIGNS)
+@each("name", list(METRICS))
 def test_every_metric_equals_the_plain_loop(name: str, design: Design, random_units, observed) -> None:
     for seed, (count, rows, classes) in enumerate([(10, 12, 4), (3, 12, 2), (9, 12, 30)]):
         units = random_units(count, rows, classes, seed)
@@ -115,8 +116,8 @@ def test_augmented_only_metrics_do_not_look_at_raw_rows(random_units, observed) 
                 assert torch.equal(values, metric.observe(bare)[key]), (name, key)
 
 
-@pytest.mark.parametrize("design", KINDS, ids=str)
-@pytest.mark.parametrize("name", list(METRICS))
+@each("design", KINDS)
+@each("name", list(METRICS))
 def test_contributions_add(name: str, design: Design, random_units, observed) -> None:
     metric = METRICS[name]
     units = random_units(10, 12, 4)
@@ -128,7 +129,7 @@ def test_contributions_add(name: str, design: Design, random_units, observed) ->
         torch.testing.assert_close(sum(part[key] for part in singly)[0], values.sum(0), rtol=1e-13, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", list(METRICS))
+@each("name", list(METRICS))
 def test_leading_dimensions_are_kept_so_that_many_totals_reduce_at_once(name: str, random_units, observed) -> None:
     metric = METRICS[name]
     for design in KINDS:
@@ -143,7 +144,7 @@ def test_leading_dimensions_are_kept_so_that_many_totals_reduce_at_once(name: st
         torch.testing.assert_close(metric.reduce(stacked, design), expected, rtol=1e-14, atol=0)
 
 
-@pytest.mark.parametrize("name", list(METRICS))
+@each("name", list(METRICS))
 def test_nothing_to_divide_by_gives_nan_never_infinity(name: str, random_units, observed) -> None:
     metric = METRICS[name]
     for design in KINDS:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from dametric.errors import UsageError
 from dametric.models import Checkpoint, build, load_checkpoint, load_state, save_checkpoint
 from dametric.models.recognise import _built_in
+from tests.loops import each
 
 State = dict[str, Tensor]
 
@@ -78,8 +79,8 @@ def test_recognises_the_real_teachers(shared: Path) -> None:
 # ---- layouts
 
 
-@pytest.mark.parametrize("container", [None, "model", "state_dict", "model_state_dict", "net", "student"])
-@pytest.mark.parametrize(
+@each("container", [None, "model", "state_dict", "model_state_dict", "net", "student"])
+@each(
     "prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.", "model.module.model."]
 )
 def test_layouts_and_prefixes(file: Path, state: State, container: str | None, prefix: str) -> None:
@@ -173,7 +174,7 @@ def renamed(content: bytes, module: str, zipped: bool) -> bytes:
 # ---- which architecture
 
 
-@pytest.mark.parametrize("arch", list(_built_in()))
+@each("arch", list(_built_in()))
 def test_recognises_every_architecture(file: Path, arch: str) -> None:
     shapes = _built_in()[arch]
     weights = {
@@ -306,8 +307,8 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "cannot read" in refusal(empty)
 
 
-@pytest.mark.parametrize("keep", [0.001, 0.3, 0.7, 0.999])
-@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+@each("keep", [0.001, 0.3, 0.7, 0.999])
+@each("kind", ["zip", "legacy", "safetensors"])
 def test_truncated_files(file: Path, state: State, kind: str, keep: float) -> None:
     if kind == "safetensors":
         file.write_bytes(safetensors.torch.save(state))
@@ -318,7 +319,7 @@ def test_truncated_files(file: Path, state: State, kind: str, keep: float) -> No
     assert "truncated" in refusal(file)
 
 
-@pytest.mark.parametrize(
+@each(
     "content",
     [
         b"hello",
@@ -330,7 +331,7 @@ def test_truncated_files(file: Path, state: State, kind: str, keep: float) -> No
         os.urandom(5000),
     ],
 )
-@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.txt"])
+@each("name", ["a.pth", "a.safetensors", "a.txt"])
 def test_files_of_another_kind(tmp_path: Path, content: bytes, name: str) -> None:
     (tmp_path / name).write_bytes(content)
     assert "not a" in refusal(tmp_path / name)
@@ -347,9 +348,7 @@ def test_archives_that_are_no_checkpoints(file: Path, state: State) -> None:
     assert "damaged" in refusal(file)
 
 
-@pytest.mark.parametrize(
-    "content", [3, [1, 2], {}, {"epoch": 3}, {"model": {}}, {"state_dict": {"a": 1}}, torch.zeros(3), "text"]
-)
+@each("content", [3, [1, 2], {}, {"epoch": 3}, {"model": {}}, {"state_dict": {"a": 1}}, torch.zeros(3), "text"])
 def test_torch_files_without_weights(file: Path, content: object) -> None:
     torch.save(content, file)
     assert "state_dict()" in refusal(file)

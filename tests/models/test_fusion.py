@@ -17,6 +17,19 @@ from tests.loops import each
 
 pytestmark = pytest.mark.skipif(not supported(torch.float32), reason="PyTorch without oneDNN's fused convolutions")
 Stir = Callable[[nn.Module], nn.Module]
+# Of every family one; those left out are the same blocks, more of them or wider.
+QUICK = {
+    "resnet20",
+    "resnet8x4",
+    "ResNet18",
+    "ResNet50",
+    "resnet18",
+    "wrn_16_2",
+    "vgg8",
+    "MobileNetV2",
+    "ShuffleV1",
+    "ShuffleV2",
+}
 
 
 def parts(network: nn.Module) -> list[FusedConv]:
@@ -223,7 +236,9 @@ def test_a_network_that_is_trusted_runs_once() -> None:
     assert torch.equal(first, again)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
+)
 def test_every_architecture(name: str, stir: Stir) -> None:
     model, size = stir(build(name, 7)), 32 if name == "ShuffleV1" else 16
     images = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(1))

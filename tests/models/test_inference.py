@@ -15,6 +15,19 @@ from dametric.models import MODELS, build, inference_copy, preferred_dtype
 from dametric.models.fusion import supported
 
 Stir = Callable[[nn.Module], nn.Module]
+# Of every family one; those left out are the same blocks, more of them or wider.
+QUICK = {
+    "resnet20",
+    "resnet8x4",
+    "ResNet18",
+    "ResNet50",
+    "resnet18",
+    "wrn_16_2",
+    "vgg8",
+    "MobileNetV2",
+    "ShuffleV1",
+    "ShuffleV2",
+}
 
 
 def norms(model: nn.Module) -> int:
@@ -25,7 +38,9 @@ def largest_difference(one: Tensor, two: Tensor) -> float:
     return ((one.double() - two.double()).abs().max() / one.double().abs().max()).item()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
+)
 def test_folded_equals_unfolded(name: str, stir: Stir) -> None:
     size = 32 if name == "ShuffleV1" else 12
     model = stir(build(name, 7))

@@ -17,6 +17,7 @@ from dametric import ImageSet, UsageError, score
 from dametric.augment import PAPER, Augmentation, parse
 from dametric.augment.external import External
 from dametric.models import Checkpoint
+from tests.loops import each
 
 QUICK: dict[str, Any] = {"batch_size": 16, "batches": 3, "dtype": torch.float32, "device": "cpu", "quiet": True}
 
@@ -273,7 +274,7 @@ def refused(message: str, *args: Any, **options: Any) -> None:
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "message"),
     [
         ({"metrics": ["t_stdev"]}, "unknown metric 't_stdev': did you mean t_stddev"),
@@ -308,7 +309,6 @@ def refused(message: str, *args: Any, **options: Any) -> None:
         ({"base_aug": "mixup", "batches": 3}, "base"),
         ({"base_aug": "cutmixpick", "batches": 3}, "base"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_is_refused_in_one_line(options: dict[str, Any], message: str, teacher, data) -> None:
     refused(message, teacher, data, **options)

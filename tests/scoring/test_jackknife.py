@@ -103,8 +103,8 @@ def test_left_out_values_equal_recomputing_without_each_block(case: str, name: s
     assert deleted.tolist() == pytest.approx(without, rel=1e-10)
 
 
-@pytest.mark.parametrize("name", list(METRICS))
-@pytest.mark.parametrize("case", list(DESIGNS))
+@each("name", list(METRICS))
+@each("case", list(DESIGNS))
 def test_estimates_equal_the_classic_jackknife(case: str, name: str, pooled) -> None:
     design, epochs = DESIGNS[case]
     units = rows(19, epochs)
@@ -130,9 +130,9 @@ def test_estimates_equal_the_classic_jackknife(case: str, name: str, pooled) -> 
     assert plain.relative_se == pytest.approx(found.relative_se if log else se / abs(theta), rel=1e-9)
 
 
-@pytest.mark.parametrize("name", list(METRICS))
-@pytest.mark.parametrize("case", list(DESIGNS))
-@pytest.mark.parametrize("times", [1, 2])
+@each("name", list(METRICS))
+@each("case", list(DESIGNS))
+@each("times", [1, 2])
 def test_unequal_blocks_equal_busings_formula(times: int, case: str, name: str, pooled) -> None:
     design, epochs = DESIGNS[case]
     units = rows(35, epochs)
@@ -165,8 +165,8 @@ def test_equal_blocks_make_busings_formula_the_classic_one() -> None:
     assert oracle.busing(1.0, deleted, [3] * 9) == pytest.approx(oracle.classic(1.0, deleted), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", list(METRICS))
-@pytest.mark.parametrize("case", list(DESIGNS))
+@each("name", list(METRICS))
+@each("case", list(DESIGNS))
 def test_paired_difference_equals_recomputing_both_without_each_block(case: str, name: str, pooled) -> None:
     design, epochs = DESIGNS[case]
     ours = rows(19, epochs)

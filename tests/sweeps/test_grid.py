@@ -211,7 +211,7 @@ def test_only_some_runs(read: Read) -> None:
             grid.only(filters)
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "words"),
     [
         ({"augmentation": ["flip"]}, "augmentations"),

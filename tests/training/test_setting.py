@@ -21,6 +21,7 @@ from dametric.records.runs import run_id
 from dametric.training import LABELS, Objective, Recipe, Setting, Teacher, Work, distill
 from dametric.training.run import carry_out
 from dametric.training.setting import weights_digest
+from tests.loops import each
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)
@@ -100,12 +101,12 @@ OTHER_OBJECTIVE = {"ce": 0.2, "raw": 0.8, "aug": 0.7, "temperature": 2.0}
 OTHER_OBJECTIVE |= {"term": f"{Path(__file__).resolve().parents[2] / 'examples' / 'loss_term.py'}:same_order"}
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
+@each("name", [field.name for field in dataclasses.fields(Recipe)])
 def test_every_field_of_the_recipe_changes_it(setting: Setting, name: str) -> None:
     assert id_of(setting) != id_of(setting, recipe=changed(name, OTHER[name]))
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Objective)])
+@each("name", [field.name for field in dataclasses.fields(Objective)])
 def test_every_field_of_the_objective_changes_it(setting: Setting, name: str) -> None:
     other = Objective(**{name: OTHER_OBJECTIVE[name]})  # type: ignore[arg-type]
     assert id_of(setting) != id_of(setting, recipe=replace(RECIPE, objective=other))
@@ -121,8 +122,8 @@ def test_the_student_s_architecture_changes_it(setting: Setting) -> None:
     assert id_of(setting) != id_of(setting, "resnet14")
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("what", ["pixel", "label", "order", "count"])
+@each("split", ["train", "test"])
+@each("what", ["pixel", "label", "order", "count"])
 def test_the_data_change_it(setting: Setting, split: str, what: str) -> None:
     before: ImageSet = getattr(setting, split)
     assert isinstance(before.images, Tensor)
@@ -150,9 +151,9 @@ def test_the_normalisation_of_the_test_images_changes_nothing_unnoticed(setting:
     other = replace(setting, test=replace(setting.test, **{name: (0.9, 0.9, 0.9)}))
     recipe = replace(RECIPE, base_aug="none")
     results = []
-    for number, each in enumerate((setting, other)):
+    for number, one in enumerate((setting, other)):
         folder = Path(f"run{number}")
-        results.append(carry_out(each.work("resnet8", recipe, folder=folder)).result.test_loss)
+        results.append(carry_out(one.work("resnet8", recipe, folder=folder)).result.test_loss)
     assert (results[0] != results[1]) == (id_of(setting, recipe=recipe) != id_of(other, recipe=recipe))
 
 

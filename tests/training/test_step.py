@@ -15,6 +15,7 @@ from dametric.augment import Augmentation, parse
 from dametric.data import ImageSet
 from dametric.models.network import Network
 from dametric.training import LABELS, Objective, Recipe, Training
+from tests.loops import each
 from tests.oracles import training as oracle
 
 CPU = torch.device("cpu")
@@ -63,15 +64,15 @@ def assert_steps_agree(
             assert (reached[name] - value).abs().max() < 1e-10, (step, name)
 
 
-@pytest.mark.parametrize("per", ["sample", "batch"])
-@pytest.mark.parametrize("aug", MIXES)
+@each("per", ["sample", "batch"])
+@each("aug", MIXES)
 def test_published_objective_under_every_mix_is_the_plain_loop(
     aug: str, per: str, network: Make, data: ImageSet, teacher: oracle.Teacher, asked: Ask
 ) -> None:
     assert_steps_agree(network, data, recipe(aug=aug, per=per), teacher, asked)
 
 
-@pytest.mark.parametrize(
+@each(
     "aug",
     [
         *("flip", "crop+flip", "cutout", "cutout+mixup", "mixup:alpha=0.4:partner=permutation"),
@@ -84,14 +85,14 @@ def test_other_augmentations_and_larger_pools_are_the_plain_loop(
     assert_steps_agree(network, data, recipe(aug=aug, seed=3), teacher, asked)
 
 
-@pytest.mark.parametrize("aug", MIXES)
+@each("aug", MIXES)
 def test_a_joint_batch_is_one_forward_of_both_views(
     aug: str, network: Make, data: ImageSet, teacher: oracle.Teacher, asked: Ask
 ) -> None:
     assert_steps_agree(network, data, recipe(aug=aug, joint_batch=True), teacher, asked)
 
 
-@pytest.mark.parametrize(
+@each(
     "options",
     [
         {"nesterov": True},
@@ -111,7 +112,6 @@ def test_a_joint_batch_is_one_forward_of_both_views(
         {"label_smoothing": 0.2},
         {"epochs": 1},
     ],
-    ids=lambda options: "+".join(f"{key}={value}" for key, value in options.items()),
 )
 def test_every_option_of_a_recipe_is_the_plain_loop_s(
     options: dict[str, Any], network: Make, data: ImageSet, teacher: oracle.Teacher, asked: Ask
@@ -132,8 +132,8 @@ OBJECTIVES = {
 }
 
 
-@pytest.mark.parametrize("aug", ["identity", "mixup", "cutmixpick:by=student_entropy", "cutmixpick:by=dissimilarity"])
-@pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+@each("aug", ["identity", "mixup", "cutmixpick:by=student_entropy", "cutmixpick:by=dissimilarity"])
+@each("objective", OBJECTIVES.values())
 def test_every_view_and_weight_is_the_plain_loop_s(
     objective: Objective, aug: str, network: Make, data: ImageSet, teacher: oracle.Teacher, asked: Ask
 ) -> None:
@@ -148,8 +148,8 @@ def test_a_joint_batch_with_less_to_see_is_the_plain_loop_s_too(
     assert_steps_agree(network, data, chosen, teacher, asked)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-@pytest.mark.parametrize("base", ["crop+flip", "none", "crop+flip+cutmix", "mixup", "cutmix+cutout"])
+@each("smoothing", [0.0, 0.1])
+@each("base", ["crop+flip", "none", "crop+flip+cutmix", "mixup", "cutmix+cutout"])
 def test_training_by_labels_weighs_the_labels_as_images_are_mixed(
     base: str, smoothing: float, network: Make, data: ImageSet
 ) -> None:
@@ -243,7 +243,7 @@ def test_raw_images_alone_never_ask_for_augmented_ones(network: Make, data: Imag
     assert Training(network(), data, options, CPU, teacher=asked(), aug=parse(refuse)).run_epoch()
 
 
-@pytest.mark.parametrize(
+@each(
     "other",
     [
         {"aug": "mixup"},
@@ -262,7 +262,6 @@ def test_raw_images_alone_never_ask_for_augmented_ones(network: Make, data: Imag
         {"objective": Objective(raw=0.8)},
         {"objective": Objective(aug=0.8)},
     ],
-    ids=lambda other: "+".join(other),
 )
 def test_every_option_matters(other: dict[str, Any], network: Make, data: ImageSet, asked: Ask) -> None:
     """Otherwise agreement with the plain loop would say nothing of it."""
