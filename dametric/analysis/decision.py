@@ -117,11 +117,11 @@ def _obstacles(units: Mapping[str, UnitAnalysis]) -> tuple[Obstacle, ...]:
         ("one seed", False, lambda unit: unit.seeds.least < 2),
         ("unknown seeds", False, lambda unit: math.isnan(unit.seeds.least)),
     )
-    found = (
+    obstacles = (
         Obstacle(kind, tuple(name for name, unit in units.items() if fails(unit)), blocks)
         for kind, blocks, fails in checks
     )
-    return tuple(obstacle for obstacle in found if obstacle.units)
+    return tuple(obstacle for obstacle in obstacles if obstacle.units)
 
 
 def _unreliable(reliability: Result | None) -> bool:

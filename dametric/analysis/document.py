@@ -164,12 +164,12 @@ class Analysis:
             for metric, about in metrics.items():
                 row: dict[str, Any] = {"unit": unit, "metric": metric, "n": about.n}
                 both = ((about.ols, about.coefficients.test_loss), (about.ols_top1, about.coefficients.test_top1))
-                for name, (line, found) in zip(("loss", "top1"), both, strict=True):
+                for name, (line, coefficients) in zip(("loss", "top1"), both, strict=True):
                     row[f"slope_{name}"] = line.slope.statistic if line else float("nan")
                     row[f"slope_{name}_se"] = line.slope_se if line else float("nan")
                     row[f"r_squared_{name}"] = line.r_squared if line else float("nan")
-                    row[f"tau_b_{name}"] = found.kendall.statistic if found else float("nan")
-                    row[f"p_{name}"] = found.kendall.pvalue if found else float("nan")
+                    row[f"tau_b_{name}"] = coefficients.kendall.statistic if coefficients else float("nan")
+                    row[f"p_{name}"] = coefficients.kendall.pvalue if coefficients else float("nan")
                 rows.append(row)
         return pd.DataFrame(rows)
 
@@ -197,9 +197,9 @@ class Analysis:
         from markupsafe import escape
 
         first, *rest = (str(escape(sentence)) for sentence in self.answer)
-        said = "".join(f"<p>{sentence}</p>" for sentence in (f"<b>{first}</b>", *rest))
+        sentences = "".join(f"<p>{sentence}</p>" for sentence in (f"<b>{first}</b>", *rest))
         notes = "".join(f"<p><i>{escape(note)}</i></p>" for note in self.notes)
-        return f"{said}{self.table.to_html(index=False, na_rep='–')}{notes}"
+        return f"{sentences}{self.table.to_html(index=False, na_rep='–')}{notes}"
 
 
 _LATER = (

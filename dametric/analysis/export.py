@@ -26,8 +26,8 @@ def coefficients(analysis: Analysis) -> pd.DataFrame:
         rows.append({"block": "exploratory", **about, **test.result.to_dict(), "p_adjusted": test.p_bh})
     for unit, metrics in analysis.units.items():
         for metric, described in metrics.items():
-            for endpoint, found in described.coefficients:
-                for name, result in found:
+            for endpoint, coefficients in described.coefficients:
+                for name, result in coefficients:
                     about = {"unit": unit, "metric": metric, "endpoint": endpoint, "coefficient": name}
                     rows.append({"block": "unit (exploratory)", **about, **result.to_dict(), "p_adjusted": None})
     return pd.DataFrame(rows)
@@ -38,10 +38,10 @@ def latex(analysis: Analysis) -> str:
     rows = []
     for unit, metrics in analysis.units.items():
         for metric, about in metrics.items():
-            found = about.coefficients.loss
-            values = {name.title() if name != "weighted" else name: result.statistic for name, result in found}
+            coefficients = about.coefficients.loss
+            values = {name.title() if name != "weighted" else name: result.statistic for name, result in coefficients}
             names = {"unit": _escaped(unit), "metric": _escaped(metric)}
-            rows.append({**names, **values, "p (Kendall)": p_value(found.kendall.pvalue)})
+            rows.append({**names, **values, "p (Kendall)": p_value(coefficients.kendall.pvalue)})
     return pd.DataFrame(rows).to_latex(index=False, escape=False, float_format="%.4f")
 
 

@@ -134,8 +134,8 @@ def _read_table(source: Source, better: Sequence[str]) -> Study:
                 )
             return Study(source)
         table = source
-    found = read_table(table, _named(source), better)
-    return Study(found.frame, found.outcome, files=files, cautions=found.cautions, notes=found.notes)
+    foreign = read_table(table, _named(source), better)
+    return Study(foreign.frame, foreign.outcome, files=files, cautions=foreign.cautions, notes=foreign.notes)
 
 
 def _joined(given: Sequence[Source], only: Sequence[str]) -> Study:

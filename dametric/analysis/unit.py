@@ -47,7 +47,7 @@ class Endpoints:
 
     def __iter__(self) -> Iterator[tuple[str, Coefficients]]:
         both = (("test_loss", self.test_loss), ("test_top1", self.test_top1))
-        return ((name, found) for name, found in both if found is not None)
+        return ((name, coefficients) for name, coefficients in both if coefficients is not None)
 
     @property
     def loss(self) -> Coefficients:

@@ -47,13 +47,13 @@ def _p(value: float) -> str:
 # The verdict
 
 
-def obstacle(found: Obstacle, units: int) -> str:
+def obstacle(each: Obstacle, units: int) -> str:
     """Why units cannot answer, or not well."""
-    names, listed = found.units, ", ".join(found.units[:3])
+    names, listed = each.units, ", ".join(each.units[:3])
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     some = f"all {units} units" if len(names) == units else f"{len(names)} of {units} units: {listed}{more}"
     where = f" ({some})" if units > 1 else ""
-    return f"{'Cannot answer' if found.blocks else 'Take care'}{where}: {_OBSTACLES[found.kind]}."
+    return f"{'Cannot answer' if each.blocks else 'Take care'}{where}: {_OBSTACLES[each.kind]}."
 
 
 def too_little_shared(decision: Decision) -> str:
@@ -66,33 +66,33 @@ def too_little_shared(decision: Decision) -> str:
 
 def primary(answer: Confirmatory, standing: Standing, metrics: int, outcome: Outcome = TEST_LOSS) -> str:
     """One sentence on a metric that was fixed in advance."""
-    found, whole, name = answer.result, answer.families.result, answer.metric
+    result, whole, name = answer.result, answer.families.result, answer.metric
     if standing == "no test":
-        why = found.note or "the p-value is not defined"
+        why = result.note or "the p-value is not defined"
         return f"{name}: no answer, because {_PLAIN.get(why, why).format(outcome=outcome)}."
-    where = f"{counted(found.n, 'augmentation')}, {counted(answer.n_units, 'unit')}"
-    numbers = f"Kendall's tau-b {found.statistic:.2f}, {_chances(answer, metrics)}; {where}"
+    where = f"{counted(result.n, 'augmentation')}, {counted(answer.n_units, 'unit')}"
+    numbers = f"Kendall's tau-b {result.statistic:.2f}, {_chances(answer, metrics)}; {where}"
     if standing == "no family test":
         return f"{name}: no answer, because {whole.note or 'the p-value is not defined'} ({numbers})."
     if standing == "cannot answer":
         return f"{name}: the numbers are {numbers}, but these data cannot carry an answer."
     if standing == "shown":
-        way = "lower" if found.statistic > 0 else "higher"
+        way = "lower" if result.statistic > 0 else "higher"
         open_way = f"; no direction was stated, the {outcome.short} is lower where {name} is {way}"
         return f"{name} predicts the students' {outcome.name} ({numbers}{'' if answer.expected else open_way})."
-    against = " It points the other way than stated." if found.statistic * answer.expected < 0 else ""
+    against = " It points the other way than stated." if result.statistic * answer.expected < 0 else ""
     shown = f"{name} is not shown to predict the students' {outcome.name}"
     return f"{shown} ({numbers}); this is no evidence that it cannot.{against}"
 
 
 def _chances(answer: Confirmatory, metrics: int) -> str:
     """The p-values of a metric: with whole families permuted, and as if settings were independent."""
-    found, families = answer.result, answer.families
-    side = "two-sided" if found.alternative == "two-sided" else "one-sided in the stated direction"
+    result, families = answer.result, answer.families
+    side = "two-sided" if result.alternative == "two-sided" else "one-sided in the stated direction"
     several = f", Holm-adjusted over {metrics} metrics {_p(families.p_holm)}" if metrics > 1 else ""
     if all(size == 1 for size in families.sizes.values()):
-        return f"{_p(found.pvalue)} {side}{several}"
-    settings = f"{_p(found.pvalue)} if settings were independent of their family"
+        return f"{_p(result.pvalue)} {side}{several}"
+    settings = f"{_p(result.pvalue)} if settings were independent of their family"
     if math.isnan(families.result.pvalue):
         return f"{settings}, {side}"
     least = f"{len(families.sizes)} families permuted whole, {p_value(families.floor)} being the least possible"
@@ -164,33 +164,36 @@ def disagreement(taus: Mapping[str, float], q_pvalue: float, i2: float) -> str:
 
 def beyond_a_list(name: str, pooling: Pooled, alpha: float) -> str:
     """Whether the metric adds to one list of augmentations for all units."""
-    found, order = pooling.incremental, pooling.baselines.fixed_order.statistic
+    result, order = pooling.incremental, pooling.baselines.fixed_order.statistic
     listed = (
         "" if math.isnan(order) else f"; one list of augmentations for all units reaches a mean tau-b of {order:.2f}"
     )
-    needed, least = units_needed(found.alternative, alpha), pooling.incremental_floor
-    if math.isnan(found.pvalue):
-        more = f"; at least {needed} units are needed" if found.n < needed else ""
-        return f"{name} beyond a fixed list of augmentations: no answer, because {found.note}{more}{listed}."
-    side = "two-sided" if found.alternative == "two-sided" else "one-sided"
-    numbers = f"r = {found.statistic:.2f}, {_p(found.pvalue)} {side}, {p_value(least)} being the least possible{listed}"
+    needed, least = units_needed(result.alternative, alpha), pooling.incremental_floor
+    if math.isnan(result.pvalue):
+        more = f"; at least {needed} units are needed" if result.n < needed else ""
+        return f"{name} beyond a fixed list of augmentations: no answer, because {result.note}{more}{listed}."
+    side = "two-sided" if result.alternative == "two-sided" else "one-sided"
+    numbers = (
+        f"r = {result.statistic:.2f}, {_p(result.pvalue)} {side}, {p_value(least)} being the least possible{listed}"
+    )
     if least > alpha:
-        few = f"{counted(found.n, 'unit')} cannot tell, and at least {needed} are needed"
+        few = f"{counted(result.n, 'unit')} cannot tell, and at least {needed} are needed"
         return f"{name} beyond a fixed list of augmentations: no answer, because {few} ({numbers})."
-    if found.pvalue <= alpha and found.statistic > 0:
+    if result.pvalue <= alpha and result.statistic > 0:
         return f"{name} adds to a fixed list of augmentations ({numbers})."
     return f"{name} shows no evidence of adding to a fixed list of augmentations ({numbers})."
 
 
-def against_published(name: str, found: PublishedList) -> str:
+def against_published(name: str, published: PublishedList) -> str:
     """What the list of the published study reaches on the same augmentations."""
-    if math.isnan(found.list.statistic):
-        return f"The published study's list of augmentations: no answer, because {found.list.note}."
-    reached = "not defined" if math.isnan(found.metric.statistic) else f"{found.metric.statistic:.2f}"
-    chance = f"{_p(found.list.pvalue)} one-sided if settings were independent of their family"
+    if math.isnan(published.list.statistic):
+        return f"The published study's list of augmentations: no answer, because {published.list.note}."
+    reached = "not defined" if math.isnan(published.metric.statistic) else f"{published.metric.statistic:.2f}"
+    chance = f"{_p(published.list.pvalue)} one-sided if settings were independent of their family"
     return (
-        f"The published study's list of augmentations, fixed before this one, reaches tau-b {found.list.statistic:.2f},"
-        f" {chance}, on the {counted(found.augs, 'augmentation')} it knows; {name} reaches {reached} on the same."
+        "The published study's list of augmentations, fixed before this one, reaches tau-b"
+        f" {published.list.statistic:.2f},"
+        f" {chance}, on the {counted(published.augs, 'augmentation')} it knows; {name} reaches {reached} on the same."
     )
 
 
@@ -218,7 +221,7 @@ def verdict(
     outcome : Outcome
     """
     name = decision.metric
-    sentences = [obstacle(found, decision.units) for found in decision.obstacles]
+    sentences = [obstacle(each, decision.units) for each in decision.obstacles]
     sentences.append(too_little_shared(decision))
     for answer, standing in zip(answers, decision.standings, strict=True):
         sentences.append(primary(answer, standing, len(answers), outcome))

@@ -141,12 +141,6 @@ class ScoreSpec:
     dtype: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def metrics(self) -> list[str] | None:
-        """The metrics that the file names."""
-        names = self.options.get("metrics")
-        return None if names is None else list(names)
-
 
 def augmentations(value: Any) -> tuple[str, ...]:
     """Specifications as the file writes them: words, ``paper``, or ``name: {parameter: [values]}``, crossed."""
@@ -260,7 +254,8 @@ def score_options(value: Any) -> ScoreSpec:
     augs = augmentations(given.pop("augmentations")) if "augmentations" in given else None
     read = {key: typed(item, SCORE_KEYS[key], f"score: {key}") for key, item in given.items()}
     own = {name: read.pop(name) for name in ("student", "split", "dtype") if name in read}
-    return ScoreSpec(augmentations=augs, **own, options=read)
+    lists = {key: list(value) if isinstance(value, tuple) else value for key, value in read.items()}
+    return ScoreSpec(augmentations=augs, **own, options=lists)
 
 
 def known_name(name: str, names: Collection[str], what: str) -> None:

@@ -60,9 +60,9 @@ def say_what_is_trained_again(left: Sequence[Task], again: Mapping[str, str], qu
             say(f"{titles[0]}: finished before, {why}: it is trained again", quiet)
         elif titles:
             more = [f"and {len(titles) - _NAMED} more"] if len(titles) > _NAMED else []
-            theirs = why.replace("its", "their")
+            plural = why.replace("its", "their")
             named = "; ".join([*titles[:_NAMED], *more])
-            say(f"{len(titles)} runs finished before, {theirs}: they are trained again ({named})", quiet)
+            say(f"{len(titles)} runs finished before, {plural}: they are trained again ({named})", quiet)
 
 
 def _data(payload: tasks.AnyTask) -> ImageRequest:

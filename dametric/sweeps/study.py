@@ -210,11 +210,11 @@ _built: set[tuple[str, int, int]] = set()
 
 
 def _check_network(arch: str, images: ImageSet) -> None:
-    asked = (arch, images.num_classes, images.image_size)
-    if asked not in _built:
+    network = (arch, images.num_classes, images.image_size)
+    if network not in _built:
         with torch.device("meta"):
             build(arch, max(1, images.num_classes), images.image_size)
-        _built.add(asked)
+        _built.add(network)
 
 
 def _check_batches(common: TrainingRequest, images: ImageSet) -> None:
@@ -258,15 +258,14 @@ def _scores(
 
 
 def _score_task(grid: Grid, environment: RunEnvironment, row: RunSpec, augs: list[str], name: str) -> tasks.ScoreTask:
-    asked = grid.score or ScoreSpec()
+    scoring = grid.score or ScoreSpec()
     for key, word, known in (
-        ("split", asked.split, ("train", "test")),
-        ("dtype", asked.dtype or "float32", DTYPES),
+        ("split", scoring.split, ("train", "test")),
+        ("dtype", scoring.dtype or "float32", DTYPES),
     ):
         if word not in known:
             raise unknown(f"score: {key}", word, known)
-    options = {**asked.options, **({"metrics": asked.metrics} if asked.metrics else {})}
-    check_request(augs, asked.student is not None, ScoringOptions(**{**options, "metrics": asked.metrics}))
+    check_request(augs, scoring.student is not None, ScoringOptions(**scoring.options))
     distilled = student_task(grid, row, environment)
     # pictures as the students see them, unless the block says otherwise
     seen = {} if distilled.common.base_aug is None else {"base_aug": distilled.common.base_aug}
@@ -275,12 +274,12 @@ def _score_task(grid: Grid, environment: RunEnvironment, row: RunSpec, augs: lis
         teacher=distilled.teacher,
         data=distilled.common.images,
         arch=distilled.arch,
-        split=asked.split,
+        split=scoring.split,
         mean=distilled.mean,
         std=distilled.std,
         device=environment.device,
-        dtype=asked.dtype,
+        dtype=scoring.dtype,
         output=str(inside(environment.root, "scores", f"{name}.json")),
-        options={**seen, **options},
+        options={**seen, **scoring.options},
     )
     return tasks.ScoreTask(request)

@@ -20,7 +20,7 @@ Maker = Callable[[Analysis], Chart | None]
 
 def built_in() -> list[Maker]:
     """The makers of this folder's files, in their order on the page."""
-    modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
+    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
     return [module.chart for module in sorted(modules, key=lambda module: (module.PLACE, module.__name__))]
 
 

@@ -34,8 +34,8 @@ def partial_table(analysis: Analysis) -> Table:
             for unit, tau in entry.units.items() if several else ():
                 yield *about, word(unit), number(tau), number(None), word(None)
             where = ALL if several else next(iter(entry.units))
-            found = entry.result
-            yield *about, word(where), number(found.statistic), chance(found.pvalue), word(found.note)
+            result = entry.result
+            yield *about, word(where), number(result.statistic), chance(result.pvalue), word(result.note)
 
     caption = (
         "Kendall's partial tau, turned so that a good metric is positive (residuals of ranks permuted, approximate)"

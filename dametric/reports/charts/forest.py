@@ -76,8 +76,8 @@ def forest_rows(analysis: Analysis, metric: str) -> list[Row]:
     for name in ("kendall", "pearson"):
         for unit, metrics in analysis.units.items():
             if metric in metrics:
-                found: Result = getattr(metrics[metric].coefficients.loss, name)
-                rows.append(Row(name, unit, False, found.statistic, found.low, found.high, found.pvalue))
+                result: Result = getattr(metrics[metric].coefficients.loss, name)
+                rows.append(Row(name, unit, False, result.statistic, result.low, result.high, result.pvalue))
         if pooling is not None:
             test: Result = getattr(pooling.coefficients, name)
             shown = as_measured(test if name == "kendall" else pooling.random_effects.pearson.mean, sign)
@@ -113,16 +113,16 @@ def units_table(analysis: Analysis) -> Table:
     def rows() -> Iterator[Sequence[Cell]]:
         for unit, metrics in analysis.units.items():
             for metric, about in metrics.items():
-                found = about.coefficients.loss
+                coefficients = about.coefficients.loss
                 yield (
                     word(unit),
                     word(metric),
-                    *ends(found.pearson),
-                    chance(found.pearson.pvalue),
-                    number(found.spearman.statistic),
-                    chance(found.spearman.pvalue),
-                    number(found.kendall.statistic),
-                    chance(found.kendall.pvalue),
+                    *ends(coefficients.pearson),
+                    chance(coefficients.pearson.pvalue),
+                    number(coefficients.spearman.statistic),
+                    chance(coefficients.spearman.pvalue),
+                    number(coefficients.kendall.statistic),
+                    chance(coefficients.kendall.pvalue),
                     number(about.ols.slope.statistic, "#.4g"),
                     number(about.ols.r_squared, ".2f"),
                     number(about.regret[0].loss),
@@ -146,15 +146,15 @@ def pooled_table(analysis: Analysis, pooling: Pooled) -> Table:
 
 
 def _pooled_rows(pooling: Pooled, listed: PublishedList | None) -> Iterator[Sequence[Cell]]:
-    for name, found in pooling.coefficients:
-        yield _row(f"{WORD.get(name, 'Weighted tau')}, mean over units", found)
+    for name, result in pooling.coefficients:
+        yield _row(f"{WORD.get(name, 'Weighted tau')}, mean over units", result)
     yield _row("Pearson, mean of Fisher's z", pooling.fisher.pearson)
     for name, effects in (("Pearson", pooling.random_effects.pearson), ("Spearman", pooling.random_effects.spearman)):
         q = f"τ² {effects.tau2:.3g} (Fisher's z), Q {effects.q:.1f}, p {p_value(effects.q_pvalue)}"
         more = effects.mean.note if math.isnan(effects.q) else f"I² {100 * effects.i2:.0f} %, {q}"
         yield _row(f"{name}, random-effects mean", effects.mean, more)
-    for name, found in (("scores", pooling.concordance.scores), ("losses", pooling.concordance.losses)):
-        yield _row(f"Kendall's W of the {name}", found, "agreement of the units; each unit permuted by itself")
+    for name, result in (("scores", pooling.concordance.scores), ("losses", pooling.concordance.losses)):
+        yield _row(f"Kendall's W of the {name}", result, "agreement of the units; each unit permuted by itself")
     yield _row("Beyond a fixed list", pooling.incremental, _beyond(pooling))
     baselines, mixed = pooling.baselines, pooling.mixed_model
     yield _row("One fixed list for all units, tau-b", baselines.fixed_order, "mean rank of the loss elsewhere")
@@ -178,5 +178,5 @@ def _beyond(pooling: Pooled) -> str:
     return f"Pearson's r after double centring; units permuted, {side}, {least}"
 
 
-def _row(what: str, found: Result, more: str = "") -> tuple[Cell, ...]:
-    return (word(what), *ends(found), chance(found.pvalue), word(more or found.note))
+def _row(what: str, result: Result, more: str = "") -> tuple[Cell, ...]:
+    return (word(what), *ends(result), chance(result.pvalue), word(more or result.note))

@@ -51,10 +51,10 @@ class Row:
 def metrics_rows(analysis: Analysis) -> list[Row]:
     """Every metric's tau-b with the test loss, best first in the direction that was stated for it."""
 
-    def row(metric: str, fixed: bool, found: Result, adjusted: float, families: float) -> Row:
+    def row(metric: str, fixed: bool, result: Result, adjusted: float, families: float) -> Row:
         direction = analysis.metrics[metric]
-        values = (found.statistic, found.low, found.high, found.pvalue, adjusted, families)
-        return Row(metric, direction, fixed, *values, expected_sign(direction, "test_loss") * found.statistic)
+        values = (result.statistic, result.low, result.high, result.pvalue, adjusted, families)
+        return Row(metric, direction, fixed, *values, expected_sign(direction, "test_loss") * result.statistic)
 
     rows = [row(test.metric, True, test.result, test.p_holm, test.families.p_holm) for test in analysis.confirmatory]
     rows += [
@@ -127,9 +127,9 @@ def williams_table(analysis: Analysis) -> Table | None:
 
     def rows() -> Iterator[Sequence[Cell]]:
         for entry in analysis.comparisons:
-            for unit, found in entry.williams.items():
-                values = (number(found.statistic, ".2f"), chance(found.pvalue), number(found.n, "d"))
-                yield word(entry.second), word(unit), *values, word(found.note)
+            for unit, result in entry.williams.items():
+                values = (number(result.statistic, ".2f"), chance(result.pvalue), number(result.n, "d"))
+                yield word(entry.second), word(unit), *values, word(result.note)
 
     caption = (
         f"Williams' test of the Pearson correlations with the {analysis.outcome.name}, {analysis.metric} against each"

@@ -38,18 +38,18 @@ def noise_table(analysis: Analysis) -> Table | None:
 
     def rows() -> Iterator[Sequence[Cell]]:
         for unit, about in analysis.of_metric.items():
-            noise, york, found = about.noise, about.york, about.coefficients.loss
+            noise, york, coefficients = about.noise, about.york, about.coefficients.loss
             plain, expected, tied = noise.disattenuated, noise.expected_tau, noise.tied_tau
             estimate, low, high = ends(plain or NO_RESULT, ".2f")
             yield (
                 word(unit),
                 number(noise.reliability_score and noise.reliability_score.statistic, ".2f"),
                 number(noise.reliability_loss and noise.reliability_loss.statistic, ".2f"),
-                number(found.pearson.statistic, ".2f"),
+                number(coefficients.pearson.statistic, ".2f"),
                 within_one(estimate),
                 low,
                 high,
-                number(found.kendall.statistic, ".2f"),
+                number(coefficients.kendall.statistic, ".2f"),
                 *ends(expected or NO_RESULT, ".2f"),
                 number(tied and tied.statistic, ".2f"),
                 chance(tied.pvalue if tied else None),
