@@ -17,6 +17,7 @@ from dametric.base.terminal import may_print
 from dametric.data.cache import FOLDER, Cached
 from dametric.data.decode import Pixels
 from dametric.data.depth import bits_in_use
+from dametric.data.evaluation import USUAL, Evaluation
 from dametric.data.known import Statistics
 from dametric.data.lazy import LazyImages
 from dametric.data.listing import Listing
@@ -29,12 +30,13 @@ _NO_TRAINING = "mean and std come from the evaluation split itself, as there is 
 
 @dataclass(frozen=True)
 class Options:
-    """Reading options: folder of the cache, image size, lazy or not (None: by memory), quiet or not."""
+    """Reading options: folder of the cache, image size, lazy or not (None: by memory), quiet or not, evaluation."""
 
     cache_dir: Path
     image_size: int | None
     lazy: bool | None
     quiet: bool
+    evaluation: Evaluation = USUAL
 
 
 @dataclass(frozen=True)

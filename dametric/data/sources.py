@@ -21,6 +21,7 @@ from dametric.data.builtin import digits, torchvision_set
 from dametric.data.cache import FOLDER
 from dametric.data.choice import Choice
 from dametric.data.decoded import Options, memory_bytes
+from dametric.data.evaluation import USUAL, Evaluation
 from dametric.data.given import as_image_set
 from dametric.data.imageset import ImageSet
 from dametric.data.kinds import kind
@@ -51,6 +52,7 @@ def load_data(
     label_column: str | None = None,
     image_column: str | None = None,
     config: str | None = None,
+    eval_resize: int | None = None,
 ) -> ImageSet:
     """Read one split of a data set.
 
@@ -84,6 +86,9 @@ def load_data(
         Columns of Parquet or Arrow files, where the usual ones are not meant: ``coarse_label``.
     config : str, optional
         One of several sets in a folder, which the Hugging Face hub calls configurations.
+    eval_resize : int, optional
+        Resize shorter sides to this many pixels instead, before the square of ``image_size`` is cropped in the centre;
+        by default 8/7 of an image size above 96 where files are larger, else the image size.
 
     Returns
     -------
@@ -107,6 +112,7 @@ def load_data(
         lazy=lazy,
         quiet=quiet,
         choice=choice,
+        evaluation=Evaluation(eval_resize),
     )
     images = split_images.read(None)
     for note in images.notes:
@@ -125,10 +131,11 @@ def find_data(
     lazy: bool | None = None,
     quiet: bool = False,
     choice: Choice = _NO_CHOICE,
+    evaluation: Evaluation = USUAL,
 ) -> Found:
     """Find one split of a data set without decoding an image; refuse what `load_data` would refuse.
 
-    Parameters and errors are those of `load_data`.
+    Parameters and errors are those of `load_data`, with what is known of the evaluation in place of ``eval_resize``.
 
     Returns
     -------
@@ -141,8 +148,11 @@ def find_data(
         )
     if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
         raise UsageError(f"the image size must be at least 1 pixel and at most {MOST_PIXELS}, not {image_size}")
+    if evaluation.size is not None and not (image_size or MOST_PIXELS) <= evaluation.size <= MOST_PIXELS:
+        least = f"at least the image size, {image_size}," if image_size else f"used with {argument('image_size', 'N')}"
+        raise UsageError(f"{argument('eval_resize', evaluation.size)} is {least} and at most {MOST_PIXELS}")
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
-    options = Options(cache, image_size, lazy, quiet)
+    options = Options(cache, image_size, lazy, quiet, evaluation)
     if not isinstance(source, (str, os.PathLike)):
         raise UsageError(f"a data source is a name, a path or ./file.py:fn, not {type(source).__name__}")
     name = os.fspath(source)

@@ -446,6 +446,7 @@ class Work:
                 len(setting.held_out) if setting.held_out else None,
                 data.num_classes,
                 data.image_size,
+                **data.reading,
             ),
             device=str(setting.device),
             compile=self.compile,
