@@ -110,12 +110,6 @@ class ImageSet:
         return isinstance(self.images, LazyImages) and not self.images.in_memory
 
     @property
-    def reading(self) -> dict[str, str]:
-        """How images are read, for records, where it is not by the rule for images of the set's size."""
-        named = {"evaluation": self.evaluation, "decoder": self.decoder}
-        return {name: value for name, value in named.items() if value is not None}
-
-    @property
     def crops_originals(self) -> bool:
         """Whether :meth:`stream` cuts crops from the images as they are stored."""
         return isinstance(self.images, LazyImages)

@@ -122,7 +122,7 @@ def test_images_of_the_sets_own_size_stay_one_tensor(tmp_path: Path) -> None:
     view = BaseView.of(BASE, images)
     assert view.data is images
     assert images.evaluation is None
-    assert images.reading == {}
+    assert images.decoder is None
     keys = Keys(0, 1, 2).sub("base")
     (rows,) = view.stream([(torch.arange(2), [keys])], "cpu")
     assert torch.equal(view(rows, keys).images, BASE(rows, keys).images)
