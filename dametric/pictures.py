@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dametric.augment import PAPER, Images, Keys, base_augmentation, default_base, parse
+from dametric.augment.base_view import BaseView
 from dametric.augment.examine import check_base, looked_at, sample
 from dametric.augment.external import Findings
 from dametric.base.arguments import argument
@@ -93,12 +94,12 @@ def show(
     image_set = request.load("train") if is_source(data) else as_image_set(data)
     of = Images(image_set.image_size, image_set.mean)
     index = torch.randperm(len(image_set), generator=torch.Generator().manual_seed(seed))[:columns]
-    pixels = next(iter(image_set.stream([index], torch.device("cpu"))))
     keys = Keys(seed, 1, len(index), per=per)
     base_aug = base_aug or default_base(image_set.image_size)
     seen, known = sample(image_set, torch.device("cpu")), dict[tuple[str, str], Findings]()
     (base,) = looked_at([base_augmentation(base_aug, of)], seen, quiet, known)
-    view = check_base(base)(pixels, Keys(seed, 1, len(index)).sub("base")).images
+    base_view, base_keys = BaseView.of(check_base(base), image_set), Keys(seed, 1, len(index)).sub("base")
+    view = base_view(next(base_view.stream([(index, [base_keys])], "cpu")), base_keys).images
     rows = [("base view", _arrays(view))]
     for spec in _names(augs):
         (aug,) = looked_at([parse(spec, of)], seen, quiet, known)

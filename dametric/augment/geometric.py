@@ -171,6 +171,16 @@ class Crops:
     top: list[float]
     left: list[float]
 
+    def __add__(self, other: Crops) -> Crops:
+        """The crops of two batches, one after the other."""
+        return Crops(
+            self.operation,
+            self.area + other.area,
+            self.ratio + other.ratio,
+            self.top + other.top,
+            self.left + other.left,
+        )
+
     def box(self, row: int, height: int, width: int) -> Box:
         """Part of an image of some size: as :meth:`RandomResizedCrop.boxes`, but without tensors, which cost more."""
         for area, aspect in zip(self.area[row], self.ratio[row], strict=True):

@@ -214,9 +214,10 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
     return Augmentation("+".join(parts), tuple(operations), "+".join(spelt) or "identity")
 
 
-def versions(aug: Augmentation) -> dict[str, int]:
-    """Versions of an augmentation's operations that are above the first."""
-    names = [part.partition(":")[0] for part in split_spec(aug.canonical)]
+def versions(aug: Augmentation | str) -> dict[str, int]:
+    """Versions of an augmentation's operations, or of those that a specification names, that are above the first."""
+    spec = aug if isinstance(aug, str) else aug.canonical
+    names = [part.partition(":")[0] for part in split_spec(spec)]
     names += ["cutmix"] if "cutmixpick" in names else []
     return {name: VERSIONS[name] for name in names if VERSIONS.get(name, 1) > 1}
 

@@ -34,6 +34,13 @@ class ImageOptions:
     image_size: int | None = option(
         None, "Resize and crop images to this height and width in pixels.", low=4, high=limits.IMAGE_SIZE
     )
+    eval_resize: int | None = option(
+        None,
+        "Resize the shorter side to this many pixels before the centre is cropped, where crops are not drawn.",
+        low=4,
+        high=limits.IMAGE_SIZE,
+        without="the network's own, else 8/7 of a size above 96 if files are larger",
+    )
     lazy: bool | None = option(
         None, "Decode images when they are drawn, or all at once.", flags=("--lazy/--in-memory",), without="by size"
     )

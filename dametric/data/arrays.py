@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from dametric.data.decode import Pixels, fit, workers
+from dametric.data.decode import Pixels, Resize, fit, workers
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,15 @@ class Arrays:
     notes: tuple[str, ...] = ()
 
 
-def resized(pixels: Pixels, image_size: int | None) -> Pixels:
+def resized(pixels: Pixels, image_size: int | None, resize: Resize | None = None) -> Pixels:
     """Resize RGB images (N, 3, H, W) by the rule for image files."""
-    if image_size is None or pixels.shape[2:] == (image_size, image_size):
+    if image_size is None or (resize is None and pixels.shape[2:] == (image_size, image_size)):
         return pixels
     out = np.empty((len(pixels), 3, image_size, image_size), dtype=np.uint8)
 
     def resize_one(i: int) -> None:
         image = Image.fromarray(np.ascontiguousarray(pixels[i].transpose(1, 2, 0)))
-        out[i] = np.asarray(fit(image, image_size)).transpose(2, 0, 1)
+        out[i] = np.asarray(fit(image, image_size, resize)).transpose(2, 0, 1)
 
     with ThreadPoolExecutor(workers()) as pool:
         for _ in pool.map(resize_one, range(len(pixels))):

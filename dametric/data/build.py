@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 
 import numpy as np
 import torch
 
+from dametric.base.progress import say
 from dametric.data.arrays import Arrays, resized
+from dametric.data.decode import Resize, decoder, is_jpeg, size_of
 from dametric.data.decoded import (
-    Decoded,
     Options,
     bits_of,
     cached_entry,
@@ -23,10 +25,12 @@ from dametric.data.decoded import (
 )
 from dametric.data.depth import FULL, has_deep_images
 from dametric.data.depth import note as note_of_depth
+from dametric.data.evaluation import LARGE, Evaluation
 from dametric.data.imageset import STATISTICS, ImageSet
 from dametric.data.known import KNOWN, Statistics, recognise
 from dametric.data.lazy import LazyImages
 from dametric.data.listing import Listing, NoSplit
+from dametric.data.originals import Originals, Zoom, held, working_size
 from dametric.data.pixels import histogram, mean_std, text_fingerprint
 from dametric.errors import UsageError
 
@@ -113,14 +117,23 @@ def from_arrays(
     if options.image_size is not None:
         check_fits(name, (*arrays.pixels.shape[:2], options.image_size, options.image_size), options)
 
+    image_size, stored = options.image_size, arrays.pixels.shape[2:]
+    resize = options.evaluation.resize(image_size, [stored])
+
+    def originals(zoom: Zoom) -> LazyImages | None:
+        if image_size is None or stored == (image_size, image_size):
+            return None
+        flat = np.ascontiguousarray(arrays.pixels.transpose(0, 2, 3, 1)).reshape(-1)
+        return LazyImages(Originals(flat, np.array([stored] * len(arrays.labels)), resize), image_size)
+
     @cache
     def whole() -> ImageSet:
-        pixels = resized(arrays.pixels, options.image_size)
+        pixels = resized(arrays.pixels, image_size, resize)
         known_set = known or recognise(arrays.classes, pixels.shape[2])
         if known_set:
             constants = KNOWN[known_set]
         else:
-            train = pixels if split == "train" else resized(training().pixels, options.image_size)
+            train = pixels if split == "train" else resized(training().pixels, image_size, resize)
             constants = Statistics(*mean_std(histogram(torch.from_numpy(np.ascontiguousarray(train)))))
         images = ImageSet.from_tensors(
             pixels,
@@ -130,9 +143,12 @@ def from_arrays(
             std=constants.std,
             name=name,
             split=split,
-            notes=arrays.notes,
+            notes=arrays.notes if resize is None else (*arrays.notes, _line(resize, image_size, options.evaluation)),
         )
-        return replace(images, normalised_by=_normalised_by(known_set))
+        evaluation = None if resize is None else described(resize, image_size)
+        return replace(
+            images, normalised_by=_normalised_by(known_set), evaluation=evaluation, originals=cache(originals)
+        )
 
     labels = torch.from_numpy(arrays.labels)
     size = options.image_size or arrays.pixels.shape[2]
@@ -160,17 +176,18 @@ class _Source:
         if rows is not None and not self.lazy and self._constants and not self._is_kept:
             part = self._listing.rows(rows.numpy())
             part_name = f"{self.split}, {len(rows)} images {text_fingerprint([rows.numpy().tobytes()])[:16]}"
-            return self._set(part, decoded(part, part_name, self._description, self.options))
+            return self._set(part, part_name)
         return self._whole if rows is None else self._whole.subset(rows)
 
     @cached_property
     def _whole(self) -> ImageSet:
         if not self.lazy:
-            return self._set(self._listing, decoded(self._listing, self.split, self._description, self.options))
+            return self._set(self._listing, self.split)
         listing = self._listing
         images = LazyImages(listing, self.options.image_size)
         _size(listing, self.options.image_size)  # images that differ in size are refused now, not in an hour
         (mean, std), notes = self._statistics(None)
+        notes = (*self._evaluation_notes, *notes)
         return ImageSet(
             images=images,
             labels=torch.from_numpy(listing.labels),
@@ -182,9 +199,12 @@ class _Source:
             fingerprint=listing.fingerprint(self.options.image_size),
             notes=(*listing.notes, note_of_laziness(images.shape, self.options), *notes),
             normalised_by=_normalised_by(self._constants),
+            evaluation=self._evaluation,
+            decoder=self._decoder,
         )
 
-    def _set(self, listing: Listing, pixels: Decoded) -> ImageSet:
+    def _set(self, listing: Listing, split: str) -> ImageSet:
+        pixels = decoded(listing, split, self._description, self.options)
         (mean, std), notes = self._statistics(pixels.statistics)
         return ImageSet(
             images=torch.from_numpy(pixels.pixels),
@@ -195,8 +215,11 @@ class _Source:
             name=self.name,
             split=self.split,
             fingerprint=pixels.fingerprint,
-            notes=(*listing.notes, *([pixels.note] if pixels.note else []), *notes),
+            notes=(*listing.notes, *self._evaluation_notes, *([pixels.note] if pixels.note else []), *notes),
             normalised_by=_normalised_by(self._constants),
+            evaluation=self._evaluation,
+            decoder=self._decoder,
+            originals=_Originals(self, listing, split),
         )
 
     def _statistics(self, computed: Statistics | None) -> tuple[Statistics, tuple[str, ...]]:
@@ -208,10 +231,39 @@ class _Source:
 
     @cached_property
     def _listing(self) -> Listing:
-        """The split with the bits that its 16-bit images use, the same for all splits."""
+        """The split with the bits that its 16-bit images use, the same for all splits, and what is resized to."""
+        encoded = replace(self.encoded, resize=self.resize)
         if self._bits == FULL:
-            return self.encoded
-        return replace(self.encoded, bits=self._bits, notes=(*self.encoded.notes, note_of_depth(self._bits)))
+            return encoded
+        return replace(encoded, bits=self._bits, notes=(*encoded.notes, note_of_depth(self._bits)))
+
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Heights and widths of a few images, from their headers."""
+        listing = self.encoded
+        return [size_of(listing.read(i), listing.where(i)) for i in range(0, len(listing), max(1, len(listing) // 32))]
+
+    @cached_property
+    def resize(self) -> Resize | None:
+        """What images are resized to before the centre is cropped, where that is not the image size."""
+        given, image_size = self.options.evaluation, self.options.image_size
+        decided_by_files = given.size is None and image_size is not None and image_size > LARGE
+        return given.resize(image_size, self.sizes if decided_by_files else [])
+
+    @property
+    def _evaluation(self) -> str | None:
+        """The evaluation transform in words, where it is not the usual one of small images."""
+        return None if self.resize is None else described(self.resize, self.options.image_size)
+
+    @property
+    def _decoder(self) -> str | None:
+        """What decodes JPEGs, where the first file is one."""
+        return decoder() if is_jpeg(self.encoded.read(0)) else None
+
+    @property
+    def _evaluation_notes(self) -> tuple[str, ...]:
+        options = self.options
+        return () if self.resize is None else (_line(self.resize, options.image_size, options.evaluation),)
 
     @cached_property
     def _bits(self) -> int:
@@ -222,7 +274,7 @@ class _Source:
 
     def _other(self, split: str) -> Listing | None:
         other = _if_there(self.find, split)
-        return other and replace(other, bits=self._bits)
+        return other and replace(other, bits=self._bits, resize=self.resize)
 
     @property
     def _constants(self) -> str | None:
@@ -235,6 +287,58 @@ class _Source:
     @property
     def _description(self) -> str:
         return f"Decoding {self.name} ({self.split})"
+
+
+@dataclass(frozen=True)
+class _Originals:
+    """The originals of images that are held in memory resized and cropped, decoded once for each zoom."""
+
+    source: _Source
+    listing: Listing
+    split: str
+    _held: dict[Zoom, LazyImages] = field(default_factory=dict)
+
+    def __call__(self, zoom: Zoom) -> LazyImages | None:
+        image_size = self.source.options.image_size
+        if image_size is None or all(size == (image_size, image_size) for size in self.source.sizes):
+            return None
+        if zoom not in self._held:
+            self._held[zoom] = self._read(image_size, zoom)
+        return self._held[zoom]
+
+    def _read(self, image_size: int, zoom: Zoom) -> LazyImages:
+        source, listing, options = self.source, self.listing, self.source.options
+        size = partial(working_size, image_size=image_size, resize=source.resize, zoom=zoom)
+        bytes_ = [3 * math.prod(size(stored)) for stored in source.sizes]
+        expected = len(listing) * sum(bytes_) / len(bytes_)
+        if is_lazy((int(expected),), options):
+            many = f"{expected / 1e9:,.3g} GB as they are stored"
+            say(f"data: images are decoded when drawn, to be cropped: they would take {many}", options.quiet)
+            return LazyImages(listing, image_size)
+        if any(size(stored) != stored for stored in source.sizes):
+            most = max(math.prod(size(stored)) for stored in source.sizes)
+            told = f"data: originals are held at {most / 1e6:.2g} megapixels at most, which no crop needs more of"
+            say(told, options.quiet)
+        variant = f"originals of {self.split}, for crops of {zoom.share:g} and ratios of {zoom.ratio:g}"
+        cached = cached_entry(listing, variant, options)
+        arrays = cached.load(("pixels", "sizes", "labels"))
+        if arrays is None or not np.array_equal(arrays["labels"], listing.labels):
+            about = f"Decoding the originals of {source.name} ({source.split})"
+            pixels, sizes = held(listing.original, len(listing), size, expected, description=about, quiet=options.quiet)
+            arrays = {"pixels": pixels, "sizes": sizes, "labels": listing.labels}
+            note = cached.store(**arrays)
+            if note is not None:
+                say(f"data: {note}", options.quiet)
+        return LazyImages(Originals(arrays["pixels"], arrays["sizes"], source.resize), image_size)
+
+
+def described(resize: Resize, image_size: int | None) -> str:
+    """Evaluation transform in words."""
+    return f"Resize({resize.size}, {resize.interpolation}) and CenterCrop({image_size})"
+
+
+def _line(resize: Resize, image_size: int | None, evaluation: Evaluation) -> str:
+    return f"without random crops, images are seen by {described(resize, image_size)} ({evaluation.why()})"
 
 
 def _size(listing: Listing, image_size: int | None) -> int:

@@ -20,7 +20,7 @@ from dametric.data.listing import Files
 from dametric.data.pixels import text_fingerprint
 from dametric.errors import UsageError
 
-FORMAT = "1"  # raise it when the content of the files or the way images are decoded changes
+FORMAT = "2"  # raise it when the content of the files or the way images are decoded changes
 LIMIT = 32 << 30  # bytes of all entries together; those that were used longest ago go first
 _BLOCK = 64 << 20  # bytes that are checked between two chances to press Ctrl-C
 FOLDER = "decoded"  # below the cache folder

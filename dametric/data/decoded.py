@@ -17,6 +17,7 @@ from dametric.base.progress import say
 from dametric.data.cache import FOLDER, LIMIT, Cached
 from dametric.data.decode import Pixels
 from dametric.data.depth import bits_in_use
+from dametric.data.evaluation import USUAL, Evaluation
 from dametric.data.known import Statistics
 from dametric.data.lazy import LazyImages
 from dametric.data.listing import Listing
@@ -29,13 +30,15 @@ _NO_TRAINING = "mean and std come from the evaluation split itself, as there is 
 
 @dataclass(frozen=True)
 class Options:
-    """Reading options: folder of the cache, image size, lazy or not (None: by size), quiet or not, most GB at once."""
+    """Reading options: folder of the cache, image size, lazy or not (None: by size), quiet or not, most GB at once,
+    evaluation."""
 
     cache_dir: Path
     image_size: int | None
     lazy: bool | None
     quiet: bool
     memory_limit: float | None = None
+    evaluation: Evaluation = USUAL
 
     @property
     def most_bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dametric.base.arguments import argument
 from dametric.data.checks import check_labels, check_pixels
-from dametric.data.lazy import LazyImages
+from dametric.data.lazy import Drawn, LazyImages
+from dametric.data.originals import Zoom
 from dametric.data.pixels import fingerprint, grey, histogram, mean_std, text_fingerprint
 from dametric.errors import UsageError
 
@@ -44,6 +46,14 @@ class ImageSet:
         Notes for the user on how the set was read, one sentence each.
     normalised_by : str
         Source of mean and std, in words.
+    evaluation : str or None
+        How stored images are resized and cropped where nothing is drawn, in words; None where they have the size of the
+        set, or are resized to it.
+    decoder : str or None
+        What decoded JPEGs, of which there may be some.
+    originals : callable, optional
+        Returns the same images with what they are stored as at hand, for crops that zoom so far; None where they are
+        stored as they are here.
     """
 
     images: Tensor | LazyImages
@@ -56,9 +66,15 @@ class ImageSet:
     fingerprint: str
     notes: tuple[str, ...] = ()
     normalised_by: str = "the image set's"
+    evaluation: str | None = None
+    decoder: str | None = None
+    originals: Callable[[Zoom], LazyImages | None] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**vars(self), "originals": self.originals and _left_behind}
 
     def __repr__(self) -> str:
         classes = f"{self.num_classes} classes" if self.num_classes else "no labels"
@@ -91,7 +107,23 @@ class ImageSet:
     @property
     def lazy(self) -> bool:
         """Whether images are decoded when drawn instead of held in memory."""
+        return isinstance(self.images, LazyImages) and not self.images.in_memory
+
+    @property
+    def crops_originals(self) -> bool:
+        """Whether :meth:`stream` cuts crops from the images as they are stored."""
         return isinstance(self.images, LazyImages)
+
+    def with_originals(self, zoom: Zoom) -> ImageSet:
+        """The set with its images as they are stored at hand, where they are not these already.
+
+        Parameters
+        ----------
+        zoom : Zoom
+            How far crops will zoom in, which decides the size that is held.
+        """
+        images = None if self.originals is None else self.originals(zoom)
+        return self if images is None else replace(self, images=images, labels=self.labels.cpu(), originals=None)
 
     def to(self, device: torch.device | str) -> ImageSet:
         """Move pixels and labels to a device; a lazy or too large set stays on the host and is streamed from there.
@@ -102,13 +134,14 @@ class ImageSet:
             return self
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-    def stream(self, batches: Iterable[Tensor], device: torch.device | str) -> Iterator[Tensor]:
+    def stream(self, batches: Iterable[Tensor | Drawn], device: torch.device | str) -> Iterator[Tensor]:
         """Yield the images of each index tensor, in order.
 
         Parameters
         ----------
-        batches : iterable of Tensor of shape (b,), int64
-            Rows to draw, on the CPU; taken one by one, a bounded number ahead in lazy sets.
+        batches : iterable of Tensor of shape (b,), int64, or of Drawn
+            Rows to draw, on the CPU; taken one by one, a bounded number ahead in lazy sets. Where `crops_originals`,
+            they may be drawn with the parts to cut out, which are yielded resized.
         device : torch.device or str
             Device of the images yielded.
 
@@ -122,6 +155,7 @@ class ImageSet:
             yield from self.images.stream(batches, device)
             return
         for index in batches:
+            assert isinstance(index, Tensor)
             rows = self.images.index_select(0, _queue(index, self.images.device))
             yield _queue(rows, device)
 
@@ -141,13 +175,19 @@ class ImageSet:
             raise UsageError("a subset needs a non-empty list of row numbers, or a boolean mask with one entry a row")
         if int(rows.min()) < 0 or int(rows.max()) >= len(self):
             raise UsageError(f"subset rows go from {rows.min()} to {rows.max()}, and the set from 0 to {len(self) - 1}")
-        rows = rows.long()
+        rows, whole = rows.long(), self.originals
         labels = self.labels[rows.to(self.labels.device)]
         if isinstance(self.images, LazyImages):
             print_ = text_fingerprint([self.fingerprint, rows.numpy().tobytes()])
             return replace(self, images=self.images.subset(rows), labels=labels, fingerprint=print_)
         images = self.images[rows.to(self.images.device)]
-        return replace(self, images=images, labels=labels, fingerprint=fingerprint(images, labels))
+
+        def originals(zoom: Zoom) -> LazyImages | None:
+            every = None if whole is None else whole(zoom)
+            return None if every is None else every.subset(rows)
+
+        print_ = fingerprint(images, labels)
+        return replace(self, images=images, labels=labels, fingerprint=print_, originals=whole and originals)
 
     def grey(self) -> ImageSet:
         """The images in one channel, with their own mean and standard deviation, for one-channel networks.
@@ -157,10 +197,15 @@ class ImageSet:
         if self.channels == 1:
             return self
         if isinstance(self.images, Tensor):
-            images = grey(self.images)
+            images, coloured = grey(self.images), self.originals
             mean, std = mean_std(histogram(images))
-            print_ = fingerprint(images, self.labels)
-            return replace(self, images=images, mean=mean, std=std, fingerprint=print_, normalised_by=_OF_GREY)
+
+            def originals(zoom: Zoom) -> LazyImages | None:
+                every = None if coloured is None else coloured(zoom)
+                return None if every is None else every.grey()
+
+            whole = replace(self, images=images, mean=mean, std=std, originals=coloured and originals)
+            return replace(whole, fingerprint=fingerprint(images, self.labels), normalised_by=_OF_GREY)
         lazy = self.images.grey()
         some = torch.linspace(0, len(self) - 1, min(len(self), 1000), dtype=torch.float64).long()
         mean, std = mean_std(histogram(lazy[some]))
@@ -239,6 +284,14 @@ class ImageSet:
             notes=tuple(notes),
             normalised_by="the image set's, as it was made" if given else STATISTICS,
         )
+
+
+def _left_behind(zoom: Zoom) -> LazyImages | None:
+    """In place of the originals of a set that was copied into another process, where its files are not at hand."""
+    raise UsageError(
+        f"images in memory that were resized cannot be cropped as they are stored, in another process "
+        f"({argument('jobs')}): give their name or path instead"
+    )
 
 
 def _fits(images: Tensor, device: torch.device) -> bool:

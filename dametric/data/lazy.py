@@ -1,10 +1,11 @@
-"""Image sets too large for memory: images are decoded when drawn, a few batches ahead."""
+"""Image sets that are not one tensor: images are decoded, cropped and resized when drawn, a few batches ahead."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,18 +13,33 @@ from torch import Tensor
 
 from dametric.data.decode import Pixels, size_of, workers
 from dametric.data.listing import Listing
-from dametric.data.pixels import grey
+from dametric.data.originals import Originals
+from dametric.data.pixels import Box, grey, resized_part
 
 AHEAD = 4  # batches decoded in advance; bounds the memory
 
 
+class Crops(Protocol):
+    """Parts to cut from the images of a batch."""
+
+    def box(self, row: int, height: int, width: int) -> Box:
+        """Part of the image in this row of the batch, whose size is given."""
+
+
+class Drawn(NamedTuple):
+    """Rows to draw, int64 of shape (b,), and the parts to cut from their original images."""
+
+    rows: Tensor
+    crops: Crops
+
+
 class LazyImages:
-    """A stand-in for the tensor of all images, which decodes rows when they are indexed.
+    """A stand-in for the tensor of all images, which makes rows when they are indexed.
 
     Parameters
     ----------
-    listing : Listing
-        The encoded images.
+    listing : Listing or Originals
+        The encoded images, or decoded ones of any size.
     image_size : int, optional
         Size in pixels to which every image is resized; without it all must have the size of the first.
     rows : Tensor of shape (M,), int64, optional
@@ -43,18 +59,32 @@ class LazyImages:
     device = torch.device("cpu")
 
     def __init__(
-        self, listing: Listing, image_size: int | None = None, rows: Tensor | None = None, grey: bool = False
+        self,
+        listing: Listing | Originals,
+        image_size: int | None = None,
+        rows: Tensor | None = None,
+        grey: bool = False,
     ) -> None:
         self._listing = listing
         self._image_size = image_size
         self._rows = np.arange(len(listing)) if rows is None else rows.numpy()
-        size = (image_size, image_size) if image_size else size_of(listing.read(0), listing.where(0))
+        if image_size is not None:
+            size = (image_size, image_size)
+        elif isinstance(listing, Listing):
+            size = size_of(listing.read(0), listing.where(0))
+        else:
+            size = listing.size(0)
         self._grey = grey
         self._decoded = (3, *size)
         self.shape = torch.Size((len(self._rows), 1 if grey else 3, *size))
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the original images are held in memory."""
+        return isinstance(self._listing, Originals)
 
     def __getitem__(self, index: int | slice | Tensor) -> Tensor:
         """Decode the images at an index: (C, H, W) for an int, (b, C, H, W) otherwise."""
@@ -71,10 +101,11 @@ class LazyImages:
         """The same images in one channel, still lazy."""
         return LazyImages(self._listing, self._image_size, torch.from_numpy(self._rows), grey=True)
 
-    def stream(self, batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
+    def stream(self, batches: Iterable[Tensor | Drawn], device: torch.device) -> Iterator[Tensor]:
         """Yield the images of each index tensor, in order, as uint8 (b, C, H, W) on ``device``.
 
-        Worker threads decode at most `AHEAD` batches in advance.
+        Of rows `Drawn` with their crops, those parts of the original images, resized. Worker threads are at most
+        `AHEAD` batches in advance.
         """
         waiting: deque[tuple[Tensor, list[Future[None]]]] = deque()
 
@@ -87,8 +118,8 @@ class LazyImages:
 
         with ThreadPoolExecutor(workers(), thread_name_prefix="decode") as pool:
             try:
-                for index in batches:
-                    waiting.append(self._start(pool, index, pinned=device.type == "cuda"))
+                for batch in batches:
+                    waiting.append(self._start(pool, batch, pinned=device.type == "cuda"))
                     if len(waiting) > AHEAD:
                         yield collect()
                 while waiting:
@@ -96,11 +127,22 @@ class LazyImages:
             finally:  # after an error, or where the consumer stops early, the rest need not be decoded
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def _start(self, pool: ThreadPoolExecutor, index: Tensor, pinned: bool) -> tuple[Tensor, list[Future[None]]]:
+    def _start(
+        self, pool: ThreadPoolExecutor, batch: Tensor | Drawn, pinned: bool
+    ) -> tuple[Tensor, list[Future[None]]]:
+        index, crops = (batch.rows, batch.crops) if isinstance(batch, Drawn) else (batch, None)
         out = torch.empty((len(index), *self._decoded), dtype=torch.uint8, pin_memory=pinned)
         pixels = out.numpy()
         rows = self._rows[index.cpu().numpy()].tolist()
-        return out, [pool.submit(self._decode, row, pixels[at]) for at, row in enumerate(rows)]
+        if crops is None:
+            return out, [pool.submit(self._decode, row, pixels[at]) for at, row in enumerate(rows)]
+        return out, [pool.submit(self._cut, row, crops, at, pixels[at]) for at, row in enumerate(rows)]
 
     def _decode(self, row: int, out: Pixels) -> None:
         out[...] = self._listing.decode(row, self._image_size, self._decoded)
+
+    def _cut(self, row: int, crops: Crops, at: int, out: Pixels) -> None:
+        original = self._listing.original(row)
+        height, width = original.shape[1:]
+        # NumPy copies, since torch would begin threads of its own in each of these
+        out[...] = resized_part(original, crops.box(at, height, width), self._decoded[1:]).numpy()

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from dametric.base.arguments import argument
 from dametric.base.progress import progress
-from dametric.data.decode import Pixels, decode, workers
+from dametric.data.decode import Pixels, Resize, decode, workers
 from dametric.data.pixels import text_fingerprint
 from dametric.errors import UsageError
 
@@ -93,6 +95,8 @@ class Listing:
         Bits in use of 16-bit images.
     variant : str
         Columns read, where these are not the default ones.
+    resize : Resize, optional
+        What images are resized to before their centre is cropped, if that is not the image size itself.
     """
 
     read: Callable[[int], bytes]
@@ -103,18 +107,20 @@ class Listing:
     notes: tuple[str, ...] = ()
     bits: int = 16
     variant: str = ""
+    resize: Resize | None = None
 
     @property
     def reading(self) -> str:
         """How the files are read, where that is not the default; part of a decoded set's cache key."""
-        return self.variant + ("" if self.bits == 16 else f", {self.bits} bits")
+        resize = "" if self.resize is None else f", of {self.resize.size} pixels {self.resize.interpolation}"
+        return self.variant + ("" if self.bits == 16 else f", {self.bits} bits") + resize
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def decode(self, i: int, image_size: int | None, shape: tuple[int, ...] | None = None) -> Pixels:
         """Decode the i-th image to (3, H, W); a shape other than ``shape`` is an error that names two images."""
-        pixels = decode(self.read(i), self.where(i), image_size, self.bits)
+        pixels = decode(self.read(i), self.where(i), image_size, self.bits, self.resize)
         if shape is not None and pixels.shape != shape:
             raise UsageError(
                 f"images differ in size ({self.where(0)}: {shape[2]}x{shape[1]}, {self.where(i)}: "
@@ -122,6 +128,11 @@ class Listing:
                 f"{argument('image_size', shape[1])}"
             )
         return pixels
+
+    def original(self, i: int) -> Tensor:
+        """Decode the i-th image as it is stored: uint8 (3, H, W)."""
+        pixels = decode(self.read(i), self.where(i), bits=self.bits)
+        return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy("K"))
 
     def rows(self, chosen: Ints) -> Listing:
         """The images at some positions, in that order."""

@@ -11,6 +11,7 @@ from dametric.base.progress import say
 from dametric.base.user_code import is_user_code
 from dametric.data.build import Found
 from dametric.data.choice import Choice
+from dametric.data.evaluation import Evaluation
 from dametric.data.few import as_held_out, few_rows, hold_out_rows
 from dametric.data.imageset import ImageSet
 from dametric.data.sources import find_data, is_there
@@ -46,11 +47,14 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         Print warnings only.
     grey : bool
         Convert images to one channel.
+    evaluation : Evaluation or None
+        How the network was evaluated where it was published, if its name says that.
     """
 
     source: str | None = None
     quiet: bool = field(default=False, compare=False)
     grey: bool = False
+    evaluation: Evaluation | None = None
 
     def load(self, split: str, found: Found | None = None) -> ImageSet:
         """Read one split, or the available split ``found``; of the training split the images to train on."""
@@ -94,6 +98,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
             memory_limit=self.memory_limit,
             quiet=self.quiet,
             choice=Choice(self.label_column, self.image_column, self.config),
+            evaluation=replace(self.evaluation or Evaluation(), size=self.eval_resize),
         )
         return images.grey() if self.grey else images
 

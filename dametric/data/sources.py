@@ -22,6 +22,7 @@ from dametric.data.builtin import digits, torchvision_set
 from dametric.data.cache import FOLDER
 from dametric.data.choice import Choice
 from dametric.data.decoded import Options
+from dametric.data.evaluation import USUAL, Evaluation
 from dametric.data.given import as_image_set
 from dametric.data.imageset import ImageSet
 from dametric.data.kinds import kind
@@ -53,6 +54,7 @@ def load_data(
     label_column: str | None = None,
     image_column: str | None = None,
     config: str | None = None,
+    eval_resize: int | None = None,
 ) -> ImageSet:
     """Read one split of a data set.
 
@@ -88,6 +90,9 @@ def load_data(
         Columns of Parquet or Arrow files, where the usual ones are not meant: ``coarse_label``.
     config : str, optional
         One of several sets in a folder, which the Hugging Face hub calls configurations.
+    eval_resize : int, optional
+        Resize shorter sides to this many pixels instead, before the square of ``image_size`` is cropped in the centre;
+        by default 8/7 of an image size above 96 where files are larger, else the image size.
 
     Returns
     -------
@@ -112,6 +117,7 @@ def load_data(
         memory_limit=memory_limit,
         quiet=quiet,
         choice=choice,
+        evaluation=Evaluation(eval_resize),
     )
     images = split_images.read(None)
     for note in images.notes:
@@ -131,10 +137,11 @@ def find_data(
     memory_limit: float | None = None,
     quiet: bool = False,
     choice: Choice = _NO_CHOICE,
+    evaluation: Evaluation = USUAL,
 ) -> Found:
     """Find one split of a data set without decoding an image; refuse what `load_data` would refuse.
 
-    Parameters and errors are those of `load_data`.
+    Parameters and errors are those of `load_data`, with what is known of the evaluation in place of ``eval_resize``.
 
     Returns
     -------
@@ -149,8 +156,11 @@ def find_data(
         raise UsageError(f"the image size must be at least 1 pixel and at most {MOST_PIXELS}, not {image_size}")
     if memory_limit is not None and not 0 < memory_limit < math.inf:
         raise UsageError(f"{argument('memory_limit')} is a number of GB above 0, not {memory_limit}")
+    if evaluation.size is not None and not (image_size or MOST_PIXELS) <= evaluation.size <= MOST_PIXELS:
+        least = f"at least the image size, {image_size}," if image_size else f"used with {argument('image_size', 'N')}"
+        raise UsageError(f"{argument('eval_resize', evaluation.size)} is {least} and at most {MOST_PIXELS}")
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
-    options = Options(cache, image_size, lazy, quiet, memory_limit)
+    options = Options(cache, image_size, lazy, quiet, memory_limit, evaluation)
     if not isinstance(source, (str, os.PathLike)):
         raise UsageError(f"a data source is a name, a path or ./file.py:fn, not {type(source).__name__}")
     name = os.fspath(source)

@@ -10,10 +10,11 @@ from typing import Any
 from torch import nn
 
 from dametric.data import Found, ImageSet
+from dametric.data.evaluation import Evaluation
 from dametric.errors import UsageError
 from dametric.models.checkpoint import Checkpoint
 from dametric.models.loaded import LoadedNetwork, built_network, taken_on_trust
-from dametric.models.normalisation import Given, Normalisation
+from dametric.models.normalisation import Given, Normalisation, evaluation_of
 from dametric.models.reading import WeightFile, read_weights
 from dametric.models.weight_sets import Role
 
@@ -89,6 +90,17 @@ class Named:
     def speaks_of_images(self) -> bool:
         """Whether it describes its training images."""
         return isinstance(self.network, (WeightFile, Checkpoint))
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """How its library evaluates it, where its name says one and it was not trained here."""
+        if isinstance(self.network, (WeightFile, Checkpoint)) and self.network.data is not None:
+            return None
+        if isinstance(self.network, nn.Module):
+            return evaluation_of("", self.network)
+        stored = self.network.rest.get("arch") if isinstance(self.network, WeightFile) else self.network.arch
+        arch = self.arch or stored
+        return evaluation_of(arch, getattr(self.network, "model", None)) if isinstance(arch, str) else None
 
     @property
     def model(self) -> nn.Module:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torchvision
 from torch import Tensor, nn
 
 from dametric.base.arguments import argument
+from dametric.data.evaluation import Evaluation
 from dametric.data.known import KNOWN, Statistics
 from dametric.errors import unknown
 from dametric.models.network import LARGEST
@@ -113,8 +116,7 @@ def of_library(arch: str, num_classes: int, model: nn.Module) -> Normalisation:
     """Normalisation of a library's published networks; `NOTHING` for other architectures."""
     library = arch.partition(":")[0]
     if library == "timm":
-        config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
-        config = config if isinstance(config, Mapping) else vars(config)
+        config = _timms_config(model)
         mean, std = _numbers(config.get("mean")), _numbers(config.get("std"))
         if mean and std and len(mean) == len(std):
             return Normalisation(mean, std, f"timm's pretrained_cfg; {argument('mean')} if it was trained with others")
@@ -123,6 +125,49 @@ def of_library(arch: str, num_classes: int, model: nn.Module) -> Normalisation:
             *KNOWN["imagenet"], f"ImageNet's, as torchvision's; {argument('mean')} if it was trained with others"
         )
     return NOTHING
+
+
+def evaluation_of(arch: str, model: nn.Module | None) -> Evaluation | None:
+    """How a library evaluates its published network: share of the resized image that is cropped, and interpolation.
+
+    Parameters
+    ----------
+    arch : str
+        As ``build`` takes it; empty for a network of the caller's.
+    model : nn.Module, optional
+        The network, where it is built: timm writes its configuration into it.
+
+    Returns
+    -------
+    Evaluation or None
+        None where nothing says it.
+    """
+    library, _, spec = arch.partition(":")
+    name = spec.partition(",")[0]
+    if library == "torchvision":
+        try:
+            transforms = torchvision.models.get_model_weights(name.lower()).DEFAULT.transforms()
+            share, how = transforms.crop_size[0] / transforms.resize_size[0], transforms.interpolation.value
+        except (ValueError, AttributeError):  # no such network, or none with weights
+            return None
+        return Evaluation(None, share, how, f"torchvision's default weights of {name.lower()}")
+    config = _timms_config(model)
+    if library == "timm" and not config:
+        with contextlib.suppress(ImportError):
+            from timm.models import get_pretrained_cfg
+
+            found = get_pretrained_cfg(name)
+            config = {} if found is None else vars(found)
+    share, how = config.get("crop_pct"), config.get("interpolation", "bicubic")
+    if not isinstance(share, float) or not 0 < share <= 1 or config.get("crop_mode", "center") != "center":
+        return None
+    how = how if how in ("bilinear", "bicubic") else "bicubic"
+    return Evaluation(None, share, how, "timm's pretrained_cfg")
+
+
+def _timms_config(model: nn.Module | None) -> Mapping[str, Any]:
+    config = getattr(model, "pretrained_cfg", None) or getattr(model, "default_cfg", None) or {}
+    return config if isinstance(config, Mapping) else vars(config)
 
 
 def of_file(rest: Mapping[str, Any], written_by_us: bool) -> tuple[Normalisation, list[str]]:

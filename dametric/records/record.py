@@ -66,6 +66,8 @@ class RecordedData(Document):
     held_out: int | None = omitted()
     classes: int | None = None
     image_size: int | None = None
+    evaluation: str | None = omitted()
+    decoder: str | None = omitted()
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ class ImagesName(Document):
     split: str | None = None
     images: int | None = None
     fingerprint: str | None = None
+    evaluation: str | None = omitted()
+    decoder: str | None = omitted()
 
     @property
     def folder(self) -> str | None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, pick
 from dametric.augment.base import Operation
+from dametric.augment.base_view import BaseView
 from dametric.base.arguments import argument
 from dametric.data import ImageSet
 from dametric.errors import UsageError
@@ -26,6 +27,7 @@ from dametric.scoring.ranks import Ranks
 from dametric.scoring.shown import Origin, Pool, Rows, Shown
 
 _AUGMENTED = 512  # rows that are augmented together at least: their many small operations cost by the call
+_AUGMENTED_BYTES = 16 << 20  # of these rows at most: memory of larger temporaries is fetched from the system every time
 _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
 _IMAGES = "images"  # in the place of a network, among what may not be finite
@@ -89,6 +91,7 @@ class Engine:
         if self._metric_labels and not self.data.num_classes:
             raise UsageError("a metric needs labels, and these images have none")
         self._first = max((metric.first or 0 for metric in self.metrics), default=0)
+        self._view = BaseView.of(self.base, self.data)
 
     @property
     def needs_student(self) -> bool:
@@ -117,8 +120,14 @@ class Engine:
         """
         plan, shown = tee(enumerate(self._groups(checkpoints)))
         own = (group for number, (group, _) in plan if self.ranks.mine(number))
-        wanted = (torch.cat([index for unit in group for index in unit.batches]) for group in own)
-        pixels = iter(self.data.stream(wanted, self.device))
+        wanted = (
+            (
+                torch.cat([index for unit in group for index in unit.batches]),
+                [_of_base(self._keys(segment)) for segment in _segments(group)],
+            )
+            for group in own
+        )
+        pixels = iter(self._view.stream(wanted, self.device))
         for number, (group, pause) in shown:
             if self.ranks.mine(number):
                 self._observe(group, next(pixels), self._labels(group))
@@ -132,7 +141,8 @@ class Engine:
 
     def _groups(self, checkpoints: Iterator[int]) -> Iterator[tuple[list[Unit], bool]]:
         """Units that are augmented together: never across a checkpoint, so that chunks do not move the stop."""
-        rows = self.teacher.chunk if self.ranks.joined else max(self.teacher.chunk, _AUGMENTED)  # fewer to deal out
+        most = min(_AUGMENTED, _AUGMENTED_BYTES // self.data.images.shape[1:].numel())
+        rows = self.teacher.chunk if self.ranks.joined else max(self.teacher.chunk, most)  # fewer to deal out
         size = 1 if self.protocol.reference else max(1, rows // self.protocol.batch)
         source, done = units(self.protocol, len(self.data)), 0
         for checkpoint in checkpoints:
@@ -141,6 +151,11 @@ class Engine:
                 count = min(size, checkpoint - done, self._first - done if done < self._first else size)
                 done += count
                 yield [next(source) for _ in range(count)], done == checkpoint
+
+    def _keys(self, segment: Segment) -> Keys:
+        """Names of the random numbers of some batches."""
+        of = (segment.batches, segment.size, segment.first)
+        return Keys(self.protocol.seed, *of, self.protocol.per, self.device)
 
     def _labels(self, group: list[Unit]) -> Tensor | None:
         """Classes of the images of some units, where a metric asks for them."""
@@ -162,10 +177,8 @@ class Engine:
         sizes = [segment.batches * segment.size for segment in segments]
         own = [None] * len(sizes) if labels is None else labels.split(sizes)
         for segment, pixels, classes in zip(segments, images.split(sizes), own, strict=True):
-            keys = Keys(
-                self.protocol.seed, segment.batches, segment.size, segment.first, self.protocol.per, self.device
-            )
-            view = self.base(pixels, replace(keys, per="sample").sub("base")).images
+            keys = self._keys(segment)
+            view = self._view(pixels, _of_base(keys)).images
             self._note_finite(_IMAGES, view, self.base.name, segment)
             raw = self._ask(view, "the raw images", segment, self._metric_student and always) if raw_asked else None
             raws.append(raw)
@@ -328,6 +341,11 @@ class Engine:
                     f"try {argument('dtype', 'float32')}, and check that the checkpoint and the normalisation are right"
                 )
         self._finite.clear()
+
+
+def _of_base(keys: Keys) -> Keys:
+    """Names of the base augmentation's random numbers, which are always drawn for each image."""
+    return replace(keys, per="sample").sub("base")
 
 
 def _segments(group: list[Unit]) -> list[Segment]:

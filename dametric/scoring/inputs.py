@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -93,6 +93,7 @@ def _read(
     teacher: Named, student: Named | None, split: str, images: ImageRequest, accuracy: bool
 ) -> tuple[Named, Named | None, ImageSet, ImageRequest]:
     request = images.of(teacher.network) if teacher.speaks_of_images else images  # type: ignore[arg-type]
+    request = replace(request, evaluation=teacher.evaluation)
     ranks = Ranks.current()
     # on the first rank of each host first, which may have to fetch them and leaves what it decoded in the cache
     found = ranks.in_turn(partial(request.find, split))

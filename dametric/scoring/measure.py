@@ -145,7 +145,9 @@ def _settings(engine: Engine) -> ScoreConfig:
             "teacher": engine.teacher.rows,
             "student": 0 if engine.student is None else engine.student.rows,
         },
-        data=ImagesName(data.name, data.split, len(data), data.fingerprint),
+        data=ImagesName(
+            data.name, data.split, len(data), data.fingerprint, evaluation=data.evaluation, decoder=data.decoder
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from dametric.augment.spec import default_base, versions
 from dametric.base.files import sha256
 from dametric.base.locks import claimed
 from dametric.data.request import ImageRequest, Splits
@@ -156,14 +157,24 @@ class ScoreTask:
         parts |= {"student_arch": None, "accuracy": True}
         if parts["weights"] is None:  # there were times without this option
             del parts["weights"]
-        for name in ("label_column", "image_column", "config"):  # scores were asked for before there were these
+        for name in (
+            "label_column",
+            "image_column",
+            "config",
+            "eval_resize",
+            "evaluation",
+        ):  # scores were asked for before there were these
             if parts["data"][name] is None:
                 del parts["data"][name]
         if not options.data.grey:
             del parts["data"]["grey"]
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
-        parts["images"] = setting(options.data, options.device).train.fingerprint
+        images = setting(options.data, options.device).train
+        parts["images"] = images.fingerprint
+        base = options.options.get("base_aug") or default_base(images.image_size)
+        raised = {name: number for spec in (*options.augs, base) for name, number in versions(spec).items()}
+        parts |= {"versions": raised} if raised else {}
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -146,6 +146,7 @@ class DistillationRequest:
         named = Named.read(self.teacher, "teacher", own.arch, own.weights)
         if is_source(self.data):
             request = common.images.of(named.network) if named.speaks_of_images else common.images  # type: ignore[arg-type]
+            request = replace(request, evaluation=named.evaluation)
             found = request.find("train")
             named = named.built(found, common.images.image_size)
             if isinstance(named.network, Checkpoint):

@@ -446,6 +446,8 @@ class Work:
                 len(setting.held_out) if setting.held_out else None,
                 data.num_classes,
                 data.image_size,
+                evaluation=data.evaluation,
+                decoder=data.decoder,
             ),
             device=str(setting.device),
             compile=self.compile,

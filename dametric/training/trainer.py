@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from dametric.augment import (
     parse,
     pick,
 )
+from dametric.augment.base_view import BaseView
 from dametric.base.progress import Advance
 from dametric.data import ImageSet
 from dametric.errors import UsageError
@@ -153,7 +154,8 @@ class Training:
         )
         self._forget()
         self.length = recipe.length(self.steps)
-        self.data = data.to(device)
+        self.view = BaseView.of(self.base, data.to(device))
+        self.data = self.view.data
         self.mean = torch.tensor(data.mean, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
         self.std = torch.tensor(data.std, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
         self.number = 0
@@ -238,6 +240,10 @@ class Training:
     def keys(self, rows: int) -> Keys:
         """Names of the random numbers of the step to come."""
         return Keys(self.recipe.seed, 1, rows, self.number, self.recipe.per, self.device)
+
+    def base_keys(self, rows: int, number: int) -> Keys:
+        """Names of the base augmentation's random numbers in some step, always drawn for each image."""
+        return Keys(self.recipe.seed, 1, rows, number, "sample", self.device).sub("base")
 
     def learn(self, seen: Seen, labels: Tensor) -> None:
         """Take the step of the optimizer."""
@@ -430,7 +436,8 @@ def advance_together(
     for member in members:
         member.model.train()
     with torch.random.fork_rng([first.device] if first.device.type == "cuda" else []):
-        for index, pixels in zip(batches, first.data.stream(batches, first.device), strict=True):
+        drawn = ((index, [first.base_keys(len(index), number)]) for number, index in enumerate(batches, first.number))
+        for index, pixels in zip(batches, first.view.stream(drawn, first.device), strict=True):
             _one_step(members, pixels, first.data.labels[index.to(first.data.labels.device)].to(first.device))
             if advance is not None:
                 advance(len(members) / first.steps)
@@ -446,7 +453,7 @@ def advance_together(
 def _one_step(members: Sequence[Training], pixels: Tensor, labels: Tensor) -> None:
     first = members[0]
     with torch.no_grad():
-        raw = first.base(pixels, replace(first.keys(len(pixels)), per="sample").sub("base"))
+        raw = first.view(pixels, first.base_keys(len(pixels), first.number))
         views = [member.show(raw) for member in members]
         answers = _asked(first.teacher, views)
     for member, view, answer in zip(members, views, answers, strict=True):
