@@ -21,6 +21,10 @@ from dametric.data.decode import Resize, decode, fit
 from dametric.data.evaluation import Evaluation
 from dametric.data.originals import Zoom, working_size
 from dametric.errors import UsageError
+from dametric.scoring import score
+from dametric.training import Recipe
+from dametric.training.recipe import LABELS
+from dametric.training.trainer import Training, advance_together
 
 SIZES = [(500, 375), (375, 500), (500, 375), (64, 64), (300, 301), (640, 260)]
 BASE = parse("rrc+flip")
@@ -178,3 +182,49 @@ def test_a_resize_below_the_image_size_is_refused(photos: Path) -> None:
         load_data(photos / "folder", image_size=224, eval_resize=200)
     with pytest.raises(UsageError, match="used with image_size"):
         load_data(photos / "folder", eval_resize=200)
+
+
+class Pooled(torch.nn.Module):
+    """A tiny network for images of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.fc = torch.nn.Conv2d(3, 4, 7, 7), torch.nn.Linear(4, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.conv(images).relu().mean((2, 3)))
+
+
+def pooled() -> Pooled:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Pooled()
+
+
+def test_scores_and_weights_are_the_same_lazily_in_memory_and_in_any_chunks(photos: Path, tmp_path: Path) -> None:
+    sets = [load_data(photos / "folder", image_size=112, lazy=lazy, cache_dir=tmp_path, quiet=True) for lazy in (0, 1)]
+    options = {"batches": 4, "batch_size": 4, "base_aug": "rrc+flip", "quiet": True, "device": "cpu"}
+    tables = [
+        score(pooled(), images, ["identity", "rrc"], chunk=chunk, **options).scores
+        for images in sets
+        for chunk in (4, 8)
+    ]
+    values = [[row["metrics"]["t_stddev"]["value"] for row in table] for table in tables]
+    assert values[0] == values[2]
+    assert values[1] == values[3] == pytest.approx(values[0], rel=1e-5)
+    other = score(pooled(), sets[0], ["identity", "rrc"], **{**options, "base_aug": "flip"}).scores
+    assert [row["metrics"]["t_stddev"]["value"] for row in other] != pytest.approx(values[0], rel=1e-2)
+    recipe = Recipe(epochs=2, batch_size=4, base_aug="rrc+flip", aug="identity", objective=LABELS)
+    weights = []
+    for images in sets:
+        training = Training(pooled(), images, recipe, torch.device("cpu"))
+        assert training.data.crops_originals
+        training.run_epoch()
+        training.run_epoch()
+        weights.append(training.model.fc.weight.detach())
+    again = Training(pooled(), sets[0], recipe, torch.device("cpu"))
+    members = [again, Training(pooled(), sets[0], recipe, torch.device("cpu"))]
+    for until in (2, 3, 5, 6):  # in lockstep, and stopped within the epochs
+        advance_together(members, until)
+    weights += [member.model.fc.weight.detach() for member in members]
+    assert all(torch.equal(own, weights[0]) for own in weights)
