@@ -119,8 +119,9 @@ def test_default_estimator_agrees_with_what_the_authors_code_prints(real, publis
     check_default_estimator(real, published, "cpu")
 
 
-def test_a_fifth_of_an_epoch_agrees_with_what_the_authors_code_prints(real, published) -> None:
-    """ODDS"""
+def test_a_quarter_of_an_epoch_agrees_with_what_the_authors_code_prints(real, published) -> None:
+    """Combined errors are 1.2 % and 1.8 %, against 1.2 % and 1.5 % for a whole epoch: 6 % and 9 % are noticed 39
+    times in 40. An estimator without fault is refused once in 185 by chance; draws are fixed, and it is not."""
     check_default_estimator(real, published, "cpu", ("identity", "mixup"), batches=40)
 
 
