@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Settings for every run of ours on a CPU: idle OpenMP threads sleep instead of spinning against their neighbours.
 export OMP_WAIT_POLICY ?= PASSIVE
+# Every process of the tests would compile what the first one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Where CIFAR-100 is for the study, and a time such as 90m, in which no run is begun
 # that cannot end (the longest teacher takes two hours of a core).

@@ -173,13 +173,13 @@ def test_the_demo_leaves_teacher_students_scores_and_pictures_and_can_be_repeate
         return real_score(*args, **{**options, "batches": 3, "batch_size": 16})
 
     def few(self: Any, split: str, *found: Any) -> Any:
-        return real_load(self, split, *found).subset(range(128 if split == "train" else 60))
+        return real_load(self, split, *found).subset(range(64 if split == "train" else 40))
 
     monkeypatch.setattr(scoring, "score", short)
 
     def fewer(self: Any, *found: Any) -> Any:
         train, test, _ = real_splits(self, *found)
-        return Splits(train.subset(range(128)), test.subset(range(60)))
+        return Splits(train.subset(range(64)), test.subset(range(40)))
 
     monkeypatch.setattr(ImageRequest, "load", few)
     monkeypatch.setattr(ImageRequest, "splits", fewer)

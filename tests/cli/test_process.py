@@ -35,15 +35,15 @@ class Started:
 
     def until(self, word: str) -> None:
         """Wait until stderr says a word."""
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + 120
         while word not in self.err:
             assert self.process.poll() is None, f"ended before it said {word!r}: {self.err}"
-            assert time.monotonic() < give_up, f"did not say {word!r} in a minute: {self.err}"
+            assert time.monotonic() < give_up, f"did not say {word!r} in two minutes: {self.err}"
             time.sleep(0.05)
 
     def end(self) -> int:
         """Wait for the end; the exit code, negative for a signal."""
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=120)
 
 
 Start = Callable[..., Started]
@@ -75,12 +75,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
             command.process.wait()
 
 
-def test_a_mistake_ends_with_2_and_one_line(start: Start, teacher: Path) -> None:
-    command = start("score", "-a", "cutmx", "-t", teacher)
+def test_a_mistake_ends_with_2_and_one_line(start: Start) -> None:
+    """Of a command that needs no torch; what the others say is tried without a process."""
+    command = start("ls", "agus")
     assert command.end() == 2
     assert command.out == ""
     assert command.err.count("\n") == 1
-    assert command.err.startswith("dametric: unknown augmentation 'cutmx': did you mean cutmix")
+    assert command.err.startswith("dametric: ")
+    assert "did you mean augs" in command.err
 
 
 @pytest.mark.slow
@@ -126,6 +128,7 @@ def test_control_c_ends_with_130_and_one_line(start: Start, teacher: Path, tmp_p
         assert not target.exists()
 
 
+@pytest.mark.slow
 def test_being_killed_leaves_the_old_file(start: Start, teacher: Path, tmp_path: Path) -> None:
     target = tmp_path / "scores.json"
     target.write_text("old")

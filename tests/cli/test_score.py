@@ -33,24 +33,23 @@ def table_rows(out: str) -> list[str]:
     return [line.rstrip() for line in lines[:end]]
 
 
-@pytest.mark.parametrize("columns", [20, 60, 80, 400])
-def test_no_terminal_is_too_narrow_for_a_number(
-    score: Run, untrained: Path, monkeypatch: pytest.MonkeyPatch, columns: int
-) -> None:
-    wide = table_rows(score("--student", untrained).out)
-    monkeypatch.setenv("COLUMNS", str(columns))
+def test_no_terminal_is_too_narrow_for_a_number(score: Run, untrained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("--student", untrained, "--batch-size", 16, "--batches", 3)
+    wide = table_rows(score(*options).out)
     monkeypatch.setenv("TERM", "dumb")  # no bold letters
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    narrow = table_rows(score("--student", untrained).out)
-    for whole, line in zip(wide, narrow, strict=True):
-        assert "…" not in line
-        kept = line.split()
-        assert whole.split()[: len(kept)] == kept  # less at the end, and nothing cropped
-        assert len(kept) >= 4  # the augmentation, and its first metric with an error
-        assert (kept == whole.split()) == (columns == 400)
-    asked = score("--metric", "t_stddev", "--metric", "t_conf", "--metric", "t_gini", "--batches", 2).out
-    assert "t_gini" in asked.splitlines()[0]  # what was asked for stays
-    assert "…" not in asked
+    for columns in (20, 60, 80, 400):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        narrow = table_rows(score(*options).out)
+        for whole, line in zip(wide, narrow, strict=True):
+            assert "…" not in line
+            kept = line.split()
+            assert whole.split()[: len(kept)] == kept  # less at the end, and nothing cropped
+            assert len(kept) >= 4  # the augmentation, and its first metric with an error
+            assert (kept == whole.split()) == (columns == 400)
+        asked = score("--metric", "t_stddev", "--metric", "t_conf", "--metric", "t_gini", "--batches", 2).out
+        assert "t_gini" in asked.splitlines()[0]  # what was asked for stays
+        assert "…" not in asked
 
 
 def test_names_in_brackets_are_no_markup(score: Run, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from dametric.records.runs import Run, load_runs, read_record
 from dametric.sweeps.reading import whole_numbers
 from dametric.training import Work, distill
 from dametric.training.api import named_augmentations
+from tests.loops import each
 
 Said = Any
 Command = Callable[..., Said]
@@ -164,7 +165,8 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_a_teacher_two_students_and_their_table(run: Command, here: Path, untrained: Callable[[], None]) -> None:
-    teach = ["train", "--arch", "resnet8", "--data", "digits", "--image-size", "16", "--epochs", "1", "-o", "t.pth"]
+    few = ["--train-images", "320", "--epochs", "1"]
+    teach = ["train", "--arch", "resnet8", "--data", "digits", "--image-size", "16", *few, "-o", "t.pth"]
     said = run(*teach)
     assert said.code == 0, said.err
     assert "labels" in said.out
@@ -178,8 +180,21 @@ def test_a_teacher_two_students_and_their_table(run: Command, here: Path, untrai
     kept = torch.load("t.run/last.pt", weights_only=True)["model"]
     assert all(torch.equal(kept[name], weight) for name, weight in read.model.state_dict().items())
 
-    study = ["distill", "--teacher", "t.pth", "--student", "resnet8", "--aug", "cutmix", "--seeds", "0-1", "-o", "runs"]
-    said = run(*study, "--epochs", "1")
+    study = [
+        "distill",
+        "--teacher",
+        "t.pth",
+        "--student",
+        "resnet8",
+        "--aug",
+        "cutmix",
+        "--seeds",
+        "0-1",
+        "-o",
+        "runs",
+        *few,
+    ]
+    said = run(*study)
     assert said.code == 0, said.err
     table = [line.split() for line in said.out.splitlines()]
     assert table[0][:4] == ["teacher", "student", "augmentation", "seed"]
@@ -189,7 +204,7 @@ def test_a_teacher_two_students_and_their_table(run: Command, here: Path, untrai
         assert record["config"]["teacher"]["sha256"] == sha256("t.pth")
         assert record["about"]["data"] == {
             "name": "digits",
-            "train": 1442,
+            "train": 320,
             "test": 355,
             "classes": 10,
             "image_size": 16,
@@ -206,7 +221,7 @@ def test_a_teacher_two_students_and_their_table(run: Command, here: Path, untrai
 
     untrained()
     before = {path: path.stat().st_mtime_ns for path in here.rglob("*") if path.is_file()}
-    again = run(*study, "--epochs", "1")
+    again = run(*study)
     assert (again.code, again.out) == (0, said.out)
     assert again.err.count("done before") == 2
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*") if path.is_file()} == before
@@ -265,6 +280,7 @@ def test_quiet_is_silent(run: Command, learn: Command, tiny: Path) -> None:
         assert "cutmix" in said.out
 
 
+@pytest.mark.usefixtures("workers")
 def test_a_base_augmentation_of_the_users_own_is_said_once_and_in_silence_not_at_all(
     run: Command, learn: Command, tiny: Path, here: Path
 ) -> None:
@@ -413,13 +429,13 @@ def test_every_option_of_distill_reaches_the_record(learn: Command) -> None:
     assert not record["about"]["compile"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("views", "expected"),
     [("both", (0.1, 0.9, 0.9)), ("augmented", (0.0, 0.0, 0.9)), ("raw", (0.1, 0.9, 0.0))],
 )
 def test_views_choose_the_published_weights(learn: Command, views: str, expected: tuple[float, ...]) -> None:
-    assert learn("--views", views).code == 0
-    (record,) = records()
+    assert learn("--views", views, "-o", views).code == 0
+    (record,) = records(views)
     assert record["config"]["recipe"]["objective"] == dict(zip(("ce", "raw", "aug"), expected, strict=True)) | {
         "temperature": 4.0
     }
@@ -463,7 +479,7 @@ def test_paper_is_the_paper_s_nine(learn: Command) -> None:
     assert len(said.out.splitlines()) == 10
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "expected"),
     [("0", (0,)), ("0-2", (0, 1, 2)), ("0,3,7", (0, 3, 7)), ("5-5", (5,)), ("7, 0-2 ,1", (7, 0, 1, 2))],
 )
@@ -471,14 +487,14 @@ def test_seeds_as_a_user_writes_them(text: str, expected: tuple[int, ...]) -> No
     assert whole_numbers(text, "--seeds") == expected
 
 
-@pytest.mark.parametrize("text", ["0-999999999999", "0-9999,10000", "5,0-9999"])
+@each("text", ["0-999999999999", "0-9999,10000", "5,0-9999"])
 def test_more_seeds_than_anybody_trains_are_refused_at_once(text: str) -> None:
     with pytest.raises(UsageError, match="at most 10000 seeds at once, start with fewer"):
         whole_numbers(text, "--seeds")
     assert len(whole_numbers("0-9999", "--seeds")) == 10_000
 
 
-@pytest.mark.parametrize("text", ["3-1", "a", "", "1,,2", "-1", "1-", "1-2-3", "0.5", "0x1", "1;2", "²"])
+@each("text", ["3-1", "a", "", "1,,2", "-1", "1-", "1-2-3", "0.5", "0x1", "1;2", "²"])
 def test_seeds_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="--seeds"):
         whole_numbers(text, "--seeds")
@@ -618,7 +634,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@each("mistake", MISTAKES)
 def test_a_mistake_is_one_line_and_leaves_nothing(no: Refused, learn: Command, here: Path, mistake: str) -> None:
     options, hint = MISTAKES[mistake]
     assert hint in no(*options, command=learn)
@@ -626,7 +642,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(no: Refused, learn: Command, h
 
 
 @pytest.mark.usefixtures("workers")
-@pytest.mark.parametrize("mistake", ["student", "batch larger than the data", "augmentation"])
+@each("mistake", ["student", "batch larger than the data", "augmentation"])
 def test_a_mistake_side_by_side_is_one_line_too(no: Refused, learn: Command, here: Path, mistake: str) -> None:
     options, hint = MISTAKES[mistake]
     assert hint in no(*options, "--jobs", 2, "--seeds", "0-1", command=learn)
@@ -650,7 +666,7 @@ TEACHING: dict[str, tuple[list[str], str]] = {
 }
 
 
-@pytest.mark.parametrize("mistake", TEACHING)
+@each("mistake", TEACHING)
 def test_a_mistake_in_teaching_is_one_line_and_leaves_nothing(
     no: Refused, run: Command, here: Path, tiny: Path, mistake: str
 ) -> None:

@@ -197,6 +197,7 @@ def test_oracle_images_are_recognised_as_cifar10(shared: Path) -> None:
     assert data.mean == (0.4914, 0.4822, 0.4465)
 
 
+@pytest.mark.slow
 def test_tinyimagenet25_with_the_statistics_of_its_training_split(shared: Path) -> None:
     folder = shared / "data" / "tinyimagenet25"
     test, train = load_data(folder, "test", quiet=True), load_data(folder, quiet=True)

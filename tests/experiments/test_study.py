@@ -104,7 +104,7 @@ def test_the_tag_s_commit_is_recorded() -> None:
 
 
 @needs_images
-@pytest.mark.parametrize("chip", ["as it is", "with bfloat16"])
+@pytest.mark.parametrize("chip", [pytest.param("as it is", marks=pytest.mark.slow), "with bfloat16"])
 def test_committed_records_count_as_done_wherever_they_are_looked_at(
     chip: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -86,10 +86,9 @@ def test_reference_protocol_does_not_depend_on_the_forward_chunk(teacher, studen
     assert_same(*results, rel=2e-5)
 
 
-@pytest.mark.parametrize("rel_se", [0.04, 0.03])
-def test_stopping_point_does_not_depend_on_the_forward_chunk(rel_se: float, teacher, data) -> None:
+def test_stopping_point_does_not_depend_on_the_forward_chunk(teacher, data) -> None:
     augs = ["flip", "mixup", "cutmixpick"]
-    results = [run(teacher, data, augs, batches=None, rel_se=rel_se, chunk=chunk) for chunk in (16, 160, 4096)]
+    results = [run(teacher, data, augs, batches=None, rel_se=0.04, chunk=chunk) for chunk in (16, 160, 4096)]
     assert len({row["batches"] for row in results[0].scores}) > 1
     for other in results[1:]:
         assert_same(results[0], other, rel=2e-5)
@@ -134,7 +133,7 @@ def test_order_of_augmentations_does_not_matter(teacher, student, data) -> None:
     assert_same(run(teacher, data, augs, student=student), run(teacher, data, augs[::-1], student=student))
 
 
-@pytest.mark.parametrize("stop", [{"batches": 40}, {"batches": None, "rel_se": 0.04}], ids=["fixed", "rel_se"])
+@pytest.mark.parametrize("stop", [{"batches": 9}, {"batches": None, "rel_se": 0.05}], ids=["fixed", "rel_se"])
 def test_other_augmentations_scored_along_do_not_matter(stop: dict[str, Any], teacher, student, data) -> None:
     augs = AUGS + CRITERIA
     together = by_aug(run(teacher, data, augs, student=student, **stop))
@@ -206,15 +205,15 @@ def test_reference_protocol_has_as_many_blocks_as_draws(teacher, data) -> None:
         assert {metric["blocks"] for metric in row["metrics"].values()} == {8}
 
 
-@pytest.mark.parametrize("rel_se", [0.08, 0.06])
-def test_stops_at_the_first_look_that_shows_the_wanted_error(rel_se: float, teacher, data) -> None:
+def test_stops_at_the_first_look_that_shows_the_wanted_error(teacher, data) -> None:
     """Looks at 20, 30, 45, ... batches (times 3/2, rounded down), at each augmentation on its own."""
-    augs, only = ["flip", "mixup", "cutmixpick"], ["t_stddev"]
+    augs, only, rel_se = ["flip", "mixup"], ["t_stddev"], 0.035
     result = run(teacher, data, augs, metrics=only, batches=None, rel_se=rel_se)
     assert result.config["rel_se_reached"] is True
     assert result.config["rel_se"] == rel_se
     assert result.config["batches"] == max(row["batches"] for row in result.scores)
-    looks = [20, 30, 45, 67, 101, 151, 227]
+    looks = [look for look in (20, 30, 45, 67, 101, 151, 227) if look <= result.config["batches"]]
+    assert {row["batches"] for row in result.scores} == {20, 30}
     fixed = {look: by_aug(run(teacher, data, augs, metrics=only, batches=look)) for look in looks}
     for row in result.scores:
         at = {look: fixed[look][row["aug"]]["t_stddev"] for look in looks}

@@ -55,7 +55,7 @@ def check(real, device: str, batches: int, per: str, augs: list[str], **options:
 @pytest.mark.skipif(preferred_dtype("cpu") != torch.bfloat16, reason="emulated here: see the slow test")
 @pytest.mark.parametrize("real", ["oracle/teacher_resnet20.pth"], indirect=True)
 def test_bfloat16_in_hardware_gives_what_float32_gives(real) -> None:
-    check(real, "cpu", 20, "sample", AUGS, batch_size=32)
+    check(real, "cpu", 8, "sample", AUGS, batch_size=32)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,14 @@ def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.
     return load_checkpoint(folder / "teacher_resnet20.pth").model, data
 
 
-def scored(real, device: str, **options: Any) -> dict[str, dict[str, dict[str, Any]]]:
+def scored(
+    real, device: str, specs: Iterable[str] = tuple(SPECS.values()), **options: Any
+) -> dict[str, dict[str, dict[str, Any]]]:
     teacher, data = real
     result = score(
         teacher,
         data,
-        list(SPECS.values()),
+        list(specs),
         metrics=["t_stddev", "t_entropy"],
         mean=MEAN,
         std=STD,
@@ -83,17 +86,24 @@ def check_reference_protocol(real, published: dict[str, dict[str, float]], devic
     assert all(abs(z) < 3 for z in worst.values()), worst
 
 
-def check_default_estimator(real, published: dict[str, dict[str, float]], device: str) -> None:
+def check_default_estimator(
+    real,
+    published: dict[str, dict[str, float]],
+    device: str,
+    specs: Iterable[str] = tuple(SPECS.values()),
+    **options: Any,
+) -> None:
     """One epoch of batches with shared parameters: within 3 combined standard errors of the same values.
 
     The published draws of 320 of 10,000 images over five epochs are biased by the finite population (formula (B):
     f = 0.032 and about one in five pairs of draws, pi = 30 / 156, is of one epoch), the default estimator is not.
     """
-    found = scored(real, device, per="batch", batches=PER_EPOCH)
+    found = scored(real, device, specs, **{"per": "batch", "batches": PER_EPOCH, **options})
     correction = math.sqrt(oracle.finite_population(320 / 10_000, PER_EPOCH, PER_EPOCH / 5))
     assert correction == pytest.approx(0.987, abs=0.001)
     worst = {}
-    for spec, row in published.items():
+    for spec in specs:
+        row = published[spec]
         value, se = row["t_stddev"] / correction, row["se"] / correction
         worst[spec] = report(f"default {spec} t_stddev", found[spec]["t_stddev"], value, se)
     assert all(abs(z) < 3 for z in worst.values()), worst
@@ -104,8 +114,15 @@ def test_reference_protocol_reproduces_what_the_authors_code_prints(real, publis
     check_reference_protocol(real, published, "cpu")
 
 
+@pytest.mark.slow
 def test_default_estimator_agrees_with_what_the_authors_code_prints(real, published) -> None:
     check_default_estimator(real, published, "cpu")
+
+
+def test_a_quarter_of_an_epoch_agrees_with_what_the_authors_code_prints(real, published) -> None:
+    """Combined errors are 1.2 % and 1.8 %, against 1.2 % and 1.5 % for a whole epoch: 6 % and 9 % are noticed 39
+    times in 40. An estimator without fault is refused once in 185 by chance; draws are fixed, and it is not."""
+    check_default_estimator(real, published, "cpu", ("identity", "mixup"), batches=40)
 
 
 @pytest.mark.gpu

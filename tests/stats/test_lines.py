@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-import statsmodels.api as sm
 from scipy import stats
 
 from dametric.errors import UsageError
@@ -41,6 +40,8 @@ def test_wald_interval_of_york() -> None:
 
 
 def test_york_without_error_of_x_is_weighted_least_squares() -> None:
+    import statsmodels.api as sm  # slow to import
+
     found = york(X, Y, 1e-9, SE_Y)
     fit = sm.WLS(Y, sm.add_constant(X), weights=1 / SE_Y**2).fit(cov_type="fixed scale")
     assert (found.intercept.statistic, found.slope.statistic) == pytest.approx(tuple(fit.params), rel=1e-7)
@@ -112,6 +113,8 @@ def test_three_points_are_enough_for_york() -> None:
 
 
 def test_ols_is_that_of_statsmodels_with_hc3() -> None:
+    import statsmodels.api as sm  # slow to import
+
     found = ols(X, Y)
     plain = sm.OLS(Y, sm.add_constant(X)).fit()
     robust = plain.get_robustcov_results("HC3", use_t=True)
@@ -151,6 +154,8 @@ def test_one_far_point_is_flagged() -> None:
 
 
 def test_band_of_the_line() -> None:
+    import statsmodels.api as sm  # slow to import
+
     found = ols(X, Y)
     places = np.array([-1.0, 0.0, 4.0])
     line, low, high = found.band(places, 0.9)
