@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dametric.analysis.api import correlate
-    from dametric.data import ImageSet, load_data
+    from dametric.data import ImageSet, check_data, load_data
     from dametric.errors import UsageError
     from dametric.models import load_checkpoint
     from dametric.pictures import show
@@ -28,6 +28,7 @@ _HOME = {
     "ImageSet": "dametric.data",
     "Ledger": "dametric.records.ledger",
     "UsageError": "dametric.errors",
+    "check_data": "dametric.data",
     "correlate": "dametric.analysis.api",
     "distill": "dametric.training",
     "distill_all": "dametric.training",
@@ -49,6 +50,7 @@ __all__ = [
     "Ledger",
     "UsageError",
     "__version__",
+    "check_data",
     "correlate",
     "distill",
     "distill_all",

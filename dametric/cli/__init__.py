@@ -13,6 +13,7 @@ from dametric.base.terminal import printable
 from dametric.cli import (
     cache,
     correlate,
+    data,
     demo,
     distill,
     init,
@@ -63,6 +64,7 @@ for _command in (
     *(correlate.correlate, report.report, plan.plan, ls.ls, cache.cache, init.init, demo.demo),
 ):
     app.command()(_command)
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

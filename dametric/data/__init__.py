@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dametric.data.build import Found
+from dametric.data.check import check_data
 from dametric.data.choice import Choice
 from dametric.data.few import few, hold_out
 from dametric.data.imageset import ImageSet
 from dametric.data.listing import NoSplit
 from dametric.data.sources import DATA, find_data, is_there, load_data
 
-__all__ = ["DATA", "Choice", "Found", "ImageSet", "NoSplit", "few", "find_data", "hold_out", "is_there", "load_data"]
+__all__ = [
+    "DATA",
+    "Choice",
+    "Found",
+    "ImageSet",
+    "NoSplit",
+    "check_data",
+    "few",
+    "find_data",
+    "hold_out",
+    "is_there",
+    "load_data",
+]

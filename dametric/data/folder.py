@@ -12,11 +12,11 @@ from dametric.data.decode import MOST_BYTES
 from dametric.data.kinds import refuse_unread
 from dametric.data.layout import Layout, folders, has_images, images, layout
 from dametric.data.listing import Files, Ints, Listing, NoSplit, check_regular
-from dametric.data.scan import scan
+from dametric.data.scan import files_at, scan
 from dametric.errors import UsageError
 
 
-def listing(root: Path, split: str, cache: Path | None = None) -> Listing:
+def listing(root: Path, split: str, cache: Path | None = None, tolerant: bool = False) -> Listing:
     """List the images of one split of a folder.
 
     Layouts are ``train/CLASS/**`` with ``test|val|valid|validation/CLASS/**`` beside it, other names as
@@ -34,6 +34,8 @@ def listing(root: Path, split: str, cache: Path | None = None) -> Listing:
         "train" or "test".
     cache : Path, optional
         Folder in which lists of many files are kept: see `dametric.data.scan`.
+    tolerant : bool
+        List what is no regular file, and what is too large for an image; reading it says so.
 
     Returns
     -------
@@ -52,13 +54,13 @@ def listing(root: Path, split: str, cache: Path | None = None) -> Listing:
             raise NoSplit(
                 f"{root} has no train folder, only {structure.evaluations[0].name}: it has an evaluation split alone"
             )
-        return _noted(_classes(inner, train, None, cache), structure.notes)
+        return _noted(tolerant, _classes(inner, train, None, cache), structure.notes)
     classes = tuple(sorted(folders(train))) if train else None
     annotations = inner / "val" / "val_annotations.txt"
     if annotations.is_file() and (inner / "val" / "images").is_dir() and has_images(inner / "val" / "images"):
-        return _noted(_annotated(inner, annotations, classes), structure.notes)
+        return _noted(tolerant, _annotated(inner, annotations, classes), structure.notes)
     chosen, notes = _evaluation(root, structure, classes)
-    return _noted(_classes(inner, chosen, classes, cache), (*structure.notes, *notes))
+    return _noted(tolerant, _classes(inner, chosen, classes, cache), (*structure.notes, *notes))
 
 
 def _evaluation(root: Path, structure: Layout, classes: tuple[str, ...] | None) -> tuple[Path, tuple[str, ...]]:
@@ -114,23 +116,16 @@ def _annotated(root: Path, annotations: Path, classes: tuple[str, ...] | None) -
         if name not in numbers:
             raise UsageError(f"{annotations} gives {image} the class '{name}', which the training split does not have")
     names = [os.path.join("val", "images", image) for image, _ in rows]
-    try:
-        files = Files.of(root, names)
-    except OSError as error:
-        raise UsageError(f"cannot read {error.filename}: {error.strerror or error}") from error
+    files = files_at(root, names)
     return _listing(files, np.array([numbers[name] for _, name in rows], dtype=np.int64), classes)
 
 
 def _listing(files: Files, labels: Ints, classes: tuple[str, ...]) -> Listing:
     root, names = str(files.root), files.names
-    if (unread := np.flatnonzero(files.sizes < 0)).size:
-        _refuse(os.path.join(root, names[unread[0]]))
-    if files.sizes.max() > MOST_BYTES:
-        largest = os.path.join(root, names[int(files.sizes.argmax())])
-        raise UsageError(f"{largest} is too large for an image: at most {MOST_BYTES >> 20} MiB are read")
 
     def read(i: int) -> bytes:
         path = os.path.join(root, names[i])
+        _check(path, int(files.sizes[i]))
         try:
             with open(path, "rb") as file:
                 encoded = file.read()
@@ -149,14 +144,21 @@ def _listing(files: Files, labels: Ints, classes: tuple[str, ...]) -> Listing:
     )
 
 
-def _refuse(path: str) -> None:
-    """Say why a file cannot be read."""
-    try:
-        check_regular(path)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    raise UsageError(f"{path} could not be read when its folder was listed: start again")
+def _check(path: str, size: int) -> None:
+    """Refuse what was no regular file when its folder was listed, and what is too large for an image."""
+    if size < 0:
+        try:
+            check_regular(path)
+        except OSError as error:
+            raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+        raise UsageError(f"cannot read {path}: it could not be read when its folder was listed: start again")
+    if size > MOST_BYTES:
+        raise UsageError(f"{path} is too large for an image: at most {MOST_BYTES >> 20} MiB are read")
 
 
-def _noted(listing: Listing, notes: tuple[str, ...]) -> Listing:
+def _noted(tolerant: bool, listing: Listing, notes: tuple[str, ...]) -> Listing:
+    if not tolerant:
+        sizes = listing.files.sizes
+        for i in np.flatnonzero((sizes < 0) | (sizes > MOST_BYTES))[:1].tolist():
+            _check(listing.where(i), int(sizes[i]))
     return replace(listing, notes=(*listing.notes, *notes)) if notes else listing

@@ -90,6 +90,13 @@ def scan(root: Path, folders: Sequence[str], cache: Path | None = None) -> Scan:
     return result
 
 
+def files_at(root: Path, names: list[str]) -> Files:
+    """Named files, with -1 as the size of what is no regular file, or is not there."""
+    found = [_size_and_time(os.path.join(root, name)) for name in names]
+    sizes, times = np.array(found, dtype=np.int64).reshape(-1, 2).T
+    return Files(root, names, sizes.copy(), times.copy())
+
+
 @dataclass(frozen=True)
 class RememberedFiles(Files):
     """Files as they were when they were listed.
@@ -108,7 +115,7 @@ class RememberedFiles(Files):
 
     @cached_property
     def _now(self) -> Files:
-        return Files.of(self.root, self.names)
+        return files_at(self.root, self.names)
 
     def fits(self, i: int, size: int) -> bool:
         if size == vars(self).get("_now", self).sizes[i]:  # images that are decoded all at once are those of now
@@ -171,9 +178,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+def _size_and_time(entry: os.DirEntry[str] | str) -> tuple[int, int]:
     try:
-        status = entry.stat()
+        status = os.stat(entry) if isinstance(entry, str) else entry.stat()
     except OSError:
         return -1, 0
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (-1, 0)

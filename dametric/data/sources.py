@@ -171,13 +171,52 @@ def find_data(
     if name in ("cifar10", "cifar100", "svhn"):
         read = partial(torchvision_set, name, root=Path(root or cache / "torchvision"), download=download)
         return from_arrays(name, split, read(split), lambda: read("train"), options, known=name)
-    if name == "tinyimagenet":
-        return from_listing(
-            name, split, partial(folder.listing, _tiny_imagenet(root, cache), cache=cache / FOLDER), options
-        )
+    find = _listing(name, root, options, choice)
+    if find is not None:
+        return from_listing(name, split, find, options)
     if is_user_code(name) and not Path(name).expanduser().exists():
         return _from_function(name, split, options)
     return _from_path(name, split, options, choice)
+
+
+def find_listing(
+    source: str | os.PathLike[str],
+    *,
+    root: str | os.PathLike[str] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    choice: Choice = _NO_CHOICE,
+    tolerant: bool = False,
+) -> Callable[[str], Listing] | None:
+    """Find the encoded images of a source by split; None where its images are arrays, or are not there.
+
+    Parameters
+    ----------
+    source, root, cache_dir, choice
+        As `find_data` takes them.
+    tolerant : bool
+        List files that cannot be read too, such as links into nothing; reading these says why.
+    """
+    cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
+    return _listing(os.fspath(source), root, Options(cache, None, None, True), choice, tolerant)
+
+
+def _listing(
+    name: str, root: str | os.PathLike[str] | None, options: Options, choice: Choice, tolerant: bool = False
+) -> Callable[[str], Listing] | None:
+    of_folder = partial(folder.listing, cache=options.cache_dir / FOLDER, tolerant=tolerant)
+    if name == "tinyimagenet":
+        _check_no_choice(name, choice)
+        return partial(of_folder, _tiny_imagenet(root, options.cache_dir))
+    path = Path(name).expanduser()
+    if name in DATA or not path.exists():
+        return None
+    form, path = kind(path)
+    if form in ("parquet", "arrow"):
+        return _tables(form, path, options, choice)
+    if form != "folder":
+        return None
+    _check_no_choice(name, choice)
+    return partial(of_folder, path)
 
 
 def _from_function(name: str, split: str, options: Options) -> Found:
@@ -208,11 +247,7 @@ def _from_path(name: str, split: str, options: Options, choice: Choice) -> Found
             raise UsageError(f"no such file or folder: {name}")
         raise UsageError(f"{unknown('data set', name, DATA)}; or give a path to images, Parquet files or an .npz file")
     form, path = kind(path)
-    if form in ("parquet", "arrow"):
-        return from_listing(name, split, _tables(form, path, options, choice), options)
     _check_no_choice(name, replace(choice, config=None) if form == "idx" else choice)
-    if form == "folder":
-        return from_listing(name, split, partial(folder.listing, path, cache=options.cache_dir / FOLDER), options)
     if form in ("cifar10", "cifar100"):
         read = partial(torchvision_set, form, root=path.parent, download=False, folder=path.name)
         return from_arrays(name, split, read(split), lambda: read("train"), options, known=form)
