@@ -33,6 +33,8 @@ COMBINATIONS = 10_000
 """Of the options of one block of a grid: data, a teacher, training, an augmentation."""
 LINES = 1_000
 """Of a grid's include and exclude."""
+BROKEN_IMAGES = 100_000
+"""Of a split, passed over: each is named in the record."""
 MEMORY_GB = 8
 """Of a split's decoded images, in GB of 10^9 bytes: larger ones are decoded when they are drawn."""
 YAML_BYTES = 2**20

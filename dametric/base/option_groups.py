@@ -51,6 +51,12 @@ class ImageOptions:
         metavar="GB",
         without=f"{limits.MEMORY_GB}; never more than a quarter of the memory",
     )
+    skip_broken: int = option(
+        0,
+        "Pass over at most this many images of a split that cannot be read: the next of the class takes the place.",
+        low=0,
+        high=limits.BROKEN_IMAGES,
+    )
     label_column: str | None = option(
         None, "Column of the labels in Parquet or Arrow files.", metavar="NAME", without="fine_label, label, ..."
     )

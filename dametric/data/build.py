@@ -97,6 +97,7 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
     UsageError
         If there is no such split, or the set must be held in memory and does not fit.
     """
+    listing = cache(lambda split, list_of=listing: list_of(split).passing_over(options.skip_broken))
     split_listing = listing(split)
     shape = LazyImages(split_listing, options.image_size).shape
     lazy = is_lazy(shape, options)
@@ -201,6 +202,7 @@ class _Source:
             normalised_by=_normalised_by(self._constants),
             evaluation=self._evaluation,
             decoder=self._decoder,
+            substitutes=listing.substitutes or (),
         )
 
     def _set(self, listing: Listing, split: str) -> ImageSet:
@@ -219,6 +221,7 @@ class _Source:
             normalised_by=_normalised_by(self._constants),
             evaluation=self._evaluation,
             decoder=self._decoder,
+            substitutes=listing.substitutes or (),
             originals=_Originals(self, listing, split),
         )
 
@@ -241,7 +244,7 @@ class _Source:
     def sizes(self) -> list[tuple[int, int]]:
         """Heights and widths of a few images, from their headers."""
         listing = self.encoded
-        return [size_of(listing.read(i), listing.where(i)) for i in range(0, len(listing), max(1, len(listing) // 32))]
+        return [listing.use(i, size_of) for i in range(0, len(listing), max(1, len(listing) // 32))]
 
     @cached_property
     def resize(self) -> Resize | None:
@@ -258,7 +261,7 @@ class _Source:
     @property
     def _decoder(self) -> str | None:
         """What decodes JPEGs, where the first file is one."""
-        return decoder() if is_jpeg(self.encoded.read(0)) else None
+        return decoder() if self.encoded.use(0, lambda encoded, _: is_jpeg(encoded)) else None
 
     @property
     def _evaluation_notes(self) -> tuple[str, ...]:

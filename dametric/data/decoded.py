@@ -31,7 +31,7 @@ _NO_TRAINING = "mean and std come from the evaluation split itself, as there is 
 @dataclass(frozen=True)
 class Options:
     """Reading options: folder of the cache, image size, lazy or not (None: by size), quiet or not, most GB at once,
-    evaluation."""
+    evaluation, number of images that may be broken."""
 
     cache_dir: Path
     image_size: int | None
@@ -39,6 +39,7 @@ class Options:
     quiet: bool
     memory_limit: float | None = None
     evaluation: Evaluation = USUAL
+    skip_broken: int = 0
 
     @property
     def most_bytes(self) -> int:
@@ -99,9 +100,11 @@ def cached_entry(listing: Listing, variant: str, options: Options, *, remembered
 def decoded(listing: Listing, split: str, description: str, options: Options) -> Decoded:
     """Decode a listing, or read its pixels from the cache."""
     cached = cached_entry(listing, f"pixels of {split}", options)
-    keys = ("mean", "std", "fingerprint", "labels")
+    keys = ["mean", "std", "fingerprint", "labels", *(["broken", "reasons"] if listing.substitutes else [])]
     arrays = cached.load(keys, mapped="pixels")
     if arrays is not None and np.array_equal(arrays["labels"], listing.labels):
+        if listing.substitutes is not None:
+            listing.substitutes.remember(arrays["broken"], arrays["reasons"].tolist())
         return Decoded(arrays["pixels"], _from_arrays(arrays), str(arrays["fingerprint"]), None)
     shape = LazyImages(listing, options.image_size).shape
     size = f"{math.prod(shape) / 1e6:,.0f} MB"
@@ -111,12 +114,16 @@ def decoded(listing: Listing, split: str, description: str, options: Options) ->
     images = torch.from_numpy(pixels)
     computed = Statistics(*mean_std(histogram(images)))
     print_ = fingerprint(images, torch.from_numpy(listing.labels))
+    substitutes, broken = listing.substitutes, {}
+    if substitutes is not None:
+        broken = {"broken": substitutes.rows, "reasons": np.array(substitutes.names, dtype=np.str_)}
     note = cached.store(
         pixels=pixels,
         labels=listing.labels,
         mean=np.array(computed.mean),
         std=np.array(computed.std),
         fingerprint=np.array(print_),
+        **broken,
     )
     if note is None and (arrays := cached.load(keys, mapped="pixels", check=False)) is not None:
         pixels = arrays["pixels"]  # of the file, which needs no memory of its own

@@ -20,7 +20,10 @@ _LOOKED_AT = 512  # images of a lazy split whose values are read
 
 def has_deep_images(listing: Listing) -> bool:
     """Whether any of a few images, spread over the set, has 16 bits a channel."""
-    return any(is_deep(listing.read(i)) for i in range(0, len(listing), max(1, len(listing) // _PROBED)))
+    return any(
+        listing.use(i, lambda encoded, _: is_deep(encoded))
+        for i in range(0, len(listing), max(1, len(listing) // _PROBED))
+    )
 
 
 def bits_in_use(listings: Sequence[Listing], lazy: bool) -> int:
@@ -48,7 +51,7 @@ def bits_in_use(listings: Sequence[Listing], lazy: bool) -> int:
         step = max(1, len(listing) // _LOOKED_AT) if lazy else 1
 
         def look(i: int, listing: Listing = listing) -> int:
-            return _highest(listing.read(i), listing.where(i))
+            return listing.use(i, _highest)
 
         with ThreadPoolExecutor(workers()) as pool:
             highest = max(highest, *pool.map(look, range(0, len(listing), step)))

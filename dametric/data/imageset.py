@@ -15,6 +15,7 @@ from dametric.data.checks import check_labels, check_pixels
 from dametric.data.lazy import Drawn, LazyImages
 from dametric.data.originals import Zoom
 from dametric.data.pixels import fingerprint, grey, histogram, mean_std, text_fingerprint
+from dametric.data.substitutes import Substitutes
 from dametric.errors import UsageError
 
 STATISTICS = "statistics of the training images"  # source of mean and std, in words
@@ -54,6 +55,8 @@ class ImageSet:
     originals : callable, optional
         Returns the same images with what they are stored as at hand, for crops that zoom so far; None where they are
         stored as they are here.
+    substitutes : Substitutes or tuple of str
+        Images in the places of broken ones, or the names of those.
     """
 
     images: Tensor | LazyImages
@@ -69,12 +72,18 @@ class ImageSet:
     evaluation: str | None = None
     decoder: str | None = None
     originals: Callable[[Zoom], LazyImages | None] | None = None
+    substitutes: Substitutes | tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getstate__(self) -> dict[str, object]:
-        return {**vars(self), "originals": self.originals and _left_behind}
+        return {**vars(self), "originals": self.originals and _left_behind, "substitutes": self.passed_over}
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """The images that could not be read so far, with the reasons: others stand in their places."""
+        return self.substitutes if isinstance(self.substitutes, tuple) else self.substitutes.names
 
     def __repr__(self) -> str:
         classes = f"{self.num_classes} classes" if self.num_classes else "no labels"

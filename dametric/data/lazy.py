@@ -71,7 +71,7 @@ class LazyImages:
         if image_size is not None:
             size = (image_size, image_size)
         elif isinstance(listing, Listing):
-            size = size_of(listing.read(0), listing.where(0))
+            size = listing.use(0, size_of)
         else:
             size = listing.size(0)
         self._grey = grey

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +19,11 @@ from dametric.base.arguments import argument
 from dametric.base.progress import progress
 from dametric.data.decode import Pixels, Resize, decode, workers
 from dametric.data.pixels import text_fingerprint
+from dametric.data.substitutes import Substitutes, Use, hinted
 from dametric.errors import UsageError
 
 Ints = npt.NDArray[np.int64]
+T = TypeVar("T")
 _CHUNK = 128  # images a task: many enough to hide the cost of a task, few enough for a bar that moves
 
 TRAINING = ("train", "training")
@@ -97,6 +100,10 @@ class Listing:
         Columns read, where these are not the default ones.
     resize : Resize, optional
         What images are resized to before their centre is cropped, if that is not the image size itself.
+    substitutes : Substitutes, optional
+        Images in place of broken ones, where some may be passed over.
+    positions : ndarray of shape (N,), int64, optional
+        Numbers of the images in the split, where they are a part of it.
     """
 
     read: Callable[[int], bytes]
@@ -108,19 +115,41 @@ class Listing:
     bits: int = 16
     variant: str = ""
     resize: Resize | None = None
+    substitutes: Substitutes | None = None
+    positions: Ints | None = None
 
     @property
     def reading(self) -> str:
         """How the files are read, where that is not the default; part of a decoded set's cache key."""
         resize = "" if self.resize is None else f", of {self.resize.size} pixels {self.resize.interpolation}"
-        return self.variant + ("" if self.bits == 16 else f", {self.bits} bits") + resize
+        passing = "" if self.substitutes is None else ", broken images passed over"
+        return self.variant + ("" if self.bits == 16 else f", {self.bits} bits") + resize + passing
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def passing_over(self, most: int) -> Listing:
+        """The same images, of which so many may be broken."""
+        return replace(self, substitutes=Substitutes(self.read, self.where, self.labels, most)) if most else self
+
+    def use(self, i: int, use: Use[T]) -> T:
+        """Apply a function to bytes and name of the i-th image, or of the image in its place.
+
+        Raises
+        ------
+        UsageError
+            If the image is broken and may not be passed over.
+        """
+        if self.substitutes is not None:
+            return self.substitutes.use(i if self.positions is None else int(self.positions[i]), use)
+        try:
+            return use(self.read(i), self.where(i))
+        except UsageError as error:
+            raise hinted(error) from error
+
     def decode(self, i: int, image_size: int | None, shape: tuple[int, ...] | None = None) -> Pixels:
         """Decode the i-th image to (3, H, W); a shape other than ``shape`` is an error that names two images."""
-        pixels = decode(self.read(i), self.where(i), image_size, self.bits, self.resize)
+        pixels = self.use(i, lambda encoded, where: decode(encoded, where, image_size, self.bits, self.resize))
         if shape is not None and pixels.shape != shape:
             raise UsageError(
                 f"images differ in size ({self.where(0)}: {shape[2]}x{shape[1]}, {self.where(i)}: "
@@ -131,7 +160,7 @@ class Listing:
 
     def original(self, i: int) -> Tensor:
         """Decode the i-th image as it is stored: uint8 (3, H, W)."""
-        pixels = decode(self.read(i), self.where(i), bits=self.bits)
+        pixels = self.use(i, lambda encoded, where: decode(encoded, where, bits=self.bits))
         return torch.from_numpy(pixels if pixels.flags.writeable else pixels.copy("K"))
 
     def rows(self, chosen: Ints) -> Listing:
@@ -141,6 +170,7 @@ class Listing:
             read=lambda i: self.read(int(chosen[i])),
             where=lambda i: self.where(int(chosen[i])),
             labels=self.labels[chosen],
+            positions=chosen if self.positions is None else self.positions[chosen],
         )
 
     def decode_all(self, image_size: int | None, *, description: str, quiet: bool) -> Pixels:

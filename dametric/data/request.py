@@ -96,6 +96,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
             image_size=self.image_size,
             lazy=self.lazy,
             memory_limit=self.memory_limit,
+            skip_broken=self.skip_broken,
             quiet=self.quiet,
             choice=Choice(self.label_column, self.image_column, self.config),
             evaluation=replace(self.evaluation or Evaluation(), size=self.eval_resize),

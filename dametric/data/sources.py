@@ -50,6 +50,7 @@ def load_data(
     image_size: int | None = None,
     lazy: bool | None = None,
     memory_limit: float | None = None,
+    skip_broken: int = 0,
     quiet: bool = False,
     label_column: str | None = None,
     image_column: str | None = None,
@@ -84,6 +85,9 @@ def load_data(
         the limit.
     memory_limit : float, optional
         GB that the decoded images of a split may take; 8 by default, and never more than a quarter of the memory.
+    skip_broken : int
+        How many images of the split may be impossible to read. Each is named on stderr, and the next of its class, in
+        the order of the split, takes its place.
     quiet : bool
         Show no progress on stderr.
     label_column, image_column : str, optional
@@ -115,6 +119,7 @@ def load_data(
         image_size=image_size,
         lazy=lazy,
         memory_limit=memory_limit,
+        skip_broken=skip_broken,
         quiet=quiet,
         choice=choice,
         evaluation=Evaluation(eval_resize),
@@ -138,6 +143,7 @@ def find_data(
     quiet: bool = False,
     choice: Choice = _NO_CHOICE,
     evaluation: Evaluation = USUAL,
+    skip_broken: int = 0,
 ) -> Found:
     """Find one split of a data set without decoding an image; refuse what `load_data` would refuse.
 
@@ -160,7 +166,7 @@ def find_data(
         least = f"at least the image size, {image_size}," if image_size else f"used with {argument('image_size', 'N')}"
         raise UsageError(f"{argument('eval_resize', evaluation.size)} is {least} and at most {MOST_PIXELS}")
     cache = Path(cache_dir) if cache_dir is not None else default_cache_dir()
-    options = Options(cache, image_size, lazy, quiet, memory_limit, evaluation)
+    options = Options(cache, image_size, lazy, quiet, memory_limit, evaluation, skip_broken)
     if not isinstance(source, (str, os.PathLike)):
         raise UsageError(f"a data source is a name, a path or ./file.py:fn, not {type(source).__name__}")
     name = os.fspath(source)
@@ -203,7 +209,7 @@ def find_listing(
 def _listing(
     name: str, root: str | os.PathLike[str] | None, options: Options, choice: Choice, tolerant: bool = False
 ) -> Callable[[str], Listing] | None:
-    of_folder = partial(folder.listing, cache=options.cache_dir / FOLDER, tolerant=tolerant)
+    of_folder = partial(folder.listing, cache=options.cache_dir / FOLDER, tolerant=tolerant or options.skip_broken > 0)
     if name == "tinyimagenet":
         _check_no_choice(name, choice)
         return partial(of_folder, _tiny_imagenet(root, options.cache_dir))

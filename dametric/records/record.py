@@ -68,6 +68,7 @@ class RecordedData(Document):
     image_size: int | None = None
     evaluation: str | None = omitted()
     decoder: str | None = omitted()
+    passed_over: list[str] | None = omitted()
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ class ImagesName(Document):
     fingerprint: str | None = None
     evaluation: str | None = omitted()
     decoder: str | None = omitted()
+    passed_over: list[str] | None = omitted()
 
     @property
     def folder(self) -> str | None:

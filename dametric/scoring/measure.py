@@ -146,7 +146,13 @@ def _settings(engine: Engine) -> ScoreConfig:
             "student": 0 if engine.student is None else engine.student.rows,
         },
         data=ImagesName(
-            data.name, data.split, len(data), data.fingerprint, evaluation=data.evaluation, decoder=data.decoder
+            data.name,
+            data.split,
+            len(data),
+            data.fingerprint,
+            evaluation=data.evaluation,
+            decoder=data.decoder,
+            passed_over=list(data.passed_over) or None,
         ),
     )
 

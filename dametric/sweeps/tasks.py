@@ -152,7 +152,8 @@ class ScoreTask:
         """A hash of all that the file depends on besides the code; its form is frozen, as that of a run's id is."""
         options = self.resolved()
         parts = asdict(replace(options, data=replace(options.data, quiet=True, cache_dir=None)))
-        del parts["data"]["memory_limit"]  # what it decides is in the fingerprint of the images
+        for name in ("memory_limit", "skip_broken"):  # what these decide is in the fingerprint of the images
+            del parts["data"][name]
         parts |= {"passed_on": parts.pop("options"), "output": None, "picture": None, "json": False}
         parts |= {"student_arch": None, "accuracy": True}
         if parts["weights"] is None:  # there were times without this option

@@ -91,6 +91,7 @@ class Attempt:
         timing = Timing() if record is None or record.timing is None else record.timing
         self.timing = replace(timing, started=timing.started or _now(), sessions=timing.sessions + 1)
         self.beside = timing.lockstep or 1
+        self.passed_over = set(record.about.data.passed_over or ()) if record is not None and self.rows else set()
         self._write("running")
         return None
 
@@ -109,6 +110,8 @@ class Attempt:
         self.spent = 0.0
         self.run.write_history(self.rows)
         _keep(self.work, self.run, {**self.training.state(), "seconds": 0.0})
+        if not self.passed_over.issuperset(_passed_over(self.work)):
+            self._write("running")  # a process that goes on may not meet these images again
         return row
 
     def interrupt(self) -> Interrupted:
@@ -147,6 +150,8 @@ class Attempt:
     def _write(self, status: str, error: str | None = None, kept: str = "last") -> RunRecord:
         work, (last, best) = self.work, summary_of(self.rows)
         beside = self.beside if self.beside > 1 else self.timing.lockstep
+        self.passed_over |= _passed_over(work)
+        data = replace(work.about.data, passed_over=sorted(self.passed_over) or None)
         record = RunRecord(
             run_id(work.config),
             status,
@@ -158,10 +163,16 @@ class Attempt:
             machine(self.training.device),
             replace(self.timing, lockstep=beside, seconds=seconds_of(self.rows)),
             config=RunConfig.of(work.config),
-            about=work.about,
+            about=replace(work.about, data=data),
         )
         self.run.write_record(record.document())
         return record
+
+
+def _passed_over(work: Work) -> set[str]:
+    """The broken images that were met so far."""
+    splits = (work.setting.train, work.setting.test, work.setting.held_out)
+    return {name for images in splits if images is not None for name in images.passed_over}
 
 
 def tidy(work: Work) -> None:

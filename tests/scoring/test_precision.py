@@ -61,7 +61,7 @@ def test_bfloat16_in_hardware_gives_what_float32_gives(real) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("per", ["sample", "batch"])
 def test_bfloat16_gives_what_float32_gives(real, per: str) -> None:
-    """One epoch: of fewer images a rounding that moves a class to another stratum is seen, by up to 0.4 of the error."""
+    """One epoch: of fewer images a rounding that moves a class to another stratum is seen, to 0.4 of the error."""
     check(real, "cpu", 62, per, AUGS, batch_size=32)
 
 
