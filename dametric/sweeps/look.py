@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from dametric.augment import Images, base_augmentation, parse
+from dametric.augment import ImageSpec, base_augmentation, parse
 from dametric.base.progress import say
 from dametric.data.glance import accuracy_text, share_text
 from dametric.data.request import ImageRequest
@@ -118,7 +118,7 @@ def _look_at_augmentations(payloads: Iterable[tasks.AnyTask], quiet: bool) -> No
     seen: set[tuple[object, ...]] = set()
     for payload in payloads:
         where = _setting(payload)
-        spec = Images(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
+        spec = ImageSpec(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
         for name in _augmentations(payload):
             if (_data(payload), name) not in seen:
                 seen.add((_data(payload), name))

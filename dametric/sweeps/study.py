@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from dametric.augment import NEEDS_STUDENT, Images, base_augmentation, parse
+from dametric.augment import NEEDS_STUDENT, ImageSpec, base_augmentation, parse
 from dametric.base.names import inside, slug
 from dametric.base.option_groups import ScoringOptions
 from dametric.base.progress import say
@@ -169,7 +169,7 @@ def _add_student(study: Study, grid: Grid, spec: RunSpec, environment: RunEnviro
     trained = grid.teachers[spec.teacher].trained
     recipe = _check_student(task)
     images = tasks.images(task.common.images).train
-    once = replace(spec, aug=parse(spec.aug, Images(images.image_size, images.mean)).canonical)
+    once = replace(spec, aug=parse(spec.aug, ImageSpec(images.image_size, images.mean)).canonical)
     if study.spelt.setdefault(once, spec.aug) != spec.aug:
         note = f"{grid.path}: {spec.aug} is {study.spelt[once]}: the same runs"
         if note not in study.notes:
@@ -196,7 +196,7 @@ def _add_student(study: Study, grid: Grid, spec: RunSpec, environment: RunEnviro
 def _check_student(task: tasks.StudentTask) -> Recipe:
     """Refuse what could not be distilled, as far as that shows without the teacher; its recipe."""
     images = tasks.images(task.common.images)[0]
-    spec = Images(images.image_size, images.mean)
+    spec = ImageSpec(images.image_size, images.mean)
     parse(task.aug, spec)
     recipe = task.common.resolved(task.student, images, aug=task.aug, seed=task.seed)
     if task.common.base_aug is not None:
@@ -244,7 +244,7 @@ def _scores(
         augs = list(grid.score.augmentations or dict.fromkeys(row.aug for row in rows))
         size = tasks.images(data_options(grid.data[data]))[0].image_size
         if student is None:
-            left_out = [aug for aug in augs if parse(aug, Images(size)).pick in NEEDS_STUDENT]
+            left_out = [aug for aug in augs if parse(aug, ImageSpec(size)).pick in NEEDS_STUDENT]
             augs = [aug for aug in augs if aug not in left_out]
             for aug in left_out:
                 say(f"{aug} is not scored: it asks a student, name one with 'student:' in the score block", quiet)

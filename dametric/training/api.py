@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dametric.augment import PAPER, Augmentation, Images, base_augmentation, parse
+from dametric.augment import PAPER, Augmentation, ImageSpec, base_augmentation, parse
 from dametric.base.arguments import argument
 from dametric.base.files import check_writable
 from dametric.base.option_groups import (
@@ -277,7 +277,7 @@ def distill(
     with network_errors():
         setting = DistillationRequest(common, teacher, student, (), (), str(out), checkpoint, data, aside).setting()
         assert setting.teacher is not None
-        asked = parse(aug, Images(setting.train.image_size, setting.teacher.mean))
+        asked = parse(aug, ImageSpec(setting.train.image_size, setting.teacher.mean))
         name = student if isinstance(student, str) else ""
         work = common.work(
             setting, student, common.resolved(name, setting.train, aug=asked.name, seed=seed), root=out, aug=asked
@@ -367,7 +367,7 @@ def distill_all(
     check_architecture(student)
     chosen = named_augmentations([augs] if isinstance(augs, str) else augs)
     for aug in chosen:
-        parse(aug, Images())
+        parse(aug, ImageSpec())
     if not common.objective.needs_teacher:
         say("the loss asks no teacher: this is training by labels, and the augmentation plays no part", quiet)
     check_writable(Path(out) / "record.json")
@@ -390,7 +390,7 @@ def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:
 
 def _looked_at(augs: Sequence[str], base_aug: str | None, setting: Setting, quiet: bool) -> tuple[str, ...]:
     """Augmentations without those that are others spelt otherwise, which is said; what they do to images is said."""
-    of = Images(setting.train.image_size, setting.train.mean)
+    of = ImageSpec(setting.train.image_size, setting.train.mean)
     first: dict[str, str] = {}
     for aug in augs:
         same = first.setdefault(parse(aug, of).canonical, aug)

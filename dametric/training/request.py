@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from dametric.augment import Images, base_augmentation, default_base
+from dametric.augment import ImageSpec, base_augmentation, default_base
 from dametric.base.arguments import argument
 from dametric.base.option_groups import EvalEvery, Keep, TeacherOptions
 from dametric.base.progress import say
@@ -76,7 +76,7 @@ class TrainingRequest:
         """Refuse what no data set could make right, before any is read."""
         Recipe(**self.recipe, lr=0.05 if self.lr is None else self.lr, dtype=self._dtype())
         if self.base_aug is not None:
-            base_augmentation(self.base_aug, Images(), mixes=not self.objective.needs_teacher)
+            base_augmentation(self.base_aug, ImageSpec(), mixes=not self.objective.needs_teacher)
         if self.objective.term is not None:
             own_term(self.objective.term)
         if self.tensorboard:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from dametric.augment import Augmentation, Images, base_augmentation, parse, versions
+from dametric.augment import Augmentation, ImageSpec, base_augmentation, parse, versions
 from dametric.augment.examine import check_base, examined, looked_at, sample
 from dametric.augment.external import External, Findings
 from dametric.base.progress import say
@@ -254,7 +254,7 @@ class Setting:
 
     def _operations(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, Any]:
         """Augmentations in the one way of writing them, and what shows when code that they or the loss call changes."""
-        of = Images(self.train.image_size, self.train.mean)
+        of = ImageSpec(self.train.image_size, self.train.mean)
         base, aug = base_augmentation(recipe.base_aug, of, mixes=True), aug or parse(recipe.aug, of)
         return {
             "operations": {"base_aug": base.canonical, "aug": aug.canonical},
@@ -408,7 +408,7 @@ class Work:
     def look(self, quiet: bool = False) -> tuple[Augmentation, Augmentation]:
         """The same, and what user's functions were seen to do is said once for all runs."""
         setting, recipe = self.setting, self.recipe
-        of = Images(setting.train.image_size, setting.teacher.mean if setting.teacher else setting.train.mean)
+        of = ImageSpec(setting.train.image_size, setting.teacher.mean if setting.teacher else setting.train.mean)
         base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
         return check_base(setting.looked_at(base, quiet)), setting.looked_at(self.aug or parse(recipe.aug, of), quiet)
 

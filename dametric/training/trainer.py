@@ -18,7 +18,7 @@ from dametric.augment import (
     NEEDS_STUDENT,
     Augmentation,
     Augmented,
-    Images,
+    ImageSpec,
     Keys,
     base_augmentation,
     criterion,
@@ -129,7 +129,7 @@ class Training:
             raise UsageError("this objective needs a teacher")
         self.own_term = None if recipe.objective.term is None else own_term(recipe.objective.term)
         self.term_names = TERMS if self.own_term is None else (*TERMS, "term")
-        of = Images(data.image_size, augmented_mean or data.mean)
+        of = ImageSpec(data.image_size, augmented_mean or data.mean)
         self.base = base or base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
         self.aug = aug or parse(recipe.aug, of)
         self.exact = torch.float64 if recipe.dtype == "float64" else torch.float32

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from dametric.augment import AUGS, Images, parse, spec
+from dametric.augment import AUGS, ImageSpec, parse, spec
 from dametric.augment.mix import Mixup
 from dametric.data import ImageSet
 from dametric.records.identity import NEUTRAL, frozen, run_id
@@ -82,8 +82,8 @@ def test_one_augmentation_is_one_however_it_is_typed(setting: Setting) -> None:
     ):
         assert len({run_id(config(setting, aug=aug)) for aug in same}) == 1, same
         assert len({parse(aug).canonical for aug in same}) == 1
-    assert parse("cutout:length=8", Images(64)).canonical == "cutout:length=8"
-    assert parse("crop:padding=4+autoaugment:policy=cifar10", Images(64)).canonical == (
+    assert parse("cutout:length=8", ImageSpec(64)).canonical == "cutout:length=8"
+    assert parse("crop:padding=4+autoaugment:policy=cifar10", ImageSpec(64)).canonical == (
         "crop:padding=4+autoaugment:policy=cifar10"
     )
     others = ("cutmix", "cutmix:alpha=0.2", "cutmixpick", "cutmixpick:runs=3", "flip+cutmix", "cutmix+flip", "identity")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dametric import distill
-from dametric.augment import Images, parse
+from dametric.augment import ImageSpec, parse
 from dametric.data import ImageSet
 from dametric.training import LABELS, Objective, Recipe, Setting, Teacher, Training
 from dametric.training.trainer import DivergedError
@@ -157,7 +157,7 @@ def test_pixels_that_are_not_finite_are_named_with_their_augmentation_and_step(
     for objective in (Objective.of("both"), Objective.of("augmented")):
         teacher = Setting(one_bright, one_bright, CPU, Teacher.of(network("tiny", 5), one_bright))
         asked = teacher.network("float32", 5)
-        aug = parse(broken, Images(one_bright.image_size, one_bright.mean))
+        aug = parse(broken, ImageSpec(one_bright.image_size, one_bright.mean))
         options: dict[str, Any] = {"teacher": asked, "aug": aug}
         training = Training(Hides(network()), one_bright, replace(recipe, objective=objective), CPU, **options)
         where = f"in epoch 1, step {step_of(training, 4)} of 4"

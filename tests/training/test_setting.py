@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dametric.augment import Images, parse
+from dametric.augment import ImageSpec, parse
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.models import build, load_checkpoint, save_checkpoint
@@ -301,7 +301,7 @@ PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 @pytest.mark.parametrize("kind", PAIRS)
 def test_augmentations_that_do_something_else_differ(setting: Setting, kind: str) -> None:
-    of = Images(8, MEAN)
+    of = ImageSpec(8, MEAN)
     ids = []
     for function in PAIRS[kind]:
         aug = parse(function, of)
