@@ -17,7 +17,7 @@ from dametric.models.accuracy import ACCURACY_IMAGES, warn_of_teacher
 from dametric.models.interface import interface
 from dametric.models.loaded import GREY
 from dametric.sweeps import tasks
-from dametric.training import Setting
+from dametric.training import TrainingContext
 
 _NAMED = 2  # runs of a list, at most
 
@@ -138,7 +138,7 @@ def _augmentations(payload: tasks.AnyTask) -> Sequence[str]:
     return [payload.aug] if isinstance(payload, tasks.StudentTask) else []
 
 
-def _setting(payload: tasks.AnyTask) -> Setting:
+def _setting(payload: tasks.AnyTask) -> TrainingContext:
     """Data, and the teacher of a student if it is there."""
     if isinstance(payload, tasks.StudentTask) and Path(payload.teacher).exists():
         return payload.setting()

@@ -27,7 +27,7 @@ from dametric.models.loaded import built_network, check_classes
 from dametric.models.reading import read_weights
 from dametric.records.scores import Scores
 from dametric.scoring import score
-from dametric.training import Setting, Teacher, Work
+from dametric.training import Teacher, TrainingContext, Work
 from dametric.training.request import TrainingRequest
 
 
@@ -63,7 +63,7 @@ class StudentTask:
     std: tuple[float, ...] | None = None
     weights: str | None = None
 
-    def setting(self) -> Setting:
+    def setting(self) -> TrainingContext:
         """Data and teacher."""
         own = (self.arch, self.mean, self.std, self.weights)
         return setting(self.common.images, self.common.device, self.teacher, *own)
@@ -216,7 +216,7 @@ def setting(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     weights: str | None = None,
-) -> Setting:
+) -> TrainingContext:
     """Data and teacher, read once in a process.
 
     Raises
@@ -226,11 +226,11 @@ def setting(
     """
     train_set, test, held_out = images(data)
     if teacher is None:
-        return Setting(train_set, test, chosen_device(device), held_out=held_out)
+        return TrainingContext(train_set, test, chosen_device(device), held_out=held_out)
     checkpoint = built_network(read_weights(teacher, weights, "teacher"), arch, train_set, data.image_size)
     check_classes(checkpoint, train_set)
     loaded = Teacher.of(checkpoint, train_set, mean, std)
-    with_teacher = Setting(train_set, test, chosen_device(device), loaded, held_out)
+    with_teacher = TrainingContext(train_set, test, chosen_device(device), loaded, held_out)
     with_teacher.share(setting(data, device))
     return with_teacher
 

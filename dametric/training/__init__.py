@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dametric.training.api import Trained, distill, distill_all, train
 from dametric.training.recipe import LABELS, Objective, Recipe, default_rate, learning_rate
-from dametric.training.setting import Setting, Teacher, Work
+from dametric.training.setting import Teacher, TrainingContext, Work
 from dametric.training.trainer import Training
 from dametric.training.watched import watched
 
@@ -12,7 +12,7 @@ __all__ = [
     "LABELS",
     "Objective",
     "Recipe",
-    "Setting",
+    "TrainingContext",
     "Teacher",
     "Trained",
     "Training",

@@ -45,7 +45,7 @@ from dametric.training.many import in_processes, one_by_one, refuse_another, wit
 from dametric.training.recipe import LABELS, Objective
 from dametric.training.request import DistillationRequest, TrainingRequest, on_epoch
 from dametric.training.run import carry_out_together
-from dametric.training.setting import Setting, Work
+from dametric.training.setting import TrainingContext, Work
 from dametric.training.watched import watched
 
 AugSpec = str | Augmentation | Callable[..., Any]
@@ -179,7 +179,7 @@ def train(
             train_set, test, aside = options.in_memory(data, held_out)
         name = arch if isinstance(arch, str) else type(arch).__name__
         say(f"{name}: {described(train_set.mean, train_set.std, train_set.normalised_by)}", quiet)
-        setting = Setting(train_set, test, chosen_device(device), held_out=aside)
+        setting = TrainingContext(train_set, test, chosen_device(device), held_out=aside)
         where = {"root": out} if target is None else {"folder": target.with_suffix(".run"), "target": target}
         work = options.work(setting, arch, options.resolved(name, train_set), **where)
         refuse_another(work)
@@ -388,7 +388,7 @@ def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for spec in augs for name in (PAPER if spec == "paper" else (spec,))))
 
 
-def _looked_at(augs: Sequence[str], base_aug: str | None, setting: Setting, quiet: bool) -> tuple[str, ...]:
+def _looked_at(augs: Sequence[str], base_aug: str | None, setting: TrainingContext, quiet: bool) -> tuple[str, ...]:
     """Augmentations without those that are others spelt otherwise, which is said; what they do to images is said."""
     of = ImageSpec(setting.train.image_size, setting.train.mean)
     first: dict[str, str] = {}
@@ -404,7 +404,7 @@ def _looked_at(augs: Sequence[str], base_aug: str | None, setting: Setting, quie
     return tuple(first.values())
 
 
-def _introduce_teacher(setting: Setting, most: int, quiet: bool) -> None:
+def _introduce_teacher(setting: TrainingContext, most: int, quiet: bool) -> None:
     """Say how good the teacher is, and warn of one that knows next to nothing."""
     top1, shown = setting.accuracy(most)
     warn_of_teacher(setting.teacher, top1, setting.train.num_classes, shown, "students")

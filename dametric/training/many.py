@@ -17,11 +17,11 @@ from dametric.records.record import RunRecord
 from dametric.records.runs import run_id
 from dametric.training.request import DistillationRequest, Group, TrainingRequest, on_epoch
 from dametric.training.run import Result, carry_out_together
-from dametric.training.setting import Setting, Work
+from dametric.training.setting import TrainingContext, Work
 from dametric.training.watched import Watch, watching
 
 
-def one_by_one(options: DistillationRequest, setting: Setting, groups: Sequence[Group]) -> list[str]:
+def one_by_one(options: DistillationRequest, setting: TrainingContext, groups: Sequence[Group]) -> list[str]:
     failures = []
     with until_interrupted() as stop:
         for group in groups:
@@ -39,7 +39,7 @@ def one_by_one(options: DistillationRequest, setting: Setting, groups: Sequence[
     return failures
 
 
-def in_processes(options: DistillationRequest, setting: Setting, groups: Sequence[Group]) -> list[str]:
+def in_processes(options: DistillationRequest, setting: TrainingContext, groups: Sequence[Group]) -> list[str]:
     tasks = [(options, group) for group in groups]
     works = [options.work(setting, aug, seed) for group in groups for aug, seed in group]
     _say_what_is_trained_again(works, options.common.quiet)
@@ -57,7 +57,7 @@ def in_processes(options: DistillationRequest, setting: Setting, groups: Sequenc
     return [answer for answer, well in answers if not well]
 
 
-_shared: list[Setting] = []  # of a worker process
+_shared: list[TrainingContext] = []  # of a worker process
 
 
 def group_in_a_process(

@@ -24,7 +24,7 @@ from dametric.models.named import Named
 from dametric.records.runs import Row
 from dametric.training.loss import own_term
 from dametric.training.recipe import Objective, Recipe, default_rate
-from dametric.training.setting import Setting, Teacher, Work
+from dametric.training.setting import Teacher, TrainingContext, Work
 
 Group = tuple[tuple[str, int], ...]  # augmentations and seeds of runs that are carried out together
 
@@ -104,7 +104,7 @@ class TrainingRequest:
             say(f"data: {len(found.held_out)} images are held out, {len(found.train)} are trained on", self.quiet)
         return found
 
-    def work(self, setting: Setting, network: str | nn.Module, recipe: Recipe, **where: Any) -> Work:
+    def work(self, setting: TrainingContext, network: str | nn.Module, recipe: Recipe, **where: Any) -> Work:
         """A run with these options."""
         return setting.work(network, recipe, **where, compile=self.compile, eval_every=self.eval_every, keep=self.keep)
 
@@ -140,7 +140,7 @@ class DistillationRequest:
     jobs: int = 1
     lockstep: int = 1
 
-    def setting(self) -> Setting:
+    def setting(self) -> TrainingContext:
         """Data and teacher, read once for all runs."""
         common, own = self.common, self.checkpoint
         named = Named.read(self.teacher, "teacher", own.arch, own.weights)
@@ -158,9 +158,9 @@ class DistillationRequest:
             images, test, held_out = common.in_memory(self.data, self.held_out)
             named = named.built(images, None)
         teacher = named.loaded(images, own.mean, own.std, common.quiet, kind=Teacher, read_here=is_source(self.data))
-        return Setting(images, test, chosen_device(common.device), teacher, held_out)
+        return TrainingContext(images, test, chosen_device(common.device), teacher, held_out)
 
-    def work(self, setting: Setting, aug: str, seed: int) -> Work:
+    def work(self, setting: TrainingContext, aug: str, seed: int) -> Work:
         """One run."""
         recipe = self.common.resolved(self.student, setting.train, aug=aug, seed=seed)
         return self.common.work(setting, self.student, recipe, root=self.output)

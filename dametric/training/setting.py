@@ -69,7 +69,7 @@ class Teacher(LoadedNetwork):
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class TrainingContext:
     """What all runs on one data set, with one teacher, share.
 
     Attributes
@@ -107,7 +107,7 @@ class Setting:
             self._told.add(way.guess)
             say(way.guess, quiet)
 
-    def share(self, other: Setting) -> None:
+    def share(self, other: TrainingContext) -> None:
         """Know and say together with a setting of the same images what there is to say of the user's functions."""
         for name in ("_told", "_said", "_findings", "_interfaces"):
             object.__setattr__(self, name, getattr(other, name))
@@ -299,7 +299,7 @@ class Work:
         Its folder.
     config : dict
         What determines the result; its hash is the run's id.
-    setting : Setting
+    setting : TrainingContext
     student : str or nn.Module
     recipe : Recipe
     aug : Augmentation or None
@@ -315,7 +315,7 @@ class Work:
 
     run: Run
     config: dict[str, Any]
-    setting: Setting
+    setting: TrainingContext
     student: str | nn.Module
     recipe: Recipe
     aug: Augmentation | None = None

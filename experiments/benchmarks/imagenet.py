@@ -38,7 +38,7 @@ from dametric.data import ImageSet
 from dametric.data.few import few_rows
 from dametric.data.folder import listing
 from dametric.data.request import ImageRequest
-from dametric.training import Recipe, Setting, Teacher, Training
+from dametric.training import Recipe, Teacher, Training, TrainingContext
 from dametric.training.evaluate import evaluate
 from dametric.training.trainer import advance_together
 from experiments.benchmarks.reference import cutmix
@@ -173,7 +173,7 @@ class Bench:
     def distill(self) -> Callable[[], object]:
         """The same number of steps of dametric's trainer, each call going on with the epoch."""
         teacher = Teacher(self.teacher, MEAN, STD, "teacher", "")
-        setting = Setting(self.data, self.data, self.device, teacher)
+        setting = TrainingContext(self.data, self.data, self.device, teacher)
         recipe = Recipe(aug="cutmix", base_aug="rrc+flip", dtype="float32", epochs=10**6, batch_size=BATCH)
         network = setting.network(recipe.dtype, recipe.batch_size)
         training = Training(self.student, setting.on_device, recipe, self.device, teacher=network)

@@ -16,7 +16,7 @@ from dametric.augment.mix import Mixup
 from dametric.data import ImageSet
 from dametric.records.identity import NEUTRAL, frozen, run_id
 from dametric.records.runs import Run
-from dametric.training import Recipe, Setting, Teacher, recipe
+from dametric.training import Recipe, Teacher, TrainingContext, recipe
 from experiments.run_ids import ids
 from tests.loops import each
 
@@ -49,17 +49,17 @@ def test_committed_records_have_the_ids_they_say(path: Path) -> None:
 
 
 @pytest.fixture
-def setting() -> Setting:
+def setting() -> TrainingContext:
     images = ImageSet.from_tensors(torch.zeros(64, 3, 32, 32, dtype=torch.uint8), torch.arange(64) % 2, std=(1, 1, 1))
     teacher = Teacher(torch.nn.Identity(), images.mean, images.std, "resnet20", "0" * 64)
-    return Setting(images, images, torch.device("cpu"), teacher)
+    return TrainingContext(images, images, torch.device("cpu"), teacher)
 
 
-def config(setting: Setting, **options: Any) -> dict[str, Any]:
+def config(setting: TrainingContext, **options: Any) -> dict[str, Any]:
     return setting.work("resnet8", Recipe(**options)).config
 
 
-def test_what_is_as_it_always_was_does_not_enter(setting: Setting) -> None:
+def test_what_is_as_it_always_was_does_not_enter(setting: TrainingContext) -> None:
     """The neutral values are today's defaults, and stay what they are when defaults change."""
     plain = config(setting)
     assert "options" not in frozen(plain)
@@ -71,7 +71,7 @@ def test_what_is_as_it_always_was_does_not_enter(setting: Setting) -> None:
     assert run_id({**plain, "recipe": {**plain["recipe"], "not yet thought of": 3}}) != run_id(plain)
 
 
-def test_one_augmentation_is_one_however_it_is_typed(setting: Setting) -> None:
+def test_one_augmentation_is_one_however_it_is_typed(setting: TrainingContext) -> None:
     for same in (
         ("cutmix", "cutmix:alpha=1", "cutmix:partner=roll,alpha=1.0", "identity+cutmix"),
         ("randaugment", "randaugment:n=2,m=9", "randaugment:m=9:n=2"),
@@ -98,7 +98,9 @@ def test_parameters_are_neutral_as_long_as_defaults_are_what_they_were(monkeypat
     assert parse("mixup").canonical == "mixup:alpha=0.4"
 
 
-def test_a_version_changes_what_uses_it_and_nothing_else(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_changes_what_uses_it_and_nothing_else(
+    setting: TrainingContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipes = {
         "cutmix": {"aug": "cutmix"},
         "pick": {"aug": "cutmixpick"},
@@ -129,7 +131,7 @@ def test_a_version_changes_what_uses_it_and_nothing_else(setting: Setting, monke
     assert changed() == set()
 
 
-def test_a_run_that_is_there_under_an_older_id_is_found(setting: Setting, tmp_path: Path) -> None:
+def test_a_run_that_is_there_under_an_older_id_is_found(setting: TrainingContext, tmp_path: Path) -> None:
     work = setting.work("resnet8", Recipe(aug="cutmix"), tmp_path)
     other = setting.work("resnet8", Recipe(aug="cutmix", lr=0.3), tmp_path)
     older = Run(work.run.folder.with_name(work.run.folder.name[:-16] + "0" * 16))
@@ -140,10 +142,10 @@ def test_a_run_that_is_there_under_an_older_id_is_found(setting: Setting, tmp_pa
     assert setting.work("resnet8", Recipe(aug="cutmix", lr=0.3), tmp_path).run == other.run
 
 
-def test_what_is_looked_at_and_kept_does_not_enter_but_what_it_ends_with_does(setting: Setting) -> None:
+def test_what_is_looked_at_and_kept_does_not_enter_but_what_it_ends_with_does(setting: TrainingContext) -> None:
     plain = setting.work("resnet8", Recipe(steps=3))
     for options in ({"eval_every": 7}, {"eval_every": "last"}, {"keep": "none"}, {"compile": True}):
         assert run_id(setting.work("resnet8", Recipe(steps=3), **options).config) == run_id(plain.config)  # type: ignore[arg-type]
     shown = replace(setting.train, fingerprint="others")
-    other = Setting(setting.train, setting.test, setting.device, setting.teacher, shown)
+    other = TrainingContext(setting.train, setting.test, setting.device, setting.teacher, shown)
     assert run_id(other.work("resnet8", Recipe(steps=3)).config) != run_id(plain.config)

@@ -22,7 +22,7 @@ from dametric.data import ImageSet
 from dametric.errors import Interrupted, UsageError
 from dametric.models.network import Network
 from dametric.records.runs import MEASURED, Run, load_runs, read_record, run_id
-from dametric.training import LABELS, Recipe, Setting, Teacher, Training, Work
+from dametric.training import LABELS, Recipe, Teacher, Training, TrainingContext, Work
 from dametric.training.recipe import learning_rate
 from dametric.training.run import carry_out
 from tests.oracles import training as oracle
@@ -36,9 +36,11 @@ LOOKS: list[int] = []  # rows of every forward of a watched network in evaluatio
 
 
 @pytest.fixture
-def setting(data: ImageSet, network: Make) -> Setting:
+def setting(data: ImageSet, network: Make) -> TrainingContext:
     """Distillation from a network that knows nothing."""
-    return Setting(data, replace(data.subset(range(0, 22, 2)), split="test"), CPU, Teacher.of(network("tiny", 5), data))
+    return TrainingContext(
+        data, replace(data.subset(range(0, 22, 2)), split="test"), CPU, Teacher.of(network("tiny", 5), data)
+    )
 
 
 @pytest.fixture
@@ -150,7 +152,7 @@ def test_whole_epochs_are_the_same_by_either_name() -> None:
     assert [learning_rate(by_steps, i, 4) for i in (7, 8, 9, 11)] == [0.05, 0.005, 0.0005, 0.00005]
 
 
-def test_steps_that_fill_epochs_give_the_same_network(setting: Setting, tmp_path: Path) -> None:
+def test_steps_that_fill_epochs_give_the_same_network(setting: TrainingContext, tmp_path: Path) -> None:
     by_epochs = setting.work("resnet8", RECIPE, folder=tmp_path / "epochs")
     by_steps = setting.work("resnet8", replace(RECIPE, epochs=None, steps=12), folder=tmp_path / "steps")
     for work in (by_epochs, by_steps):
@@ -163,7 +165,7 @@ def test_steps_that_fill_epochs_give_the_same_network(setting: Setting, tmp_path
     assert run_id(by_steps.config) != run_id(by_epochs.config), "how long it lasts is part of what it is"
 
 
-def test_a_partial_last_epoch_is_a_row(setting: Setting, tmp_path: Path) -> None:
+def test_a_partial_last_epoch_is_a_row(setting: TrainingContext, tmp_path: Path) -> None:
     for steps, expected in ((10, [(1, 4), (2, 8), (3, 10)]), (3, [(1, 3)]), (5, [(1, 4), (2, 5)])):
         work = setting.work("resnet8", replace(RECIPE, epochs=None, steps=steps), folder=tmp_path / str(steps))
         told: list[float] = []
@@ -207,7 +209,7 @@ def test_every_step_is_the_plain_loop_s(
         assert means == pytest.approx(expected, rel=1e-10)
 
 
-def test_a_run_of_steps_can_be_stopped_anywhere(setting: Setting, tmp_path: Path) -> None:
+def test_a_run_of_steps_can_be_stopped_anywhere(setting: TrainingContext, tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=None, steps=10, aug="cutmixpick:by=student_entropy")
     smooth = setting.work("resnet8", recipe, folder=tmp_path / "smooth")
     carry_out(smooth)
@@ -232,7 +234,7 @@ def test_a_run_of_steps_can_be_stopped_anywhere(setting: Setting, tmp_path: Path
 # How often it is looked at
 
 
-def test_how_often_it_is_looked_at_changes_nothing_else(setting: Setting, tmp_path: Path) -> None:
+def test_how_often_it_is_looked_at_changes_nothing_else(setting: TrainingContext, tmp_path: Path) -> None:
     """With 18 steps, of which the last two make an epoch of their own."""
     recipe = replace(RECIPE, epochs=None, steps=18)
     always = setting.work("resnet8", recipe, folder=tmp_path / "1")
@@ -258,7 +260,9 @@ def test_how_often_it_is_looked_at_changes_nothing_else(setting: Setting, tmp_pa
         assert (table["best_epoch"], table["best_test_loss"]) == (best["epoch"], best["test_loss"])
 
 
-def test_the_images_are_shown_only_when_it_is_looked_at(setting: Setting, held_out: ImageSet, tmp_path: Path) -> None:
+def test_the_images_are_shown_only_when_it_is_looked_at(
+    setting: TrainingContext, held_out: ImageSet, tmp_path: Path
+) -> None:
     for every, tested in ((1, [11, 11, 11]), (2, [11, 11]), ("last", [11])):
         for other, shown in ((None, []), (held_out, [9])):
             LOOKS.clear()
@@ -268,7 +272,7 @@ def test_the_images_are_shown_only_when_it_is_looked_at(setting: Setting, held_o
             assert [8, *tested, *shown] == LOOKS  # after a first look at how it answers
 
 
-def test_a_run_goes_on_with_another_look(setting: Setting, tmp_path: Path) -> None:
+def test_a_run_goes_on_with_another_look(setting: TrainingContext, tmp_path: Path) -> None:
     """It is the same run: what was not looked at stays so."""
     smooth = setting.work("resnet8", RECIPE, folder=tmp_path / "smooth", eval_every="last")
     carry_out(smooth)
@@ -285,7 +289,7 @@ def test_a_run_goes_on_with_another_look(setting: Setting, tmp_path: Path) -> No
     assert plain_record(again)["last"] == plain_record(smooth)["last"]
 
 
-def test_looks_and_keeps_that_cannot_be(setting: Setting, tmp_path: Path) -> None:
+def test_looks_and_keeps_that_cannot_be(setting: TrainingContext, tmp_path: Path) -> None:
     wrong: tuple[dict[str, Any], ...] = (
         *({"eval_every": value} for value in (0, -1, 1.5, "never", "2x")),
         *({"keep": value} for value in ("best", "")),
@@ -301,7 +305,7 @@ def test_looks_and_keeps_that_cannot_be(setting: Setting, tmp_path: Path) -> Non
 
 
 def test_a_run_without_its_weights_is_finished(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = setting.work("resnet8", RECIPE, tmp_path / "kept")
     assert not kept.finished
@@ -331,7 +335,7 @@ def test_a_run_without_its_weights_is_finished(
     assert kept.run.checkpoint.exists(), "what somebody has kept is not taken away"
 
 
-def test_a_run_whose_kept_weights_are_gone_is_trained_again(setting: Setting, tmp_path: Path) -> None:
+def test_a_run_whose_kept_weights_are_gone_is_trained_again(setting: TrainingContext, tmp_path: Path) -> None:
     work = setting.work("resnet8", RECIPE, tmp_path)
     carry_out(work)
     assert setting.work("resnet8", RECIPE, tmp_path).finished
@@ -350,7 +354,7 @@ def test_a_run_whose_kept_weights_are_gone_is_trained_again(setting: Setting, tm
 
 @pytest.mark.parametrize("target", [None, "trained.pth"])
 def test_a_finished_run_whose_weights_are_gone_keeps_its_record_until_it_is_trained_again(
-    setting: Setting, tmp_path: Path, target: str | None
+    setting: TrainingContext, tmp_path: Path, target: str | None
 ) -> None:
     """However often training is stopped or killed in between, what it had come to stays known."""
 
@@ -384,7 +388,7 @@ def test_a_finished_run_whose_weights_are_gone_keeps_its_record_until_it_is_trai
 
 @pytest.mark.parametrize("name", ["last.pt", "history.csv", "record.json"])
 def test_a_kill_while_the_new_files_replace_the_old_ones_loses_nothing(
-    setting: Setting, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    setting: TrainingContext, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = setting.work("resnet8", RECIPE, tmp_path)
     carry_out(work)
@@ -408,7 +412,7 @@ def test_a_kill_while_the_new_files_replace_the_old_ones_loses_nothing(
 
 
 def test_a_run_that_is_misread_and_starts_over_does_not_show_what_it_had_come_to(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    setting: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = setting.work("resnet8", RECIPE, tmp_path)
     carry_out(work)
@@ -427,7 +431,7 @@ def test_a_run_that_is_misread_and_starts_over_does_not_show_what_it_had_come_to
     assert math.isnan(table["test_loss"][0])
 
 
-def test_weights_that_a_kill_left_go_when_nobody_holds_them(setting: Setting, tmp_path: Path) -> None:
+def test_weights_that_a_kill_left_go_when_nobody_holds_them(setting: TrainingContext, tmp_path: Path) -> None:
     """A process can be killed after the record that says there are none, and before it takes them away."""
     work = setting.work("resnet8", RECIPE, tmp_path, keep="none")
     carry_out(work)
@@ -442,7 +446,7 @@ def test_weights_that_a_kill_left_go_when_nobody_holds_them(setting: Setting, tm
 # Held-out images
 
 
-def test_held_out_images_are_looked_at_once(setting: Setting, held_out: ImageSet, tmp_path: Path) -> None:
+def test_held_out_images_are_looked_at_once(setting: TrainingContext, held_out: ImageSet, tmp_path: Path) -> None:
     """Where they are the test images, they say what these say."""
     plain = setting.work("resnet8", RECIPE, folder=tmp_path / "plain")
     carry_out(plain)
@@ -467,7 +471,7 @@ def test_held_out_images_are_looked_at_once(setting: Setting, held_out: ImageSet
     assert len(losses) == 2
 
 
-def test_a_teacher_is_looked_at_on_held_out_images_too(setting: Setting, tmp_path: Path) -> None:
+def test_a_teacher_is_looked_at_on_held_out_images_too(setting: TrainingContext, tmp_path: Path) -> None:
     """By labels, with nobody to agree with."""
     by_labels = replace(setting, teacher=None, held_out=setting.test)
     recipe = replace(RECIPE, objective=LABELS, epochs=2)
@@ -477,7 +481,7 @@ def test_a_teacher_is_looked_at_on_held_out_images_too(setting: Setting, tmp_pat
     assert "held_out_agreement" not in record["last"]
 
 
-def test_held_out_images_must_fit(setting: Setting, data: ImageSet) -> None:
+def test_held_out_images_must_fit(setting: TrainingContext, data: ImageSet) -> None:
     wrong = (
         ImageSet.from_tensors(data.images),
         ImageSet.from_tensors(data.images, data.labels.clamp(max=5)),
@@ -491,7 +495,7 @@ def test_held_out_images_must_fit(setting: Setting, data: ImageSet) -> None:
 # Ids that last
 
 
-def test_what_is_as_usual_does_not_enter_the_id(setting: Setting) -> None:
+def test_what_is_as_usual_does_not_enter_the_id(setting: TrainingContext) -> None:
     def id_of(**options: Any) -> str:
         return run_id(setting.work("resnet8", replace(RECIPE, **options)).config)
 

@@ -19,7 +19,7 @@ from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import build
 from dametric.records.record import RunRecord
 from dametric.records.runs import BusyError, Run, load_runs, read_record
-from dametric.training import LABELS, Objective, Recipe, Setting, Teacher, Training, Work
+from dametric.training import LABELS, Objective, Recipe, Teacher, Training, TrainingContext, Work
 from dametric.training.run import carry_out, carry_out_together
 from tests.training.conftest import CLASSES
 
@@ -36,11 +36,11 @@ SHOWN: list[Tensor] = []  # what every forward of a noting student in training w
 
 
 @pytest.fixture(scope="module")
-def setting(data: ImageSet) -> Setting:
+def setting(data: ImageSet) -> TrainingContext:
     """With a teacher that has residual blocks and all that convolutions do."""
     torch.manual_seed(7)
     test = replace(data.subset(range(0, 22, 2)), split="test")
-    return Setting(data, test, CPU, Teacher.of(build("resnet8", CLASSES, 8), data))
+    return TrainingContext(data, test, CPU, Teacher.of(build("resnet8", CLASSES, 8), data))
 
 
 Student = Callable[[int], "str | nn.Module"]
@@ -97,7 +97,7 @@ class Group:
         return self._make(self._root / name)
 
 
-def three(setting: Setting, student: Student) -> Callable[[Path], list[Work]]:
+def three(setting: TrainingContext, student: Student) -> Callable[[Path], list[Work]]:
     """Three members of 9, 6 and 12 steps, one of which asks itself what to pick."""
 
     def make(root: Path) -> list[Work]:
@@ -110,7 +110,7 @@ def three(setting: Setting, student: Student) -> Callable[[Path], list[Work]]:
 
 
 @pytest.fixture(scope="module")
-def group(setting: Setting, student: Student, tmp_path_factory: pytest.TempPathFactory) -> Group:
+def group(setting: TrainingContext, student: Student, tmp_path_factory: pytest.TempPathFactory) -> Group:
     return Group(three(setting, student), tmp_path_factory.mktemp("group"))
 
 
@@ -140,7 +140,7 @@ class Noting(nn.Module):
         return self.last(images.flatten(1))
 
 
-def test_initial_weights_are_the_same_for_all_settings(setting: Setting, tmp_path: Path) -> None:
+def test_initial_weights_are_the_same_for_all_settings(setting: TrainingContext, tmp_path: Path) -> None:
     usual = setting.work("resnet8", RECIPE, tmp_path)
     others: list[dict[str, Any]] = [{"aug": aug} for aug in AUGS]
     others += [{"steps": 100}, {"steps": None, "epochs": 7}, {"lr": 1.0}]
@@ -155,7 +155,9 @@ def test_initial_weights_are_the_same_for_all_settings(setting: Setting, tmp_pat
     assert not torch.equal(other.conv1.weight, usual.fresh().conv1.weight)
 
 
-def test_images_and_their_raw_view_come_in_the_same_order_for_all_settings(setting: Setting, tmp_path: Path) -> None:
+def test_images_and_their_raw_view_come_in_the_same_order_for_all_settings(
+    setting: TrainingContext, tmp_path: Path
+) -> None:
     def shown(**options: Any) -> list[Tensor]:
         """The raw images of every step, cropped and flipped."""
         SHOWN.clear()
@@ -181,7 +183,7 @@ def test_images_and_their_raw_view_come_in_the_same_order_for_all_settings(setti
 # The same numbers as alone
 
 
-def test_every_student_learns_what_it_learns_alone(setting: Setting, student: Student, tmp_path: Path) -> None:
+def test_every_student_learns_what_it_learns_alone(setting: TrainingContext, student: Student, tmp_path: Path) -> None:
     """All augmentations, beside one, two and four others, of several networks and lengths."""
     for size, companies in ((5, (2, 5)), (7, (3,))):  # of which the batches leave 2 and 1 of 22 images
 
@@ -213,9 +215,9 @@ def test_no_size_of_a_batch_makes_a_difference(data: ImageSet, network: Make, tm
     ]
     learner = network("tiny", 3)
     for kind, size in itertools.product(("plain", "tiny"), (2, 3, 22)):
-        where = Setting(data, data.subset(range(5)), CPU, Teacher.of(network(kind, 5), data))
+        where = TrainingContext(data, data.subset(range(5)), CPU, Teacher.of(network(kind, 5), data))
 
-        def make(root: Path, where: Setting = where, size: int = size) -> list[Work]:
+        def make(root: Path, where: TrainingContext = where, size: int = size) -> list[Work]:
             options = [replace(RECIPE, **member, batch_size=size, steps=3) for member in members]
             return [where.work(learner, each, folder=root / each.aug, eval_every="last") for each in options]
 
@@ -229,7 +231,7 @@ def test_large_batches_are_no_other_case(tmp_path: Path) -> None:
     """Of which a few would leave 1 to 3 rows of the 256 that networks are otherwise asked about at once."""
     pixels = torch.randint(0, 256, (514, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     data = ImageSet.from_tensors(pixels, torch.arange(514) % CLASSES)
-    where = Setting(data, data.subset(range(5)), CPU, Teacher.of(build("resnet8", CLASSES, 8), data))
+    where = TrainingContext(data, data.subset(range(5)), CPU, Teacher.of(build("resnet8", CLASSES, 8), data))
     for size in (129, 171, 257):  # alone 258, 342 and 514 rows in a step, two together 387, 513 and 771
 
         def make(root: Path, size: int = size) -> list[Work]:
@@ -241,7 +243,7 @@ def test_large_batches_are_no_other_case(tmp_path: Path) -> None:
         assert_all_same(works, group.alone, carry_out_together(works))
 
 
-def test_what_members_want_may_differ(setting: Setting, student: Student, tmp_path: Path) -> None:
+def test_what_members_want_may_differ(setting: TrainingContext, student: Student, tmp_path: Path) -> None:
     """Rates, schedules, objectives, draws and how they are looked at; some want no answer on the raw images."""
     options: list[dict[str, Any]] = [
         {"lr": 0.3, "schedule": "cosine", "nesterov": True},
@@ -268,10 +270,10 @@ def test_what_members_want_may_differ(setting: Setting, student: Student, tmp_pa
 
 
 def test_students_that_share_no_step_are_refused_or_come_to_the_same(
-    setting: Setting, data: ImageSet, network: Make, tmp_path: Path
+    setting: TrainingContext, data: ImageSet, network: Make, tmp_path: Path
 ) -> None:
     """But never to something else."""
-    others: list[tuple[Setting, dict[str, Any]]] = [
+    others: list[tuple[TrainingContext, dict[str, Any]]] = [
         *((setting, option) for option in ({"seed": 5}, {"batch_size": 4}, {"base_aug": "flip"}, {"dtype": "float64"})),
         (setting, {"objective": LABELS}),
         (replace(setting, teacher=Teacher.of(network("tiny", 5), data)), {}),
@@ -279,7 +281,7 @@ def test_students_that_share_no_step_are_refused_or_come_to_the_same(
     ]
     for number, (where, options) in enumerate(others):
 
-        def make(root: Path, where: Setting = where, options: dict[str, Any] = options) -> list[Work]:
+        def make(root: Path, where: TrainingContext = where, options: dict[str, Any] = options) -> list[Work]:
             return [
                 setting.work(network(), RECIPE, folder=root / "usual"),
                 where.work(network(), replace(RECIPE, **options), folder=root / "other"),
@@ -316,7 +318,9 @@ class Counted(nn.Module):
         return self.last(images.flatten(1))
 
 
-def test_the_teacher_is_asked_about_the_raw_images_once(setting: Setting, data: ImageSet, tmp_path: Path) -> None:
+def test_the_teacher_is_asked_about_the_raw_images_once(
+    setting: TrainingContext, data: ImageSet, tmp_path: Path
+) -> None:
     torch.manual_seed(1)
     where = replace(setting, teacher=Teacher.of(Counted(), data))
     assert where.teacher_logits is not None
@@ -444,7 +448,9 @@ class Fails(nn.Module):
         return self.last(images.flatten(1)) * (float("nan") if self.training and self.count == self.at else 1)
 
 
-def test_one_that_diverges_does_not_take_the_others_along(setting: Setting, group: Group, tmp_path: Path) -> None:
+def test_one_that_diverges_does_not_take_the_others_along(
+    setting: TrainingContext, group: Group, tmp_path: Path
+) -> None:
     """It fails as it does alone; wherever it stands among them, and wherever that happens."""
     torch.manual_seed(0)
     bad: list[tuple[str | nn.Module, dict[str, Any]]] = [
@@ -473,7 +479,7 @@ def test_one_that_diverges_does_not_take_the_others_along(setting: Setting, grou
         assert_all_same(works, group.alone, results)
 
 
-def test_all_may_diverge(setting: Setting, tmp_path: Path) -> None:
+def test_all_may_diverge(setting: TrainingContext, tmp_path: Path) -> None:
     works = [setting.work("resnet8", replace(RECIPE, lr=lr), folder=tmp_path / str(lr)) for lr in (1e30, 1e29)]
     results = carry_out_together(works)
     assert [type(result) for result in results] == [RunFailed] * 2

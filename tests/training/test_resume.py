@@ -32,7 +32,7 @@ from dametric.data import ImageSet, load_data
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import build, load_checkpoint, load_state, save_checkpoint
 from dametric.records.runs import BusyError, Run, load_runs, read_record
-from dametric.training import LABELS, Recipe, Setting, Teacher, Training, Work, distill, train, trainer, watched
+from dametric.training import LABELS, Recipe, Teacher, Training, TrainingContext, Work, distill, train, trainer, watched
 from dametric.training.run import carry_out
 
 CPU = torch.device("cpu")
@@ -68,7 +68,7 @@ class Order:
         options: dict[str, Any] = {"classes": names, "mean": MEAN, "std": STD, "name": "digits"}
         train_set = ImageSet.from_tensors(x, y, **options)
         test = ImageSet.from_tensors(x_test, y_test, split="test", **options)
-        setting = Setting(train_set, test, CPU, Teacher.of(self.teacher, train_set))
+        setting = TrainingContext(train_set, test, CPU, Teacher.of(self.teacher, train_set))
         return setting.work("resnet8", self.recipe, folder=folder)
 
 
