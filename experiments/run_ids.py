@@ -50,21 +50,21 @@ def _of_grid(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def row_id(grid: Grid, row: RunSpec) -> str:
     """Id of a row of a grid, for images and a teacher that stand in for those that it names."""
-    setting = stand_in(grid, row.data, Teacher(torch.nn.Identity(), MEAN, STD, row.teacher, row.teacher))
+    context = stand_in(grid, row.data, Teacher(torch.nn.Identity(), MEAN, STD, row.teacher, row.teacher))
     common = student_task(grid, row, ENVIRONMENT).common
-    recipe = common.resolved(row.student, setting.train, aug=row.aug, seed=row.seed)
-    return run_id(setting.work(row.student, recipe).config)
+    recipe = common.resolved(row.student, context.train, aug=row.aug, seed=row.seed)
+    return run_id(context.work(row.student, recipe).config)
 
 
 def teacher_id(grid: Grid, data: str, name: str) -> str:
     """Id of a teacher's training."""
     spec = grid.teachers[name]
     arch, seed = str(spec.arch), spec.seed or 0
-    setting = stand_in(grid, data, None)
+    context = stand_in(grid, data, None)
     recipe = training_options(data_options(grid.data[data]), spec.recipe, ENVIRONMENT, teacher=True).resolved(
-        arch, setting.train, seed=seed
+        arch, context.train, seed=seed
     )
-    return run_id(setting.work(arch, recipe).config)
+    return run_id(context.work(arch, recipe).config)
 
 
 def stand_in(grid: Grid, data: str, teacher: Teacher | None) -> TrainingContext:

@@ -83,7 +83,7 @@ def _look_at_teachers(students: Sequence[tasks.StudentTask], quiet: bool, most: 
         if about in seen or not Path(payload.teacher).exists():
             continue
         seen.add(about)
-        where = payload.setting()
+        where = payload.context()
         assert where.teacher is not None
         where.teacher.introduce(f"teacher {payload.teacher}", quiet)
         top1, count = where.accuracy(most)
@@ -105,7 +105,7 @@ def _look_at_networks(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
         if arch in MODELS or (data, role, arch) in seen:
             continue
         seen.add((data, role, arch))
-        where = tasks.setting(data, payload.common.device)
+        where = tasks.context(data, payload.common.device)
         train = where.train
         with torch.random.fork_rng(devices=[]):
             model = build(arch, train.num_classes, train.image_size)
@@ -141,6 +141,6 @@ def _augmentations(payload: tasks.AnyTask) -> Sequence[str]:
 def _setting(payload: tasks.AnyTask) -> TrainingContext:
     """Data, and the teacher of a student if it is there."""
     if isinstance(payload, tasks.StudentTask) and Path(payload.teacher).exists():
-        return payload.setting()
+        return payload.context()
     device = payload.options.device if isinstance(payload, tasks.ScoreTask) else payload.common.device
-    return tasks.setting(_data(payload), device)
+    return tasks.context(_data(payload), device)

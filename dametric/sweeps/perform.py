@@ -88,7 +88,7 @@ def _alone(task: AnyTask, advance: Advance, stop: Stop) -> Outcome:
 
 def _warning(work: Work, record: RunRecord) -> str:
     """What is to be said of a teacher that has learnt next to nothing."""
-    classes, images = work.setting.train.num_classes, len(work.setting.test)
+    classes, images = work.context.train.num_classes, len(work.context.test)
     if not near_chance(record.result.test_top1, classes, images):
         return ""
     return f"; WARNING: that is near chance ({100 / classes:.2f} %), so what it teaches and how it scores mean nothing"

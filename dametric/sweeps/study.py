@@ -155,7 +155,7 @@ def _teachers(grid: Grid, environment: RunEnvironment) -> Iterator[tuple[str, st
 
 def _checked_teacher(task: tasks.TeacherTask) -> Work:
     task.common.check()
-    images = tasks.setting(task.common.images, task.common.device).train
+    images = tasks.context(task.common.images, task.common.device).train
     _check_network(task.arch, images)
     _check_batches(task.common, images)
     work = task.work()

@@ -42,7 +42,7 @@ class TeacherTask:
 
     def work(self) -> Work:
         """The run."""
-        where = setting(self.common.images, self.common.device)
+        where = context(self.common.images, self.common.device)
         recipe = self.common.resolved(self.arch, where.train, seed=self.seed)
         target = Path(self.output)
         return self.common.work(where, self.arch, recipe, folder=target.with_suffix(".run"), target=target)
@@ -63,14 +63,14 @@ class StudentTask:
     std: tuple[float, ...] | None = None
     weights: str | None = None
 
-    def setting(self) -> TrainingContext:
+    def context(self) -> TrainingContext:
         """Data and teacher."""
         own = (self.arch, self.mean, self.std, self.weights)
-        return setting(self.common.images, self.common.device, self.teacher, *own)
+        return context(self.common.images, self.common.device, self.teacher, *own)
 
     def work(self) -> Work:
         """The run; its teacher's checkpoint is read."""
-        where = self.setting()
+        where = self.context()
         recipe = self.common.resolved(self.student, where.train, aug=self.aug, seed=self.seed)
         return self.common.work(where, self.student, recipe, root=self.root)
 
@@ -170,7 +170,7 @@ class ScoreTask:
             del parts["data"]["grey"]
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
-        images = setting(options.data, options.device).train
+        images = context(options.data, options.device).train
         parts["images"] = images.fingerprint
         base = options.options.get("base_aug") or default_base(images.image_size)
         raised = {name: number for spec in (*options.augs, base) for name, number in versions(spec).items()}
@@ -208,7 +208,7 @@ def images(data: ImageRequest) -> Splits:
 
 
 @lru_cache(maxsize=6)
-def setting(
+def context(
     data: ImageRequest,
     device: str | None,
     teacher: str | None = None,
@@ -231,7 +231,7 @@ def setting(
     check_classes(checkpoint, train_set)
     loaded = Teacher.of(checkpoint, train_set, mean, std)
     with_teacher = TrainingContext(train_set, test, chosen_device(device), loaded, held_out)
-    with_teacher.share(setting(data, device))
+    with_teacher.share(context(data, device))
     return with_teacher
 
 
@@ -271,4 +271,4 @@ def forget() -> None:
     own_size.cache_clear()
     trained_size.cache_clear()
     images.cache_clear()
-    setting.cache_clear()
+    context.cache_clear()

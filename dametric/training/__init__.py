@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dametric.training.api import Trained, distill, distill_all, train
+from dametric.training.context import Teacher, TrainingContext, Work
 from dametric.training.recipe import LABELS, Objective, Recipe, default_rate, learning_rate
-from dametric.training.setting import Teacher, TrainingContext, Work
 from dametric.training.trainer import Training
 from dametric.training.watched import watched
 

@@ -22,9 +22,9 @@ from dametric.models import load_state, save_checkpoint
 from dametric.records.documents import plain
 from dametric.records.record import CodeVersion, RunConfig, RunRecord, Timing
 from dametric.records.runs import BusyError, Row, Run, code_version, run_id, seconds_of, summary_of
+from dametric.training.context import Work
 from dametric.training.evaluate import MEASURES, all_finite, evaluate, held_out_logits
 from dametric.training.recipe import learning_rate
-from dametric.training.setting import Work
 from dametric.training.trainer import DivergedError, Training
 
 _CODE = CodeVersion.of(code_version())  # of what was imported: the files may change while a run lasts
@@ -200,12 +200,12 @@ def _restore(work: Work, run: Run) -> tuple[list[Row], float]:
 
 def _judged(work: Work) -> Row:
     """The row of the epoch that was just finished, without the seconds it took."""
-    training, setting = work.training, work.setting
+    training, context = work.training, work.context
     due = training.over or (work.eval_every != "last" and training.epoch % work.eval_every == 0)
-    tested = _measured(work, "test", setting.test if due else None, lambda: setting.teacher_logits)
-    if setting.held_out is not None:
-        shown = setting.held_out if training.over else None
-        tested |= _measured(work, "held_out", shown, lambda: setting.held_out_teacher_logits)
+    tested = _measured(work, "test", context.test if due else None, lambda: context.teacher_logits)
+    if context.held_out is not None:
+        shown = context.held_out if training.over else None
+        tested |= _measured(work, "held_out", shown, lambda: context.held_out_teacher_logits)
     rate = learning_rate(training.recipe, training.number - 1, training.steps)
     losses = {f"train_{name}": value for name, value in training.losses().items()}
     return {"epoch": training.epoch, "step": training.number, "lr": rate, **losses, **tested}
@@ -213,11 +213,11 @@ def _judged(work: Work) -> Row:
 
 def _measured(work: Work, name: str, images: ImageSet | None, teacher: Callable[[], Tensor | None]) -> Row:
     """How good the network is on a split; NaN where it is not looked at."""
-    measures = MEASURES if work.setting.teacher else [measure for measure in MEASURES if measure != "agreement"]
+    measures = MEASURES if work.context.teacher else [measure for measure in MEASURES if measure != "agreement"]
     if images is None:
         return {f"{name}_{measure}": math.nan for measure in measures}
     training = work.training
-    of = {"mean": work.setting.train.mean, "std": work.setting.train.std}  # what it was trained with
+    of = {"mean": work.context.train.mean, "std": work.context.train.std}  # what it was trained with
     logits = held_out_logits(training.model, images, training.device, training.exact, training.interface, **of)
     if not all_finite(logits):
         raise DivergedError(
@@ -234,7 +234,7 @@ def _keep(work: Work, run: Run, state: dict[str, Any]) -> None:
 
 
 def _save(work: Work, path: Path, **more: Any) -> None:
-    data = work.setting.train
+    data = work.context.train
     save_checkpoint(
         path,
         work.training.model,

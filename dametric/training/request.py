@@ -22,9 +22,9 @@ from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.loaded import check_classes, taken_by
 from dametric.models.named import Named
 from dametric.records.runs import Row
+from dametric.training.context import Teacher, TrainingContext, Work
 from dametric.training.loss import own_term
 from dametric.training.recipe import Objective, Recipe, default_rate
-from dametric.training.setting import Teacher, TrainingContext, Work
 
 Group = tuple[tuple[str, int], ...]  # augmentations and seeds of runs that are carried out together
 
@@ -104,9 +104,9 @@ class TrainingRequest:
             say(f"data: {len(found.held_out)} images are held out, {len(found.train)} are trained on", self.quiet)
         return found
 
-    def work(self, setting: TrainingContext, network: str | nn.Module, recipe: Recipe, **where: Any) -> Work:
+    def work(self, context: TrainingContext, network: str | nn.Module, recipe: Recipe, **where: Any) -> Work:
         """A run with these options."""
-        return setting.work(network, recipe, **where, compile=self.compile, eval_every=self.eval_every, keep=self.keep)
+        return context.work(network, recipe, **where, compile=self.compile, eval_every=self.eval_every, keep=self.keep)
 
     def in_memory(self, data: Any, held_out: ImageSet | int | None) -> Splits:
         """Images for training and testing that a caller has.
@@ -140,7 +140,7 @@ class DistillationRequest:
     jobs: int = 1
     lockstep: int = 1
 
-    def setting(self) -> TrainingContext:
+    def context(self) -> TrainingContext:
         """Data and teacher, read once for all runs."""
         common, own = self.common, self.checkpoint
         named = Named.read(self.teacher, "teacher", own.arch, own.weights)
@@ -160,10 +160,10 @@ class DistillationRequest:
         teacher = named.loaded(images, own.mean, own.std, common.quiet, kind=Teacher, read_here=is_source(self.data))
         return TrainingContext(images, test, chosen_device(common.device), teacher, held_out)
 
-    def work(self, setting: TrainingContext, aug: str, seed: int) -> Work:
+    def work(self, context: TrainingContext, aug: str, seed: int) -> Work:
         """One run."""
-        recipe = self.common.resolved(self.student, setting.train, aug=aug, seed=seed)
-        return self.common.work(setting, self.student, recipe, root=self.output)
+        recipe = self.common.resolved(self.student, context.train, aug=aug, seed=seed)
+        return self.common.work(context, self.student, recipe, root=self.output)
 
     def groups(self) -> list[Group]:
         """All runs in groups that are carried out together: of one seed, in the order of augmentations."""

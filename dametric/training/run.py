@@ -12,7 +12,7 @@ from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.records.record import RunRecord
 from dametric.records.runs import BusyError, Row
 from dametric.training.attempt import Attempt
-from dametric.training.setting import Work
+from dametric.training.context import Work
 from dametric.training.trainer import DivergedError, Stretch, advance_together
 
 OnEpoch = Callable[[Row], None]
@@ -80,7 +80,7 @@ def carry_out_together(
     Parameters
     ----------
     works : sequence of Work
-        Different runs, of one setting, with one batch size, seed, base augmentation and dtype.
+        Different runs, of one context, with one batch size, seed, base augmentation and dtype.
     stop, advance, on_taken_over
         See :func:`carry_out`; progress is that of all together.
     on_epoch : callable
@@ -125,7 +125,7 @@ def _check_alike(works: Sequence[Work]) -> None:
     if len({work.run.folder for work in works}) < len(works):
         raise UsageError("a run cannot be carried out twice at once")
     for work in works[1:]:
-        if work.setting is not works[0].setting or work.recipe.lockstep != works[0].recipe.lockstep:
+        if work.context is not works[0].context or work.recipe.lockstep != works[0].recipe.lockstep:
             raise UsageError(
                 f"'{works[0].title}' and '{work.title}' cannot go in lockstep: that takes one teacher, data set, "
                 "batch size, seed, base augmentation and dtype"

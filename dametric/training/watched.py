@@ -10,8 +10,8 @@ from dametric.base.interrupts import until_interrupted
 from dametric.base.progress import Advance, progress
 from dametric.errors import Interrupted
 from dametric.records.record import RunRecord
+from dametric.training.context import Work
 from dametric.training.run import OnEpoch, Result, carry_out_together
-from dametric.training.setting import Work
 
 
 @dataclass
@@ -40,7 +40,7 @@ def watching(works: Sequence[Work], quiet: bool = False, stop: Callable[[], bool
     for work in works:
         if not work.finished:
             work.look(quiet)
-            work.setting.tell(work.training.interface, quiet)
+            work.context.tell(work.training.interface, quiet)
     title = works[0].title + (f" and {len(works) - 1} more in lockstep" if len(works) > 1 else "")
     with (
         until_interrupted() as interrupted,

@@ -173,10 +173,10 @@ class Bench:
     def distill(self) -> Callable[[], object]:
         """The same number of steps of dametric's trainer, each call going on with the epoch."""
         teacher = Teacher(self.teacher, MEAN, STD, "teacher", "")
-        setting = TrainingContext(self.data, self.data, self.device, teacher)
+        context = TrainingContext(self.data, self.data, self.device, teacher)
         recipe = Recipe(aug="cutmix", base_aug="rrc+flip", dtype="float32", epochs=10**6, batch_size=BATCH)
-        network = setting.network(recipe.dtype, recipe.batch_size)
-        training = Training(self.student, setting.on_device, recipe, self.device, teacher=network)
+        network = context.network(recipe.dtype, recipe.batch_size)
+        training = Training(self.student, context.on_device, recipe, self.device, teacher=network)
 
         def steps() -> None:
             until = min(training.number + self.batches, training.epoch_end)

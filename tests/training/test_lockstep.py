@@ -36,7 +36,7 @@ SHOWN: list[Tensor] = []  # what every forward of a noting student in training w
 
 
 @pytest.fixture(scope="module")
-def setting(data: ImageSet) -> TrainingContext:
+def context(data: ImageSet) -> TrainingContext:
     """With a teacher that has residual blocks and all that convolutions do."""
     torch.manual_seed(7)
     test = replace(data.subset(range(0, 22, 2)), split="test")
@@ -97,12 +97,12 @@ class Group:
         return self._make(self._root / name)
 
 
-def three(setting: TrainingContext, student: Student) -> Callable[[Path], list[Work]]:
+def three(context: TrainingContext, student: Student) -> Callable[[Path], list[Work]]:
     """Three members of 9, 6 and 12 steps, one of which asks itself what to pick."""
 
     def make(root: Path) -> list[Work]:
         return [
-            setting.work(student(i), replace(RECIPE, aug=aug, steps=steps), folder=root / str(i), eval_every="last")
+            context.work(student(i), replace(RECIPE, aug=aug, steps=steps), folder=root / str(i), eval_every="last")
             for i, (aug, steps) in enumerate((("mixup", 9), ("cutmixpick:by=kld", 6), ("identity", 12)))
         ]
 
@@ -110,8 +110,8 @@ def three(setting: TrainingContext, student: Student) -> Callable[[Path], list[W
 
 
 @pytest.fixture(scope="module")
-def group(setting: TrainingContext, student: Student, tmp_path_factory: pytest.TempPathFactory) -> Group:
-    return Group(three(setting, student), tmp_path_factory.mktemp("group"))
+def group(context: TrainingContext, student: Student, tmp_path_factory: pytest.TempPathFactory) -> Group:
+    return Group(three(context, student), tmp_path_factory.mktemp("group"))
 
 
 def after(calls: int) -> Callable[[], bool]:
@@ -140,28 +140,28 @@ class Noting(nn.Module):
         return self.last(images.flatten(1))
 
 
-def test_initial_weights_are_the_same_for_all_settings(setting: TrainingContext, tmp_path: Path) -> None:
-    usual = setting.work("resnet8", RECIPE, tmp_path)
+def test_initial_weights_are_the_same_for_all_settings(context: TrainingContext, tmp_path: Path) -> None:
+    usual = context.work("resnet8", RECIPE, tmp_path)
     others: list[dict[str, Any]] = [{"aug": aug} for aug in AUGS]
     others += [{"steps": 100}, {"steps": None, "epochs": 7}, {"lr": 1.0}]
     others += [{"batch_size": 7}, {"objective": Objective.of("raw")}, {"schedule": "step"}]
     for options in others:
-        work = setting.work("resnet8", replace(RECIPE, **options), tmp_path, eval_every="last", keep="none")
+        work = context.work("resnet8", replace(RECIPE, **options), tmp_path, eval_every="last", keep="none")
         for name, weight in work.fresh().state_dict().items():
             assert torch.equal(weight, usual.fresh().state_dict()[name]), (options, name)
-    elsewhere = replace(setting, teacher=replace(setting.teacher, sha256="0" * 64), held_out=setting.test)
+    elsewhere = replace(context, teacher=replace(context.teacher, sha256="0" * 64), held_out=context.test)
     assert torch.equal(elsewhere.work("resnet8", RECIPE).fresh().conv1.weight, usual.fresh().conv1.weight)
-    other = setting.work("resnet8", replace(RECIPE, seed=5), tmp_path).fresh()
+    other = context.work("resnet8", replace(RECIPE, seed=5), tmp_path).fresh()
     assert not torch.equal(other.conv1.weight, usual.fresh().conv1.weight)
 
 
 def test_images_and_their_raw_view_come_in_the_same_order_for_all_settings(
-    setting: TrainingContext, tmp_path: Path
+    context: TrainingContext, tmp_path: Path
 ) -> None:
     def shown(**options: Any) -> list[Tensor]:
         """The raw images of every step, cropped and flipped."""
         SHOWN.clear()
-        work = setting.work(Noting(), replace(RECIPE, **options), folder=tmp_path / str(next(number)))
+        work = context.work(Noting(), replace(RECIPE, **options), folder=tmp_path / str(next(number)))
         carry_out(work)
         return SHOWN[1::2]  # after a first look at it; every other forward is of the augmented ones
 
@@ -183,13 +183,13 @@ def test_images_and_their_raw_view_come_in_the_same_order_for_all_settings(
 # The same numbers as alone
 
 
-def test_every_student_learns_what_it_learns_alone(setting: TrainingContext, student: Student, tmp_path: Path) -> None:
+def test_every_student_learns_what_it_learns_alone(context: TrainingContext, student: Student, tmp_path: Path) -> None:
     """All augmentations, beside one, two and four others, of several networks and lengths."""
     for size, companies in ((5, (2, 5)), (7, (3,))):  # of which the batches leave 2 and 1 of 22 images
 
         def make(root: Path, size: int = size) -> list[Work]:
             return [
-                setting.work(
+                context.work(
                     student(number),
                     replace(RECIPE, aug=aug, batch_size=size, steps=(7, 4, 9)[number % 3]),
                     folder=root / str(number),
@@ -243,7 +243,7 @@ def test_large_batches_are_no_other_case(tmp_path: Path) -> None:
         assert_all_same(works, group.alone, carry_out_together(works))
 
 
-def test_what_members_want_may_differ(setting: TrainingContext, student: Student, tmp_path: Path) -> None:
+def test_what_members_want_may_differ(context: TrainingContext, student: Student, tmp_path: Path) -> None:
     """Rates, schedules, objectives, draws and how they are looked at; some want no answer on the raw images."""
     options: list[dict[str, Any]] = [
         {"lr": 0.3, "schedule": "cosine", "nesterov": True},
@@ -254,7 +254,7 @@ def test_what_members_want_may_differ(setting: TrainingContext, student: Student
         {"steps": None, "epochs": 2, "schedule": "step"},
     ]
     looks: list[dict[str, Any]] = [{"eval_every": "last"}, {"keep": "none"}, {"eval_every": 2}, {}, {}, {}]
-    where = replace(setting, held_out=setting.test)
+    where = replace(context, held_out=context.test)
 
     def make(root: Path) -> list[Work]:
         return [
@@ -270,20 +270,20 @@ def test_what_members_want_may_differ(setting: TrainingContext, student: Student
 
 
 def test_students_that_share_no_step_are_refused_or_come_to_the_same(
-    setting: TrainingContext, data: ImageSet, network: Make, tmp_path: Path
+    context: TrainingContext, data: ImageSet, network: Make, tmp_path: Path
 ) -> None:
     """But never to something else."""
     others: list[tuple[TrainingContext, dict[str, Any]]] = [
-        *((setting, option) for option in ({"seed": 5}, {"batch_size": 4}, {"base_aug": "flip"}, {"dtype": "float64"})),
-        (setting, {"objective": LABELS}),
-        (replace(setting, teacher=Teacher.of(network("tiny", 5), data)), {}),
-        (replace(setting, train=data.subset(range(1, 22)), held_out=None), {}),
+        *((context, option) for option in ({"seed": 5}, {"batch_size": 4}, {"base_aug": "flip"}, {"dtype": "float64"})),
+        (context, {"objective": LABELS}),
+        (replace(context, teacher=Teacher.of(network("tiny", 5), data)), {}),
+        (replace(context, train=data.subset(range(1, 22)), held_out=None), {}),
     ]
     for number, (where, options) in enumerate(others):
 
         def make(root: Path, where: TrainingContext = where, options: dict[str, Any] = options) -> list[Work]:
             return [
-                setting.work(network(), RECIPE, folder=root / "usual"),
+                context.work(network(), RECIPE, folder=root / "usual"),
                 where.work(network(), replace(RECIPE, **options), folder=root / "other"),
             ]
 
@@ -319,10 +319,10 @@ class Counted(nn.Module):
 
 
 def test_the_teacher_is_asked_about_the_raw_images_once(
-    setting: TrainingContext, data: ImageSet, tmp_path: Path
+    context: TrainingContext, data: ImageSet, tmp_path: Path
 ) -> None:
     torch.manual_seed(1)
-    where = replace(setting, teacher=Teacher.of(Counted(), data))
+    where = replace(context, teacher=Teacher.of(Counted(), data))
     assert where.teacher_logits is not None
     assert where.clean
     groups = (  # how many batches in a step
@@ -449,7 +449,7 @@ class Fails(nn.Module):
 
 
 def test_one_that_diverges_does_not_take_the_others_along(
-    setting: TrainingContext, group: Group, tmp_path: Path
+    context: TrainingContext, group: Group, tmp_path: Path
 ) -> None:
     """It fails as it does alone; wherever it stands among them, and wherever that happens."""
     torch.manual_seed(0)
@@ -461,10 +461,10 @@ def test_one_that_diverges_does_not_take_the_others_along(
     for number, (network, options) in enumerate(bad):
         recipe = replace(RECIPE, **options)
         with pytest.raises(RunFailed) as caught:
-            carry_out(setting.work(network, recipe, folder=tmp_path / f"alone-{number}"))
+            carry_out(context.work(network, recipe, folder=tmp_path / f"alone-{number}"))
         works = group.new(f"failing-{number}")
         place = number % 4
-        works.insert(place, setting.work(network, recipe, folder=tmp_path / f"together-{number}"))
+        works.insert(place, context.work(network, recipe, folder=tmp_path / f"together-{number}"))
         results = carry_out_together(works)
         failed = results.pop(place)
         assert isinstance(failed, RunFailed), (number, failed)
@@ -479,8 +479,8 @@ def test_one_that_diverges_does_not_take_the_others_along(
         assert_all_same(works, group.alone, results)
 
 
-def test_all_may_diverge(setting: TrainingContext, tmp_path: Path) -> None:
-    works = [setting.work("resnet8", replace(RECIPE, lr=lr), folder=tmp_path / str(lr)) for lr in (1e30, 1e29)]
+def test_all_may_diverge(context: TrainingContext, tmp_path: Path) -> None:
+    works = [context.work("resnet8", replace(RECIPE, lr=lr), folder=tmp_path / str(lr)) for lr in (1e30, 1e29)]
     results = carry_out_together(works)
     assert [type(result) for result in results] == [RunFailed] * 2
     assert [str(result).split()[-1] for result in results] == ["1e+30", "1e+29"]

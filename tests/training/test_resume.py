@@ -68,8 +68,8 @@ class Order:
         options: dict[str, Any] = {"classes": names, "mean": MEAN, "std": STD, "name": "digits"}
         train_set = ImageSet.from_tensors(x, y, **options)
         test = ImageSet.from_tensors(x_test, y_test, split="test", **options)
-        setting = TrainingContext(train_set, test, CPU, Teacher.of(self.teacher, train_set))
-        return setting.work("resnet8", self.recipe, folder=folder)
+        context = TrainingContext(train_set, test, CPU, Teacher.of(self.teacher, train_set))
+        return context.work("resnet8", self.recipe, folder=folder)
 
 
 def order(source: tuple[ImageSet, ImageSet], teacher: Path, recipe: Recipe) -> Order:
@@ -342,7 +342,7 @@ def test_a_finished_run_is_not_trained_again(
 
 
 def test_asking_for_the_same_again_trains_once(small: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = small.work(tmp_path).setting
+    data = small.work(tmp_path).context
     splits = data.train, data.test
     options: dict[str, Any] = {"out": tmp_path, "epochs": 1, "batch_size": 8, "quiet": True, "device": "cpu"}
     epochs = []
