@@ -29,7 +29,7 @@ from dametric.sweeps.options import (
     teacher_file,
     training_options,
 )
-from dametric.training import Recipe, Work
+from dametric.training import Recipe, TrainingRun
 from dametric.training.many import refuse_another
 from dametric.training.request import TrainingRequest
 
@@ -54,7 +54,7 @@ class Study:
         Augmentations as the grid spells them, by the row with the one way of writing them.
     notes : list of str
         Remarks on the grid.
-    done : list of Work
+    done : list of TrainingRun
         Students that were finished before.
     again : dict of str to str
         Why teachers and students that were finished before are trained again, by the key of their task.
@@ -67,7 +67,7 @@ class Study:
     about: dict[str, tuple[str, str, str | None]] = field(default_factory=dict)
     spelt: dict[RunSpec, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    done: list[Work] = field(default_factory=list)
+    done: list[TrainingRun] = field(default_factory=list)
     again: dict[str, str] = field(default_factory=dict)
 
 
@@ -153,7 +153,7 @@ def _teachers(grid: Grid, environment: RunEnvironment) -> Iterator[tuple[str, st
         yield f"teacher:{data}-{teacher}", title, tasks.TeacherTask(common, arch, spec.seed or 0, output)
 
 
-def _checked_teacher(task: tasks.TeacherTask) -> Work:
+def _checked_teacher(task: tasks.TeacherTask) -> TrainingRun:
     task.common.check()
     images = tasks.context(task.common.images, task.common.device).train
     _check_network(task.arch, images)

@@ -27,7 +27,7 @@ from dametric.models.loaded import built_network, check_classes
 from dametric.models.reading import read_weights
 from dametric.records.scores import Scores
 from dametric.scoring import score
-from dametric.training import Teacher, TrainingContext, Work
+from dametric.training import Teacher, TrainingContext, TrainingRun
 from dametric.training.request import TrainingRequest
 
 
@@ -40,7 +40,7 @@ class TeacherTask:
     seed: int
     output: str
 
-    def work(self) -> Work:
+    def work(self) -> TrainingRun:
         """The run."""
         where = context(self.common.images, self.common.device)
         recipe = self.common.resolved(self.arch, where.train, seed=self.seed)
@@ -68,7 +68,7 @@ class StudentTask:
         own = (self.arch, self.mean, self.std, self.weights)
         return context(self.common.images, self.common.device, self.teacher, *own)
 
-    def work(self) -> Work:
+    def work(self) -> TrainingRun:
         """The run; its teacher's checkpoint is read."""
         where = self.context()
         recipe = self.common.resolved(self.student, where.train, aug=self.aug, seed=self.seed)

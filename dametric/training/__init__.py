@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dametric.training.api import Trained, distill, distill_all, train
-from dametric.training.context import Teacher, TrainingContext, Work
+from dametric.training.context import Teacher, TrainingContext, TrainingRun
 from dametric.training.recipe import LABELS, Objective, Recipe, default_rate, learning_rate
 from dametric.training.trainer import Training
 from dametric.training.watched import watched
@@ -16,7 +16,7 @@ __all__ = [
     "Teacher",
     "Trained",
     "Training",
-    "Work",
+    "TrainingRun",
     "default_rate",
     "distill",
     "distill_all",

@@ -41,7 +41,7 @@ from dametric.models.normalisation import described
 from dametric.models.registry import check_architecture
 from dametric.records.ledger import Ledger
 from dametric.records.record import RunRecord
-from dametric.training.context import TrainingContext, Work
+from dametric.training.context import TrainingContext, TrainingRun
 from dametric.training.many import in_processes, one_by_one, refuse_another, with_lines
 from dametric.training.recipe import LABELS, Objective
 from dametric.training.request import DistillationRequest, TrainingRequest, on_epoch
@@ -60,13 +60,13 @@ class Trained:
     record : dict
         See :mod:`dametric.records.runs`.
     folder : Path
-    work : Work
+    work : TrainingRun
         What was carried out.
     """
 
     record: dict[str, Any]
     folder: Path
-    work: Work
+    work: TrainingRun
 
     def __repr__(self) -> str:
         return f"Trained({self.work.title}: test loss {RunRecord.of(self.record).result.test_loss:.4f})"

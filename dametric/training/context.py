@@ -193,7 +193,7 @@ class TrainingContext:
         eval_every: EvalEvery = 1,
         keep: Keep = "last",
         target: Path | None = None,
-    ) -> Work:
+    ) -> TrainingRun:
         """Name a run; nothing is built before it is carried out.
 
         Parameters
@@ -208,7 +208,7 @@ class TrainingContext:
         compile : bool
             See :class:`~dametric.training.trainer.Training`.
         eval_every, keep, target
-            See :class:`Work`.
+            See :class:`TrainingRun`.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class TrainingContext:
             **self._operations(student, recipe, aug),
         }
         run = Run(Path(folder)) if folder else Run.of(root, config, _name(arch, recipe, self.teacher))
-        return Work(run, config, self, student, recipe, aug, compile, eval_every, keep, target)
+        return TrainingRun(run, config, self, student, recipe, aug, compile, eval_every, keep, target)
 
     def network(self, dtype: str, batch_size: int) -> Network | None:
         """The teacher, ready to be asked; the same one whenever it is asked for.
@@ -290,7 +290,7 @@ def _term_code(recipe: Recipe) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Work:
+class TrainingRun:
     """A run: where its record goes, and how it is done.
 
     Attributes

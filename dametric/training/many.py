@@ -15,7 +15,7 @@ from dametric.jobs.side_by_side import side_by_side
 from dametric.models.failures import network_errors
 from dametric.records.record import RunRecord
 from dametric.records.runs import run_id
-from dametric.training.context import TrainingContext, Work
+from dametric.training.context import TrainingContext, TrainingRun
 from dametric.training.request import DistillationRequest, Group, TrainingRequest, on_epoch
 from dametric.training.run import Result, carry_out_together
 from dametric.training.watched import Watch, watching
@@ -88,7 +88,7 @@ def _text(result: Result) -> str:
 
 @contextmanager
 def with_lines(
-    works: Sequence[Work], options: TrainingRequest, stop: Callable[[], bool] | None = None
+    works: Sequence[TrainingRun], options: TrainingRequest, stop: Callable[[], bool] | None = None
 ) -> Iterator[Watch]:
     """A bar over runs that are carried out in lockstep, and a line for each at its end."""
     known = [work.finished for work in works]
@@ -100,7 +100,7 @@ def with_lines(
             say(f"{work.title}: {'done before: ' if before else ''}{_text(result)}", options.quiet)
 
 
-def _say_what_is_trained_again(works: Sequence[Work], quiet: bool) -> None:
+def _say_what_is_trained_again(works: Sequence[TrainingRun], quiet: bool) -> None:
     for work in works:
         if why := work.starts_over:
             say(f"{work.title}: finished before, {why}: it is trained again", quiet)
@@ -112,7 +112,7 @@ def outcome(record: RunRecord) -> str:
     return f"test loss {last.test_loss:.4f}, {100 * last.test_top1:.2f} % ({record.seconds:.0f} s)"
 
 
-def refuse_another(work: Work) -> None:
+def refuse_another(work: TrainingRun) -> None:
     """Refuse to go on in a folder that holds a run of another configuration."""
     record = work.run.written
     config = None if record is None else record.config.document()

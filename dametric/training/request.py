@@ -22,7 +22,7 @@ from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.loaded import check_classes, taken_by
 from dametric.models.named import Named
 from dametric.records.runs import Row
-from dametric.training.context import Teacher, TrainingContext, Work
+from dametric.training.context import Teacher, TrainingContext, TrainingRun
 from dametric.training.loss import own_term
 from dametric.training.recipe import Objective, Recipe, default_rate
 
@@ -104,7 +104,7 @@ class TrainingRequest:
             say(f"data: {len(found.held_out)} images are held out, {len(found.train)} are trained on", self.quiet)
         return found
 
-    def work(self, context: TrainingContext, network: str | nn.Module, recipe: Recipe, **where: Any) -> Work:
+    def work(self, context: TrainingContext, network: str | nn.Module, recipe: Recipe, **where: Any) -> TrainingRun:
         """A run with these options."""
         return context.work(network, recipe, **where, compile=self.compile, eval_every=self.eval_every, keep=self.keep)
 
@@ -160,7 +160,7 @@ class DistillationRequest:
         teacher = named.loaded(images, own.mean, own.std, common.quiet, kind=Teacher, read_here=is_source(self.data))
         return TrainingContext(images, test, chosen_device(common.device), teacher, held_out)
 
-    def work(self, context: TrainingContext, aug: str, seed: int) -> Work:
+    def work(self, context: TrainingContext, aug: str, seed: int) -> TrainingRun:
         """One run."""
         recipe = self.common.resolved(self.student, context.train, aug=aug, seed=seed)
         return self.common.work(context, self.student, recipe, root=self.output)
@@ -174,14 +174,14 @@ class DistillationRequest:
         return [tuple((aug, seed) for aug in part) for part in parts for seed in self.seeds]
 
 
-def on_epoch(works: Sequence[Work], options: TrainingRequest) -> Callable[[Work, Row], None]:
+def on_epoch(works: Sequence[TrainingRun], options: TrainingRequest) -> Callable[[TrainingRun, Row], None]:
     """Write TensorBoard's event files as training goes on, if that was asked for."""
     if not options.tensorboard:
         return lambda work, row: None
     make = _summary_writer()
     writers = {work.run.folder: make(work.run.folder) for work in works}
 
-    def write(work: Work, row: Row) -> None:
+    def write(work: TrainingRun, row: Row) -> None:
         writer = writers[work.run.folder]
         for name, value in row.items():
             if name not in ("epoch", "step") and math.isfinite(value):

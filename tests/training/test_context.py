@@ -18,7 +18,7 @@ from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.models import build, load_checkpoint, save_checkpoint
 from dametric.records.runs import run_id
-from dametric.training import LABELS, Objective, Recipe, Teacher, TrainingContext, Work, distill
+from dametric.training import LABELS, Objective, Recipe, Teacher, TrainingContext, TrainingRun, distill
 from dametric.training.context import weights_digest
 from dametric.training.run import carry_out
 from tests.loops import each
@@ -540,7 +540,7 @@ def test_a_network_to_start_from_is_copied(context: TrainingContext, tmp_path: P
     torch.manual_seed(5)
     student = build("resnet8", 4, 8)
     before, mode = flat(student), student.training
-    work: Work = context.work(student, RECIPE, folder=tmp_path / "run")
+    work: TrainingRun = context.work(student, RECIPE, folder=tmp_path / "run")
     assert torch.equal(flat(work.training.model), before)
     carry_out(work)
     assert torch.equal(flat(student), before)

@@ -22,7 +22,7 @@ from dametric.data import ImageSet
 from dametric.errors import Interrupted, UsageError
 from dametric.models.network import Network
 from dametric.records.runs import MEASURED, Run, load_runs, read_record, run_id
-from dametric.training import LABELS, Recipe, Teacher, Training, TrainingContext, Work
+from dametric.training import LABELS, Recipe, Teacher, Training, TrainingContext, TrainingRun
 from dametric.training.recipe import learning_rate
 from dametric.training.run import carry_out
 from tests.oracles import training as oracle
@@ -69,17 +69,17 @@ def after(calls: int) -> Callable[[], bool]:
     return lambda: next(count) >= calls
 
 
-def rows_of(work: Work) -> list[dict[str, float]]:
+def rows_of(work: TrainingRun) -> list[dict[str, float]]:
     """The history as any reader has it, without times."""
     with open(work.run.folder / "history.csv", encoding="utf-8", newline="") as file:
         return [{k: float(v or "nan") for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
-def weights(work: Work) -> dict[str, Tensor]:
+def weights(work: TrainingRun) -> dict[str, Tensor]:
     return torch.load(work.run.checkpoint, weights_only=True)["model"]
 
 
-def assert_same_weights(one: Work, other: Work) -> None:
+def assert_same_weights(one: TrainingRun, other: TrainingRun) -> None:
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
     for name, value in first.items():
@@ -96,7 +96,7 @@ def never(*args: object, **kwargs: object) -> None:
     raise AssertionError("trained again")
 
 
-def plain_record(work: Work) -> dict[str, Any]:
+def plain_record(work: TrainingRun) -> dict[str, Any]:
     """The record as any reader of JSON sees it: numbers that are not finite are refused."""
 
     def refuse(token: str) -> None:
@@ -358,7 +358,7 @@ def test_a_finished_run_whose_weights_are_gone_keeps_its_record_until_it_is_trai
 ) -> None:
     """However often training is stopped or killed in between, what it had come to stays known."""
 
-    def again() -> Work:
+    def again() -> TrainingRun:
         return context.work("resnet8", RECIPE, tmp_path, target=target and tmp_path / target)
 
     work = again()
@@ -416,7 +416,9 @@ def test_a_run_that_is_misread_and_starts_over_does_not_show_what_it_had_come_to
 ) -> None:
     work = context.work("resnet8", RECIPE, tmp_path)
     carry_out(work)
-    monkeypatch.setattr(Work, "misread", property(lambda work: (work.run.record or {}).get("status") == "finished"))
+    monkeypatch.setattr(
+        TrainingRun, "misread", property(lambda work: (work.run.record or {}).get("status") == "finished")
+    )
     seen = []
 
     def advance(steps: float = 1, note: str = "") -> None:

@@ -19,7 +19,7 @@ from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import build
 from dametric.records.record import RunRecord
 from dametric.records.runs import BusyError, Run, load_runs, read_record
-from dametric.training import LABELS, Objective, Recipe, Teacher, Training, TrainingContext, Work
+from dametric.training import LABELS, Objective, Recipe, Teacher, Training, TrainingContext, TrainingRun
 from dametric.training.run import carry_out, carry_out_together
 from tests.training.conftest import CLASSES
 
@@ -57,7 +57,7 @@ def student(network: Make) -> Student:
     return choose
 
 
-def outcome(work: Work) -> dict[str, Any]:
+def outcome(work: TrainingRun) -> dict[str, Any]:
     """What must be the same: all but times, and the checkpoint to the byte."""
     folder = work.run.folder
     with open(folder / "history.csv", encoding="utf-8", newline="") as file:
@@ -67,13 +67,13 @@ def outcome(work: Work) -> dict[str, Any]:
     return {"record": record, "history": rows, "last.pt": kept}
 
 
-def assert_same(one: Work, other: Work) -> None:
+def assert_same(one: TrainingRun, other: TrainingRun) -> None:
     first, second = outcome(one), outcome(other)
     for part in first:
         assert first[part] == second[part], (part, one.title)  # not all at once: pytest would print the bytes
 
 
-def assert_all_same(ours: Sequence[Work], theirs: Sequence[Work], results: Sequence[Any]) -> None:
+def assert_all_same(ours: Sequence[TrainingRun], theirs: Sequence[TrainingRun], results: Sequence[Any]) -> None:
     for work, other, record in zip(ours, theirs, results, strict=True):
         assert isinstance(record, RunRecord), record
         assert record.status == "finished"
@@ -87,20 +87,20 @@ def assert_all_same(ours: Sequence[Work], theirs: Sequence[Work], results: Seque
 class Group:
     """Works, and the same works each carried out alone; ``new`` gives them anew, as another process would."""
 
-    def __init__(self, make: Callable[[Path], list[Work]], root: Path) -> None:
+    def __init__(self, make: Callable[[Path], list[TrainingRun]], root: Path) -> None:
         self._make, self._root = make, root
         self.alone = make(root / "alone")
         for work in self.alone:
             carry_out(work)
 
-    def new(self, name: str) -> list[Work]:
+    def new(self, name: str) -> list[TrainingRun]:
         return self._make(self._root / name)
 
 
-def three(context: TrainingContext, student: Student) -> Callable[[Path], list[Work]]:
+def three(context: TrainingContext, student: Student) -> Callable[[Path], list[TrainingRun]]:
     """Three members of 9, 6 and 12 steps, one of which asks itself what to pick."""
 
-    def make(root: Path) -> list[Work]:
+    def make(root: Path) -> list[TrainingRun]:
         return [
             context.work(student(i), replace(RECIPE, aug=aug, steps=steps), folder=root / str(i), eval_every="last")
             for i, (aug, steps) in enumerate((("mixup", 9), ("cutmixpick:by=kld", 6), ("identity", 12)))
@@ -187,7 +187,7 @@ def test_every_student_learns_what_it_learns_alone(context: TrainingContext, stu
     """All augmentations, beside one, two and four others, of several networks and lengths."""
     for size, companies in ((5, (2, 5)), (7, (3,))):  # of which the batches leave 2 and 1 of 22 images
 
-        def make(root: Path, size: int = size) -> list[Work]:
+        def make(root: Path, size: int = size) -> list[TrainingRun]:
             return [
                 context.work(
                     student(number),
@@ -217,7 +217,7 @@ def test_no_size_of_a_batch_makes_a_difference(data: ImageSet, network: Make, tm
     for kind, size in itertools.product(("plain", "tiny"), (2, 3, 22)):
         where = TrainingContext(data, data.subset(range(5)), CPU, Teacher.of(network(kind, 5), data))
 
-        def make(root: Path, where: TrainingContext = where, size: int = size) -> list[Work]:
+        def make(root: Path, where: TrainingContext = where, size: int = size) -> list[TrainingRun]:
             options = [replace(RECIPE, **member, batch_size=size, steps=3) for member in members]
             return [where.work(learner, each, folder=root / each.aug, eval_every="last") for each in options]
 
@@ -234,7 +234,7 @@ def test_large_batches_are_no_other_case(tmp_path: Path) -> None:
     where = TrainingContext(data, data.subset(range(5)), CPU, Teacher.of(build("resnet8", CLASSES, 8), data))
     for size in (129, 171, 257):  # alone 258, 342 and 514 rows in a step, two together 387, 513 and 771
 
-        def make(root: Path, size: int = size) -> list[Work]:
+        def make(root: Path, size: int = size) -> list[TrainingRun]:
             options = [replace(RECIPE, aug=aug, batch_size=size, steps=2) for aug in ("cutmix", "mixup")]
             return [where.work("resnet8", each, folder=root / each.aug, eval_every="last") for each in options]
 
@@ -256,7 +256,7 @@ def test_what_members_want_may_differ(context: TrainingContext, student: Student
     looks: list[dict[str, Any]] = [{"eval_every": "last"}, {"keep": "none"}, {"eval_every": 2}, {}, {}, {}]
     where = replace(context, held_out=context.test)
 
-    def make(root: Path) -> list[Work]:
+    def make(root: Path) -> list[TrainingRun]:
         return [
             where.work(student(i), replace(RECIPE, **option), folder=root / str(i), **look)
             for i, (option, look) in enumerate(zip(options, looks, strict=True))
@@ -281,7 +281,7 @@ def test_students_that_share_no_step_are_refused_or_come_to_the_same(
     ]
     for number, (where, options) in enumerate(others):
 
-        def make(root: Path, where: TrainingContext = where, options: dict[str, Any] = options) -> list[Work]:
+        def make(root: Path, where: TrainingContext = where, options: dict[str, Any] = options) -> list[TrainingRun]:
             return [
                 context.work(network(), RECIPE, folder=root / "usual"),
                 where.work(network(), replace(RECIPE, **options), folder=root / "other"),
@@ -514,7 +514,7 @@ def test_members_are_held_and_taken_over_each_by_itself(group: Group) -> None:
     works[1].run.folder.mkdir(parents=True)
     (works[1].run.folder / ".lock-holder").write_text("process 12345 on elsewhere\n")
 
-    def on_epoch(work: Work, row: dict[str, float]) -> None:
+    def on_epoch(work: TrainingRun, row: dict[str, float]) -> None:
         if row["epoch"] == 1:
             held.append([Run(each.run.folder).held for each in works])
 

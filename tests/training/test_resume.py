@@ -32,7 +32,18 @@ from dametric.data import ImageSet, load_data
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import build, load_checkpoint, load_state, save_checkpoint
 from dametric.records.runs import BusyError, Run, load_runs, read_record
-from dametric.training import LABELS, Recipe, Teacher, Training, TrainingContext, Work, distill, train, trainer, watched
+from dametric.training import (
+    LABELS,
+    Recipe,
+    Teacher,
+    Training,
+    TrainingContext,
+    TrainingRun,
+    distill,
+    train,
+    trainer,
+    watched,
+)
 from dametric.training.run import carry_out
 
 CPU = torch.device("cpu")
@@ -62,7 +73,7 @@ class Order:
     arrays: tuple[np.ndarray, ...]  # images and labels for training, and for testing
     recipe: Recipe
 
-    def work(self, folder: Path) -> Work:
+    def work(self, folder: Path) -> TrainingRun:
         x, y, x_test, y_test = (torch.from_numpy(array) for array in self.arrays)
         names = [str(number) for number in range(10)]
         options: dict[str, Any] = {"classes": names, "mean": MEAN, "std": STD, "name": "digits"}
@@ -582,7 +593,7 @@ def test_a_history_that_is_one_row_ahead_is_cut(small: Order, smooth: Path, begu
     assert_same(begun, smooth)
 
 
-def refuses(work: Work) -> str:
+def refuses(work: TrainingRun) -> str:
     """The one line with which a run is refused; its folder is left as it was."""
     folder = work.run.folder
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
