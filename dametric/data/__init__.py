@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from dametric.data.build import Found
+from dametric.data.build import AvailableSplit
 from dametric.data.choice import Choice
 from dametric.data.few import few, hold_out
 from dametric.data.imageset import ImageSet
 from dametric.data.listing import NoSplit
 from dametric.data.sources import DATA, find_data, is_there, load_data
 
-__all__ = ["DATA", "Choice", "Found", "ImageSet", "NoSplit", "few", "find_data", "hold_out", "is_there", "load_data"]
+__all__ = [
+    "DATA",
+    "Choice",
+    "AvailableSplit",
+    "ImageSet",
+    "NoSplit",
+    "few",
+    "find_data",
+    "hold_out",
+    "is_there",
+    "load_data",
+]

@@ -13,7 +13,7 @@ from dametric.augment import ImageSpec, base_augmentation, default_base
 from dametric.base.arguments import argument
 from dametric.base.option_groups import EvalEvery, Keep, TeacherOptions
 from dametric.base.progress import say
-from dametric.data import Found, ImageSet
+from dametric.data import AvailableSplit, ImageSet
 from dametric.data.given import as_image_set, is_source
 from dametric.data.request import ImageRequest, Splits
 from dametric.errors import UsageError
@@ -95,7 +95,7 @@ class TrainingRequest:
     def _dtype(self) -> str:
         return str(chosen_dtype(self.dtype, chosen_device(self.device))).removeprefix("torch.")
 
-    def read(self, request: ImageRequest, training: Found | None = None) -> Splits:
+    def read(self, request: ImageRequest, training: AvailableSplit | None = None) -> Splits:
         """Images for training and testing, read; those for training may be found already."""
         found = request.splits(training)
         for note in found.train.notes:
