@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dametric.data.balanced_subset import balanced_subset, hold_out
 from dametric.data.build import AvailableSplit
 from dametric.data.choice import Choice
-from dametric.data.few import few, hold_out
 from dametric.data.imageset import ImageSet
 from dametric.data.listing import NoSplit
 from dametric.data.sources import DATA, find_data, is_there, load_data
@@ -15,7 +15,7 @@ __all__ = [
     "AvailableSplit",
     "ImageSet",
     "NoSplit",
-    "few",
+    "balanced_subset",
     "find_data",
     "hold_out",
     "is_there",

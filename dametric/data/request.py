@@ -9,10 +9,10 @@ from dametric.base.arguments import argument
 from dametric.base.option_groups import HeldOutOptions, ImageOptions
 from dametric.base.progress import say
 from dametric.base.user_code import is_user_code
+from dametric.data.balanced_subset import as_held_out, balanced_subset_rows, hold_out_rows
 from dametric.data.build import AvailableSplit
 from dametric.data.choice import Choice
 from dametric.data.evaluation import Evaluation
-from dametric.data.few import as_held_out, few_rows, hold_out_rows
 from dametric.data.imageset import ImageSet
 from dametric.data.sources import find_data, is_there
 from dametric.errors import UsageError
@@ -80,7 +80,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
                 spread = f"{counts.min()} to {counts.max()} images a class"
                 say(f"data: the held-out split has {spread}, since some classes are too small for more", self.quiet)
             return training, held_out
-        rows = None if self.train_images is None else few_rows(labels, classes, self.train_images)
+        rows = None if self.train_images is None else balanced_subset_rows(labels, classes, self.train_images)
         return split.read(rows), None
 
     def find(self, split: str) -> AvailableSplit:
