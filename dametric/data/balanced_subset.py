@@ -45,9 +45,9 @@ def balanced_subset_rows(labels: Tensor, classes: int, count: int) -> Tensor:
 def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> tuple[ImageSet, ImageSet]:
     """Hold out a class-balanced subset of a training split: class counts differ by at most one.
 
-    At most half of a class is held out, from the half that :func:`balanced_subset` takes last. So the held-out images are the same
-    however many images are trained on; and as long as no more than half of any class is trained on, the training
-    images are the same with and without held-out images.
+    At most half of a class is held out, from the half that :func:`balanced_subset` takes last. So the held-out images
+    are the same however many images are trained on; and as long as no more than half of any class is trained on, the
+    training images are the same with and without held-out images.
 
     Parameters
     ----------

@@ -89,7 +89,7 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
 
     Returns
     -------
-    Found
+    AvailableSplit
         To be read into memory, or lazily.
 
     Raises

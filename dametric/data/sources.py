@@ -145,7 +145,7 @@ def find_data(
 
     Returns
     -------
-    Found
+    AvailableSplit
         Labels and classes of the split, which can be read in part or whole.
     """
     if split not in ("train", "test"):
