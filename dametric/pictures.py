@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dametric.augment import PAPER, Images, Keys, base_augmentation, default_base, parse
+from dametric.augment import PAPER, ImageSpec, Keys, base_augmentation, default_base, parse
 from dametric.augment.base_view import BaseView
 from dametric.augment.examine import check_base, looked_at, sample
 from dametric.augment.external import Findings
@@ -92,7 +92,7 @@ def show(
         raise unknown(f"value of {argument('per')}", per, ("sample", "batch"))
     request = ImageRequest(**vars(images), source=source_of(data), quiet=quiet)
     image_set = request.load("train") if is_source(data) else as_image_set(data)
-    of = Images(image_set.image_size, image_set.mean)
+    of = ImageSpec(image_set.image_size, image_set.mean)
     index = torch.randperm(len(image_set), generator=torch.Generator().manual_seed(seed))[:columns]
     keys = Keys(seed, 1, len(index), per=per)
     base_aug = base_aug or default_base(image_set.image_size)

@@ -19,7 +19,7 @@ from dametric.data import ImageSet
 from dametric.records.identity import run_id
 from dametric.sweeps.grid import Grid, RunSpec, read_grid
 from dametric.sweeps.options import RunEnvironment, data_options, student_task, training_options
-from dametric.training import Setting, Teacher
+from dametric.training import Teacher, TrainingContext
 
 ROOT = Path(__file__).resolve().parents[1]
 MEAN, STD = (0.5, 0.45, 0.4), (0.25, 0.3, 0.2)
@@ -50,24 +50,24 @@ def _of_grid(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def row_id(grid: Grid, row: RunSpec) -> str:
     """Id of a row of a grid, for images and a teacher that stand in for those that it names."""
-    setting = stand_in(grid, row.data, Teacher(torch.nn.Identity(), MEAN, STD, row.teacher, row.teacher))
+    context = stand_in(grid, row.data, Teacher(torch.nn.Identity(), MEAN, STD, row.teacher, row.teacher))
     common = student_task(grid, row, ENVIRONMENT).common
-    recipe = common.resolved(row.student, setting.train, aug=row.aug, seed=row.seed)
-    return run_id(setting.work(row.student, recipe).config)
+    recipe = common.resolved(row.student, context.train, aug=row.aug, seed=row.seed)
+    return run_id(context.work(row.student, recipe).config)
 
 
 def teacher_id(grid: Grid, data: str, name: str) -> str:
     """Id of a teacher's training."""
     spec = grid.teachers[name]
     arch, seed = str(spec.arch), spec.seed or 0
-    setting = stand_in(grid, data, None)
+    context = stand_in(grid, data, None)
     recipe = training_options(data_options(grid.data[data]), spec.recipe, ENVIRONMENT, teacher=True).resolved(
-        arch, setting.train, seed=seed
+        arch, context.train, seed=seed
     )
-    return run_id(setting.work(arch, recipe).config)
+    return run_id(context.work(arch, recipe).config)
 
 
-def stand_in(grid: Grid, data: str, teacher: Teacher | None) -> Setting:
+def stand_in(grid: Grid, data: str, teacher: Teacher | None) -> TrainingContext:
     """Images and a teacher with names for fingerprints."""
     spec = grid.data[data]
     size = spec.options.get("image_size") or (64 if spec.source == "tinyimagenet" else 32)
@@ -76,7 +76,7 @@ def stand_in(grid: Grid, data: str, teacher: Teacher | None) -> Setting:
     )
     train, test = (replace(images, fingerprint=f"{data}, {split}") for split in ("train", "test"))
     held_out = replace(images, fingerprint=f"{data}, held out") if "held_out" in spec.options else None
-    return Setting(train, test, torch.device("cpu"), teacher, held_out)
+    return TrainingContext(train, test, torch.device("cpu"), teacher, held_out)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dametric.augment.base import Augmentation, Augmented
 from dametric.augment.keys import Keys
 from dametric.augment.pick import CRITERIA, NEEDS_STUDENT, criterion, pick
-from dametric.augment.spec import AUGS, PAPER, Images, base_augmentation, default_base, describe, parse, versions
+from dametric.augment.spec import AUGS, PAPER, ImageSpec, base_augmentation, default_base, describe, parse, versions
 
 __all__ = [
     "AUGS",
@@ -14,7 +14,7 @@ __all__ = [
     "PAPER",
     "Augmentation",
     "Augmented",
-    "Images",
+    "ImageSpec",
     "Keys",
     "base_augmentation",
     "criterion",

@@ -29,7 +29,7 @@ from dametric.errors import UsageError, shortened, unknown
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageSpec:
     """Properties of an image set on which the defaults of operations depend.
 
     Attributes
@@ -48,63 +48,63 @@ class Images:
     partner: str = "roll"
 
 
-def _crop(images: Images, padding: int | None = None) -> Operation:
+def _crop(images: ImageSpec, padding: int | None = None) -> Operation:
     """shifted crop: pad with black, cut out at a random place (4 px at 32)"""
     return Crop(round(images.size / 8) if padding is None else padding)
 
 
-def _flip(images: Images, p: float = 0.5) -> Operation:
+def _flip(images: ImageSpec, p: float = 0.5) -> Operation:
     """mirror left-right with probability p"""
     return Flip(p)
 
 
-def _rrc(images: Images, scale: float = 0.08, ratio: float = 4 / 3) -> Operation:
+def _rrc(images: ImageSpec, scale: float = 0.08, ratio: float = 4 / 3) -> Operation:
     """random resized crop, as usual for ImageNet"""
     return RandomResizedCrop(scale, ratio)
 
 
-def _cutout(images: Images, length: int | None = None) -> Operation:
+def _cutout(images: ImageSpec, length: int | None = None) -> Operation:
     """blank one square of length pixels with the mean colour (8 px at 32)"""
     return Cutout(images.size // 4 if length is None else length, tuple(255 * value for value in images.mean))
 
 
-def _autoaugment(images: Images, policy: str | None = None) -> Operation:
+def _autoaugment(images: ImageSpec, policy: str | None = None) -> Operation:
     """learned pairs of operations (policy cifar10 at 32 px, else imagenet; also svhn)"""
     return AutoAugment(("cifar10" if images.size == 32 else "imagenet") if policy is None else policy)
 
 
-def _randaugment(images: Images, n: int = 2, m: int = 9) -> Operation:
+def _randaugment(images: ImageSpec, n: int = 2, m: int = 9) -> Operation:
     """n operations of magnitude m (0 to 30), drawn by chance"""
     return RandAugment(n, m)
 
 
-def _trivialaugment(images: Images) -> Operation:
+def _trivialaugment(images: ImageSpec) -> Operation:
     """one operation of a random magnitude, drawn by chance (the wide version)"""
     return TrivialAugment()
 
 
-def _mixup(images: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
+def _mixup(images: ImageSpec, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """blend with another image of the batch"""
     return Mixup(alpha, _partner(images, partner, "permutation"))
 
 
-def _cutmix(images: Images, alpha: float = 1.0, partner: str | None = None) -> Operation:
+def _cutmix(images: ImageSpec, alpha: float = 1.0, partner: str | None = None) -> Operation:
     """paste a box of another image of the batch"""
     return CutMix(alpha, _partner(images, partner, "derangement"))
 
 
 def _cutmixpick(
-    images: Images, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str | None = None
+    images: ImageSpec, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str | None = None
 ) -> Operation:
     """cutmix a pool, keep what ranks highest by teacher_entropy, student_entropy, kld or dissimilarity"""
     return CutMixPick(by, runs, alpha, _partner(images, partner, "derangement"))
 
 
-def _partner(images: Images, requested: str | None, published: str) -> str:
+def _partner(images: ImageSpec, requested: str | None, published: str) -> str:
     return requested or (published if images.partner == "reference" else images.partner)
 
 
-def _identity(images: Images) -> None:
+def _identity(images: ImageSpec) -> None:
     """the base view: images as the loader gives them"""
 
 
@@ -172,14 +172,14 @@ PAPER = (
 )
 
 
-def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = None) -> Augmentation:
+def parse(spec: str | Augmentation | Callable[..., Any], of: ImageSpec | None = None) -> Augmentation:
     """Build an augmentation from its specification.
 
     Parameters
     ----------
     spec : str, Augmentation or callable
         See the module's docstring. A callable takes uint8 images (rows, channels, height, width).
-    of : Images, optional
+    of : ImageSpec, optional
         Image size and mean, for the defaults of crop, cutout and autoaugment.
 
     Returns
@@ -201,7 +201,7 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: Images | None = Non
             )
         name = getattr(spec, "__qualname__", type(spec).__name__)
         return Augmentation(name, (External(name, spec),))
-    of = of or Images()
+    of = of or ImageSpec()
     parts = split_spec(spec)
     built = [_operation(part, of) for part in parts]
     operations = [operation for operation, _ in built if operation is not None]
@@ -222,7 +222,7 @@ def versions(aug: Augmentation | str) -> dict[str, int]:
     return {name: VERSIONS[name] for name in names if VERSIONS.get(name, 1) > 1}
 
 
-def base_augmentation(spec: str, of: Images, *, mixes: bool = False) -> Augmentation:
+def base_augmentation(spec: str, of: ImageSpec, *, mixes: bool = False) -> Augmentation:
     """Build the base augmentation, which the loader applies; ``"none"`` is a synonym of the identity.
 
     Raises
@@ -243,7 +243,7 @@ def default_base(image_size: int) -> str:
     return "crop+flip" if image_size <= 96 else "rrc+flip"
 
 
-def _operation(part: str, images: Images) -> tuple[Operation | None, str]:
+def _operation(part: str, images: ImageSpec) -> tuple[Operation | None, str]:
     """Parse one operation, and return its canonical specification too."""
     several = [word.strip() for word in part.split(",")]
     if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, "paper"} for word in several):
@@ -265,7 +265,7 @@ def _operation(part: str, images: Images) -> tuple[Operation | None, str]:
     raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
 
 
-def _spelt(name: str, operation: Operation | None, images: Images) -> list[str]:
+def _spelt(name: str, operation: Operation | None, images: ImageSpec) -> list[str]:
     """Parameters of an operation in its builder's order, without those at their neutral value."""
     neutral = NEUTRAL.get(name, {})
     words = []

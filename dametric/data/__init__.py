@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dametric.data.build import Found
+from dametric.data.balanced_subset import balanced_subset, hold_out
+from dametric.data.build import AvailableSplit
 from dametric.data.check import check_data
 from dametric.data.choice import Choice
-from dametric.data.few import few, hold_out
 from dametric.data.imageset import ImageSet
 from dametric.data.listing import NoSplit
 from dametric.data.sources import DATA, find_data, is_there, load_data
@@ -13,11 +13,11 @@ from dametric.data.sources import DATA, find_data, is_there, load_data
 __all__ = [
     "DATA",
     "Choice",
-    "Found",
+    "AvailableSplit",
     "ImageSet",
     "NoSplit",
     "check_data",
-    "few",
+    "balanced_subset",
     "find_data",
     "hold_out",
     "is_there",

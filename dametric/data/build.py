@@ -38,7 +38,7 @@ Find = Callable[[str], Listing]
 
 
 @dataclass(frozen=True)
-class Found:
+class AvailableSplit:
     """An available split, none of whose images is decoded yet.
 
     Attributes
@@ -70,12 +70,12 @@ class Found:
         """Number of classes; 0 in a set without labels."""
         return len(self.classes)
 
-    def grey(self) -> Found:
+    def grey(self) -> AvailableSplit:
         """The same split in one channel."""
         return replace(self, read=lambda rows: self.read(rows).grey())
 
 
-def from_listing(name: str, split: str, listing: Callable[[str], Listing], options: Options) -> Found:
+def from_listing(name: str, split: str, listing: Callable[[str], Listing], options: Options) -> AvailableSplit:
     """Prepare a split of encoded images; it is read eagerly if its pixels take no more than the memory limit.
 
     Parameters
@@ -89,7 +89,7 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
 
     Returns
     -------
-    Found
+    AvailableSplit
         To be read into memory, or lazily.
 
     Raises
@@ -106,12 +106,12 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
         _ = split_listing.files.now  # what is decoded at once are the files as they are, not as they are remembered
     source = _Source(name, split, split_listing, listing, options, lazy, shape[2])
     image_size = partial(_size, split_listing, options.image_size)
-    return Found(torch.from_numpy(split_listing.labels), split_listing.classes, source.read, image_size, name)
+    return AvailableSplit(torch.from_numpy(split_listing.labels), split_listing.classes, source.read, image_size, name)
 
 
 def from_arrays(
     name: str, split: str, arrays: Arrays, training: Callable[[], Arrays], options: Options, *, known: str | None = None
-) -> Found:
+) -> AvailableSplit:
     """Prepare a split of decoded images, normalised by the constants of the set ``known`` or of the training split."""
     if options.lazy:
         raise UsageError(f"{name} is always read into memory; only folders of images and Parquet files are read lazily")
@@ -157,7 +157,7 @@ def from_arrays(
     def read(rows: torch.Tensor | None) -> ImageSet:
         return whole() if rows is None else whole().subset(rows)
 
-    return Found(labels, arrays.classes, read, lambda: size, name)
+    return AvailableSplit(labels, arrays.classes, read, lambda: size, name)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dametric.base.arguments import argument
 from dametric.base.option_groups import HeldOutOptions, ImageOptions
 from dametric.base.progress import say
 from dametric.base.user_code import is_user_code
-from dametric.data.build import Found
+from dametric.data.balanced_subset import as_held_out, balanced_subset_rows, hold_out_rows
+from dametric.data.build import AvailableSplit
 from dametric.data.choice import Choice
 from dametric.data.evaluation import Evaluation
-from dametric.data.few import as_held_out, few_rows, hold_out_rows
 from dametric.data.imageset import ImageSet
 from dametric.data.sources import find_data, is_there
 from dametric.errors import UsageError
@@ -56,12 +56,12 @@ class ImageRequest(HeldOutOptions, ImageOptions):
     grey: bool = False
     evaluation: Evaluation | None = None
 
-    def load(self, split: str, found: Found | None = None) -> ImageSet:
+    def load(self, split: str, found: AvailableSplit | None = None) -> ImageSet:
         """Read one split, or the available split ``found``; of the training split the images to train on."""
         found = found or self.find(split)
         return self._training(found)[0] if split == "train" else found.read(None)
 
-    def splits(self, found: Found | None = None) -> Splits:
+    def splits(self, found: AvailableSplit | None = None) -> Splits:
         """Read all splits that training needs; a missing one is refused before any image is decoded.
 
         ``found`` is the training split, where it is available already.
@@ -70,7 +70,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         training, held_out = self._training(found)
         return Splits(training, test.read(None), held_out)
 
-    def _training(self, split: Found) -> tuple[ImageSet, ImageSet | None]:
+    def _training(self, split: AvailableSplit) -> tuple[ImageSet, ImageSet | None]:
         labels, classes = split.labels, len(split.classes)
         if self.held_out is not None:
             kept, aside = hold_out_rows(labels, classes, self.held_out, self.train_images)
@@ -80,10 +80,10 @@ class ImageRequest(HeldOutOptions, ImageOptions):
                 spread = f"{counts.min()} to {counts.max()} images a class"
                 say(f"data: the held-out split has {spread}, since some classes are too small for more", self.quiet)
             return training, held_out
-        rows = None if self.train_images is None else few_rows(labels, classes, self.train_images)
+        rows = None if self.train_images is None else balanced_subset_rows(labels, classes, self.train_images)
         return split.read(rows), None
 
-    def find(self, split: str) -> Found:
+    def find(self, split: str) -> AvailableSplit:
         """Find one split without decoding an image."""
         if self.source is None:
             raise UsageError(f"which images? give {argument('data')}, a name (see dametric ls data) or a path")

@@ -17,7 +17,7 @@ from dametric.base.progress import say
 from dametric.base.user_code import is_user_code, load_object, one_line
 from dametric.data import folder, idx, npz
 from dametric.data.arrays import Arrays
-from dametric.data.build import Found, from_arrays, from_listing
+from dametric.data.build import AvailableSplit, from_arrays, from_listing
 from dametric.data.builtin import digits, torchvision_set
 from dametric.data.cache import FOLDER
 from dametric.data.choice import Choice
@@ -144,14 +144,14 @@ def find_data(
     choice: Choice = _NO_CHOICE,
     evaluation: Evaluation = USUAL,
     skip_broken: int = 0,
-) -> Found:
+) -> AvailableSplit:
     """Find one split of a data set without decoding an image; refuse what `load_data` would refuse.
 
     Parameters and errors are those of `load_data`, with what is known of the evaluation in place of ``eval_resize``.
 
     Returns
     -------
-    Found
+    AvailableSplit
         Labels and classes of the split, which can be read in part or whole.
     """
     if split not in ("train", "test"):
@@ -225,7 +225,7 @@ def _listing(
     return partial(of_folder, path)
 
 
-def _from_function(name: str, split: str, options: Options) -> Found:
+def _from_function(name: str, split: str, options: Options) -> AvailableSplit:
     """Images that a user's function returns for a split, in any form that `as_image_set` takes."""
     function = load_object(name, "data source")
 
@@ -246,7 +246,7 @@ def is_there(name: str) -> bool:
     return name in DATA or Path(name.rpartition(".py:")[0] + ".py" if ".py:" in name else name).expanduser().exists()
 
 
-def _from_path(name: str, split: str, options: Options, choice: Choice) -> Found:
+def _from_path(name: str, split: str, options: Options, choice: Choice) -> AvailableSplit:
     path = Path(name).expanduser()
     if not path.exists():
         if os.sep in name or path.suffix:

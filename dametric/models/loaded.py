@@ -12,7 +12,7 @@ from torch import nn
 
 from dametric.base.arguments import argument
 from dametric.base.progress import say
-from dametric.data import Found, ImageSet
+from dametric.data import AvailableSplit, ImageSet
 from dametric.data.checks import check_order
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
@@ -189,7 +189,7 @@ def recorded_accuracy(extra: dict[str, Any]) -> float | None:
     return None
 
 
-def size_for(file: WeightFile, data: ImageSet | Found, requested: bool) -> int:
+def size_for(file: WeightFile, data: ImageSet | AvailableSplit, requested: bool) -> int:
     """Image size to build a network for: the images' where the user requested a size or the file has none."""
     return data.image_size if requested or file.image_size is None else file.image_size
 
@@ -200,7 +200,9 @@ def _load_for_images(path: str | os.PathLike[str], data: ImageSet, role: Role) -
     return load_checkpoint(file, image_size=size_for(file, data, requested=False))
 
 
-def built_network(file: WeightFile, arch: str | None, data: ImageSet | Found, requested_size: int | None) -> Checkpoint:
+def built_network(
+    file: WeightFile, arch: str | None, data: ImageSet | AvailableSplit, requested_size: int | None
+) -> Checkpoint:
     """Build the network of a file for images of a set; a size that the user requested is the network's too."""
     return load_checkpoint(file, arch=arch, image_size=size_for(file, data, requested_size is not None))
 
@@ -213,7 +215,7 @@ def taken_by(network: nn.Module, who: str, options: ImageRequest, image_size: in
     return replace(options, grey=True)
 
 
-def check_classes(checkpoint: Checkpoint, data: ImageSet | Found, or_else: str = "") -> None:
+def check_classes(checkpoint: Checkpoint, data: ImageSet | AvailableSplit, or_else: str = "") -> None:
     """Refuse data whose classes differ from the teacher's."""
     if data.num_classes and data.num_classes != checkpoint.num_classes:
         raise UsageError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from dametric.data import Found, ImageSet
+from dametric.data import AvailableSplit, ImageSet
 from dametric.data.evaluation import Evaluation
 from dametric.errors import UsageError
 from dametric.models.checkpoint import Checkpoint
@@ -52,7 +52,7 @@ class Named:
             )
         return cls(network, role)
 
-    def built(self, data: ImageSet | Found, requested_size: int | None) -> Named:
+    def built(self, data: ImageSet | AvailableSplit, requested_size: int | None) -> Named:
         """The same with a file's network built for images of a set."""
         if not isinstance(self.network, WeightFile):
             return self

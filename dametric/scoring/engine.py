@@ -21,10 +21,10 @@ from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.metrics import Contributor, Metric, Observation
 from dametric.models.network import Network
+from dametric.scoring.cached_rows import CachedRows, Origin, Pool, Rows
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
 from dametric.scoring.protocol import Protocol, Unit, units
 from dametric.scoring.ranks import Ranks
-from dametric.scoring.shown import Origin, Pool, Rows, Shown
 
 _AUGMENTED = 512  # rows that are augmented together at least: their many small operations cost by the call
 _AUGMENTED_BYTES = 16 << 20  # of these rows at most: memory of larger temporaries is fetched from the system every time
@@ -182,7 +182,7 @@ class Engine:
             self._note_finite(_IMAGES, view, self.base.name, segment)
             raw = self._ask(view, "the raw images", segment, self._metric_student and always) if raw_asked else None
             raws.append(raw)
-            shown: list[dict[Run, Shown]] = [{} for _ in range(count)]  # cutmix is the first run of a pool
+            shown: list[dict[Run, CachedRows]] = [{} for _ in range(count)]  # cutmix is the first run of a pool
             for aug in sorted(augs, key=lambda aug: aug.pick == "student_entropy"):  # last what asks the teacher least
                 for number in range(views[aug.name]):
                     rows = self._rows(aug, view, raw, keys.of_view(number), segment, shown[number], classes)
@@ -248,7 +248,7 @@ class Engine:
         raw: Rows | None,
         keys: Keys,
         segment: Segment,
-        shown: dict[Run, Shown],
+        shown: dict[Run, CachedRows],
         labels: Tensor | None,
     ) -> Part:
         """Rows of the augmented images, the raw row of the same image for each, and what they were made of."""
@@ -261,7 +261,7 @@ class Engine:
         origin = None if labels is None else Origin.of(augmented, labels)
         self._note_finite(_IMAGES, images, aug.name, segment)
         parts = images.split(len(view))
-        runs = [shown.setdefault((aug.run, n), Shown(part, teacher, student)) for n, part in enumerate(parts)]
+        runs = [shown.setdefault((aug.run, n), CachedRows(part, teacher, student)) for n, part in enumerate(parts)]
         if aug.pick is None:
             return runs[0].rows(self._metric_student), raw, origin
         pool = Pool(runs)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dametric.augment import Images, base_augmentation, default_base
+from dametric.augment import ImageSpec, base_augmentation, default_base
 from dametric.augment.examine import check_base, looked_at, sample
 from dametric.base.arguments import argument
 from dametric.base.environment import machine
@@ -58,7 +58,7 @@ def measure(
     """
     ranks, plan = Ranks.current(), Protocol.of(options)
     precision = wanted_precision(options.rel_se, options.protocol)
-    of = Images(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
+    of = ImageSpec(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
     chosen = augmentations(augs, of, student is not None)
     metrics = chosen_metrics(options.metrics, student is not None, options.views)
     data = data.to(device)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, Images, base_augmentation, parse
+from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, ImageSpec, base_augmentation, parse
 from dametric.augment.base import Operation
 from dametric.augment.external import External
 from dametric.base.arguments import argument
@@ -33,10 +33,10 @@ def check_request(augs: AugSpec | Sequence[AugSpec], student: bool, options: Sco
     UsageError
         With the nearest known name.
     """
-    chosen = augmentations(augs, Images(), student)
+    chosen = augmentations(augs, ImageSpec(), student)
     _check_views(chosen_metrics(options.metrics, student, options.views), chosen, options.batch_size)
     if options.base_aug is not None:
-        base_augmentation(options.base_aug, Images())
+        base_augmentation(options.base_aug, ImageSpec())
     Protocol.of(options)
     wanted_precision(options.rel_se, options.protocol)
 
@@ -59,7 +59,7 @@ def wanted_precision(rel_se: float | None, protocol: str) -> float:
     return rel_se
 
 
-def augmentations(augs: AugSpec | Sequence[AugSpec], of: Images, student: bool) -> list[Augmentation]:
+def augmentations(augs: AugSpec | Sequence[AugSpec], of: ImageSpec, student: bool) -> list[Augmentation]:
     """Every augmentation that was asked for, once; ``"paper"`` stands for the paper's nine."""
     if not isinstance(augs, (str, Augmentation, Iterable)) and not callable(augs):
         raise UsageError(f"augmentations are names, functions, or a list of them, not {augs!r}")

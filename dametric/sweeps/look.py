@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from dametric.augment import Images, base_augmentation, parse
+from dametric.augment import ImageSpec, base_augmentation, parse
 from dametric.base.progress import say
 from dametric.data.glance import accuracy_text, share_text
 from dametric.data.request import ImageRequest
@@ -17,7 +17,7 @@ from dametric.models.accuracy import ACCURACY_IMAGES, warn_of_teacher
 from dametric.models.interface import interface
 from dametric.models.loaded import GREY
 from dametric.sweeps import tasks
-from dametric.training import Setting
+from dametric.training import TrainingContext
 
 _NAMED = 2  # runs of a list, at most
 
@@ -83,7 +83,7 @@ def _look_at_teachers(students: Sequence[tasks.StudentTask], quiet: bool, most: 
         if about in seen or not Path(payload.teacher).exists():
             continue
         seen.add(about)
-        where = payload.setting()
+        where = payload.context()
         assert where.teacher is not None
         where.teacher.introduce(f"teacher {payload.teacher}", quiet)
         top1, count = where.accuracy(most)
@@ -105,7 +105,7 @@ def _look_at_networks(payloads: Iterable[tasks.AnyTask], quiet: bool) -> None:
         if arch in MODELS or (data, role, arch) in seen:
             continue
         seen.add((data, role, arch))
-        where = tasks.setting(data, payload.common.device)
+        where = tasks.context(data, payload.common.device)
         train = where.train
         with torch.random.fork_rng(devices=[]):
             model = build(arch, train.num_classes, train.image_size)
@@ -118,7 +118,7 @@ def _look_at_augmentations(payloads: Iterable[tasks.AnyTask], quiet: bool) -> No
     seen: set[tuple[object, ...]] = set()
     for payload in payloads:
         where = _setting(payload)
-        spec = Images(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
+        spec = ImageSpec(where.train.image_size, where.teacher.mean if where.teacher else where.train.mean)
         for name in _augmentations(payload):
             if (_data(payload), name) not in seen:
                 seen.add((_data(payload), name))
@@ -138,9 +138,9 @@ def _augmentations(payload: tasks.AnyTask) -> Sequence[str]:
     return [payload.aug] if isinstance(payload, tasks.StudentTask) else []
 
 
-def _setting(payload: tasks.AnyTask) -> Setting:
+def _setting(payload: tasks.AnyTask) -> TrainingContext:
     """Data, and the teacher of a student if it is there."""
     if isinstance(payload, tasks.StudentTask) and Path(payload.teacher).exists():
-        return payload.setting()
+        return payload.context()
     device = payload.options.device if isinstance(payload, tasks.ScoreTask) else payload.common.device
-    return tasks.setting(_data(payload), device)
+    return tasks.context(_data(payload), device)

@@ -16,8 +16,8 @@ from dametric.sweeps import tasks
 from dametric.sweeps.blocks import DataSpec
 from dametric.sweeps.grid import Grid, RunSpec
 from dametric.training import LABELS, Objective
+from dametric.training.context import EvalEvery, Keep
 from dametric.training.request import TrainingRequest
-from dametric.training.setting import EvalEvery, Keep
 
 _OBJECTIVE = tuple(each.name for each in options_of(LossOptions))
 

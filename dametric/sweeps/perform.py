@@ -15,7 +15,7 @@ from dametric.models.failures import network_errors
 from dametric.records.record import RunRecord
 from dametric.records.scores import Scores
 from dametric.sweeps.tasks import AnyTask, ScoreTask, StudentTask, TeacherTask, claimed_file
-from dametric.training import Work
+from dametric.training import TrainingRun
 from dametric.training.many import outcome
 from dametric.training.run import Result, carry_out, carry_out_together
 
@@ -44,7 +44,7 @@ def _lockstep(tasks: tuple[StudentTask, ...], advance: Advance, stop: Stop) -> l
     return [_outcome(result, text) for result, text in zip(results, again, strict=True)]
 
 
-def _again(work: Work) -> str:
+def _again(work: TrainingRun) -> str:
     """What is to be said of a run that was finished before; of some only their teacher, trained just now, tells."""
     return f"finished before, {why.replace('are gone', 'were gone')}; " if (why := work.starts_over) else ""
 
@@ -86,9 +86,9 @@ def _alone(task: AnyTask, advance: Advance, stop: Stop) -> Outcome:
     return Outcome("finished", f"{''.join(remarks)}{text}")
 
 
-def _warning(work: Work, record: RunRecord) -> str:
+def _warning(work: TrainingRun, record: RunRecord) -> str:
     """What is to be said of a teacher that has learnt next to nothing."""
-    classes, images = work.setting.train.num_classes, len(work.setting.test)
+    classes, images = work.context.train.num_classes, len(work.context.test)
     if not near_chance(record.result.test_top1, classes, images):
         return ""
     return f"; WARNING: that is near chance ({100 / classes:.2f} %), so what it teaches and how it scores mean nothing"

@@ -248,5 +248,5 @@ def _arch(study: Study, task: Task, payload: StudentTask) -> str:
     for other in study.tasks:
         if other.key in task.needs:
             return str(other.payload.arch)
-    setting = payload.setting()
-    return setting.teacher.arch if setting.teacher is not None else ""
+    context = payload.context()
+    return context.teacher.arch if context.teacher is not None else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from dametric.augment import NEEDS_STUDENT, Images, base_augmentation, parse
+from dametric.augment import NEEDS_STUDENT, ImageSpec, base_augmentation, parse
 from dametric.base.names import inside, slug
 from dametric.base.option_groups import ScoringOptions
 from dametric.base.progress import say
@@ -29,7 +29,7 @@ from dametric.sweeps.options import (
     teacher_file,
     training_options,
 )
-from dametric.training import Recipe, Work
+from dametric.training import Recipe, TrainingRun
 from dametric.training.many import refuse_another
 from dametric.training.request import TrainingRequest
 
@@ -54,7 +54,7 @@ class Study:
         Augmentations as the grid spells them, by the row with the one way of writing them.
     notes : list of str
         Remarks on the grid.
-    done : list of Work
+    done : list of TrainingRun
         Students that were finished before.
     again : dict of str to str
         Why teachers and students that were finished before are trained again, by the key of their task.
@@ -67,7 +67,7 @@ class Study:
     about: dict[str, tuple[str, str, str | None]] = field(default_factory=dict)
     spelt: dict[RunSpec, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    done: list[Work] = field(default_factory=list)
+    done: list[TrainingRun] = field(default_factory=list)
     again: dict[str, str] = field(default_factory=dict)
 
 
@@ -153,9 +153,9 @@ def _teachers(grid: Grid, environment: RunEnvironment) -> Iterator[tuple[str, st
         yield f"teacher:{data}-{teacher}", title, tasks.TeacherTask(common, arch, spec.seed or 0, output)
 
 
-def _checked_teacher(task: tasks.TeacherTask) -> Work:
+def _checked_teacher(task: tasks.TeacherTask) -> TrainingRun:
     task.common.check()
-    images = tasks.setting(task.common.images, task.common.device).train
+    images = tasks.context(task.common.images, task.common.device).train
     _check_network(task.arch, images)
     _check_batches(task.common, images)
     work = task.work()
@@ -169,7 +169,7 @@ def _add_student(study: Study, grid: Grid, spec: RunSpec, environment: RunEnviro
     trained = grid.teachers[spec.teacher].trained
     recipe = _check_student(task)
     images = tasks.images(task.common.images).train
-    once = replace(spec, aug=parse(spec.aug, Images(images.image_size, images.mean)).canonical)
+    once = replace(spec, aug=parse(spec.aug, ImageSpec(images.image_size, images.mean)).canonical)
     if study.spelt.setdefault(once, spec.aug) != spec.aug:
         note = f"{grid.path}: {spec.aug} is {study.spelt[once]}: the same runs"
         if note not in study.notes:
@@ -196,7 +196,7 @@ def _add_student(study: Study, grid: Grid, spec: RunSpec, environment: RunEnviro
 def _check_student(task: tasks.StudentTask) -> Recipe:
     """Refuse what could not be distilled, as far as that shows without the teacher; its recipe."""
     images = tasks.images(task.common.images)[0]
-    spec = Images(images.image_size, images.mean)
+    spec = ImageSpec(images.image_size, images.mean)
     parse(task.aug, spec)
     recipe = task.common.resolved(task.student, images, aug=task.aug, seed=task.seed)
     if task.common.base_aug is not None:
@@ -244,7 +244,7 @@ def _scores(
         augs = list(grid.score.augmentations or dict.fromkeys(row.aug for row in rows))
         size = tasks.images(data_options(grid.data[data]))[0].image_size
         if student is None:
-            left_out = [aug for aug in augs if parse(aug, Images(size)).pick in NEEDS_STUDENT]
+            left_out = [aug for aug in augs if parse(aug, ImageSpec(size)).pick in NEEDS_STUDENT]
             augs = [aug for aug in augs if aug not in left_out]
             for aug in left_out:
                 say(f"{aug} is not scored: it asks a student, name one with 'student:' in the score block", quiet)

@@ -27,7 +27,7 @@ from dametric.models.loaded import built_network, check_classes
 from dametric.models.reading import read_weights
 from dametric.records.scores import Scores
 from dametric.scoring import score
-from dametric.training import Setting, Teacher, Work
+from dametric.training import Teacher, TrainingContext, TrainingRun
 from dametric.training.request import TrainingRequest
 
 
@@ -40,9 +40,9 @@ class TeacherTask:
     seed: int
     output: str
 
-    def work(self) -> Work:
+    def work(self) -> TrainingRun:
         """The run."""
-        where = setting(self.common.images, self.common.device)
+        where = context(self.common.images, self.common.device)
         recipe = self.common.resolved(self.arch, where.train, seed=self.seed)
         target = Path(self.output)
         return self.common.work(where, self.arch, recipe, folder=target.with_suffix(".run"), target=target)
@@ -63,14 +63,14 @@ class StudentTask:
     std: tuple[float, ...] | None = None
     weights: str | None = None
 
-    def setting(self) -> Setting:
+    def context(self) -> TrainingContext:
         """Data and teacher."""
         own = (self.arch, self.mean, self.std, self.weights)
-        return setting(self.common.images, self.common.device, self.teacher, *own)
+        return context(self.common.images, self.common.device, self.teacher, *own)
 
-    def work(self) -> Work:
+    def work(self) -> TrainingRun:
         """The run; its teacher's checkpoint is read."""
-        where = self.setting()
+        where = self.context()
         recipe = self.common.resolved(self.student, where.train, aug=self.aug, seed=self.seed)
         return self.common.work(where, self.student, recipe, root=self.root)
 
@@ -171,7 +171,7 @@ class ScoreTask:
             del parts["data"]["grey"]
         parts["teacher"] = sha256(options.teacher)
         parts["student"] = options.student and sha256(options.student)
-        images = setting(options.data, options.device).train
+        images = context(options.data, options.device).train
         parts["images"] = images.fingerprint
         base = options.options.get("base_aug") or default_base(images.image_size)
         raised = {name: number for spec in (*options.augs, base) for name, number in versions(spec).items()}
@@ -209,7 +209,7 @@ def images(data: ImageRequest) -> Splits:
 
 
 @lru_cache(maxsize=6)
-def setting(
+def context(
     data: ImageRequest,
     device: str | None,
     teacher: str | None = None,
@@ -217,7 +217,7 @@ def setting(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
     weights: str | None = None,
-) -> Setting:
+) -> TrainingContext:
     """Data and teacher, read once in a process.
 
     Raises
@@ -227,12 +227,12 @@ def setting(
     """
     train_set, test, held_out = images(data)
     if teacher is None:
-        return Setting(train_set, test, chosen_device(device), held_out=held_out)
+        return TrainingContext(train_set, test, chosen_device(device), held_out=held_out)
     checkpoint = built_network(read_weights(teacher, weights, "teacher"), arch, train_set, data.image_size)
     check_classes(checkpoint, train_set)
     loaded = Teacher.of(checkpoint, train_set, mean, std)
-    with_teacher = Setting(train_set, test, chosen_device(device), loaded, held_out)
-    with_teacher.share(setting(data, device))
+    with_teacher = TrainingContext(train_set, test, chosen_device(device), loaded, held_out)
+    with_teacher.share(context(data, device))
     return with_teacher
 
 
@@ -272,4 +272,4 @@ def forget() -> None:
     own_size.cache_clear()
     trained_size.cache_clear()
     images.cache_clear()
-    setting.cache_clear()
+    context.cache_clear()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dametric.training.api import Trained, distill, distill_all, train
+from dametric.training.context import Teacher, TrainingContext, TrainingRun
 from dametric.training.recipe import LABELS, Objective, Recipe, default_rate, learning_rate
-from dametric.training.setting import Setting, Teacher, Work
 from dametric.training.trainer import Training
 from dametric.training.watched import watched
 
@@ -12,11 +12,11 @@ __all__ = [
     "LABELS",
     "Objective",
     "Recipe",
-    "Setting",
+    "TrainingContext",
     "Teacher",
     "Trained",
     "Training",
-    "Work",
+    "TrainingRun",
     "default_rate",
     "distill",
     "distill_all",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dametric.augment import PAPER, Augmentation, Images, base_augmentation, parse
+from dametric.augment import PAPER, Augmentation, ImageSpec, base_augmentation, parse
 from dametric.base.arguments import argument
 from dametric.base.files import check_writable
 from dametric.base.option_groups import (
@@ -41,11 +41,11 @@ from dametric.models.normalisation import described
 from dametric.models.registry import check_architecture
 from dametric.records.ledger import Ledger
 from dametric.records.record import RunRecord
+from dametric.training.context import TrainingContext, TrainingRun
 from dametric.training.many import in_processes, one_by_one, refuse_another, with_lines
 from dametric.training.recipe import LABELS, Objective
 from dametric.training.request import DistillationRequest, TrainingRequest, on_epoch
 from dametric.training.run import carry_out_together
-from dametric.training.setting import Setting, Work
 from dametric.training.watched import watched
 
 AugSpec = str | Augmentation | Callable[..., Any]
@@ -60,13 +60,13 @@ class Trained:
     record : dict
         See :mod:`dametric.records.runs`.
     folder : Path
-    work : Work
+    work : TrainingRun
         What was carried out.
     """
 
     record: dict[str, Any]
     folder: Path
-    work: Work
+    work: TrainingRun
 
     def __repr__(self) -> str:
         return f"Trained({self.work.title}: test loss {RunRecord.of(self.record).result.test_loss:.4f})"
@@ -179,9 +179,9 @@ def train(
             train_set, test, aside = options.in_memory(data, held_out)
         name = arch if isinstance(arch, str) else type(arch).__name__
         say(f"{name}: {described(train_set.mean, train_set.std, train_set.normalised_by)}", quiet)
-        setting = Setting(train_set, test, chosen_device(device), held_out=aside)
+        context = TrainingContext(train_set, test, chosen_device(device), held_out=aside)
         where = {"root": out} if target is None else {"folder": target.with_suffix(".run"), "target": target}
-        work = options.work(setting, arch, options.resolved(name, train_set), **where)
+        work = options.work(context, arch, options.resolved(name, train_set), **where)
         refuse_another(work)
         with with_lines([work], options) as watch:
             notes = on_epoch([work], options)
@@ -275,16 +275,16 @@ def distill(
     common.check()
     aside = None if is_source(data) else held_out
     with network_errors():
-        setting = DistillationRequest(common, teacher, student, (), (), str(out), checkpoint, data, aside).setting()
-        assert setting.teacher is not None
-        asked = parse(aug, Images(setting.train.image_size, setting.teacher.mean))
+        context = DistillationRequest(common, teacher, student, (), (), str(out), checkpoint, data, aside).context()
+        assert context.teacher is not None
+        asked = parse(aug, ImageSpec(context.train.image_size, context.teacher.mean))
         name = student if isinstance(student, str) else ""
         work = common.work(
-            setting, student, common.resolved(name, setting.train, aug=asked.name, seed=seed), root=out, aug=asked
+            context, student, common.resolved(name, context.train, aug=asked.name, seed=seed), root=out, aug=asked
         )
         if not work.finished:
-            setting.looked_at(asked, quiet)
-            if warning := setting.teacher.shortfall(setting.clean_top1, len(setting.test)):
+            context.looked_at(asked, quiet)
+            if warning := context.teacher.shortfall(context.clean_top1, len(context.test)):
                 say(warning)
         return Trained(watched(work, quiet=quiet).document(), work.run.folder, work)
 
@@ -367,19 +367,19 @@ def distill_all(
     check_architecture(student)
     chosen = named_augmentations([augs] if isinstance(augs, str) else augs)
     for aug in chosen:
-        parse(aug, Images())
+        parse(aug, ImageSpec())
     if not common.objective.needs_teacher:
         say("the loss asks no teacher: this is training by labels, and the augmentation plays no part", quiet)
     check_writable(Path(out) / "record.json")
     with network_errors():
         asked = DistillationRequest(common, str(teacher), student, chosen, tuple(seeds), str(out), checkpoint, data)
         asked = replace(asked, jobs=jobs, lockstep=lockstep)
-        setting = asked.setting()
-        asked = replace(asked, augs=_looked_at(chosen, common.base_aug, setting, quiet))
-        _introduce_teacher(setting, looked_at.most, quiet)
-        runs = [asked.work(setting, aug, number).run for aug in asked.augs for number in asked.seeds]
+        context = asked.context()
+        asked = replace(asked, augs=_looked_at(chosen, common.base_aug, context, quiet))
+        _introduce_teacher(context, looked_at.most, quiet)
+        runs = [asked.work(context, aug, number).run for aug in asked.augs for number in asked.seeds]
         carry_out = in_processes if jobs > 1 else one_by_one
-        failed = carry_out(asked, setting, asked.groups())
+        failed = carry_out(asked, context, asked.groups())
     return Ledger(tuple(each for each in runs if each.record is not None), tuple(failed))
 
 
@@ -388,27 +388,27 @@ def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for spec in augs for name in (PAPER if spec == "paper" else (spec,))))
 
 
-def _looked_at(augs: Sequence[str], base_aug: str | None, setting: Setting, quiet: bool) -> tuple[str, ...]:
+def _looked_at(augs: Sequence[str], base_aug: str | None, context: TrainingContext, quiet: bool) -> tuple[str, ...]:
     """Augmentations without those that are others spelt otherwise, which is said; what they do to images is said."""
-    of = Images(setting.train.image_size, setting.train.mean)
+    of = ImageSpec(context.train.image_size, context.train.mean)
     first: dict[str, str] = {}
     for aug in augs:
         same = first.setdefault(parse(aug, of).canonical, aug)
         if same != aug:
             say(f"{aug} is {same}: the same runs", quiet)
-    shown = replace(of, mean=setting.teacher.mean) if setting.teacher else of
+    shown = replace(of, mean=context.teacher.mean) if context.teacher else of
     for aug in first.values():
-        setting.looked_at(parse(aug, shown), quiet)
+        context.looked_at(parse(aug, shown), quiet)
     if base_aug is not None:
-        setting.looked_at(base_augmentation(base_aug, of, mixes=True), quiet)
+        context.looked_at(base_augmentation(base_aug, of, mixes=True), quiet)
     return tuple(first.values())
 
 
-def _introduce_teacher(setting: Setting, most: int, quiet: bool) -> None:
+def _introduce_teacher(context: TrainingContext, most: int, quiet: bool) -> None:
     """Say how good the teacher is, and warn of one that knows next to nothing."""
-    top1, shown = setting.accuracy(most)
-    warn_of_teacher(setting.teacher, top1, setting.train.num_classes, shown, "students")
-    say(f"teacher: {accuracy_text(top1, shown)} on {share_text(shown, len(setting.test))} test images", quiet)
+    top1, shown = context.accuracy(most)
+    warn_of_teacher(context.teacher, top1, context.train.num_classes, shown, "students")
+    say(f"teacher: {accuracy_text(top1, shown)} on {share_text(shown, len(context.test))} test images", quiet)
 
 
 def _without_rate(optimizer: OptimizerOptions) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from dametric.models import load_state, save_checkpoint
 from dametric.records.documents import plain
 from dametric.records.record import CodeVersion, RunConfig, RunRecord, Timing
 from dametric.records.runs import BusyError, Row, Run, code_version, run_id, seconds_of, summary_of
+from dametric.training.context import TrainingRun
 from dametric.training.evaluate import MEASURES, all_finite, evaluate, held_out_logits
 from dametric.training.recipe import learning_rate
-from dametric.training.setting import Work
 from dametric.training.trainer import DivergedError, Training
 
 _CODE = CodeVersion.of(code_version())  # of what was imported: the files may change while a run lasts
@@ -35,10 +35,10 @@ class Attempt:
 
     Parameters
     ----------
-    work : Work
+    work : TrainingRun
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: TrainingRun) -> None:
         self.work = work
         self.run = work.run
         self.rows: list[Row] = []
@@ -169,13 +169,13 @@ class Attempt:
         return record
 
 
-def _passed_over(work: Work) -> set[str]:
+def _passed_over(work: TrainingRun) -> set[str]:
     """The broken images that were met so far."""
-    splits = (work.setting.train, work.setting.test, work.setting.held_out)
+    splits = (work.context.train, work.context.test, work.context.held_out)
     return {name for images in splits if images is not None for name in images.passed_over}
 
 
-def tidy(work: Work) -> None:
+def tidy(work: TrainingRun) -> None:
     """Take away what a finished run does not keep, if a process was killed before it had done so."""
     if any(path.exists() for path in _surplus(work)):
         with suppress(BusyError), work.run.claimed():  # whoever holds it tidies it
@@ -183,14 +183,14 @@ def tidy(work: Work) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _surplus(work: Work) -> list[Path]:
+def _surplus(work: TrainingRun) -> list[Path]:
     """Files that a finished run does not keep: those of training it again, and its weights where none are kept."""
     record = work.run.written
     weightless = work.keep == "none" and record is not None and record.kept == "none"
     return [*work.run.again.files, *([work.run.checkpoint] if weightless else [])]
 
 
-def _restore(work: Work, run: Run) -> tuple[list[Row], float]:
+def _restore(work: TrainingRun, run: Run) -> tuple[list[Row], float]:
     """Bring network and training to where they were left; rows of the epochs done, seconds spent on the next one."""
     training = work.training
     if work.misread:  # what it has learnt so far is of another loss
@@ -209,26 +209,26 @@ def _restore(work: Work, run: Run) -> tuple[list[Row], float]:
     return rows[: training.epoch], part  # one more was written if the process died between the two files
 
 
-def _judged(work: Work) -> Row:
+def _judged(work: TrainingRun) -> Row:
     """The row of the epoch that was just finished, without the seconds it took."""
-    training, setting = work.training, work.setting
+    training, context = work.training, work.context
     due = training.over or (work.eval_every != "last" and training.epoch % work.eval_every == 0)
-    tested = _measured(work, "test", setting.test if due else None, lambda: setting.teacher_logits)
-    if setting.held_out is not None:
-        shown = setting.held_out if training.over else None
-        tested |= _measured(work, "held_out", shown, lambda: setting.held_out_teacher_logits)
+    tested = _measured(work, "test", context.test if due else None, lambda: context.teacher_logits)
+    if context.held_out is not None:
+        shown = context.held_out if training.over else None
+        tested |= _measured(work, "held_out", shown, lambda: context.held_out_teacher_logits)
     rate = learning_rate(training.recipe, training.number - 1, training.steps)
     losses = {f"train_{name}": value for name, value in training.losses().items()}
     return {"epoch": training.epoch, "step": training.number, "lr": rate, **losses, **tested}
 
 
-def _measured(work: Work, name: str, images: ImageSet | None, teacher: Callable[[], Tensor | None]) -> Row:
+def _measured(work: TrainingRun, name: str, images: ImageSet | None, teacher: Callable[[], Tensor | None]) -> Row:
     """How good the network is on a split; NaN where it is not looked at."""
-    measures = MEASURES if work.setting.teacher else [measure for measure in MEASURES if measure != "agreement"]
+    measures = MEASURES if work.context.teacher else [measure for measure in MEASURES if measure != "agreement"]
     if images is None:
         return {f"{name}_{measure}": math.nan for measure in measures}
     training = work.training
-    of = {"mean": work.setting.train.mean, "std": work.setting.train.std}  # what it was trained with
+    of = {"mean": work.context.train.mean, "std": work.context.train.std}  # what it was trained with
     logits = held_out_logits(training.model, images, training.device, training.exact, training.interface, **of)
     if not all_finite(logits):
         raise DivergedError(
@@ -239,13 +239,13 @@ def _measured(work: Work, name: str, images: ImageSet | None, teacher: Callable[
     return {f"{name}_{measure}": values[measure] for measure in measures}
 
 
-def _keep(work: Work, run: Run, state: dict[str, Any]) -> None:
+def _keep(work: TrainingRun, run: Run, state: dict[str, Any]) -> None:
     extra = {"run": run_id(work.config), "epoch": work.training.epoch}
     _save(work, run.checkpoint, extra=extra, state=state)
 
 
-def _save(work: Work, path: Path, **more: Any) -> None:
-    data = work.setting.train
+def _save(work: TrainingRun, path: Path, **more: Any) -> None:
+    data = work.context.train
     save_checkpoint(
         path,
         work.training.model,

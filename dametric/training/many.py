@@ -15,19 +15,19 @@ from dametric.jobs.side_by_side import side_by_side
 from dametric.models.failures import network_errors
 from dametric.records.record import RunRecord
 from dametric.records.runs import run_id
+from dametric.training.context import TrainingContext, TrainingRun
 from dametric.training.request import DistillationRequest, Group, TrainingRequest, on_epoch
 from dametric.training.run import Result, carry_out_together
-from dametric.training.setting import Setting, Work
 from dametric.training.watched import Watch, watching
 
 
-def one_by_one(options: DistillationRequest, setting: Setting, groups: Sequence[Group]) -> list[str]:
+def one_by_one(options: DistillationRequest, context: TrainingContext, groups: Sequence[Group]) -> list[str]:
     failures = []
     with until_interrupted() as stop:
         for group in groups:
             if stop():  # in the last step of the run before
                 raise Interrupted("stopped; everything is saved, the same command goes on")
-            works = [options.work(setting, aug, seed) for aug, seed in group]
+            works = [options.work(context, aug, seed) for aug, seed in group]
             with with_lines(works, options.common, stop) as watch:
                 notes = on_epoch(works, options.common)
                 watch.results = carry_out_together(works, stop=watch.stop, advance=watch.advance, on_epoch=notes)
@@ -39,9 +39,9 @@ def one_by_one(options: DistillationRequest, setting: Setting, groups: Sequence[
     return failures
 
 
-def in_processes(options: DistillationRequest, setting: Setting, groups: Sequence[Group]) -> list[str]:
+def in_processes(options: DistillationRequest, context: TrainingContext, groups: Sequence[Group]) -> list[str]:
     tasks = [(options, group) for group in groups]
-    works = [options.work(setting, aug, seed) for group in groups for aug, seed in group]
+    works = [options.work(context, aug, seed) for group in groups for aug, seed in group]
     _say_what_is_trained_again(works, options.common.quiet)
     total = sum(work.epochs for work in works)
     what = f"{sum(map(len, groups))} runs, {options.jobs} side by side"
@@ -57,7 +57,7 @@ def in_processes(options: DistillationRequest, setting: Setting, groups: Sequenc
     return [answer for answer, well in answers if not well]
 
 
-_shared: list[Setting] = []  # of a worker process
+_shared: list[TrainingContext] = []  # of a worker process
 
 
 def group_in_a_process(
@@ -68,7 +68,7 @@ def group_in_a_process(
     with network_errors():
         if not _shared:
             quiet = replace(options.common, images=replace(options.common.images, quiet=True))
-            _shared.append(replace(options, common=quiet).setting())
+            _shared.append(replace(options, common=quiet).context())
         works = [options.work(_shared[0], aug, seed) for aug, seed in group]
         results = carry_out_together(works, stop=stop, advance=advance, on_epoch=on_epoch(works, options.common))
     return [
@@ -88,7 +88,7 @@ def _text(result: Result) -> str:
 
 @contextmanager
 def with_lines(
-    works: Sequence[Work], options: TrainingRequest, stop: Callable[[], bool] | None = None
+    works: Sequence[TrainingRun], options: TrainingRequest, stop: Callable[[], bool] | None = None
 ) -> Iterator[Watch]:
     """A bar over runs that are carried out in lockstep, and a line for each at its end."""
     known = [work.finished for work in works]
@@ -100,7 +100,7 @@ def with_lines(
             say(f"{work.title}: {'done before: ' if before else ''}{_text(result)}", options.quiet)
 
 
-def _say_what_is_trained_again(works: Sequence[Work], quiet: bool) -> None:
+def _say_what_is_trained_again(works: Sequence[TrainingRun], quiet: bool) -> None:
     for work in works:
         if why := work.starts_over:
             say(f"{work.title}: finished before, {why}: it is trained again", quiet)
@@ -112,7 +112,7 @@ def outcome(record: RunRecord) -> str:
     return f"test loss {last.test_loss:.4f}, {100 * last.test_top1:.2f} % ({record.seconds:.0f} s)"
 
 
-def refuse_another(work: Work) -> None:
+def refuse_another(work: TrainingRun) -> None:
     """Refuse to go on in a folder that holds a run of another configuration."""
     record = work.run.written
     config = None if record is None else record.config.document()

@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from dametric.augment import Images, base_augmentation, default_base
+from dametric.augment import ImageSpec, base_augmentation, default_base
 from dametric.base.arguments import argument
 from dametric.base.option_groups import EvalEvery, Keep, TeacherOptions
 from dametric.base.progress import say
-from dametric.data import Found, ImageSet
+from dametric.data import AvailableSplit, ImageSet
 from dametric.data.given import as_image_set, is_source
 from dametric.data.request import ImageRequest, Splits
 from dametric.errors import UsageError
@@ -22,9 +22,9 @@ from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.loaded import check_classes, taken_by
 from dametric.models.named import Named
 from dametric.records.runs import Row
+from dametric.training.context import Teacher, TrainingContext, TrainingRun
 from dametric.training.loss import own_term
 from dametric.training.recipe import Objective, Recipe, default_rate
-from dametric.training.setting import Setting, Teacher, Work
 
 Group = tuple[tuple[str, int], ...]  # augmentations and seeds of runs that are carried out together
 
@@ -76,7 +76,7 @@ class TrainingRequest:
         """Refuse what no data set could make right, before any is read."""
         Recipe(**self.recipe, lr=0.05 if self.lr is None else self.lr, dtype=self._dtype())
         if self.base_aug is not None:
-            base_augmentation(self.base_aug, Images(), mixes=not self.objective.needs_teacher)
+            base_augmentation(self.base_aug, ImageSpec(), mixes=not self.objective.needs_teacher)
         if self.objective.term is not None:
             own_term(self.objective.term)
         if self.tensorboard:
@@ -95,7 +95,7 @@ class TrainingRequest:
     def _dtype(self) -> str:
         return str(chosen_dtype(self.dtype, chosen_device(self.device))).removeprefix("torch.")
 
-    def read(self, request: ImageRequest, training: Found | None = None) -> Splits:
+    def read(self, request: ImageRequest, training: AvailableSplit | None = None) -> Splits:
         """Images for training and testing, read; those for training may be found already."""
         found = request.splits(training)
         for note in found.train.notes:
@@ -104,9 +104,9 @@ class TrainingRequest:
             say(f"data: {len(found.held_out)} images are held out, {len(found.train)} are trained on", self.quiet)
         return found
 
-    def work(self, setting: Setting, network: str | nn.Module, recipe: Recipe, **where: Any) -> Work:
+    def work(self, context: TrainingContext, network: str | nn.Module, recipe: Recipe, **where: Any) -> TrainingRun:
         """A run with these options."""
-        return setting.work(network, recipe, **where, compile=self.compile, eval_every=self.eval_every, keep=self.keep)
+        return context.work(network, recipe, **where, compile=self.compile, eval_every=self.eval_every, keep=self.keep)
 
     def in_memory(self, data: Any, held_out: ImageSet | int | None) -> Splits:
         """Images for training and testing that a caller has.
@@ -140,7 +140,7 @@ class DistillationRequest:
     jobs: int = 1
     lockstep: int = 1
 
-    def setting(self) -> Setting:
+    def context(self) -> TrainingContext:
         """Data and teacher, read once for all runs."""
         common, own = self.common, self.checkpoint
         named = Named.read(self.teacher, "teacher", own.arch, own.weights)
@@ -158,12 +158,12 @@ class DistillationRequest:
             images, test, held_out = common.in_memory(self.data, self.held_out)
             named = named.built(images, None)
         teacher = named.loaded(images, own.mean, own.std, common.quiet, kind=Teacher, read_here=is_source(self.data))
-        return Setting(images, test, chosen_device(common.device), teacher, held_out)
+        return TrainingContext(images, test, chosen_device(common.device), teacher, held_out)
 
-    def work(self, setting: Setting, aug: str, seed: int) -> Work:
+    def work(self, context: TrainingContext, aug: str, seed: int) -> TrainingRun:
         """One run."""
-        recipe = self.common.resolved(self.student, setting.train, aug=aug, seed=seed)
-        return self.common.work(setting, self.student, recipe, root=self.output)
+        recipe = self.common.resolved(self.student, context.train, aug=aug, seed=seed)
+        return self.common.work(context, self.student, recipe, root=self.output)
 
     def groups(self) -> list[Group]:
         """All runs in groups that are carried out together: of one seed, in the order of augmentations."""
@@ -174,14 +174,14 @@ class DistillationRequest:
         return [tuple((aug, seed) for aug in part) for part in parts for seed in self.seeds]
 
 
-def on_epoch(works: Sequence[Work], options: TrainingRequest) -> Callable[[Work, Row], None]:
+def on_epoch(works: Sequence[TrainingRun], options: TrainingRequest) -> Callable[[TrainingRun, Row], None]:
     """Write TensorBoard's event files as training goes on, if that was asked for."""
     if not options.tensorboard:
         return lambda work, row: None
     make = _summary_writer()
     writers = {work.run.folder: make(work.run.folder) for work in works}
 
-    def write(work: Work, row: Row) -> None:
+    def write(work: TrainingRun, row: Row) -> None:
         writer = writers[work.run.folder]
         for name, value in row.items():
             if name not in ("epoch", "step") and math.isfinite(value):

@@ -12,7 +12,7 @@ from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.records.record import RunRecord
 from dametric.records.runs import BusyError, Row
 from dametric.training.attempt import Attempt
-from dametric.training.setting import Work
+from dametric.training.context import TrainingRun
 from dametric.training.trainer import DivergedError, Stretch, advance_together
 
 OnEpoch = Callable[[Row], None]
@@ -20,7 +20,7 @@ Result = RunRecord | RunFailed | Interrupted
 
 
 def carry_out(
-    work: Work,
+    work: TrainingRun,
     *,
     stop: Callable[[], bool] = lambda: False,
     advance: Advance = lambda steps=1, note="": None,
@@ -31,7 +31,7 @@ def carry_out(
 
     Parameters
     ----------
-    work : Work
+    work : TrainingRun
     stop : callable
         Asked after every step whether to save and stop there.
     advance : Advance
@@ -64,11 +64,11 @@ def carry_out(
 
 
 def carry_out_together(
-    works: Sequence[Work],
+    works: Sequence[TrainingRun],
     *,
     stop: Callable[[], bool] = lambda: False,
     advance: Advance = lambda steps=1, note="": None,
-    on_epoch: Callable[[Work, Row], None] = lambda work, row: None,
+    on_epoch: Callable[[TrainingRun, Row], None] = lambda work, row: None,
     on_taken_over: Callable[[str], None] = lambda holder: None,
 ) -> list[Result]:
     """Train several networks in lockstep, or go on with them: the same numbers as each alone, in less time.
@@ -79,8 +79,8 @@ def carry_out_together(
 
     Parameters
     ----------
-    works : sequence of Work
-        Different runs, of one setting, with one batch size, seed, base augmentation and dtype.
+    works : sequence of TrainingRun
+        Different runs, of one context, with one batch size, seed, base augmentation and dtype.
     stop, advance, on_taken_over
         See :func:`carry_out`; progress is that of all together.
     on_epoch : callable
@@ -121,11 +121,11 @@ def carry_out_together(
     return [results[number] for number in range(len(works))]
 
 
-def _check_alike(works: Sequence[Work]) -> None:
+def _check_alike(works: Sequence[TrainingRun]) -> None:
     if len({work.run.folder for work in works}) < len(works):
         raise UsageError("a run cannot be carried out twice at once")
     for work in works[1:]:
-        if work.setting is not works[0].setting or work.recipe.lockstep != works[0].recipe.lockstep:
+        if work.context is not works[0].context or work.recipe.lockstep != works[0].recipe.lockstep:
             raise UsageError(
                 f"'{works[0].title}' and '{work.title}' cannot go in lockstep: that takes one teacher, data set, "
                 "batch size, seed, base augmentation and dtype"
@@ -137,7 +137,7 @@ def _go_on(
     results: dict[int, Result],
     stop: Callable[[], bool],
     advance: Advance,
-    on_epoch: Callable[[Work, Row], None],
+    on_epoch: Callable[[TrainingRun, Row], None],
 ) -> bool:
     """Take those that are furthest behind to where one of them ends an epoch or they meet others.
 

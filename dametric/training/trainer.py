@@ -18,7 +18,7 @@ from dametric.augment import (
     NEEDS_STUDENT,
     Augmentation,
     Augmented,
-    Images,
+    ImageSpec,
     Keys,
     base_augmentation,
     criterion,
@@ -53,7 +53,7 @@ class Views(NamedTuple):
     picks: bool
 
 
-class Seen(NamedTuple):
+class StepInputs(NamedTuple):
     """What a step shows the student, and what the teacher says of it: each None where the loss does not need it."""
 
     raw: Augmented
@@ -129,7 +129,7 @@ class Training:
             raise UsageError("this objective needs a teacher")
         self.own_term = None if recipe.objective.term is None else own_term(recipe.objective.term)
         self.term_names = TERMS if self.own_term is None else (*TERMS, "term")
-        of = Images(data.image_size, augmented_mean or data.mean)
+        of = ImageSpec(data.image_size, augmented_mean or data.mean)
         self.base = base or base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
         self.aug = aug or parse(recipe.aug, of)
         self.exact = torch.float64 if recipe.dtype == "float64" else torch.float32
@@ -245,12 +245,12 @@ class Training:
         """Names of the base augmentation's random numbers in some step, always drawn for each image."""
         return Keys(self.recipe.seed, 1, rows, number, "sample", self.device).sub("base")
 
-    def learn(self, seen: Seen, labels: Tensor) -> None:
+    def learn(self, inputs: StepInputs, labels: Tensor) -> None:
         """Take the step of the optimizer."""
         keys = self.keys(len(labels))
         torch.manual_seed(keys.sub(str(self.number)).start("network"))  # for dropout and the like
         with forward_pass():
-            terms = self._compiled(seen, labels)
+            terms = self._compiled(inputs, labels)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.number, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
@@ -259,23 +259,23 @@ class Training:
         self.terms[self.number % self.steps] = terms.detach()
         self.number += 1
 
-    def _loss(self, seen: Seen, labels: Tensor) -> Tensor:
+    def _loss(self, inputs: StepInputs, labels: Tensor) -> Tensor:
         """The total loss and its terms: shape (terms,)."""
         objective = self.recipe.objective
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half is not None):
-            raw, aug = self._student(seen)
+            raw, aug = self._student(inputs)
         zero = torch.zeros((), dtype=self.exact, device=self.device)
         ce = kd_raw = kd_aug = zero
         if raw is not None and objective.ce:
-            ce = label_loss(raw, labels, seen.raw, self.recipe.label_smoothing)
-        if raw is not None and seen.raw_target is not None:
-            kd_raw = divergence(raw, seen.raw_target, objective.temperature)
-        if aug is not None and seen.aug_target is not None:
-            kd_aug = divergence(aug, seen.aug_target, objective.temperature)
+            ce = label_loss(raw, labels, inputs.raw, self.recipe.label_smoothing)
+        if raw is not None and inputs.raw_target is not None:
+            kd_raw = divergence(raw, inputs.raw_target, objective.temperature)
+        if aug is not None and inputs.aug_target is not None:
+            kd_aug = divergence(aug, inputs.aug_target, objective.temperature)
         total = objective.ce * ce + objective.raw * kd_raw + objective.aug * kd_aug
         if self.own_term is None:
             return torch.stack([total, ce, kd_raw, kd_aug])
-        targets = (seen.raw_target, seen.aug_target)
+        targets = (inputs.raw_target, inputs.aug_target)
         term = self.own_term(LossInputs(labels, raw, aug, *targets, objective.temperature)).to(self.exact)
         return torch.stack([total + term, ce, kd_raw, kd_aug, term])
 
@@ -294,7 +294,7 @@ class Training:
         asks_raw = objective.raw > 0 or self.aug.pick == "dissimilarity"
         return Views(raw, aug, asks_raw, True, self.aug.pick is not None)
 
-    def judge(self, views: Views, raw_target: Tensor | None, aug_target: Tensor | None) -> Seen:
+    def judge(self, views: Views, raw_target: Tensor | None, aug_target: Tensor | None) -> StepInputs:
         """Take the teacher's answers (of shape (rows, classes), logits), and pick by them what the student sees."""
         aug = views.aug
         # what was made in inference mode cannot be learnt by: it is copied
@@ -307,7 +307,7 @@ class Training:
         if views.picks and aug is not None and aug_target is not None:
             chosen = self._picked(aug, aug_target, raw_target)
             aug, aug_target = aug[chosen], aug_target[chosen]
-        return Seen(views.raw, aug, raw_target if self.recipe.objective.raw else None, aug_target)
+        return StepInputs(views.raw, aug, raw_target if self.recipe.objective.raw else None, aug_target)
 
     def _picked(self, pool: Tensor, teacher: Tensor | None, raw: Tensor | None) -> Tensor:
         """Positions in the pool of what ranks highest, by the student as it is now and in evaluation mode."""
@@ -323,11 +323,11 @@ class Training:
         values = criterion(by, probabilities[0], student_log, probabilities[1])
         return pick(values, runs=self.aug.runs, batches=1, keep=self.recipe.batch_size)
 
-    def _student(self, seen: Seen) -> tuple[Tensor | None, Tensor | None]:
+    def _student(self, inputs: StepInputs) -> tuple[Tensor | None, Tensor | None]:
         """The student's logits of the raw and of the augmented images, in two forwards unless asked otherwise."""
         objective = self.recipe.objective
-        raw = self._normalised(seen.raw.images) if objective.sees_raw else None
-        aug = None if seen.aug is None else self._normalised(seen.aug)
+        raw = self._normalised(inputs.raw.images) if objective.sees_raw else None
+        aug = None if inputs.aug is None else self._normalised(inputs.aug)
         if self.recipe.joint_batch and raw is not None and aug is not None:
             both = self._forward(torch.cat([raw, aug]))
             return both[: len(raw)], both[len(raw) :]
@@ -458,8 +458,8 @@ def _one_step(members: Sequence[Training], pixels: Tensor, labels: Tensor) -> No
         answers = _asked(first.teacher, views)
     for member, view, answer in zip(members, views, answers, strict=True):
         with torch.no_grad():
-            seen = member.judge(view, *answer)
-        member.learn(seen, labels)
+            inputs = member.judge(view, *answer)
+        member.learn(inputs, labels)
 
 
 def _asked(teacher: Network | None, members: Sequence[Views]) -> list[tuple[Tensor | None, Tensor | None]]:

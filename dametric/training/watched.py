@@ -10,8 +10,8 @@ from dametric.base.interrupts import until_interrupted
 from dametric.base.progress import Advance, progress
 from dametric.errors import Interrupted
 from dametric.records.record import RunRecord
+from dametric.training.context import TrainingRun
 from dametric.training.run import OnEpoch, Result, carry_out_together
-from dametric.training.setting import Work
 
 
 @dataclass
@@ -24,7 +24,9 @@ class Watch:
 
 
 @contextmanager
-def watching(works: Sequence[Work], quiet: bool = False, stop: Callable[[], bool] | None = None) -> Iterator[Watch]:
+def watching(
+    works: Sequence[TrainingRun], quiet: bool = False, stop: Callable[[], bool] | None = None
+) -> Iterator[Watch]:
     """A bar over runs that are carried out in lockstep, which Ctrl-C (or ``stop``) saves.
 
     Yields
@@ -40,7 +42,7 @@ def watching(works: Sequence[Work], quiet: bool = False, stop: Callable[[], bool
     for work in works:
         if not work.finished:
             work.look(quiet)
-            work.setting.tell(work.training.interface, quiet)
+            work.context.tell(work.training.interface, quiet)
     title = works[0].title + (f" and {len(works) - 1} more in lockstep" if len(works) > 1 else "")
     with (
         until_interrupted() as interrupted,
@@ -54,7 +56,7 @@ def watching(works: Sequence[Work], quiet: bool = False, stop: Callable[[], bool
 
 
 def watched(
-    work: Work,
+    work: TrainingRun,
     *,
     quiet: bool = False,
     on_epoch: OnEpoch = lambda row: None,

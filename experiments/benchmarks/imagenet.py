@@ -35,10 +35,10 @@ from dametric import score
 from dametric.base.environment import machine
 from dametric.base.files import write_atomic
 from dametric.data import ImageSet
-from dametric.data.few import few_rows
+from dametric.data.balanced_subset import balanced_subset_rows
 from dametric.data.folder import listing
 from dametric.data.request import ImageRequest
-from dametric.training import Recipe, Setting, Teacher, Training
+from dametric.training import Recipe, Teacher, Training, TrainingContext
 from dametric.training.evaluate import evaluate
 from dametric.training.trainer import advance_together
 from experiments.benchmarks.reference import cutmix
@@ -173,10 +173,10 @@ class Bench:
     def distill(self) -> Callable[[], object]:
         """The same number of steps of dametric's trainer, each call going on with the epoch."""
         teacher = Teacher(self.teacher, MEAN, STD, "teacher", "")
-        setting = Setting(self.data, self.data, self.device, teacher)
+        context = TrainingContext(self.data, self.data, self.device, teacher)
         recipe = Recipe(aug="cutmix", base_aug="rrc+flip", dtype="float32", epochs=10**6, batch_size=BATCH)
-        network = setting.network(recipe.dtype, recipe.batch_size)
-        training = Training(self.student, setting.on_device, recipe, self.device, teacher=network)
+        network = context.network(recipe.dtype, recipe.batch_size)
+        training = Training(self.student, context.on_device, recipe, self.device, teacher=network)
 
         def steps() -> None:
             until = min(training.number + self.batches, training.epoch_end)
@@ -226,7 +226,10 @@ def small_parts(root: Path, rounds: int) -> dict[str, Comparison]:
             lambda: ImageFolder(str(root / "train")), lambda: listing(root, "train"), rounds, "0.8: 0.4 s beside 0.32"
         ),
         "balanced subset of 1.28 million labels": compared(
-            lambda: np.argsort(labels.numpy(), kind="stable"), lambda: few_rows(labels, 1000, 100_000), rounds, "0.3 s"
+            lambda: np.argsort(labels.numpy(), kind="stable"),
+            lambda: balanced_subset_rows(labels, 1000, 100_000),
+            rounds,
+            "0.3 s",
         ),
         "evaluation of 50,000 x 1,000": compared(
             lambda: plain_evaluation(logits, truth), lambda: evaluate(logits, truth), rounds, "0.6 s"

@@ -77,10 +77,10 @@ def bare(path: Path, root: Path) -> float:
         while not training.over:
             training.run_epoch()
             logits = held_out_logits(
-                training.model, work.setting.test, training.device, training.exact,
-                mean=work.setting.train.mean, std=work.setting.train.std,
+                training.model, work.context.test, training.device, training.exact,
+                mean=work.context.train.mean, std=work.context.train.std,
             )  # fmt: skip
-            evaluate(logits, work.setting.test.labels, work.setting.teacher_logits)
+            evaluate(logits, work.context.test.labels, work.context.teacher_logits)
     return time.perf_counter() - start
 
 

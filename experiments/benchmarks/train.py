@@ -28,7 +28,7 @@ from dametric.base.environment import machine
 from dametric.base.files import write_atomic
 from dametric.data import ImageSet
 from dametric.models import build, inference_copy, preferred_dtype
-from dametric.training import Recipe, Setting, Teacher, Training
+from dametric.training import Recipe, Teacher, Training, TrainingContext
 from dametric.training.trainer import advance_together
 from experiments.benchmarks.reference import cutmix
 from experiments.benchmarks.score import timed
@@ -99,7 +99,7 @@ class Bench:
         self.plain = PlainStep(copy.deepcopy(self.teacher), copy.deepcopy(self.student), device)
         self.raw = torch.randn(steps, BATCH, 3, 32, 32, device=device)
         self.labels = torch.arange(BATCH, device=device)
-        self.shown = Setting(
+        self.shown = TrainingContext(
             self.data, self.data, self.device, Teacher(self.teacher, self.data.mean, self.data.std, "teacher", "")
         )
 

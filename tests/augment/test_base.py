@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dametric.augment import PAPER, Augmentation, Augmented, Images, Keys, parse
+from dametric.augment import PAPER, Augmentation, Augmented, ImageSpec, Keys, parse
 from dametric.augment.base import box_mask, choose, per_row
 from tests.loops import each
 from tests.oracles import augment as oracle
@@ -45,7 +45,7 @@ def noise(*shape: int) -> Tensor:
 
 
 def build(spec: str, images: Tensor) -> Augmentation:
-    return parse(spec, Images(32, (0.5, 0.4, 0.3)[: images.shape[1]]))
+    return parse(spec, ImageSpec(32, (0.5, 0.4, 0.3)[: images.shape[1]]))
 
 
 def by_batch(values: Tensor, runs: int, batches: int) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dametric.augment import Augmentation, Images, Keys, parse
+from dametric.augment import Augmentation, ImageSpec, Keys, parse
 from dametric.augment.geometric import Crop
 from dametric.errors import UsageError
 
@@ -173,6 +173,6 @@ def test_a_crop_of_any_padding_is_a_window_on_black_and_takes_little_memory(imag
 
 
 def test_defaults_of_large_images_are_within_the_bounds() -> None:
-    of = Images(4096)
+    of = ImageSpec(4096)
     for spec in ("crop+flip", "cutout", "rrc"):
         assert isinstance(parse(spec, of), Augmentation)

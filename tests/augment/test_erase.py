@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from dametric.augment import Images, Keys, parse
+from dametric.augment import ImageSpec, Keys, parse
 from dametric.augment.erase import Cutout
 from dametric.errors import UsageError
 from tests.loops import each
@@ -57,7 +57,7 @@ def test_cutout_with_a_whole_fill_equals_the_loop() -> None:
 def test_cutout_fills_with_the_mean_of_the_data_so_that_normalisation_gives_zero() -> None:
     mean = (0.5071, 0.4867, 0.4408)
     images = noise(8, 3, 32, 32)
-    augmentation = parse("cutout", Images(32, mean))
+    augmentation = parse("cutout", ImageSpec(32, mean))
     draws = augmentation.draw(Keys(0, 1, 8), images.shape)
     out = augmentation.apply(images, draws).images
     normalised = out / 255 - torch.tensor(mean).reshape(1, 3, 1, 1)
@@ -74,7 +74,7 @@ def test_cutout_centres_are_uniform_over_the_whole_image() -> None:
 
 def test_cutout_with_a_mean_of_three_channels_never_changes_the_channels_of_grey_images() -> None:
     images = noise(4, 1, 8, 8)
-    augmentation = parse("cutout", Images(8, (0.5, 0.5, 0.5)))
+    augmentation = parse("cutout", ImageSpec(8, (0.5, 0.5, 0.5)))
     try:
         shape = augmentation(images, Keys(0, 1, 4)).images.shape
     except UsageError:

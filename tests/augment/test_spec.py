@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dametric.augment import AUGS, CRITERIA, PAPER, Augmentation, Images, Keys, describe, parse
+from dametric.augment import AUGS, CRITERIA, PAPER, Augmentation, ImageSpec, Keys, describe, parse
 from dametric.augment.chance import RandAugment, TrivialAugment
 from dametric.augment.erase import Cutout
 from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
@@ -76,7 +76,7 @@ def test_cutout_and_mixup_compose_in_order() -> None:
     ("size", "padding", "length", "policy"), [(32, 4, 8, "cifar10"), (64, 8, 16, "imagenet"), (224, 28, 56, "imagenet")]
 )
 def test_defaults_follow_the_image_size(size: int, padding: int, length: int, policy: str) -> None:
-    of = Images(size, (0.5, 0.25, 0.125))
+    of = ImageSpec(size, (0.5, 0.25, 0.125))
     assert parse("crop", of).operations == (Crop(padding=padding),)
     assert parse("autoaugment", of).operations == (AutoAugment(policy),)
     (cutout,) = parse("cutout", of).operations
@@ -89,7 +89,7 @@ def test_defaults_follow_the_image_size(size: int, padding: int, length: int, po
 
 def test_without_image_facts_defaults_are_those_of_32_pixels() -> None:
     assert parse("crop+autoaugment").operations == (Crop(padding=4), AutoAugment("cifar10"))
-    assert parse("cutout") == parse("cutout", Images(32))
+    assert parse("cutout") == parse("cutout", ImageSpec(32))
 
 
 def test_every_listed_augmentation_and_the_papers_nine_parse_and_are_described_in_one_line() -> None:

@@ -17,7 +17,7 @@ import typer
 
 from dametric import cli
 from dametric.base.arguments import argument, speaking
-from dametric.data import Found, find_data, load_data, request
+from dametric.data import AvailableSplit, find_data, load_data, request
 from dametric.models import build, load_checkpoint, save_checkpoint
 from dametric.models.network import normalisation
 
@@ -31,7 +31,7 @@ def never_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(rows: Any) -> None:
         raise AssertionError("images were read")
 
-    def found(*asked: Any, **options: Any) -> Found:
+    def found(*asked: Any, **options: Any) -> AvailableSplit:
         return replace(find_data(*asked, **options), read=decode)
 
     monkeypatch.setattr(request, "find_data", found)

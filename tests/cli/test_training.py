@@ -32,7 +32,7 @@ from dametric.errors import UsageError
 from dametric.models import load_checkpoint
 from dametric.records.runs import Run, load_runs, read_record
 from dametric.sweeps.reading import whole_numbers
-from dametric.training import Work, distill
+from dametric.training import TrainingRun, distill
 from dametric.training.api import named_augmentations
 from tests.loops import each
 
@@ -878,7 +878,7 @@ def test_a_teacher_of_another_process_is_left_alone(run: Command, tiny: Path, he
 def test_control_c_stops_all_runs_of_the_command(learn: Command, monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """Even where it comes as the last step of a run is done: the next must not begin."""
 
-    def pressed(work: Work, row: dict[str, float]) -> None:
+    def pressed(work: TrainingRun, row: dict[str, float]) -> None:
         if row["epoch"] == epoch:
             signal.raise_signal(signal.SIGINT)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dametric.data import ImageSet, few, hold_out
+from dametric.data import ImageSet, balanced_subset, hold_out
 from dametric.errors import UsageError
 
 
@@ -74,9 +74,9 @@ def test_training_images_are_those_that_are_chosen_without(even: ImageSet, uneve
     """Up to half of the set: students of a part of it can be compared with those of earlier records."""
     for count in (4, 31, 80):
         for train_images in (4, 6, 41, 80):
-            assert numbers(hold_out(even, count, train_images)[0]) == numbers(few(even, train_images))
+            assert numbers(hold_out(even, count, train_images)[0]) == numbers(balanced_subset(even, train_images))
     for train_images in (4, 6, 15):  # as far as the smallest class has its half
-        assert numbers(hold_out(uneven, 20, train_images)[0]) == numbers(few(uneven, train_images))
+        assert numbers(hold_out(uneven, 20, train_images)[0]) == numbers(balanced_subset(uneven, train_images))
 
 
 def test_training_images_beyond_half_of_the_set_are_balanced_too(even: ImageSet) -> None:
@@ -91,7 +91,7 @@ def test_the_choice_is_one_of_its_own(even: ImageSet) -> None:
     """Not simply those that would be trained on next, or last."""
     order: list[int] = []
     for count in range(4, 161, 4):
-        order += sorted(set(numbers(few(even, count))) - set(order))
+        order += sorted(set(numbers(balanced_subset(even, count))) - set(order))
     for place in (slice(80, 120), slice(120, 160)):
         assert set(numbers(hold_out(even, 40)[1])) != set(order[place])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dametric.data import ImageSet, few, hold_out, load_data
+from dametric.data import ImageSet, balanced_subset, hold_out, load_data
 from dametric.data.listing import Listing
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
@@ -55,7 +55,7 @@ def test_parts_equal_those_of_the_whole(tmp_path: Path, folder: Path, picture, k
         load_data(source, split, quiet=True, lazy=lazy, cache_dir=tmp_path / "a") for split in ("train", "test")
     )
     options = {"cache_dir": str(tmp_path / "b"), "lazy": lazy, "quiet": True, "train_images": count}
-    same(ImageRequest(source=str(source), **options).load("train"), few(whole, count))
+    same(ImageRequest(source=str(source), **options).load("train"), balanced_subset(whole, count))
     found = ImageRequest(source=str(source), **options, held_out=aside).splits()
     training, held_out = hold_out(whole, aside, count)
     same(found.train, training)

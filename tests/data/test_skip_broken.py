@@ -16,7 +16,7 @@ from torch import Tensor
 from dametric import cli, load_data
 from dametric.base.arguments import speaking
 from dametric.data import ImageSet
-from dametric.data.few import few_rows
+from dametric.data.balanced_subset import balanced_subset_rows
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
 from dametric.records.runs import read_record
@@ -66,7 +66,7 @@ def test_the_next_of_the_class_takes_the_place_however_images_are_read(
         assert "(3 of at most 3)" in told
     request = ImageRequest(source=str(folder), cache_dir=str(tmp_path / "other"), skip_broken=3, quiet=True)
     part = replace(request, train_images=6).load("train")
-    rows = few_rows(torch.tensor([0] * 5 + [1] * 5), 2, 6)
+    rows = balanced_subset_rows(torch.tensor([0] * 5 + [1] * 5), 2, 6)
     assert torch.equal(pixels_of(part), expected[rows])
 
 

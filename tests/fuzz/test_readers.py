@@ -20,7 +20,7 @@ import yaml
 from hypothesis import strategies as st
 from PIL import Image
 
-from dametric.augment import AUGS, Images, parse
+from dametric.augment import AUGS, ImageSpec, parse
 from dametric.data import load_data
 from dametric.errors import UsageError
 from dametric.models import build, load_checkpoint, save_checkpoint
@@ -110,8 +110,8 @@ def test_specifications(fuzz: Fuzz) -> None:
 
     def check(spec: str) -> None:
         with suppress(UsageError):
-            aug = parse(spec, Images(8))
-            assert parse(aug.canonical, Images(8)).canonical == aug.canonical
+            aug = parse(spec, ImageSpec(8))
+            assert parse(aug.canonical, ImageSpec(8)).canonical == aug.canonical
 
     fuzz(made | free, check)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dametric.augment import Augmentation, Images, Keys, parse
+from dametric.augment import Augmentation, ImageSpec, Keys, parse
 from dametric.data import ImageSet
 from dametric.training import Recipe
 
@@ -128,7 +128,7 @@ def training(
         Of the step that was just made, the total loss and its terms: cross-entropy, divergence on raw and on
         augmented images, each 0 where its weight is.
     """
-    of, objective, size = Images(data.image_size, fill or data.mean), recipe.objective, recipe.batch_size
+    of, objective, size = ImageSpec(data.image_size, fill or data.mean), recipe.objective, recipe.batch_size
     base = parse("identity" if recipe.base_aug == "none" else recipe.base_aug, of)
     under_test = aug or parse(recipe.aug, of)
     per_epoch = len(data) // size

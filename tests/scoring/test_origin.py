@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dametric.augment import Keys, parse
-from dametric.scoring.shown import Origin
+from dametric.scoring.cached_rows import Origin
 
 
 def test_labels_partners_and_shares_are_those_of_the_mixed_images() -> None:

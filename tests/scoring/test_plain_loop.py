@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dametric import ImageSet, score
-from dametric.augment import Images, parse
+from dametric.augment import ImageSpec, parse
 from dametric.metrics import METRICS
 from dametric.scoring.protocol import Protocol
 from tests.loops import each
@@ -58,7 +58,7 @@ def both(teacher, student, data, spec: str, *, per: str, reference: bool, batche
     protocol = Protocol(
         reference, per, B, G, options.get("raw_weight", 0.5), options.get("temperature", 1.0), options.get("seed", 0)
     )
-    of = Images(16, data.mean, "reference" if reference else "roll")
+    of = ImageSpec(16, data.mean, "reference" if reference else "roll")
     augmentation, base = parse(spec, of), parse(options.get("base_aug", "crop+flip"), of)
     networks = [oracle.Plain(module, data.mean, data.std) for module in (teacher, student)]
     count = batches // G if reference else batches

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dametric import UsageError
-from dametric.augment import Images, parse
+from dametric.augment import ImageSpec, parse
 from dametric.scoring.protocol import Protocol, units
 from tests.loops import each
 
@@ -126,7 +126,7 @@ def test_images_are_the_replicates_only_where_rows_are_independent_enough(
 
 @each("spec", ["identity", "flip", "cutmix", "cutmixpick"])
 def test_in_the_reference_protocol_the_replicate_is_always_the_draw(spec: str) -> None:
-    design = Protocol(reference=True, per="batch").design(parse(spec, Images(partner="reference")))
+    design = Protocol(reference=True, per="batch").design(parse(spec, ImageSpec(partner="reference")))
     assert (design.estimator, design.images, design.unit, design.pooled) == ("units", 320, 320, True)
     assert not design.controlled
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from dametric.augment import PAPER, Images, parse
+from dametric.augment import PAPER, ImageSpec, parse
 from dametric.errors import UsageError
 from dametric.sweeps import Grid, RunSpec, read_grid
 from dametric.sweeps.blocks import DataSpec, ScoreSpec, TeacherSpec
@@ -114,7 +114,7 @@ def test_settings_of_an_augmentation_are_crossed(read: Read) -> None:
         *(f"cutmixpick:by={by}:runs={runs}" for by in ("kld", "dissimilarity") for runs in (2, 3)),
     ]
     for row in grid.rows:
-        parse(row.aug, Images())
+        parse(row.aug, ImageSpec())
 
 
 def test_what_matches_all_of_a_line_is_left_out(read: Read) -> None:

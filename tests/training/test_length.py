@@ -22,7 +22,7 @@ from dametric.data import ImageSet
 from dametric.errors import Interrupted, UsageError
 from dametric.models.network import Network
 from dametric.records.runs import MEASURED, Run, load_runs, read_record, run_id
-from dametric.training import LABELS, Recipe, Setting, Teacher, Training, Work
+from dametric.training import LABELS, Recipe, Teacher, Training, TrainingContext, TrainingRun
 from dametric.training.recipe import learning_rate
 from dametric.training.run import carry_out
 from tests.oracles import training as oracle
@@ -36,9 +36,11 @@ LOOKS: list[int] = []  # rows of every forward of a watched network in evaluatio
 
 
 @pytest.fixture
-def setting(data: ImageSet, network: Make) -> Setting:
+def context(data: ImageSet, network: Make) -> TrainingContext:
     """Distillation from a network that knows nothing."""
-    return Setting(data, replace(data.subset(range(0, 22, 2)), split="test"), CPU, Teacher.of(network("tiny", 5), data))
+    return TrainingContext(
+        data, replace(data.subset(range(0, 22, 2)), split="test"), CPU, Teacher.of(network("tiny", 5), data)
+    )
 
 
 @pytest.fixture
@@ -67,17 +69,17 @@ def after(calls: int) -> Callable[[], bool]:
     return lambda: next(count) >= calls
 
 
-def rows_of(work: Work) -> list[dict[str, float]]:
+def rows_of(work: TrainingRun) -> list[dict[str, float]]:
     """The history as any reader has it, without times."""
     with open(work.run.folder / "history.csv", encoding="utf-8", newline="") as file:
         return [{k: float(v or "nan") for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
-def weights(work: Work) -> dict[str, Tensor]:
+def weights(work: TrainingRun) -> dict[str, Tensor]:
     return torch.load(work.run.checkpoint, weights_only=True)["model"]
 
 
-def assert_same_weights(one: Work, other: Work) -> None:
+def assert_same_weights(one: TrainingRun, other: TrainingRun) -> None:
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
     for name, value in first.items():
@@ -94,7 +96,7 @@ def never(*args: object, **kwargs: object) -> None:
     raise AssertionError("trained again")
 
 
-def plain_record(work: Work) -> dict[str, Any]:
+def plain_record(work: TrainingRun) -> dict[str, Any]:
     """The record as any reader of JSON sees it: numbers that are not finite are refused."""
 
     def refuse(token: str) -> None:
@@ -150,9 +152,9 @@ def test_whole_epochs_are_the_same_by_either_name() -> None:
     assert [learning_rate(by_steps, i, 4) for i in (7, 8, 9, 11)] == [0.05, 0.005, 0.0005, 0.00005]
 
 
-def test_steps_that_fill_epochs_give_the_same_network(setting: Setting, tmp_path: Path) -> None:
-    by_epochs = setting.work("resnet8", RECIPE, folder=tmp_path / "epochs")
-    by_steps = setting.work("resnet8", replace(RECIPE, epochs=None, steps=12), folder=tmp_path / "steps")
+def test_steps_that_fill_epochs_give_the_same_network(context: TrainingContext, tmp_path: Path) -> None:
+    by_epochs = context.work("resnet8", RECIPE, folder=tmp_path / "epochs")
+    by_steps = context.work("resnet8", replace(RECIPE, epochs=None, steps=12), folder=tmp_path / "steps")
     for work in (by_epochs, by_steps):
         carry_out(work)
     assert_same_weights(by_epochs, by_steps)
@@ -163,9 +165,9 @@ def test_steps_that_fill_epochs_give_the_same_network(setting: Setting, tmp_path
     assert run_id(by_steps.config) != run_id(by_epochs.config), "how long it lasts is part of what it is"
 
 
-def test_a_partial_last_epoch_is_a_row(setting: Setting, tmp_path: Path) -> None:
+def test_a_partial_last_epoch_is_a_row(context: TrainingContext, tmp_path: Path) -> None:
     for steps, expected in ((10, [(1, 4), (2, 8), (3, 10)]), (3, [(1, 3)]), (5, [(1, 4), (2, 5)])):
-        work = setting.work("resnet8", replace(RECIPE, epochs=None, steps=steps), folder=tmp_path / str(steps))
+        work = context.work("resnet8", replace(RECIPE, epochs=None, steps=steps), folder=tmp_path / str(steps))
         told: list[float] = []
         seen: list[dict[str, float]] = []
         record = carry_out(work, advance=lambda done=1, note="": told.append(done), on_epoch=seen.append).document()  # noqa: B023
@@ -207,14 +209,14 @@ def test_every_step_is_the_plain_loop_s(
         assert means == pytest.approx(expected, rel=1e-10)
 
 
-def test_a_run_of_steps_can_be_stopped_anywhere(setting: Setting, tmp_path: Path) -> None:
+def test_a_run_of_steps_can_be_stopped_anywhere(context: TrainingContext, tmp_path: Path) -> None:
     recipe = replace(RECIPE, epochs=None, steps=10, aug="cutmixpick:by=student_entropy")
-    smooth = setting.work("resnet8", recipe, folder=tmp_path / "smooth")
+    smooth = context.work("resnet8", recipe, folder=tmp_path / "smooth")
     carry_out(smooth)
     for calls in (1, 3, 4, 9):
         stops = 0
         while True:
-            work = setting.work("resnet8", recipe, folder=tmp_path / str(calls))
+            work = context.work("resnet8", recipe, folder=tmp_path / str(calls))
             try:
                 carry_out(work, stop=after(calls))
                 break
@@ -232,14 +234,14 @@ def test_a_run_of_steps_can_be_stopped_anywhere(setting: Setting, tmp_path: Path
 # How often it is looked at
 
 
-def test_how_often_it_is_looked_at_changes_nothing_else(setting: Setting, tmp_path: Path) -> None:
+def test_how_often_it_is_looked_at_changes_nothing_else(context: TrainingContext, tmp_path: Path) -> None:
     """With 18 steps, of which the last two make an epoch of their own."""
     recipe = replace(RECIPE, epochs=None, steps=18)
-    always = setting.work("resnet8", recipe, folder=tmp_path / "1")
+    always = context.work("resnet8", recipe, folder=tmp_path / "1")
     carry_out(always)
     whole = rows_of(always)
     for every, looked in ((2, {2, 4, 5}), (3, {3, 5}), (5, {5}), (7, {5}), ("last", {5})):
-        work = setting.work("resnet8", recipe, folder=tmp_path / str(every), eval_every=every)  # type: ignore[arg-type]
+        work = context.work("resnet8", recipe, folder=tmp_path / str(every), eval_every=every)  # type: ignore[arg-type]
         assert run_id(work.config) == run_id(always.config)
         record = carry_out(work).document()
         expected = [
@@ -258,41 +260,43 @@ def test_how_often_it_is_looked_at_changes_nothing_else(setting: Setting, tmp_pa
         assert (table["best_epoch"], table["best_test_loss"]) == (best["epoch"], best["test_loss"])
 
 
-def test_the_images_are_shown_only_when_it_is_looked_at(setting: Setting, held_out: ImageSet, tmp_path: Path) -> None:
+def test_the_images_are_shown_only_when_it_is_looked_at(
+    context: TrainingContext, held_out: ImageSet, tmp_path: Path
+) -> None:
     for every, tested in ((1, [11, 11, 11]), (2, [11, 11]), ("last", [11])):
         for other, shown in ((None, []), (held_out, [9])):
             LOOKS.clear()
             where = tmp_path / f"{every}-{len(shown)}"
-            work = replace(setting, held_out=other).work(Watched(), RECIPE, folder=where, eval_every=every)  # type: ignore[arg-type]
+            work = replace(context, held_out=other).work(Watched(), RECIPE, folder=where, eval_every=every)  # type: ignore[arg-type]
             carry_out(work)
             assert [8, *tested, *shown] == LOOKS  # after a first look at how it answers
 
 
-def test_a_run_goes_on_with_another_look(setting: Setting, tmp_path: Path) -> None:
+def test_a_run_goes_on_with_another_look(context: TrainingContext, tmp_path: Path) -> None:
     """It is the same run: what was not looked at stays so."""
-    smooth = setting.work("resnet8", RECIPE, folder=tmp_path / "smooth", eval_every="last")
+    smooth = context.work("resnet8", RECIPE, folder=tmp_path / "smooth", eval_every="last")
     carry_out(smooth)
-    work = setting.work("resnet8", RECIPE, folder=tmp_path / "run", eval_every="last")
+    work = context.work("resnet8", RECIPE, folder=tmp_path / "run", eval_every="last")
     with pytest.raises(Interrupted):
         carry_out(work, stop=after(7))
     record = plain_record(work)
     assert (record["status"], record["last"]["epoch"]) == ("interrupted", 1)
     assert load_runs(work.run.folder).loc[0, "status"] == "interrupted"
-    again = setting.work("resnet8", RECIPE, folder=tmp_path / "run", eval_every=1)
+    again = context.work("resnet8", RECIPE, folder=tmp_path / "run", eval_every=1)
     carry_out(again)
     assert_same_weights(again, smooth)
     assert [math.isnan(row["test_loss"]) for row in rows_of(again)] == [True, False, False]
     assert plain_record(again)["last"] == plain_record(smooth)["last"]
 
 
-def test_looks_and_keeps_that_cannot_be(setting: Setting, tmp_path: Path) -> None:
+def test_looks_and_keeps_that_cannot_be(context: TrainingContext, tmp_path: Path) -> None:
     wrong: tuple[dict[str, Any], ...] = (
         *({"eval_every": value} for value in (0, -1, 1.5, "never", "2x")),
         *({"keep": value} for value in ("best", "")),
     )
     for options in wrong:
         with pytest.raises(UsageError) as caught:
-            setting.work("resnet8", RECIPE, tmp_path, **options)
+            context.work("resnet8", RECIPE, tmp_path, **options)
         assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -301,19 +305,19 @@ def test_looks_and_keeps_that_cannot_be(setting: Setting, tmp_path: Path) -> Non
 
 
 def test_a_run_without_its_weights_is_finished(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = setting.work("resnet8", RECIPE, tmp_path / "kept")
+    kept = context.work("resnet8", RECIPE, tmp_path / "kept")
     assert not kept.finished
     carry_out(kept)
     assert plain_record(kept)["kept"] == "last"
-    work = setting.work("resnet8", RECIPE, tmp_path / "bare", keep="none")
+    work = context.work("resnet8", RECIPE, tmp_path / "bare", keep="none")
     assert work.run.folder.name == kept.run.folder.name, "the same run"
     with pytest.raises(Interrupted):
         carry_out(work, stop=after(6))
     assert work.run.checkpoint.exists(), "what it goes on from"
-    assert not setting.work("resnet8", RECIPE, tmp_path / "bare", keep="none").finished
-    again = setting.work("resnet8", RECIPE, tmp_path / "bare", keep="none")
+    assert not context.work("resnet8", RECIPE, tmp_path / "bare", keep="none").finished
+    again = context.work("resnet8", RECIPE, tmp_path / "bare", keep="none")
     record = carry_out(again).document()
     assert {path.name for path in again.run.folder.iterdir()} - {".lock"} == {"record.json", "history.csv"}
     assert record["kept"] == plain_record(again)["kept"] == "none"
@@ -322,22 +326,22 @@ def test_a_run_without_its_weights_is_finished(
     assert_same_rows(rows_of(again), rows_of(kept))
     monkeypatch.setattr(Training, "__init__", never)
     for keep in ("none", "last"):  # what was not kept is not asked for again
-        once_more = setting.work("resnet8", RECIPE, tmp_path / "bare", keep=keep)
+        once_more = context.work("resnet8", RECIPE, tmp_path / "bare", keep=keep)
         assert once_more.finished
         assert carry_out(once_more, on_epoch=never).document() == read_record(again.run.folder / "record.json")
-    with_weights = setting.work("resnet8", RECIPE, tmp_path / "kept", keep="none")
+    with_weights = context.work("resnet8", RECIPE, tmp_path / "kept", keep="none")
     assert with_weights.finished
     carry_out(with_weights, on_epoch=never)
     assert kept.run.checkpoint.exists(), "what somebody has kept is not taken away"
 
 
-def test_a_run_whose_kept_weights_are_gone_is_trained_again(setting: Setting, tmp_path: Path) -> None:
-    work = setting.work("resnet8", RECIPE, tmp_path)
+def test_a_run_whose_kept_weights_are_gone_is_trained_again(context: TrainingContext, tmp_path: Path) -> None:
+    work = context.work("resnet8", RECIPE, tmp_path)
     carry_out(work)
-    assert setting.work("resnet8", RECIPE, tmp_path).finished
+    assert context.work("resnet8", RECIPE, tmp_path).finished
     before, rows, record = work.run.checkpoint.read_bytes(), rows_of(work), dict(plain_record(work), timing=None)
     work.run.checkpoint.unlink()
-    again = setting.work("resnet8", RECIPE, tmp_path)
+    again = context.work("resnet8", RECIPE, tmp_path)
     assert not again.finished
     seen: list[float] = []
     carry_out(again, on_epoch=lambda row: seen.append(row["epoch"]))
@@ -345,17 +349,17 @@ def test_a_run_whose_kept_weights_are_gone_is_trained_again(setting: Setting, tm
     assert again.run.checkpoint.read_bytes() == before
     assert_same_rows(rows_of(again), rows)
     assert dict(plain_record(again), timing=None) == record
-    assert setting.work("resnet8", RECIPE, tmp_path).finished
+    assert context.work("resnet8", RECIPE, tmp_path).finished
 
 
 @pytest.mark.parametrize("target", [None, "trained.pth"])
 def test_a_finished_run_whose_weights_are_gone_keeps_its_record_until_it_is_trained_again(
-    setting: Setting, tmp_path: Path, target: str | None
+    context: TrainingContext, tmp_path: Path, target: str | None
 ) -> None:
     """However often training is stopped or killed in between, what it had come to stays known."""
 
-    def again() -> Work:
-        return setting.work("resnet8", RECIPE, tmp_path, target=target and tmp_path / target)
+    def again() -> TrainingRun:
+        return context.work("resnet8", RECIPE, tmp_path, target=target and tmp_path / target)
 
     work = again()
     carry_out(work)
@@ -384,9 +388,9 @@ def test_a_finished_run_whose_weights_are_gone_keeps_its_record_until_it_is_trai
 
 @pytest.mark.parametrize("name", ["last.pt", "history.csv", "record.json"])
 def test_a_kill_while_the_new_files_replace_the_old_ones_loses_nothing(
-    setting: Setting, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    context: TrainingContext, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = setting.work("resnet8", RECIPE, tmp_path)
+    work = context.work("resnet8", RECIPE, tmp_path)
     carry_out(work)
     files = sorted(work.run.folder.iterdir())
     work.run.checkpoint.unlink()
@@ -400,19 +404,21 @@ def test_a_kill_while_the_new_files_replace_the_old_ones_loses_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            carry_out(setting.work("resnet8", RECIPE, tmp_path))
+            carry_out(context.work("resnet8", RECIPE, tmp_path))
     assert list(load_runs(tmp_path)["status"]) == ["finished"]
-    carry_out(setting.work("resnet8", RECIPE, tmp_path))
-    assert setting.work("resnet8", RECIPE, tmp_path).finished
+    carry_out(context.work("resnet8", RECIPE, tmp_path))
+    assert context.work("resnet8", RECIPE, tmp_path).finished
     assert sorted(work.run.folder.iterdir()) == files
 
 
 def test_a_run_that_is_misread_and_starts_over_does_not_show_what_it_had_come_to(
-    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    context: TrainingContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    work = setting.work("resnet8", RECIPE, tmp_path)
+    work = context.work("resnet8", RECIPE, tmp_path)
     carry_out(work)
-    monkeypatch.setattr(Work, "misread", property(lambda work: (work.run.record or {}).get("status") == "finished"))
+    monkeypatch.setattr(
+        TrainingRun, "misread", property(lambda work: (work.run.record or {}).get("status") == "finished")
+    )
     seen = []
 
     def advance(steps: float = 1, note: str = "") -> None:
@@ -420,37 +426,37 @@ def test_a_run_that_is_misread_and_starts_over_does_not_show_what_it_had_come_to
         seen.append(None if now is None else (now["status"], now["last"]))
 
     with pytest.raises(Interrupted):
-        carry_out(setting.work("resnet8", RECIPE, tmp_path), stop=after(2), advance=advance)
+        carry_out(context.work("resnet8", RECIPE, tmp_path), stop=after(2), advance=advance)
     assert set(map(str, seen)) == {"('running', None)"}
     table = load_runs(tmp_path)
     assert (table["epoch"][0], table["status"][0]) == (0, "interrupted")
     assert math.isnan(table["test_loss"][0])
 
 
-def test_weights_that_a_kill_left_go_when_nobody_holds_them(setting: Setting, tmp_path: Path) -> None:
+def test_weights_that_a_kill_left_go_when_nobody_holds_them(context: TrainingContext, tmp_path: Path) -> None:
     """A process can be killed after the record that says there are none, and before it takes them away."""
-    work = setting.work("resnet8", RECIPE, tmp_path, keep="none")
+    work = context.work("resnet8", RECIPE, tmp_path, keep="none")
     carry_out(work)
     work.run.checkpoint.write_bytes(b"weights")
     with work.run.claimed():  # another process is about to
-        carry_out(setting.work("resnet8", RECIPE, tmp_path, keep="none"))
+        carry_out(context.work("resnet8", RECIPE, tmp_path, keep="none"))
         assert work.run.checkpoint.exists()
-    carry_out(setting.work("resnet8", RECIPE, tmp_path, keep="none"))
+    carry_out(context.work("resnet8", RECIPE, tmp_path, keep="none"))
     assert not work.run.checkpoint.exists()
 
 
 # Held-out images
 
 
-def test_held_out_images_are_looked_at_once(setting: Setting, held_out: ImageSet, tmp_path: Path) -> None:
+def test_held_out_images_are_looked_at_once(context: TrainingContext, held_out: ImageSet, tmp_path: Path) -> None:
     """Where they are the test images, they say what these say."""
-    plain = setting.work("resnet8", RECIPE, folder=tmp_path / "plain")
+    plain = context.work("resnet8", RECIPE, folder=tmp_path / "plain")
     carry_out(plain)
     assert not any(name.startswith("held_out") for name in rows_of(plain)[0])
     measured = [name.removeprefix("test_") for name in MEASURED]
     losses = set()
-    for number, (images, every) in enumerate(itertools.product((setting.test, held_out), (1, "last"))):
-        where = replace(setting, held_out=images)
+    for number, (images, every) in enumerate(itertools.product((context.test, held_out), (1, "last"))):
+        where = replace(context, held_out=images)
         work = where.work("resnet8", RECIPE, folder=tmp_path / str(number), eval_every=every)  # type: ignore[arg-type]
         record = carry_out(work).document()
         rows = rows_of(work)
@@ -467,9 +473,9 @@ def test_held_out_images_are_looked_at_once(setting: Setting, held_out: ImageSet
     assert len(losses) == 2
 
 
-def test_a_teacher_is_looked_at_on_held_out_images_too(setting: Setting, tmp_path: Path) -> None:
+def test_a_teacher_is_looked_at_on_held_out_images_too(context: TrainingContext, tmp_path: Path) -> None:
     """By labels, with nobody to agree with."""
-    by_labels = replace(setting, teacher=None, held_out=setting.test)
+    by_labels = replace(context, teacher=None, held_out=context.test)
     recipe = replace(RECIPE, objective=LABELS, epochs=2)
     record = carry_out(by_labels.work("resnet8", recipe, tmp_path)).document()
     for name in ("loss", "top1", "top5", "ece"):
@@ -477,7 +483,7 @@ def test_a_teacher_is_looked_at_on_held_out_images_too(setting: Setting, tmp_pat
     assert "held_out_agreement" not in record["last"]
 
 
-def test_held_out_images_must_fit(setting: Setting, data: ImageSet) -> None:
+def test_held_out_images_must_fit(context: TrainingContext, data: ImageSet) -> None:
     wrong = (
         ImageSet.from_tensors(data.images),
         ImageSet.from_tensors(data.images, data.labels.clamp(max=5)),
@@ -485,15 +491,15 @@ def test_held_out_images_must_fit(setting: Setting, data: ImageSet) -> None:
     )
     for images in wrong:
         with pytest.raises(UsageError):
-            replace(setting, held_out=images)
+            replace(context, held_out=images)
 
 
 # Ids that last
 
 
-def test_what_is_as_usual_does_not_enter_the_id(setting: Setting) -> None:
+def test_what_is_as_usual_does_not_enter_the_id(context: TrainingContext) -> None:
     def id_of(**options: Any) -> str:
-        return run_id(setting.work("resnet8", replace(RECIPE, **options)).config)
+        return run_id(context.work("resnet8", replace(RECIPE, **options)).config)
 
     assert id_of(aug="cutmix") == id_of(aug="cutmix:alpha=1") == id_of(aug="cutmix:alpha=1.0") != id_of(aug="mixup")
     assert id_of(aug="cutmix:alpha=0.5") != id_of(aug="cutmix")
@@ -503,7 +509,7 @@ def test_what_is_as_usual_does_not_enter_the_id(setting: Setting) -> None:
     assert id_of(aug="cutmixpick") == id_of(aug="cutmixpick:by=teacher_entropy:runs=2")
     assert len({id_of(aug=f"cutmixpick{options}") for options in ("", ":by=kld", ":runs=3")}) == 3
 
-    config = setting.work("resnet8", RECIPE).config
+    config = context.work("resnet8", RECIPE).config
     more = {**config, "recipe": {**config["recipe"], "invented_later": None}}
     assert run_id(more) == run_id(config)
     more["recipe"]["invented_later"] = 1

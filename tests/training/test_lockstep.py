@@ -19,7 +19,7 @@ from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import build
 from dametric.records.record import RunRecord
 from dametric.records.runs import BusyError, Run, load_runs, read_record
-from dametric.training import LABELS, Objective, Recipe, Setting, Teacher, Training, Work
+from dametric.training import LABELS, Objective, Recipe, Teacher, Training, TrainingContext, TrainingRun
 from dametric.training.run import carry_out, carry_out_together
 from tests.training.conftest import CLASSES
 
@@ -36,11 +36,11 @@ SHOWN: list[Tensor] = []  # what every forward of a noting student in training w
 
 
 @pytest.fixture(scope="module")
-def setting(data: ImageSet) -> Setting:
+def context(data: ImageSet) -> TrainingContext:
     """With a teacher that has residual blocks and all that convolutions do."""
     torch.manual_seed(7)
     test = replace(data.subset(range(0, 22, 2)), split="test")
-    return Setting(data, test, CPU, Teacher.of(build("resnet8", CLASSES, 8), data))
+    return TrainingContext(data, test, CPU, Teacher.of(build("resnet8", CLASSES, 8), data))
 
 
 Student = Callable[[int], "str | nn.Module"]
@@ -57,7 +57,7 @@ def student(network: Make) -> Student:
     return choose
 
 
-def outcome(work: Work) -> dict[str, Any]:
+def outcome(work: TrainingRun) -> dict[str, Any]:
     """What must be the same: all but times, and the checkpoint to the byte."""
     folder = work.run.folder
     with open(folder / "history.csv", encoding="utf-8", newline="") as file:
@@ -67,13 +67,13 @@ def outcome(work: Work) -> dict[str, Any]:
     return {"record": record, "history": rows, "last.pt": kept}
 
 
-def assert_same(one: Work, other: Work) -> None:
+def assert_same(one: TrainingRun, other: TrainingRun) -> None:
     first, second = outcome(one), outcome(other)
     for part in first:
         assert first[part] == second[part], (part, one.title)  # not all at once: pytest would print the bytes
 
 
-def assert_all_same(ours: Sequence[Work], theirs: Sequence[Work], results: Sequence[Any]) -> None:
+def assert_all_same(ours: Sequence[TrainingRun], theirs: Sequence[TrainingRun], results: Sequence[Any]) -> None:
     for work, other, record in zip(ours, theirs, results, strict=True):
         assert isinstance(record, RunRecord), record
         assert record.status == "finished"
@@ -87,22 +87,22 @@ def assert_all_same(ours: Sequence[Work], theirs: Sequence[Work], results: Seque
 class Group:
     """Works, and the same works each carried out alone; ``new`` gives them anew, as another process would."""
 
-    def __init__(self, make: Callable[[Path], list[Work]], root: Path) -> None:
+    def __init__(self, make: Callable[[Path], list[TrainingRun]], root: Path) -> None:
         self._make, self._root = make, root
         self.alone = make(root / "alone")
         for work in self.alone:
             carry_out(work)
 
-    def new(self, name: str) -> list[Work]:
+    def new(self, name: str) -> list[TrainingRun]:
         return self._make(self._root / name)
 
 
-def three(setting: Setting, student: Student) -> Callable[[Path], list[Work]]:
+def three(context: TrainingContext, student: Student) -> Callable[[Path], list[TrainingRun]]:
     """Three members of 9, 6 and 12 steps, one of which asks itself what to pick."""
 
-    def make(root: Path) -> list[Work]:
+    def make(root: Path) -> list[TrainingRun]:
         return [
-            setting.work(student(i), replace(RECIPE, aug=aug, steps=steps), folder=root / str(i), eval_every="last")
+            context.work(student(i), replace(RECIPE, aug=aug, steps=steps), folder=root / str(i), eval_every="last")
             for i, (aug, steps) in enumerate((("mixup", 9), ("cutmixpick:by=kld", 6), ("identity", 12)))
         ]
 
@@ -110,8 +110,8 @@ def three(setting: Setting, student: Student) -> Callable[[Path], list[Work]]:
 
 
 @pytest.fixture(scope="module")
-def group(setting: Setting, student: Student, tmp_path_factory: pytest.TempPathFactory) -> Group:
-    return Group(three(setting, student), tmp_path_factory.mktemp("group"))
+def group(context: TrainingContext, student: Student, tmp_path_factory: pytest.TempPathFactory) -> Group:
+    return Group(three(context, student), tmp_path_factory.mktemp("group"))
 
 
 def after(calls: int) -> Callable[[], bool]:
@@ -140,26 +140,28 @@ class Noting(nn.Module):
         return self.last(images.flatten(1))
 
 
-def test_initial_weights_are_the_same_for_all_settings(setting: Setting, tmp_path: Path) -> None:
-    usual = setting.work("resnet8", RECIPE, tmp_path)
+def test_initial_weights_are_the_same_for_all_settings(context: TrainingContext, tmp_path: Path) -> None:
+    usual = context.work("resnet8", RECIPE, tmp_path)
     others: list[dict[str, Any]] = [{"aug": aug} for aug in AUGS]
     others += [{"steps": 100}, {"steps": None, "epochs": 7}, {"lr": 1.0}]
     others += [{"batch_size": 7}, {"objective": Objective.of("raw")}, {"schedule": "step"}]
     for options in others:
-        work = setting.work("resnet8", replace(RECIPE, **options), tmp_path, eval_every="last", keep="none")
+        work = context.work("resnet8", replace(RECIPE, **options), tmp_path, eval_every="last", keep="none")
         for name, weight in work.fresh().state_dict().items():
             assert torch.equal(weight, usual.fresh().state_dict()[name]), (options, name)
-    elsewhere = replace(setting, teacher=replace(setting.teacher, sha256="0" * 64), held_out=setting.test)
+    elsewhere = replace(context, teacher=replace(context.teacher, sha256="0" * 64), held_out=context.test)
     assert torch.equal(elsewhere.work("resnet8", RECIPE).fresh().conv1.weight, usual.fresh().conv1.weight)
-    other = setting.work("resnet8", replace(RECIPE, seed=5), tmp_path).fresh()
+    other = context.work("resnet8", replace(RECIPE, seed=5), tmp_path).fresh()
     assert not torch.equal(other.conv1.weight, usual.fresh().conv1.weight)
 
 
-def test_images_and_their_raw_view_come_in_the_same_order_for_all_settings(setting: Setting, tmp_path: Path) -> None:
+def test_images_and_their_raw_view_come_in_the_same_order_for_all_settings(
+    context: TrainingContext, tmp_path: Path
+) -> None:
     def shown(**options: Any) -> list[Tensor]:
         """The raw images of every step, cropped and flipped."""
         SHOWN.clear()
-        work = setting.work(Noting(), replace(RECIPE, **options), folder=tmp_path / str(next(number)))
+        work = context.work(Noting(), replace(RECIPE, **options), folder=tmp_path / str(next(number)))
         carry_out(work)
         return SHOWN[1::2]  # after a first look at it; every other forward is of the augmented ones
 
@@ -181,13 +183,13 @@ def test_images_and_their_raw_view_come_in_the_same_order_for_all_settings(setti
 # The same numbers as alone
 
 
-def test_every_student_learns_what_it_learns_alone(setting: Setting, student: Student, tmp_path: Path) -> None:
+def test_every_student_learns_what_it_learns_alone(context: TrainingContext, student: Student, tmp_path: Path) -> None:
     """All augmentations, beside one, two and four others, of several networks and lengths."""
     for size, companies in ((5, (2, 5)), (7, (3,))):  # of which the batches leave 2 and 1 of 22 images
 
-        def make(root: Path, size: int = size) -> list[Work]:
+        def make(root: Path, size: int = size) -> list[TrainingRun]:
             return [
-                setting.work(
+                context.work(
                     student(number),
                     replace(RECIPE, aug=aug, batch_size=size, steps=(7, 4, 9)[number % 3]),
                     folder=root / str(number),
@@ -213,9 +215,9 @@ def test_no_size_of_a_batch_makes_a_difference(data: ImageSet, network: Make, tm
     ]
     learner = network("tiny", 3)
     for kind, size in itertools.product(("plain", "tiny"), (2, 3, 22)):
-        where = Setting(data, data.subset(range(5)), CPU, Teacher.of(network(kind, 5), data))
+        where = TrainingContext(data, data.subset(range(5)), CPU, Teacher.of(network(kind, 5), data))
 
-        def make(root: Path, where: Setting = where, size: int = size) -> list[Work]:
+        def make(root: Path, where: TrainingContext = where, size: int = size) -> list[TrainingRun]:
             options = [replace(RECIPE, **member, batch_size=size, steps=3) for member in members]
             return [where.work(learner, each, folder=root / each.aug, eval_every="last") for each in options]
 
@@ -229,10 +231,10 @@ def test_large_batches_are_no_other_case(tmp_path: Path) -> None:
     """Of which a few would leave 1 to 3 rows of the 256 that networks are otherwise asked about at once."""
     pixels = torch.randint(0, 256, (514, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     data = ImageSet.from_tensors(pixels, torch.arange(514) % CLASSES)
-    where = Setting(data, data.subset(range(5)), CPU, Teacher.of(build("resnet8", CLASSES, 8), data))
+    where = TrainingContext(data, data.subset(range(5)), CPU, Teacher.of(build("resnet8", CLASSES, 8), data))
     for size in (129, 171, 257):  # alone 258, 342 and 514 rows in a step, two together 387, 513 and 771
 
-        def make(root: Path, size: int = size) -> list[Work]:
+        def make(root: Path, size: int = size) -> list[TrainingRun]:
             options = [replace(RECIPE, aug=aug, batch_size=size, steps=2) for aug in ("cutmix", "mixup")]
             return [where.work("resnet8", each, folder=root / each.aug, eval_every="last") for each in options]
 
@@ -241,7 +243,7 @@ def test_large_batches_are_no_other_case(tmp_path: Path) -> None:
         assert_all_same(works, group.alone, carry_out_together(works))
 
 
-def test_what_members_want_may_differ(setting: Setting, student: Student, tmp_path: Path) -> None:
+def test_what_members_want_may_differ(context: TrainingContext, student: Student, tmp_path: Path) -> None:
     """Rates, schedules, objectives, draws and how they are looked at; some want no answer on the raw images."""
     options: list[dict[str, Any]] = [
         {"lr": 0.3, "schedule": "cosine", "nesterov": True},
@@ -252,9 +254,9 @@ def test_what_members_want_may_differ(setting: Setting, student: Student, tmp_pa
         {"steps": None, "epochs": 2, "schedule": "step"},
     ]
     looks: list[dict[str, Any]] = [{"eval_every": "last"}, {"keep": "none"}, {"eval_every": 2}, {}, {}, {}]
-    where = replace(setting, held_out=setting.test)
+    where = replace(context, held_out=context.test)
 
-    def make(root: Path) -> list[Work]:
+    def make(root: Path) -> list[TrainingRun]:
         return [
             where.work(student(i), replace(RECIPE, **option), folder=root / str(i), **look)
             for i, (option, look) in enumerate(zip(options, looks, strict=True))
@@ -268,20 +270,20 @@ def test_what_members_want_may_differ(setting: Setting, student: Student, tmp_pa
 
 
 def test_students_that_share_no_step_are_refused_or_come_to_the_same(
-    setting: Setting, data: ImageSet, network: Make, tmp_path: Path
+    context: TrainingContext, data: ImageSet, network: Make, tmp_path: Path
 ) -> None:
     """But never to something else."""
-    others: list[tuple[Setting, dict[str, Any]]] = [
-        *((setting, option) for option in ({"seed": 5}, {"batch_size": 4}, {"base_aug": "flip"}, {"dtype": "float64"})),
-        (setting, {"objective": LABELS}),
-        (replace(setting, teacher=Teacher.of(network("tiny", 5), data)), {}),
-        (replace(setting, train=data.subset(range(1, 22)), held_out=None), {}),
+    others: list[tuple[TrainingContext, dict[str, Any]]] = [
+        *((context, option) for option in ({"seed": 5}, {"batch_size": 4}, {"base_aug": "flip"}, {"dtype": "float64"})),
+        (context, {"objective": LABELS}),
+        (replace(context, teacher=Teacher.of(network("tiny", 5), data)), {}),
+        (replace(context, train=data.subset(range(1, 22)), held_out=None), {}),
     ]
     for number, (where, options) in enumerate(others):
 
-        def make(root: Path, where: Setting = where, options: dict[str, Any] = options) -> list[Work]:
+        def make(root: Path, where: TrainingContext = where, options: dict[str, Any] = options) -> list[TrainingRun]:
             return [
-                setting.work(network(), RECIPE, folder=root / "usual"),
+                context.work(network(), RECIPE, folder=root / "usual"),
                 where.work(network(), replace(RECIPE, **options), folder=root / "other"),
             ]
 
@@ -316,9 +318,11 @@ class Counted(nn.Module):
         return self.last(images.flatten(1))
 
 
-def test_the_teacher_is_asked_about_the_raw_images_once(setting: Setting, data: ImageSet, tmp_path: Path) -> None:
+def test_the_teacher_is_asked_about_the_raw_images_once(
+    context: TrainingContext, data: ImageSet, tmp_path: Path
+) -> None:
     torch.manual_seed(1)
-    where = replace(setting, teacher=Teacher.of(Counted(), data))
+    where = replace(context, teacher=Teacher.of(Counted(), data))
     assert where.teacher_logits is not None
     assert where.clean
     groups = (  # how many batches in a step
@@ -444,7 +448,9 @@ class Fails(nn.Module):
         return self.last(images.flatten(1)) * (float("nan") if self.training and self.count == self.at else 1)
 
 
-def test_one_that_diverges_does_not_take_the_others_along(setting: Setting, group: Group, tmp_path: Path) -> None:
+def test_one_that_diverges_does_not_take_the_others_along(
+    context: TrainingContext, group: Group, tmp_path: Path
+) -> None:
     """It fails as it does alone; wherever it stands among them, and wherever that happens."""
     torch.manual_seed(0)
     bad: list[tuple[str | nn.Module, dict[str, Any]]] = [
@@ -455,10 +461,10 @@ def test_one_that_diverges_does_not_take_the_others_along(setting: Setting, grou
     for number, (network, options) in enumerate(bad):
         recipe = replace(RECIPE, **options)
         with pytest.raises(RunFailed) as caught:
-            carry_out(setting.work(network, recipe, folder=tmp_path / f"alone-{number}"))
+            carry_out(context.work(network, recipe, folder=tmp_path / f"alone-{number}"))
         works = group.new(f"failing-{number}")
         place = number % 4
-        works.insert(place, setting.work(network, recipe, folder=tmp_path / f"together-{number}"))
+        works.insert(place, context.work(network, recipe, folder=tmp_path / f"together-{number}"))
         results = carry_out_together(works)
         failed = results.pop(place)
         assert isinstance(failed, RunFailed), (number, failed)
@@ -473,8 +479,8 @@ def test_one_that_diverges_does_not_take_the_others_along(setting: Setting, grou
         assert_all_same(works, group.alone, results)
 
 
-def test_all_may_diverge(setting: Setting, tmp_path: Path) -> None:
-    works = [setting.work("resnet8", replace(RECIPE, lr=lr), folder=tmp_path / str(lr)) for lr in (1e30, 1e29)]
+def test_all_may_diverge(context: TrainingContext, tmp_path: Path) -> None:
+    works = [context.work("resnet8", replace(RECIPE, lr=lr), folder=tmp_path / str(lr)) for lr in (1e30, 1e29)]
     results = carry_out_together(works)
     assert [type(result) for result in results] == [RunFailed] * 2
     assert [str(result).split()[-1] for result in results] == ["1e+30", "1e+29"]
@@ -508,7 +514,7 @@ def test_members_are_held_and_taken_over_each_by_itself(group: Group) -> None:
     works[1].run.folder.mkdir(parents=True)
     (works[1].run.folder / ".lock-holder").write_text("process 12345 on elsewhere\n")
 
-    def on_epoch(work: Work, row: dict[str, float]) -> None:
+    def on_epoch(work: TrainingRun, row: dict[str, float]) -> None:
         if row["epoch"] == 1:
             held.append([Run(each.run.folder).held for each in works])
 

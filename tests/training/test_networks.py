@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from dametric import distill
-from dametric.augment import Images, parse
+from dametric.augment import ImageSpec, parse
 from dametric.data import ImageSet
-from dametric.training import LABELS, Objective, Recipe, Setting, Teacher, Training
+from dametric.training import LABELS, Objective, Recipe, Teacher, Training, TrainingContext
 from dametric.training.trainer import DivergedError
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def learnt(model: nn.Module, data: ImageSet, teacher: nn.Module | None = None, *
     recipe = replace(RECIPE if teacher else BY_LABELS, **options)
     asked = None
     if teacher is not None:
-        asked = Setting(data, data, CPU, Teacher.of(teacher, data)).network("float32", 5)
+        asked = TrainingContext(data, data, CPU, Teacher.of(teacher, data)).network("float32", 5)
     training = Training(model, data, recipe, CPU, teacher=asked)
     while not training.over:
         training.run_epoch()
@@ -71,8 +71,8 @@ def test_teachers_teach_what_plain_ones_teach(how: str, network: Make, data: Ima
     plain = learnt(network("tiny", 2), data, Answers(network(), "plain"))
     ours = learnt(network("tiny", 2), data, Answers(network(), how))
     torch.testing.assert_close(ours.terms, plain.terms, rtol=1e-3, atol=1e-5)
-    expected = Setting(data, data, CPU, Teacher.of(Answers(network(), "plain"), data)).teacher_logits
-    found = Setting(data, data, CPU, Teacher.of(Answers(network(), how), data)).teacher_logits
+    expected = TrainingContext(data, data, CPU, Teacher.of(Answers(network(), "plain"), data)).teacher_logits
+    found = TrainingContext(data, data, CPU, Teacher.of(Answers(network(), how), data)).teacher_logits
     assert expected is not None
     assert found is not None
     torch.testing.assert_close(found.softmax(1), expected.softmax(1), rtol=1e-4, atol=1e-6)
@@ -155,9 +155,9 @@ def test_pixels_that_are_not_finite_are_named_with_their_augmentation_and_step(
 
     recipe = replace(RECIPE, base_aug="identity")
     for objective in (Objective.of("both"), Objective.of("augmented")):
-        teacher = Setting(one_bright, one_bright, CPU, Teacher.of(network("tiny", 5), one_bright))
+        teacher = TrainingContext(one_bright, one_bright, CPU, Teacher.of(network("tiny", 5), one_bright))
         asked = teacher.network("float32", 5)
-        aug = parse(broken, Images(one_bright.image_size, one_bright.mean))
+        aug = parse(broken, ImageSpec(one_bright.image_size, one_bright.mean))
         options: dict[str, Any] = {"teacher": asked, "aug": aug}
         training = Training(Hides(network()), one_bright, replace(recipe, objective=objective), CPU, **options)
         where = f"in epoch 1, step {step_of(training, 4)} of 4"
@@ -175,7 +175,7 @@ def test_a_teacher_that_is_not_finite_is_not_blamed_on_the_learning_rate(network
         def forward(self, images: Tensor) -> Tensor:
             return torch.where(images.amax((1, 2, 3))[:, None] > 2.2, math.inf, self.inner(images))
 
-    teacher = Setting(one_bright, one_bright, CPU, Teacher.of(Breaks(network("tiny", 5)), one_bright))
+    teacher = TrainingContext(one_bright, one_bright, CPU, Teacher.of(Breaks(network("tiny", 5)), one_bright))
     recipe = replace(RECIPE, base_aug="identity", aug="flip")
     training = Training(network(), one_bright, recipe, CPU, teacher=teacher.network("float32", 5))
     where = rf"step {step_of(training, 4)} of 4: try dtype float32"

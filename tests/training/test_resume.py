@@ -32,7 +32,18 @@ from dametric.data import ImageSet, load_data
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import build, load_checkpoint, load_state, save_checkpoint
 from dametric.records.runs import BusyError, Run, load_runs, read_record
-from dametric.training import LABELS, Recipe, Setting, Teacher, Training, Work, distill, train, trainer, watched
+from dametric.training import (
+    LABELS,
+    Recipe,
+    Teacher,
+    Training,
+    TrainingContext,
+    TrainingRun,
+    distill,
+    train,
+    trainer,
+    watched,
+)
 from dametric.training.run import carry_out
 
 CPU = torch.device("cpu")
@@ -62,14 +73,14 @@ class Order:
     arrays: tuple[np.ndarray, ...]  # images and labels for training, and for testing
     recipe: Recipe
 
-    def work(self, folder: Path) -> Work:
+    def work(self, folder: Path) -> TrainingRun:
         x, y, x_test, y_test = (torch.from_numpy(array) for array in self.arrays)
         names = [str(number) for number in range(10)]
         options: dict[str, Any] = {"classes": names, "mean": MEAN, "std": STD, "name": "digits"}
         train_set = ImageSet.from_tensors(x, y, **options)
         test = ImageSet.from_tensors(x_test, y_test, split="test", **options)
-        setting = Setting(train_set, test, CPU, Teacher.of(self.teacher, train_set))
-        return setting.work("resnet8", self.recipe, folder=folder)
+        context = TrainingContext(train_set, test, CPU, Teacher.of(self.teacher, train_set))
+        return context.work("resnet8", self.recipe, folder=folder)
 
 
 def order(source: tuple[ImageSet, ImageSet], teacher: Path, recipe: Recipe) -> Order:
@@ -342,7 +353,7 @@ def test_a_finished_run_is_not_trained_again(
 
 
 def test_asking_for_the_same_again_trains_once(small: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = small.work(tmp_path).setting
+    data = small.work(tmp_path).context
     splits = data.train, data.test
     options: dict[str, Any] = {"out": tmp_path, "epochs": 1, "batch_size": 8, "quiet": True, "device": "cpu"}
     epochs = []
@@ -582,7 +593,7 @@ def test_a_history_that_is_one_row_ahead_is_cut(small: Order, smooth: Path, begu
     assert_same(begun, smooth)
 
 
-def refuses(work: Work) -> str:
+def refuses(work: TrainingRun) -> str:
     """The one line with which a run is refused; its folder is left as it was."""
     folder = work.run.folder
     before = {path.name: path.read_bytes() for path in folder.iterdir()}

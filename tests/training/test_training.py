@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.models.network import Network
-from dametric.training import LABELS, Objective, Recipe, Setting, Training
+from dametric.training import LABELS, Objective, Recipe, Training, TrainingContext
 from dametric.training.trainer import DivergedError
 from tests.oracles import training as oracle
 
@@ -356,13 +356,13 @@ def test_a_setting_refuses_images_that_do_not_fit(data: ImageSet) -> None:
     bare = ImageSet.from_tensors(data.images)
     for train, test in ((bare, data), (data, bare), (bare, bare)):
         with pytest.raises(UsageError, match="labelled images"):
-            Setting(train, test, CPU)
+            TrainingContext(train, test, CPU)
     fewer = ImageSet.from_tensors(data.images, data.labels.clamp(max=5))
     smaller = ImageSet.from_tensors(data.images[:, :, :6, :6].contiguous(), data.labels)
     for other in (fewer, smaller):
         with pytest.raises(UsageError, match="must agree in classes and size"):
-            Setting(data, other, CPU)
-    assert Setting(data, data.subset([0, 1, 2]), CPU).test.num_classes == 7
+            TrainingContext(data, other, CPU)
+    assert TrainingContext(data, data.subset([0, 1, 2]), CPU).test.num_classes == 7
 
 
 # Left alone

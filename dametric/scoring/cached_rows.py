@@ -48,7 +48,7 @@ class Rows(NamedTuple):
         return None if self.student_log is None else -(self.teacher * self.student_log).sum(-1)
 
 
-class Shown:
+class CachedRows:
     """Augmented images, and what is known about them so far.
 
     Parameters
@@ -80,7 +80,7 @@ class Shown:
 class Pool:
     """Images to pick from, run after run; other augmentations may have shown some of the runs already."""
 
-    def __init__(self, runs: Sequence[Shown]) -> None:
+    def __init__(self, runs: Sequence[CachedRows]) -> None:
         self._runs = runs
 
     def judge(self, by: str, raw: Tensor | None) -> Tensor:
@@ -100,6 +100,6 @@ class Pool:
         if all(network in vars(run) for run in self._runs):  # where cached properties keep their values
             return self._all(network)[chosen]
         first, kept = self._runs[0], torch.cat([run.images for run in self._runs]).index_select(0, chosen)
-        fresh = Shown(kept, first._ask_teacher, first._ask_student)
+        fresh = CachedRows(kept, first._ask_teacher, first._ask_student)
         answer: Tensor = getattr(fresh, network)
         return answer

@@ -10,10 +10,10 @@ from torch import Tensor
 from dametric.data.imageset import ImageSet
 from dametric.errors import UsageError
 
-_FEW_SEED, _HELD_OUT_SEED = 0, 1
+_SUBSET_SEED, _HELD_OUT_SEED = 0, 1
 
 
-def few(images: ImageSet, count: int) -> ImageSet:
+def balanced_subset(images: ImageSet, count: int) -> ImageSet:
     """A class-balanced subset of a set: class counts differ by at most one, as far as classes have enough images.
 
     Parameters
@@ -33,21 +33,21 @@ def few(images: ImageSet, count: int) -> ImageSet:
     UsageError
         If the set has fewer images, or more classes than that.
     """
-    return images.subset(few_rows(images.labels.cpu(), images.num_classes, count))
+    return images.subset(balanced_subset_rows(images.labels.cpu(), images.num_classes, count))
 
 
-def few_rows(labels: Tensor, classes: int, count: int) -> Tensor:
-    """Rows that :func:`few` takes, ascending, by labels int64 (N,) on the CPU."""
+def balanced_subset_rows(labels: Tensor, classes: int, count: int) -> Tensor:
+    """Rows that :func:`balanced_subset` takes, ascending, by labels int64 (N,) on the CPU."""
     _check(count, len(labels), labels, classes, "training")
-    return _balanced(labels, _FEW_SEED)[:count].sort().values
+    return _balanced(labels, _SUBSET_SEED)[:count].sort().values
 
 
 def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> tuple[ImageSet, ImageSet]:
     """Hold out a class-balanced subset of a training split: class counts differ by at most one.
 
-    At most half of a class is held out, from the half that :func:`few` takes last. So the held-out images are the same
-    however many images are trained on; and as long as no more than half of any class is trained on, the training
-    images are the same with and without held-out images.
+    At most half of a class is held out, from the half that :func:`balanced_subset` takes last. So the held-out images
+    are the same however many images are trained on; and as long as no more than half of any class is trained on, the
+    training images are the same with and without held-out images.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> t
     count : int
         Number of images to hold out; the same number gives the same images, and a larger one includes them.
     train_images : int, optional
-        Number of the other images to train on, chosen as by :func:`few`; all by default.
+        Number of the other images to train on, chosen as by :func:`balanced_subset`; all by default.
 
     Returns
     -------
@@ -86,12 +86,12 @@ def as_held_out(images: ImageSet) -> ImageSet:
 
 def hold_out_rows(labels: Tensor, classes: int, count: int, train_images: int | None = None) -> tuple[Tensor, Tensor]:
     """Rows that :func:`hold_out` trains on and holds out, ascending, by labels int64 (N,) on the CPU."""
-    late = _place_in_class(labels, _FEW_SEED) * 2 >= torch.bincount(labels)[labels]
+    late = _place_in_class(labels, _SUBSET_SEED) * 2 >= torch.bincount(labels)[labels]
     candidates = late.nonzero()[:, 0]
     _check(count, len(candidates), labels, classes, "held-out")
     chosen = candidates[_balanced(labels[candidates], _HELD_OUT_SEED)[:count]].sort().values
     rest = torch.ones(len(labels), dtype=torch.bool).index_fill_(0, chosen, False)
-    order = _balanced(labels, _FEW_SEED, rest)
+    order = _balanced(labels, _SUBSET_SEED, rest)
     if train_images is not None:
         _check(train_images, len(order), labels, classes, "training")
     return order[:train_images].sort().values, chosen

@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dametric.augment import Images, parse
+from dametric.augment import ImageSpec, parse
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.models import build, load_checkpoint, save_checkpoint
 from dametric.records.runs import run_id
-from dametric.training import LABELS, Objective, Recipe, Setting, Teacher, Work, distill
+from dametric.training import LABELS, Objective, Recipe, Teacher, TrainingContext, TrainingRun, distill
+from dametric.training.context import weights_digest
 from dametric.training.run import carry_out
-from dametric.training.setting import weights_digest
 from tests.loops import each
 
 CPU = torch.device("cpu")
@@ -63,13 +63,15 @@ def teacher(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture
-def setting(teacher: Path) -> Setting:
+def context(teacher: Path) -> TrainingContext:
     train = images()
-    return Setting(train, images(12, 1, split="test"), CPU, Teacher.of(teacher, train))
+    return TrainingContext(train, images(12, 1, split="test"), CPU, Teacher.of(teacher, train))
 
 
-def id_of(setting: Setting, student: str | nn.Module = "resnet8", recipe: Recipe = RECIPE, **options: Any) -> str:
-    return run_id(setting.work(student, recipe, **options).config)
+def id_of(
+    context: TrainingContext, student: str | nn.Module = "resnet8", recipe: Recipe = RECIPE, **options: Any
+) -> str:
+    return run_id(context.work(student, recipe, **options).config)
 
 
 def changed(name: str, value: Any) -> Recipe:
@@ -102,30 +104,30 @@ OTHER_OBJECTIVE |= {"term": f"{Path(__file__).resolve().parents[2] / 'examples' 
 
 
 @each("name", [field.name for field in dataclasses.fields(Recipe)])
-def test_every_field_of_the_recipe_changes_it(setting: Setting, name: str) -> None:
-    assert id_of(setting) != id_of(setting, recipe=changed(name, OTHER[name]))
+def test_every_field_of_the_recipe_changes_it(context: TrainingContext, name: str) -> None:
+    assert id_of(context) != id_of(context, recipe=changed(name, OTHER[name]))
 
 
 @each("name", [field.name for field in dataclasses.fields(Objective)])
-def test_every_field_of_the_objective_changes_it(setting: Setting, name: str) -> None:
+def test_every_field_of_the_objective_changes_it(context: TrainingContext, name: str) -> None:
     other = Objective(**{name: OTHER_OBJECTIVE[name]})  # type: ignore[arg-type]
-    assert id_of(setting) != id_of(setting, recipe=replace(RECIPE, objective=other))
+    assert id_of(context) != id_of(context, recipe=replace(RECIPE, objective=other))
 
 
-def test_no_two_of_these_changes_give_the_same(setting: Setting) -> None:
+def test_no_two_of_these_changes_give_the_same(context: TrainingContext) -> None:
     recipes = [changed(name, value) for name, value in OTHER.items()]
     recipes += [replace(RECIPE, objective=Objective(**{name: value})) for name, value in OTHER_OBJECTIVE.items()]
-    assert len({id_of(setting, recipe=recipe) for recipe in (RECIPE, *recipes)}) == len(recipes) + 1
+    assert len({id_of(context, recipe=recipe) for recipe in (RECIPE, *recipes)}) == len(recipes) + 1
 
 
-def test_the_student_s_architecture_changes_it(setting: Setting) -> None:
-    assert id_of(setting) != id_of(setting, "resnet14")
+def test_the_student_s_architecture_changes_it(context: TrainingContext) -> None:
+    assert id_of(context) != id_of(context, "resnet14")
 
 
 @each("split", ["train", "test"])
 @each("what", ["pixel", "label", "order", "count"])
-def test_the_data_change_it(setting: Setting, split: str, what: str) -> None:
-    before: ImageSet = getattr(setting, split)
+def test_the_data_change_it(context: TrainingContext, split: str, what: str) -> None:
+    before: ImageSet = getattr(context, split)
     assert isinstance(before.images, Tensor)
     pixels, labels = before.images.clone(), before.labels.clone()
     if what == "pixel":
@@ -137,47 +139,49 @@ def test_the_data_change_it(setting: Setting, split: str, what: str) -> None:
     else:
         pixels, labels = pixels[:-4], labels[:-4]
     options: dict[str, Any] = {"classes": before.classes, "mean": MEAN, "std": STD, "split": split}
-    assert id_of(setting) != id_of(replace(setting, **{split: ImageSet.from_tensors(pixels, labels, **options)}))
+    assert id_of(context) != id_of(replace(context, **{split: ImageSet.from_tensors(pixels, labels, **options)}))
 
 
 @pytest.mark.parametrize("name", ["mean", "std"])
-def test_the_student_s_normalisation_changes_it(setting: Setting, name: str) -> None:
-    assert id_of(setting) != id_of(replace(setting, train=replace(setting.train, **{name: (0.5, 0.45, 0.41)})))
+def test_the_student_s_normalisation_changes_it(context: TrainingContext, name: str) -> None:
+    assert id_of(context) != id_of(replace(context, train=replace(context.train, **{name: (0.5, 0.45, 0.41)})))
 
 
 @pytest.mark.parametrize("name", ["mean", "std"])
-def test_the_normalisation_of_the_test_images_changes_nothing_unnoticed(setting: Setting, name: str) -> None:
+def test_the_normalisation_of_the_test_images_changes_nothing_unnoticed(context: TrainingContext, name: str) -> None:
     """It changes the id if it changes the numbers, and only then."""
-    other = replace(setting, test=replace(setting.test, **{name: (0.9, 0.9, 0.9)}))
+    other = replace(context, test=replace(context.test, **{name: (0.9, 0.9, 0.9)}))
     recipe = replace(RECIPE, base_aug="none")
     results = []
-    for number, one in enumerate((setting, other)):
+    for number, one in enumerate((context, other)):
         folder = Path(f"run{number}")
         results.append(carry_out(one.work("resnet8", recipe, folder=folder)).result.test_loss)
-    assert (results[0] != results[1]) == (id_of(setting, recipe=recipe) != id_of(other, recipe=recipe))
+    assert (results[0] != results[1]) == (id_of(context, recipe=recipe) != id_of(other, recipe=recipe))
 
 
 @pytest.mark.parametrize("name", ["mean", "std"])
-def test_the_teacher_s_normalisation_changes_it(setting: Setting, teacher: Path, name: str) -> None:
-    other = Teacher.of(teacher, setting.train, **{name: (0.5, 0.6, 0.7)})
-    assert id_of(setting) != id_of(replace(setting, teacher=other))
+def test_the_teacher_s_normalisation_changes_it(context: TrainingContext, teacher: Path, name: str) -> None:
+    other = Teacher.of(teacher, context.train, **{name: (0.5, 0.6, 0.7)})
+    assert id_of(context) != id_of(replace(context, teacher=other))
 
 
-def test_the_teacher_s_weights_change_it(setting: Setting, network: nn.Module, teacher: Path, tmp_path: Path) -> None:
+def test_the_teacher_s_weights_change_it(
+    context: TrainingContext, network: nn.Module, teacher: Path, tmp_path: Path
+) -> None:
     content = torch.load(teacher, weights_only=True)
     weight = next(name for name in content["model"] if name.endswith("running_var"))
     content["model"][weight][0] += 1e-3
     torch.save(content, tmp_path / "other.pth")
-    assert id_of(setting) != id_of(replace(setting, teacher=Teacher.of(tmp_path / "other.pth", setting.train)))
-    first = id_of(replace(setting, teacher=Teacher.of(network, setting.train)))
+    assert id_of(context) != id_of(replace(context, teacher=Teacher.of(tmp_path / "other.pth", context.train)))
+    first = id_of(replace(context, teacher=Teacher.of(network, context.train)))
     network.load_state_dict(content["model"])
-    assert first != id_of(replace(setting, teacher=Teacher.of(network, setting.train)))
+    assert first != id_of(replace(context, teacher=Teacher.of(network, context.train)))
 
 
-def test_having_no_teacher_changes_it(setting: Setting) -> None:
+def test_having_no_teacher_changes_it(context: TrainingContext) -> None:
     """Even where the loss asks none."""
     recipe = replace(RECIPE, objective=LABELS)
-    assert id_of(setting, recipe=recipe) != id_of(replace(setting, teacher=None), recipe=recipe)
+    assert id_of(context, recipe=recipe) != id_of(replace(context, teacher=None), recipe=recipe)
 
 
 Edit = Callable[[], None]
@@ -209,7 +213,11 @@ AUGS = "def fn(images):\n    return images.flip({})\n"
 @pytest.mark.parametrize("field", ["aug", "base_aug"])
 @pytest.mark.parametrize("spec", ["./augs.py:fn", "crop+./augs.py:fn", "augs:fn"])
 def test_editing_an_augmentation_in_a_file_changes_it(
-    setting: Setting, edited: Callable[[str, str, str], Edit], field: str, spec: str, request: pytest.FixtureRequest
+    context: TrainingContext,
+    edited: Callable[[str, str, str], Edit],
+    field: str,
+    spec: str,
+    request: pytest.FixtureRequest,
 ) -> None:
     if spec == "augs:fn":  # a module is imported once a process, under a name that no other test must have
         name = f"augs_{field}"
@@ -218,10 +226,10 @@ def test_editing_an_augmentation_in_a_file_changes_it(
     else:
         edit = edited("augs.py", AUGS.format(2), AUGS.format(3))
     recipe = replace(RECIPE, **{field: spec})
-    before = id_of(setting, recipe=recipe)
-    assert before == id_of(setting, recipe=recipe)
+    before = id_of(context, recipe=recipe)
+    assert before == id_of(context, recipe=recipe)
     edit()
-    assert before != id_of(setting, recipe=recipe)
+    assert before != id_of(context, recipe=recipe)
 
 
 NETS = (
@@ -231,22 +239,22 @@ NETS = (
 
 
 def test_editing_an_architecture_in_a_file_changes_it(
-    setting: Setting, edited: Callable[[str, str, str], Edit]
+    context: TrainingContext, edited: Callable[[str, str, str], Edit]
 ) -> None:
     edit = edited("nets.py", NETS.format(16), NETS.format(24))
-    before = id_of(setting, "./nets.py:net")
+    before = id_of(context, "./nets.py:net")
     edit()
-    assert before != id_of(setting, "./nets.py:net")
+    assert before != id_of(context, "./nets.py:net")
 
 
-def test_the_weights_that_training_starts_from_change_it(setting: Setting) -> None:
+def test_the_weights_that_training_starts_from_change_it(context: TrainingContext) -> None:
     torch.manual_seed(1)
     student = build("resnet8", 4, 8)
-    before = id_of(setting, student)
-    assert before == id_of(setting, student)
+    before = id_of(context, student)
+    assert before == id_of(context, student)
     with torch.no_grad():
         next(student.parameters())[0, 0, 0, 0] += 1e-6
-    assert before != id_of(setting, student)
+    assert before != id_of(context, student)
 
 
 def layers(between: nn.Module) -> nn.Module:
@@ -254,13 +262,13 @@ def layers(between: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(192, 16), between, nn.Linear(16, 4))
 
 
-def test_networks_with_the_same_weights_that_compute_something_else_differ(setting: Setting) -> None:
-    assert id_of(setting, layers(nn.ReLU())) != id_of(setting, layers(nn.Tanh()))
+def test_networks_with_the_same_weights_that_compute_something_else_differ(context: TrainingContext) -> None:
+    assert id_of(context, layers(nn.ReLU())) != id_of(context, layers(nn.Tanh()))
 
 
-def test_teachers_with_the_same_weights_that_compute_something_else_differ(setting: Setting) -> None:
+def test_teachers_with_the_same_weights_that_compute_something_else_differ(context: TrainingContext) -> None:
     ids = [
-        id_of(replace(setting, teacher=Teacher.of(layers(between), setting.train)))
+        id_of(replace(context, teacher=Teacher.of(layers(between), context.train)))
         for between in (nn.ReLU(), nn.Tanh())
     ]
     assert ids[0] != ids[1]
@@ -300,12 +308,12 @@ PAIRS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 
 
 @pytest.mark.parametrize("kind", PAIRS)
-def test_augmentations_that_do_something_else_differ(setting: Setting, kind: str) -> None:
-    of = Images(8, MEAN)
+def test_augmentations_that_do_something_else_differ(context: TrainingContext, kind: str) -> None:
+    of = ImageSpec(8, MEAN)
     ids = []
     for function in PAIRS[kind]:
         aug = parse(function, of)
-        ids.append(id_of(setting, recipe=replace(RECIPE, aug=aug.name), aug=aug))
+        ids.append(id_of(context, recipe=replace(RECIPE, aug=aug.name), aug=aug))
     assert ids[0] != ids[1]
 
 
@@ -322,30 +330,30 @@ def test_two_lambdas_of_one_file_are_not_taken_for_each_other(teacher: Path, tmp
 # What does not
 
 
-def test_the_same_again_gives_the_same(setting: Setting, teacher: Path) -> None:
-    again = Setting(images(), images(12, 1, split="test"), CPU, Teacher.of(teacher, images()))
-    assert id_of(setting) == id_of(again)
-    assert id_of(setting) == id_of(replace(setting, teacher=Teacher.of(load_checkpoint(teacher), setting.train)))
-    assert id_of(setting) == id_of(replace(setting, teacher=Teacher.of(str(teacher), setting.train)))
+def test_the_same_again_gives_the_same(context: TrainingContext, teacher: Path) -> None:
+    again = TrainingContext(images(), images(12, 1, split="test"), CPU, Teacher.of(teacher, images()))
+    assert id_of(context) == id_of(again)
+    assert id_of(context) == id_of(replace(context, teacher=Teacher.of(load_checkpoint(teacher), context.train)))
+    assert id_of(context) == id_of(replace(context, teacher=Teacher.of(str(teacher), context.train)))
 
 
-def test_the_folder_does_not_change_it(setting: Setting, tmp_path: Path) -> None:
-    assert id_of(setting) == id_of(setting, root=tmp_path / "a")
-    assert id_of(setting) == id_of(setting, folder=tmp_path / "b")
+def test_the_folder_does_not_change_it(context: TrainingContext, tmp_path: Path) -> None:
+    assert id_of(context) == id_of(context, root=tmp_path / "a")
+    assert id_of(context) == id_of(context, folder=tmp_path / "b")
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "cuda:1"])
-def test_the_device_does_not_change_it(setting: Setting, name: str) -> None:
+def test_the_device_does_not_change_it(context: TrainingContext, name: str) -> None:
     """A run may go on where another machine left it; nothing is moved to a device before it is carried out."""
-    assert id_of(setting) == id_of(replace(setting, device=torch.device(name)))
+    assert id_of(context) == id_of(replace(context, device=torch.device(name)))
 
 
-def test_names_and_notes_do_not_change_it(setting: Setting, tmp_path: Path, teacher: Path) -> None:
-    named = replace(setting.train, name="else", notes=("a note",))
-    assert id_of(setting) == id_of(replace(setting, train=named))
+def test_names_and_notes_do_not_change_it(context: TrainingContext, tmp_path: Path, teacher: Path) -> None:
+    named = replace(context.train, name="else", notes=("a note",))
+    assert id_of(context) == id_of(replace(context, train=named))
     copy = tmp_path / "another name.pt"
     copy.write_bytes(teacher.read_bytes())
-    assert id_of(setting) == id_of(replace(setting, teacher=Teacher.of(copy, setting.train)))
+    assert id_of(context) == id_of(replace(context, teacher=Teacher.of(copy, context.train)))
 
 
 def test_quietness_does_not_change_it(teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -369,11 +377,11 @@ def test_a_whole_number_is_the_same_as_a_real_one(teacher: Path, tmp_path: Path,
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_the_process_s_random_state_does_not_change_the_result(setting: Setting) -> None:
+def test_the_process_s_random_state_does_not_change_the_result(context: TrainingContext) -> None:
     results = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        record = carry_out(setting.work("resnet8", RECIPE, folder=Path(f"run{seed}"))).document()
+        record = carry_out(context.work("resnet8", RECIPE, folder=Path(f"run{seed}"))).document()
         assert torch.equal(torch.get_rng_state(), torch.Generator().manual_seed(seed).get_state())
         results.append((record["id"], record["last"]))
     assert results[0] == results[1]
@@ -422,7 +430,7 @@ def test_class_names_in_another_order_are_refused(network: nn.Module, tmp_path: 
         for names in ("abcd", "abdc")
     )
     with pytest.raises(UsageError, match=r"order their classes differently: number 2 is 'c' .* 'd'"):
-        Setting(ours, theirs, CPU)
+        TrainingContext(ours, theirs, CPU)
     path = save_checkpoint(tmp_path / "ordered.pth", network, arch="resnet8", image_size=8, classes="abdc")
     with pytest.raises(UsageError, match=r"order their classes differently: number 2 is 'd' .* 'c'"):
         Teacher.of(path, ours)
@@ -453,14 +461,14 @@ def test_weights_are_told_apart_by_name_value_shape_and_type() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_weights_are_the_same_in_any_layout_of_memory(setting: Setting, layout: torch.memory_format) -> None:
+def test_weights_are_the_same_in_any_layout_of_memory(context: TrainingContext, layout: torch.memory_format) -> None:
     torch.manual_seed(5)
     plain = build("resnet8", 4, 8)
     torch.manual_seed(5)
     laid = build("resnet8", 4, 8).to(memory_format=layout)  # type: ignore[call-overload]
     assert weights_digest(laid) == weights_digest(plain)
-    assert id_of(setting, laid) == id_of(setting, plain)
-    teachers = [Teacher.of(network, setting.train).identity for network in (laid, plain)]
+    assert id_of(context, laid) == id_of(context, plain)
+    teachers = [Teacher.of(network, context.train).identity for network in (laid, plain)]
     assert teachers[0] == teachers[1]
 
 
@@ -472,12 +480,12 @@ def test_data_without_labels_or_that_do_not_agree_are_refused() -> None:
     unlabelled = images(labels=None)
     for pair in ((unlabelled, plain), (plain, unlabelled)):
         with pytest.raises(UsageError, match="labelled"):
-            Setting(*pair, CPU)
+            TrainingContext(*pair, CPU)
     more = images(labels=torch.arange(20) % 5)
     larger = ImageSet.from_tensors(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.arange(4), mean=MEAN, std=STD)
     for other in (more, larger):
         with pytest.raises(UsageError, match="agree"):
-            Setting(plain, other, CPU)
+            TrainingContext(plain, other, CPU)
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
@@ -502,8 +510,8 @@ def test_a_teacher_of_broken_weights_is_refused_before_anything_is_trained(tmp_p
         distill(broken, "resnet8", (images(), images(12, 1)), out=tmp_path / "runs", epochs=1, batch_size=8, quiet=True)
 
 
-def test_naming_a_run_builds_and_writes_nothing(setting: Setting, tmp_path: Path) -> None:
-    work = setting.work("no such network", RECIPE, tmp_path / "runs")
+def test_naming_a_run_builds_and_writes_nothing(context: TrainingContext, tmp_path: Path) -> None:
+    work = context.work("no such network", RECIPE, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
     assert work.run.folder.parent == tmp_path / "runs"
     assert work.run.folder.name == f"resnet8-no_such_network-cutmix-s0-{run_id(work.config)}"
@@ -515,9 +523,9 @@ def flat(model: nn.Module) -> Tensor:
     return torch.cat([weight.detach().double().flatten() for weight in model.state_dict().values()])
 
 
-def test_initial_weights_are_a_function_of_the_seed(setting: Setting) -> None:
+def test_initial_weights_are_a_function_of_the_seed(context: TrainingContext) -> None:
     def weights(seed: int) -> Tensor:
-        return flat(setting.work("resnet8", replace(RECIPE, seed=seed)).training.model)
+        return flat(context.work("resnet8", replace(RECIPE, seed=seed)).training.model)
 
     torch.manual_seed(9)
     first = weights(1)
@@ -528,11 +536,11 @@ def test_initial_weights_are_a_function_of_the_seed(setting: Setting) -> None:
     assert torch.equal(first, flat(build("resnet8", 4, 8)))
 
 
-def test_a_network_to_start_from_is_copied(setting: Setting, tmp_path: Path) -> None:
+def test_a_network_to_start_from_is_copied(context: TrainingContext, tmp_path: Path) -> None:
     torch.manual_seed(5)
     student = build("resnet8", 4, 8)
     before, mode = flat(student), student.training
-    work: Work = setting.work(student, RECIPE, folder=tmp_path / "run")
+    work: TrainingRun = context.work(student, RECIPE, folder=tmp_path / "run")
     assert torch.equal(flat(work.training.model), before)
     carry_out(work)
     assert torch.equal(flat(student), before)
@@ -540,22 +548,22 @@ def test_a_network_to_start_from_is_copied(setting: Setting, tmp_path: Path) -> 
     assert not torch.equal(flat(work.training.model), before)
 
 
-def test_the_network_of_a_run_can_be_had(setting: Setting, teacher: Path, tmp_path: Path) -> None:
+def test_the_network_of_a_run_can_be_had(context: TrainingContext, teacher: Path, tmp_path: Path) -> None:
     """Whether it was named or given."""
     options: dict[str, Any] = {"epochs": 1, "batch_size": 8, "out": tmp_path, "quiet": True, "device": "cpu"}
     for student in ("resnet8", build("resnet8", 4, 8)):
-        done = distill(teacher, student, (setting.train, setting.test), **options)
+        done = distill(teacher, student, (context.train, context.test), **options)
         assert not done.model.training
         kept = torch.load(done.folder / "last.pt", weights_only=True)["model"]
         assert all(torch.equal(kept[name], weight) for name, weight in done.model.state_dict().items())
 
 
-def test_the_teacher_is_left_as_it_was(network: nn.Module, setting: Setting, tmp_path: Path) -> None:
+def test_the_teacher_is_left_as_it_was(network: nn.Module, context: TrainingContext, tmp_path: Path) -> None:
     network.train()
     try:
         before = flat(network)
         options: dict[str, Any] = {"epochs": 1, "batch_size": 8, "out": tmp_path, "quiet": True, "device": "cpu"}
-        distill(network, "resnet8", (setting.train, setting.test), "flip", **options)
+        distill(network, "resnet8", (context.train, context.test), "flip", **options)
         assert network.training
         assert torch.equal(flat(network), before)
         assert all(parameter.requires_grad for parameter in network.parameters())

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from dametric.augment import Augmentation, Images, base_augmentation, parse, versions
+from dametric.augment import Augmentation, ImageSpec, base_augmentation, parse, versions
 from dametric.augment.examine import check_base, examined, looked_at, sample
 from dametric.augment.external import External, Findings
 from dametric.base.progress import say
@@ -69,7 +69,7 @@ class Teacher(LoadedNetwork):
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class TrainingContext:
     """What all runs on one data set, with one teacher, share.
 
     Attributes
@@ -107,8 +107,8 @@ class Setting:
             self._told.add(way.guess)
             say(way.guess, quiet)
 
-    def share(self, other: Setting) -> None:
-        """Know and say together with a setting of the same images what there is to say of the user's functions."""
+    def share(self, other: TrainingContext) -> None:
+        """Know and say together with a context of the same images what there is to say of the user's functions."""
         for name in ("_told", "_said", "_findings", "_interfaces"):
             object.__setattr__(self, name, getattr(other, name))
 
@@ -193,7 +193,7 @@ class Setting:
         eval_every: EvalEvery = 1,
         keep: Keep = "last",
         target: Path | None = None,
-    ) -> Work:
+    ) -> TrainingRun:
         """Name a run; nothing is built before it is carried out.
 
         Parameters
@@ -208,7 +208,7 @@ class Setting:
         compile : bool
             See :class:`~dametric.training.trainer.Training`.
         eval_every, keep, target
-            See :class:`Work`.
+            See :class:`TrainingRun`.
 
         Raises
         ------
@@ -235,7 +235,7 @@ class Setting:
             **self._operations(student, recipe, aug),
         }
         run = Run(Path(folder)) if folder else Run.of(root, config, _name(arch, recipe, self.teacher))
-        return Work(run, config, self, student, recipe, aug, compile, eval_every, keep, target)
+        return TrainingRun(run, config, self, student, recipe, aug, compile, eval_every, keep, target)
 
     def network(self, dtype: str, batch_size: int) -> Network | None:
         """The teacher, ready to be asked; the same one whenever it is asked for.
@@ -254,7 +254,7 @@ class Setting:
 
     def _operations(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, Any]:
         """Augmentations in the one way of writing them, and what shows when code that they or the loss call changes."""
-        of = Images(self.train.image_size, self.train.mean)
+        of = ImageSpec(self.train.image_size, self.train.mean)
         base, aug = base_augmentation(recipe.base_aug, of, mixes=True), aug or parse(recipe.aug, of)
         return {
             "operations": {"base_aug": base.canonical, "aug": aug.canonical},
@@ -290,7 +290,7 @@ def _term_code(recipe: Recipe) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Work:
+class TrainingRun:
     """A run: where its record goes, and how it is done.
 
     Attributes
@@ -299,7 +299,7 @@ class Work:
         Its folder.
     config : dict
         What determines the result; its hash is the run's id.
-    setting : Setting
+    context : TrainingContext
     student : str or nn.Module
     recipe : Recipe
     aug : Augmentation or None
@@ -315,7 +315,7 @@ class Work:
 
     run: Run
     config: dict[str, Any]
-    setting: Setting
+    context: TrainingContext
     student: str | nn.Module
     recipe: Recipe
     aug: Augmentation | None = None
@@ -366,7 +366,7 @@ class Work:
     @property
     def epochs(self) -> float:
         """Epochs in all, of which the last may be a part: units of progress."""
-        steps = max(1, len(self.setting.train) // self.recipe.batch_size)
+        steps = max(1, len(self.context.train) // self.recipe.batch_size)
         return self.recipe.length(steps) / steps
 
     @property
@@ -377,7 +377,7 @@ class Work:
     @property
     def title(self) -> str:
         """The run in a few words."""
-        aug = self.recipe.aug if self.setting.teacher else self.recipe.base_aug
+        aug = self.recipe.aug if self.context.teacher else self.recipe.base_aug
         return f"{self.arch}, {aug}, seed {self.recipe.seed}"
 
     def fresh(self) -> nn.Module:
@@ -386,7 +386,7 @@ class Work:
             return copy.deepcopy(self.student)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
-            return build(self.student, self.setting.train.num_classes, self.setting.train.image_size)
+            return build(self.student, self.context.train.num_classes, self.context.train.image_size)
 
     @property
     def interface(self) -> Interface:
@@ -394,7 +394,7 @@ class Work:
         if "training" in self.__dict__:
             return self.training.interface
         key = (self.arch, str(self.config["user_code"].get("weights")))
-        ways, data = self.setting._interfaces, self.setting.train
+        ways, data = self.context._interfaces, self.context.train
         if key not in ways:
             who, classes = "student", data.num_classes
             ways[key] = interface(self.fresh(), data, data.mean, data.std, who=who, classes=classes, training=True)
@@ -407,23 +407,23 @@ class Work:
 
     def look(self, quiet: bool = False) -> tuple[Augmentation, Augmentation]:
         """The same, and what user's functions were seen to do is said once for all runs."""
-        setting, recipe = self.setting, self.recipe
-        of = Images(setting.train.image_size, setting.teacher.mean if setting.teacher else setting.train.mean)
+        context, recipe = self.context, self.recipe
+        of = ImageSpec(context.train.image_size, context.teacher.mean if context.teacher else context.train.mean)
         base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
-        return check_base(setting.looked_at(base, quiet)), setting.looked_at(self.aug or parse(recipe.aug, of), quiet)
+        return check_base(context.looked_at(base, quiet)), context.looked_at(self.aug or parse(recipe.aug, of), quiet)
 
     @cached_property
     def training(self) -> Training:
         """The network with fresh weights, ready to be trained."""
-        setting, recipe = self.setting, self.recipe
+        context, recipe = self.context, self.recipe
         base, aug = self.augmentations
         return Training(
             self.fresh(),
-            setting.on_device,
+            context.on_device,
             recipe,
-            setting.device,
-            teacher=setting.network(recipe.dtype, recipe.batch_size) if recipe.objective.needs_teacher else None,
-            augmented_mean=setting.teacher.mean if setting.teacher else None,
+            context.device,
+            teacher=context.network(recipe.dtype, recipe.batch_size) if recipe.objective.needs_teacher else None,
+            augmented_mean=context.teacher.mean if context.teacher else None,
             base=base,
             aug=aug,
             compile=self.compile,
@@ -432,7 +432,7 @@ class Work:
     @cached_property
     def about(self) -> About:
         """What else the record says."""
-        setting, data, teacher = self.setting, self.setting.train, self.setting.teacher
+        context, data, teacher = self.context, self.context.train, self.context.teacher
         ways = [self.training.interface, *([teacher.interface] if teacher else [])]
         own = [
             operation for aug in self.augmentations for operation in aug.operations if isinstance(operation, External)
@@ -442,16 +442,16 @@ class Work:
             data=RecordedData(
                 data.name,
                 len(data),
-                len(setting.test),
-                len(setting.held_out) if setting.held_out else None,
+                len(context.test),
+                len(context.held_out) if context.held_out else None,
                 data.num_classes,
                 data.image_size,
                 evaluation=data.evaluation,
                 decoder=data.decoder,
             ),
-            device=str(setting.device),
+            device=str(context.device),
             compile=self.compile,
-            teacher=None if teacher is None else NetworkName(teacher.arch, sha256=teacher.sha256, clean=setting.clean),
+            teacher=None if teacher is None else NetworkName(teacher.arch, sha256=teacher.sha256, clean=context.clean),
             guessed=[way.guess for way in ways if way.guess] or None,
             user_augmentations={each.name: each.findings.plain for each in own if each.findings} or None,
         )

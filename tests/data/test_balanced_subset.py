@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dametric.data import ImageSet, few
-from dametric.data.few import few_rows, hold_out_rows
+from dametric.data import ImageSet, balanced_subset
+from dametric.data.balanced_subset import balanced_subset_rows, hold_out_rows
 from dametric.errors import UsageError
 from tests.loops import each
 
@@ -23,7 +23,7 @@ def images() -> ImageSet:
 
 @pytest.mark.parametrize("count", [3, 4, 17, 30, 31, 70, 100])
 def test_classes_are_as_even_as_they_can_be(images: ImageSet, count: int) -> None:
-    some = few(images, count)
+    some = balanced_subset(images, count)
     assert len(some) == count
     numbers = some.images[:, 0, 0, 0]
     assert torch.equal(numbers, numbers.sort().values), "in the order of the set"
@@ -35,16 +35,20 @@ def test_classes_are_as_even_as_they_can_be(images: ImageSet, count: int) -> Non
 
 
 def test_more_images_are_these_and_others(images: ImageSet) -> None:
-    chosen = [set(few(images, count).images[:, 0, 0, 0].tolist()) for count in (5, 20, 60)]
+    chosen = [set(balanced_subset(images, count).images[:, 0, 0, 0].tolist()) for count in (5, 20, 60)]
     assert chosen[0] < chosen[1] < chosen[2]
-    assert few(images, 20).fingerprint == few(images, 20).fingerprint != few(images, 21).fingerprint
-    assert few(images, 100).fingerprint == images.fingerprint
+    assert (
+        balanced_subset(images, 20).fingerprint
+        == balanced_subset(images, 20).fingerprint
+        != balanced_subset(images, 21).fingerprint
+    )
+    assert balanced_subset(images, 100).fingerprint == images.fingerprint
 
 
 @pytest.mark.parametrize("count", [0, 2, 101])
 def test_numbers_that_cannot_be(images: ImageSet, count: int) -> None:
     with pytest.raises(UsageError, match="from 3 to 100"):
-        few(images, count)
+        balanced_subset(images, count)
 
 
 def places(labels: Tensor, seed: int, among: Tensor | None = None) -> Tensor:
@@ -70,7 +74,7 @@ def test_the_rows_are_those_of_the_walk_through_classes(labels: list[int]) -> No
     """Classes without images, of different sizes, and of one image are among them."""
     numbers, classes = torch.tensor(labels), len(set(labels))
     for count in {classes, (classes + len(labels)) // 2, len(labels)}:
-        assert few_rows(numbers, classes, count).tolist() == sorted(balanced(numbers, 0)[:count])
+        assert balanced_subset_rows(numbers, classes, count).tolist() == sorted(balanced(numbers, 0)[:count])
     late = (places(numbers, 0) * 2 >= torch.bincount(numbers)[numbers]).nonzero()[:, 0]
     for count in {classes, len(late)} if len(late) >= classes else ():
         chosen = sorted(late[balanced(numbers[late], 1)[:count]].tolist())
