@@ -345,6 +345,7 @@ TRAIN: dict[str, tuple[str, Any]] = {  # option: what is typed, and what the rec
 ELSEWHERE = {
     "--eval-resize",
     "--memory-limit",
+    "--skip-broken",
     "--steps",
     "--held-out",
     "--train-images",
