@@ -343,6 +343,9 @@ TRAIN: dict[str, tuple[str, Any]] = {  # option: what is typed, and what the rec
     "--dtype": ("float64", ("dtype", "float64")),
 }
 ELSEWHERE = {
+    "--eval-resize",
+    "--memory-limit",
+    "--skip-broken",
     "--steps",
     "--held-out",
     "--train-images",
@@ -898,7 +901,7 @@ def test_control_c_while_a_teacher_learns(
     assert run(*command, "-o", "smooth.pth").code == 0
     with monkeypatch.context() as patch:
         patch.setattr(
-            "dametric.training.many.on_epoch",
+            "dametric.training.api.on_epoch",
             lambda works, options: lambda work, row: signal.raise_signal(signal.SIGINT),
         )
         said = run(*command, "-o", "x.pth")

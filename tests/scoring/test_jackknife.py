@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,7 +39,10 @@ def rows(count: int, epochs: int, seed: int = 0) -> list[oracle.Unit]:
     for number in range(count):
         raw, aug = rng.dirichlet(np.ones(4), 12), rng.dirichlet(np.ones(4), 12)
         q = rng.gamma(2.0, 0.5, 12)
-        units.append(oracle.Unit(raw, aug, number * epochs // count, q, 0.6 * q + rng.gamma(1.0, 0.4, 12)))
+        ce = 0.6 * q + rng.gamma(1.0, 0.4, 12)
+        more = np.random.default_rng([seed, number])
+        views = tuple(0.6 * q + more.gamma(1.0, 0.4, 12) for _ in range(3))
+        units.append(oracle.Unit(raw, aug, number * epochs // count, q, ce, views))
     return units
 
 
@@ -46,7 +50,9 @@ def blocks(units: list[oracle.Unit], name: str, design: Design) -> Blocks:
     def stack(field: str) -> torch.Tensor:
         return torch.tensor(np.stack([getattr(unit, field) for unit in units]))
 
-    seen = Observation(stack("aug"), stack("raw"), design, stack("aug_ce"), stack("raw_ce"))
+    aug = stack("aug")
+    views = tuple(Observation(aug, None, design, view) for view in stack("views_ce").unbind(1))
+    seen = Observation(aug, stack("raw"), design, stack("aug_ce"), stack("raw_ce"), views=views)
     epoch = torch.tensor([unit.epoch for unit in units])
     return Blocks(METRICS[name].observe(seen), torch.ones(len(units)).long(), epoch)
 
@@ -171,7 +177,12 @@ def test_paired_difference_equals_recomputing_both_without_each_block(case: str,
     design, epochs = DESIGNS[case]
     ours = rows(19, epochs)
     theirs = [
-        oracle.Unit(unit.raw, 0.8 * unit.aug + 0.2 * unit.raw, unit.epoch, unit.raw_ce, 1.1 * unit.aug_ce)
+        replace(
+            unit,
+            aug=0.8 * unit.aug + 0.2 * unit.raw,
+            aug_ce=1.1 * unit.aug_ce,
+            views_ce=tuple(1.1 * view for view in unit.views_ce),
+        )
         for unit in ours
     ]
     made = [blocks(units, name, design) for units in (ours, theirs)]

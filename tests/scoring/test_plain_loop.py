@@ -149,16 +149,16 @@ def test_reference_pick_from_a_pool_smaller_than_a_batch_keeps_all_of_it(teacher
 
 
 @each("spec", ["flip", "cutout", "mixup", "cutmix", "cutmix:partner=derangement"])
-def test_several_views_are_those_of_the_loop(spec: str, teacher, student, data) -> None:
+def test_several_views_are_those_of_the_loop(spec: str, teacher, student, few) -> None:
     options = {"metrics": ["ce_std_within", "ce_std_between"], "views": 3}
-    for per, reference, batches in (("sample", False, 44), ("batch", False, 12), ("batch", True, 45)):
+    for per, reference, batches in (("sample", False, 14), ("batch", False, 7), ("batch", True, 20)):
         result, units, plan = both(
-            teacher, student, data, spec, per=per, reference=reference, batches=batches, **options
+            teacher, student, few, spec, per=per, reference=reference, batches=batches, **options
         )
         compare(result, units, plan, reference=reference)
         first = score(
             teacher,
-            data,
+            few,
             spec,
             student=student,
             protocol="reference" if reference else "default",
