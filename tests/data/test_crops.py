@@ -86,6 +86,16 @@ def test_evaluation_is_torchvisions_resize_and_crop(images: ImageSet, photos: Pa
         assert difference(row, pixels(transform(image))) <= 1
 
 
+def test_bicubic_evaluation_is_torchvisions_too(photos: Path) -> None:
+    transform = transforms.Compose(
+        [transforms.Resize(235, transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(224)]
+    )
+    for file in sorted((photos / "folder").rglob("*.jpg")):
+        ours = decode(file.read_bytes(), str(file), 224, resize=Resize(235, "bicubic")).astype(int)
+        theirs = np.asarray(transform(Image.open(file))).transpose(2, 0, 1).astype(int)
+        assert np.abs(ours - theirs).max() <= 1, file
+
+
 def test_random_crops_are_cut_from_the_stored_images(images: ImageSet, photos: Path) -> None:
     view = BaseView.of(BASE, images)
     assert view.data.fingerprint == images.fingerprint
