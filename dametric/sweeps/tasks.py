@@ -20,10 +20,11 @@ from dametric.base.locks import claimed
 from dametric.data.request import ImageRequest, Splits
 from dametric.errors import UsageError
 from dametric.jobs.executor import Stop
-from dametric.models import MODELS, build
+from dametric.models import MODELS, Checkpoint, build
 from dametric.models.computing import chosen_device
 from dametric.models.interface import input_channels
 from dametric.models.loaded import built_network, check_classes
+from dametric.models.named import Named
 from dametric.models.reading import read_weights
 from dametric.records.scores import Scores
 from dametric.scoring import score
@@ -225,10 +226,14 @@ def context(
     UsageError
         If they cannot be read, or do not fit each other.
     """
-    train_set, test, held_out = images(data)
     if teacher is None:
+        train_set, test, held_out = images(data)
         return TrainingContext(train_set, test, chosen_device(device), held_out=held_out)
-    checkpoint = built_network(read_weights(teacher, weights, "teacher"), arch, train_set, data.image_size)
+    named = Named.read(teacher, "teacher", arch, weights)
+    data = replace(data, evaluation=named.evaluation)  # as `distill` shows images to this teacher
+    train_set, test, held_out = images(data)
+    checkpoint = named.built(train_set, data.image_size).network
+    assert isinstance(checkpoint, Checkpoint)
     check_classes(checkpoint, train_set)
     loaded = Teacher.of(checkpoint, train_set, mean, std)
     with_teacher = TrainingContext(train_set, test, chosen_device(device), loaded, held_out)

@@ -7,13 +7,20 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import torchvision
+from PIL import Image
 
 from dametric.base import files
+from dametric.data.request import ImageRequest
 from dametric.records.runs import load_runs
 from dametric.records.scores import Scores
+from dametric.sweeps import tasks
 from dametric.sweeps.grid import read_grid
 from dametric.sweeps.options import RunEnvironment
 from dametric.sweeps.study import make_study
@@ -106,3 +113,22 @@ def test_score_files_of_colour_images_are_asked_for_as_ever(grid: Callable[..., 
     parts["images"] = data.load("train").fingerprint
     text = json.dumps(parts, sort_keys=True, default=str)
     assert task.asked() == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_a_sweep_shows_images_as_the_teachers_library_does(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    for split, name in product(("train", "val"), ("ant", "bee")):
+        folder = tmp_path / "photos" / split / name
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(draw.integers(0, 256, (150, 170, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    network = torchvision.models.mobilenet_v2(num_classes=2)
+    torch.save(network.state_dict(), tmp_path / "teacher.pth")
+    data = ImageRequest(source=str(tmp_path / "photos"), image_size=128, cache_dir=str(tmp_path / "cache"), quiet=True)
+    tasks.forget()
+    try:
+        shown = tasks.context(data, "cpu", str(tmp_path / "teacher.pth"), "torchvision:mobilenet_v2")
+        assert (shown.train.evaluation, shown.test.evaluation) == ("Resize(132, bilinear) and CenterCrop(128)",) * 2
+        assert tasks.context(data, "cpu").train.evaluation == "Resize(146, bilinear) and CenterCrop(128)", "the usual"
+    finally:
+        tasks.forget()
