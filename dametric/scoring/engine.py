@@ -119,17 +119,17 @@ class Engine:
             Units done; all contributions up to here are in :attr:`blocks`.
         """
         plan, shown = tee(enumerate(self._groups(checkpoints)))
-        own = (group for number, (group, _) in plan if self.ranks.mine(number))
+        own_groups = (group for number, (group, _) in plan if self.ranks.shows(number))
         wanted = (
             (
                 torch.cat([index for unit in group for index in unit.batches]),
                 [_of_base(self._keys(segment)) for segment in _segments(group)],
             )
-            for group in own
+            for group in own_groups
         )
         pixels = iter(self._view.stream(wanted, self.device))
         for number, (group, pause) in shown:
-            if self.ranks.mine(number):
+            if self.ranks.shows(number):
                 self._observe(group, next(pixels), self._labels(group))
             self.done += len(group)
             tick(len(group))
@@ -154,8 +154,8 @@ class Engine:
 
     def _keys(self, segment: Segment) -> Keys:
         """Names of the random numbers of some batches."""
-        of = (segment.batches, segment.size, segment.first)
-        return Keys(self.protocol.seed, *of, self.protocol.per, self.device)
+        batches, size, first = segment
+        return Keys(self.protocol.seed, batches, size, first, self.protocol.per, self.device)
 
     def _labels(self, group: list[Unit]) -> Tensor | None:
         """Classes of the images of some units, where a metric asks for them."""
@@ -175,8 +175,8 @@ class Engine:
         parts: dict[tuple[str, int], list[Part]] = {(aug.name, n): [] for aug in augs for n in range(views[aug.name])}
         raws = []
         sizes = [segment.batches * segment.size for segment in segments]
-        own = [None] * len(sizes) if labels is None else labels.split(sizes)
-        for segment, pixels, classes in zip(segments, images.split(sizes), own, strict=True):
+        labels_of = [None] * len(sizes) if labels is None else labels.split(sizes)
+        for segment, pixels, classes in zip(segments, images.split(sizes), labels_of, strict=True):
             keys = self._keys(segment)
             view = self._view(pixels, _of_base(keys)).images
             self._note_finite(_IMAGES, view, self.base.name, segment)
@@ -190,11 +190,11 @@ class Engine:
         alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
         epoch, new = torch.tensor([0 if alone else unit.epoch for unit in group]), {}
         for aug in augs:
-            seen = [self._observation(aug, n, len(group), raws, parts[aug.name, n]) for n in range(views[aug.name])]
-            self.rows[aug.name] = self.rows.get(aug.name, 0) + sum(each.aug.shape[:2].numel() for each in seen)
+            observed = [self._observation(aug, n, len(group), raws, parts[aug.name, n]) for n in range(views[aug.name])]
+            self.rows[aug.name] = self.rows.get(aug.name, 0) + sum(each.aug.shape[:2].numel() for each in observed)
             for observe, wanted in dict.fromkeys(metric.contributor for metric in metrics):
-                several = tuple(seen * wanted if len(seen) == 1 else seen[:wanted]) if wanted > 1 else ()
-                contribution = observe(replace(seen[0], views=several))
+                several = tuple(observed * wanted if len(observed) == 1 else observed[:wanted]) if wanted > 1 else ()
+                contribution = observe(replace(observed[0], views=several))
                 new[aug.name, (observe, wanted)] = Blocks(contribution, torch.ones_like(epoch), epoch)
         if self.ranks.joined:
             self._apart.append((self.done, len(group), [blocks.cpu() for blocks in new.values()]))
@@ -235,8 +235,10 @@ class Engine:
                 self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
             if held + stop - start == most:
                 # retired augmentations too: equally numbered blocks go on holding the same images
-                few = {metric.contributor for metric in self.metrics if metric.first is not None}
-                self.blocks = {key: one if key[1] in few else one.merged() for key, one in self.blocks.items()}
+                first_only = {metric.contributor for metric in self.metrics if metric.first is not None}
+                self.blocks = {
+                    key: blocks if key[1] in first_only else blocks.merged() for key, blocks in self.blocks.items()
+                }
                 if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
                     self._growth *= 2  # epochs of hardly a block each, which are not added up
             start = stop
@@ -310,17 +312,17 @@ class Engine:
             present = [value for value in values if value is not None]
             return torch.cat(present).unflatten(0, (count, -1)) if present else None
 
-        rows = stack([own.teacher for own, *_ in parts])
-        assert rows is not None
+        probabilities = stack([rows.teacher for rows, *_ in parts])
+        assert probabilities is not None
         origins = [origin for *_, origin in parts]
         design = self.protocol.design(aug)
         return Observation(
-            aug=rows,
+            aug=probabilities,
             raw=stack([None if raw is None else raw.teacher for raw in raws]),
             design=replace(design, lag=design.lag * (view + 1)),
-            aug_ce=stack([own.cross_entropy for own, *_ in parts]),
+            aug_ce=stack([rows.cross_entropy for rows, *_ in parts]),
             raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw, _ in parts]),
-            aug_student=stack([own.student_log for own, *_ in parts]),
+            aug_student=stack([rows.student_log for rows, *_ in parts]),
             raw_student=stack([None if raw is None else raw.student_log for _, raw, _ in parts]),
             labels=stack([None if origin is None else origin.labels for origin in origins]),
             partner_labels=stack([None if origin is None else origin.partner_labels for origin in origins]),

@@ -96,14 +96,14 @@ def _read(
     request = replace(request, evaluation=teacher.evaluation)
     ranks = Ranks.current()
     # on the first rank of each host first, which may have to fetch them and leaves what it decoded in the cache
-    found = ranks.in_turn(partial(request.find, split))
-    teacher = teacher.built(found, images.image_size)
+    available = ranks.in_turn(partial(request.find, split))
+    teacher = teacher.built(available, images.image_size)
     if accuracy and isinstance(teacher.network, Checkpoint):
-        check_classes(teacher.network, found, OTHER_CLASSES.format(argument("accuracy", False)))
+        check_classes(teacher.network, available, OTHER_CLASSES.format(argument("accuracy", False)))
     if student is not None:
-        student = student.built(found, images.image_size)
+        student = student.built(available, images.image_size)
         _check_alike(teacher.network, student.network)
-    image_set = ranks.in_turn(partial(request.load, split, found))
+    image_set = ranks.in_turn(partial(request.load, split, available))
     for note in image_set.notes:
         say(f"data: {note}", images.quiet)
     request = taken_by(teacher.model, "teacher", request, image_set.image_size)

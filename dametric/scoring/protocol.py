@@ -78,8 +78,8 @@ class Protocol:
 
     def design(self, augmentation: Augmentation) -> Design:
         """The estimator for an augmentation: per-image components wherever rows are independent enough."""
-        own = self.per == "sample" or not augmentation.random
-        images = not self.reference and own and augmentation.balanced
+        independent = self.per == "sample" or not augmentation.random
+        images = not self.reference and independent and augmentation.balanced
         return Design(
             estimator="images" if images else "units",
             images=self.draw * self.batch,

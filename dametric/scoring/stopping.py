@@ -47,9 +47,9 @@ def walk(
         If ``stop`` said so.
     """
     plan = engine.protocol
-    for name, asked in (("batches", batches), ("max_batches", max_batches)):
-        if asked is not None:
-            limits.whole(name, asked, limits.BATCHES)
+    for name, number in (("batches", batches), ("max_batches", max_batches)):
+        if number is not None:
+            limits.whole(name, number, limits.BATCHES)
     fixed = batches
     if fixed is None and plan.reference:
         fixed = -(-len(engine.data) // plan.batch) * _REFERENCE_EPOCHS
@@ -90,8 +90,8 @@ def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, a
     for _ in engine.run(looks, advance):
         if rel_se is not None:
             known = {aug.name: measure_of(engine, aug, engine.metrics[0]) for aug in engine.active}
-            precise = {name for name, one in known.items() if one.estimate.relative_se <= rel_se}
-            out_of_reach = {name for name, one in known.items() if one.floor > rel_se}
+            precise = {name for name, measure in known.items() if measure.estimate.relative_se <= rel_se}
+            out_of_reach = {name for name, measure in known.items() if measure.floor > rel_se}
             limited |= out_of_reach - precise
             enough = precise | out_of_reach
             engine.retired |= engine.ranks.agree(enough)  # ranks of different chips might differ in the last digit
