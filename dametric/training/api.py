@@ -390,17 +390,17 @@ def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:
 
 def _looked_at(augs: Sequence[str], base_aug: str | None, context: TrainingContext, quiet: bool) -> tuple[str, ...]:
     """Augmentations without those that are others spelt otherwise, which is said; what they do to images is said."""
-    of = ImageSpec(context.train.image_size, context.train.mean)
+    images = ImageSpec(context.train.image_size, context.train.mean)
     first: dict[str, str] = {}
     for aug in augs:
-        same = first.setdefault(parse(aug, of).canonical, aug)
+        same = first.setdefault(parse(aug, images).canonical, aug)
         if same != aug:
             say(f"{aug} is {same}: the same runs", quiet)
-    shown = replace(of, mean=context.teacher.mean) if context.teacher else of
+    shown = replace(images, mean=context.teacher.mean) if context.teacher else images
     for aug in first.values():
         context.looked_at(parse(aug, shown), quiet)
     if base_aug is not None:
-        context.looked_at(base_augmentation(base_aug, of, mixes=True), quiet)
+        context.looked_at(base_augmentation(base_aug, images, mixes=True), quiet)
     return tuple(first.values())
 
 

@@ -228,8 +228,10 @@ def _measured(work: TrainingRun, name: str, images: ImageSet | None, teacher: Ca
     if images is None:
         return {f"{name}_{measure}": math.nan for measure in measures}
     training = work.training
-    of = {"mean": work.context.train.mean, "std": work.context.train.std}  # what it was trained with
-    logits = held_out_logits(training.model, images, training.device, training.exact, training.interface, **of)
+    normalisation = {"mean": work.context.train.mean, "std": work.context.train.std}  # what it was trained with
+    logits = held_out_logits(
+        training.model, images, training.device, training.exact, training.interface, **normalisation
+    )
     if not all_finite(logits):
         raise DivergedError(
             f"the network's output is not finite after epoch {training.epoch}: "

@@ -63,9 +63,9 @@ class Teacher(LoadedNetwork):
     @property
     def identity(self) -> dict[str, Any]:
         """What the result of a distillation depends on."""
-        of = {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
+        identity = {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
         # where it is none of the weights, what is learnt from is part of what is learnt
-        return {**of, "output": "probabilities"} if self.interface.evaluated.probabilities else of
+        return {**identity, "output": "probabilities"} if self.interface.evaluated.probabilities else identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,12 +125,12 @@ class TrainingContext:
         UsageError
             If a function fails, or what it returns cannot be understood.
         """
-        own = tuple(
+        sources = tuple(
             source_digest(operation.function) for operation in aug.operations if isinstance(operation, External)
         )
-        if (aug.canonical, own) in self._said:
+        if (aug.canonical, sources) in self._said:
             return examined(aug, self._shown, self._findings)
-        self._said.add((aug.canonical, own))
+        self._said.add((aug.canonical, sources))
         for operation in aug.operations:
             if isinstance(operation, External):
                 for name in without_source(operation.function):
@@ -153,8 +153,10 @@ class TrainingContext:
 
     def _ask_teacher(self, images: ImageSet) -> Tensor:
         assert self.teacher is not None
-        of = {"mean": self.teacher.mean, "std": self.teacher.std}
-        logits = held_out_logits(self.teacher.model, images, self.device, torch.float32, self.teacher.interface, **of)
+        network, mean, std = self.teacher.model, self.teacher.mean, self.teacher.std
+        logits = held_out_logits(
+            network, images, self.device, torch.float32, self.teacher.interface, mean=mean, std=std
+        )
         if logits.shape[1] != self.train.num_classes:
             raise UsageError(
                 f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
@@ -248,14 +250,15 @@ class TrainingContext:
             kind, teacher = getattr(torch, dtype), self.teacher
             module = inference_copy(teacher.model, dtype=kind, device=self.device, interface=teacher.interface)
             chunk = _CHUNK.get(self.device.type, batch_size)
-            of = {"mean": teacher.mean, "std": teacher.std, "chunk": chunk, "dtype": kind, "device": self.device}
-            self._networks[dtype, batch_size] = Network(module, **of)
+            self._networks[dtype, batch_size] = Network(
+                module, mean=teacher.mean, std=teacher.std, chunk=chunk, dtype=kind, device=self.device
+            )
         return self._networks[dtype, batch_size]
 
     def _operations(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, Any]:
         """Augmentations in the one way of writing them, and what shows when code that they or the loss call changes."""
-        of = ImageSpec(self.train.image_size, self.train.mean)
-        base, aug = base_augmentation(recipe.base_aug, of, mixes=True), aug or parse(recipe.aug, of)
+        images = ImageSpec(self.train.image_size, self.train.mean)
+        base, aug = base_augmentation(recipe.base_aug, images, mixes=True), aug or parse(recipe.aug, images)
         return {
             "operations": {"base_aug": base.canonical, "aug": aug.canonical},
             "versions": {**versions(base), **versions(aug), **term_versions(recipe, _arch(student))},
@@ -408,9 +411,10 @@ class TrainingRun:
     def look(self, quiet: bool = False) -> tuple[Augmentation, Augmentation]:
         """The same, and what user's functions were seen to do is said once for all runs."""
         context, recipe = self.context, self.recipe
-        of = ImageSpec(context.train.image_size, context.teacher.mean if context.teacher else context.train.mean)
-        base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
-        return check_base(context.looked_at(base, quiet)), context.looked_at(self.aug or parse(recipe.aug, of), quiet)
+        images = ImageSpec(context.train.image_size, context.teacher.mean if context.teacher else context.train.mean)
+        base = base_augmentation(recipe.base_aug, images, mixes=not recipe.objective.needs_teacher)
+        aug = self.aug or parse(recipe.aug, images)
+        return check_base(context.looked_at(base, quiet)), context.looked_at(aug, quiet)
 
     @cached_property
     def training(self) -> Training:
@@ -433,8 +437,8 @@ class TrainingRun:
     def about(self) -> About:
         """What else the record says."""
         context, data, teacher = self.context, self.context.train, self.context.teacher
-        ways = [self.training.interface, *([teacher.interface] if teacher else [])]
-        own = [
+        interfaces = [self.training.interface, *([teacher.interface] if teacher else [])]
+        functions = [
             operation for aug in self.augmentations for operation in aug.operations if isinstance(operation, External)
         ]
         return About(
@@ -452,8 +456,9 @@ class TrainingRun:
             device=str(context.device),
             compile=self.compile,
             teacher=None if teacher is None else NetworkName(teacher.arch, sha256=teacher.sha256, clean=context.clean),
-            guessed=[way.guess for way in ways if way.guess] or None,
-            user_augmentations={each.name: each.findings.plain for each in own if each.findings} or None,
+            guessed=[each.guess for each in interfaces if each.guess] or None,
+            user_augmentations={function.name: function.findings.plain for function in functions if function.findings}
+            or None,
         )
 
 

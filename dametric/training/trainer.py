@@ -129,9 +129,9 @@ class Training:
             raise UsageError("this objective needs a teacher")
         self.own_term = None if recipe.objective.term is None else own_term(recipe.objective.term)
         self.term_names = TERMS if self.own_term is None else (*TERMS, "term")
-        of = ImageSpec(data.image_size, augmented_mean or data.mean)
-        self.base = base or base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
-        self.aug = aug or parse(recipe.aug, of)
+        images = ImageSpec(data.image_size, augmented_mean or data.mean)
+        self.base = base or base_augmentation(recipe.base_aug, images, mixes=not recipe.objective.needs_teacher)
+        self.aug = aug or parse(recipe.aug, images)
         self.exact = torch.float64 if recipe.dtype == "float64" else torch.float32
         self.half = torch.bfloat16 if recipe.dtype == "bfloat16" else None
         self.interface = interface(
@@ -477,10 +477,10 @@ def _asked(teacher: Network | None, members: Sequence[Views]) -> list[tuple[Tens
 
 
 def _diverged(members: Sequence[Training]) -> dict[Training, DivergedError]:
-    found = {}
+    errors = {}
     for member in members:
         try:
             member.check_finite()
         except DivergedError as error:
-            found[member] = error
-    return found
+            errors[member] = error
+    return errors
