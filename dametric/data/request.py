@@ -119,7 +119,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         if self.image_size or checkpoint.image_size in (None, self._own_size()):
             return self
         size = checkpoint.image_size
-        say(f"data: images are brought to {size} pixels, those of the checkpoint's training", self.quiet)
+        say(f"data: images are resized to {size} pixels, the size of the checkpoint's training", self.quiet)
         return replace(self, image_size=size)
 
     def _own_size(self) -> int | None:

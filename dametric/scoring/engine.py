@@ -60,7 +60,7 @@ class Engine:
         The loader's own augmentation, drawn per image; its result is the raw image.
     device : torch.device
     retired : set of str
-        Names of augmentations that are known well enough; they are shown no more. Changed between checkpoints only.
+        Names of augmentations that are known precisely enough, and no longer shown. Changed between checkpoints only.
     ranks : Ranks
         The processes that show batches in turn; this one alone by default.
     """
@@ -95,7 +95,7 @@ class Engine:
 
     @property
     def needs_student(self) -> bool:
-        """Whether anything asks the student."""
+        """Whether any metric or augmentation needs the student's output."""
         return self._metric_student or any(aug.pick in NEEDS_STUDENT for aug in self.augs)
 
     @property
@@ -111,7 +111,7 @@ class Engine:
         checkpoints : iterator of int
             Increasing numbers of units; the walk ends with the last one.
         tick : callable
-            Told how many units were just shown, for a progress bar.
+            Called with the number of units just shown, for a progress bar.
 
         Yields
         ------
@@ -202,7 +202,7 @@ class Engine:
             self._push(new, len(group))
 
     def _unite(self) -> None:
-        """Put what every rank has seen since the last time in the order of batches."""
+        """Gather the contributions of all ranks since the last time, in the order of batches."""
         if not self.ranks.joined:
             return
         for done, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
@@ -212,11 +212,11 @@ class Engine:
         self._apart = []
 
     def _shown_at(self, done: int) -> list[Metric]:
-        """The metrics that are shown the units that follow so many."""
+        """The metrics that observe the units after the first ``done``."""
         return [metric for metric in self.metrics if metric.first is None or done < metric.first]
 
     def total(self) -> None:
-        """Count the rows that other ranks have shown too."""
+        """Add the numbers of rows that the other ranks have shown."""
         networks = [network for network in (self.teacher, self.student) if network is not None]
         everyone = self.ranks.gather((self.rows, [network.rows for network in networks]))
         self.rows = {name: sum(rows.get(name, 0) for rows, _ in everyone) for rows, _ in everyone for name in rows}

@@ -1,4 +1,4 @@
-"""What a call to score names, read: networks, images, and what is recorded of where they are from."""
+"""The networks and images that a call to score names, read, and the record of their origin."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def gathered(
     accuracy: bool,
     student_normalisation: tuple[Given, Given],
 ) -> Inputs:
-    """Read images and networks, each as the others say where they say something.
+    """Read images and networks; what one of them records of the others (classes, size, normalisation) is respected.
 
     Raises
     ------

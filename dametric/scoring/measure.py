@@ -45,7 +45,7 @@ def measure(
     known: dict[str, Any],
     stop: Stop | None,
 ) -> Scores:
-    """Show the images to the networks under every augmentation, and make the table of it.
+    """Show the images to the networks under every augmentation, and compute the table.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def measure(
     augs, options, device, dtype, compile, quiet, stop
         As :func:`dametric.scoring.api.score` takes them.
     known : dict
-        What the table keeps of where its networks are from.
+        Origin of the networks, for the score file.
     """
     ranks, plan = Ranks.current(), Protocol.of(options)
     precision = wanted_precision(options.rel_se, options.protocol)
@@ -87,7 +87,7 @@ def measure(
         ranks=ranks,
     )
     if engine.needs_student and student is None:
-        raise UsageError(f"this needs a student's output: give one with {argument('student')}")
+        raise UsageError(f"these metrics or augmentations need a student's output: give one with {argument('student')}")
     if ranks.world > 1:
         limits = {argument(name): getattr(options, name) for name in ("batches", "rel_se", "max_batches", "views")}
         same_everywhere(

@@ -1,9 +1,9 @@
-"""Scoring shared out between processes: each shows its part of the batches, and all know the whole.
+"""Scoring in several processes: each rank shows its share of the batches, and all ranks gather all contributions.
 
-Groups of batches are dealt out in turn, exactly as one process would form them, and their contributions put back
-in the order of batches, so what follows (merging, errors, stopping, the table) is what one process computes. All that
-ranks say to each other goes through one exchange, which also carries the news that a rank has failed: whatever the
-others are waiting for then, they get that instead, and all end alike.
+Groups of batches are formed as one process forms them and dealt to the ranks in turn. Their contributions are gathered
+in the order of batches, so merging, errors, stopping and the table are those of one process. All communication goes
+through one exchange, which also carries the error of a rank that failed: the others receive it in place of the value
+that they wait for, and all ranks end.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that prints and writes."""
+        """Whether this rank prints and writes."""
         return self.rank == 0
 
     def shows(self, group: int) -> bool:
@@ -146,12 +146,12 @@ def _is_known(error: Exception) -> bool:
 
 
 def same_everywhere(ranks: Ranks, request: dict[str, Any]) -> None:
-    """Refuse to add up what ranks were asked differently.
+    """Refuse to add up contributions of ranks whose requests differ.
 
     Raises
     ------
     UsageError
-        With the first thing that differs.
+        Naming the first difference.
     """
     requests = ranks.gather(request)
     for rank, other in enumerate(requests):

@@ -31,7 +31,7 @@ def check_request(augs: AugSpec | Sequence[AugSpec], student: bool, options: Sco
     Raises
     ------
     UsageError
-        With the nearest known name.
+        For an unknown name, with the nearest known one.
     """
     chosen = augmentations(augs, ImageSpec(), student)
     _check_views(chosen_metrics(options.metrics, student, options.views), chosen, options.batch_size)

@@ -369,7 +369,7 @@ def distill_all(
     for aug in chosen:
         parse(aug, ImageSpec())
     if not common.objective.needs_teacher:
-        say("the loss asks no teacher: this is training by labels, and the augmentation plays no part", quiet)
+        say("the loss does not use the teacher: this is training by labels, and the augmentation has no effect", quiet)
     check_writable(Path(out) / "record.json")
     with network_errors():
         asked = DistillationRequest(common, str(teacher), student, chosen, tuple(seeds), str(out), checkpoint, data)
@@ -389,7 +389,7 @@ def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:
 
 
 def _looked_at(augs: Sequence[str], base_aug: str | None, context: TrainingContext, quiet: bool) -> tuple[str, ...]:
-    """Augmentations without those that are others spelt otherwise, which is said; what they do to images is said."""
+    """Augmentations without those that spell another one differently; prints these, and findings about functions."""
     images = ImageSpec(context.train.image_size, context.train.mean)
     first: dict[str, str] = {}
     for aug in augs:
@@ -405,7 +405,7 @@ def _looked_at(augs: Sequence[str], base_aug: str | None, context: TrainingConte
 
 
 def _introduce_teacher(context: TrainingContext, most: int, quiet: bool) -> None:
-    """Say how good the teacher is, and warn of one that knows next to nothing."""
+    """Print the teacher's accuracy, and warn if it is near chance."""
     top1, shown = context.accuracy(most)
     warn_of_teacher(context.teacher, top1, context.train.num_classes, shown, "students")
     say(f"teacher: {accuracy_text(top1, shown)} on {share_text(shown, len(context.test))} test images", quiet)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dametric.augment import Augmentation, ImageSpec, base_augmentation, parse, versions
 from dametric.augment.examine import check_base, examined, looked_at, sample
 from dametric.augment.external import External, Findings
+from dametric.base.arguments import argument
 from dametric.base.progress import say
 from dametric.base.user_code import load_object, source_digest, without_source
 from dametric.data import ImageSet
@@ -79,7 +80,7 @@ class TrainingContext:
     teacher : Teacher or None
         None for training by labels.
     held_out : ImageSet or None
-        Images that a network is looked at with once, at its end, beside the test images.
+        Images for one evaluation at the end of training, beside the test images.
     """
 
     train: ImageSet
@@ -102,13 +103,13 @@ class TrainingContext:
             check_order("training images", self.train.classes, f"the {name} images", images.classes)
 
     def tell(self, way: Interface, quiet: bool = False) -> None:
-        """Say what was guessed of how a network answers, once for all runs."""
+        """Print what was guessed about a network's output, once for all runs."""
         if way.guess and way.guess not in self._told:
             self._told.add(way.guess)
             say(way.guess, quiet)
 
     def share(self, other: TrainingContext) -> None:
-        """Know and say together with a context of the same images what there is to say of the user's functions."""
+        """Share findings about the user's functions with a context of the same images: they are printed once."""
         for name in ("_told", "_said", "_findings", "_interfaces"):
             object.__setattr__(self, name, getattr(other, name))
 
@@ -118,7 +119,7 @@ class TrainingContext:
         return self.train.to(self.device)
 
     def looked_at(self, aug: Augmentation, quiet: bool = False) -> Augmentation:
-        """The augmentation with what its user's functions do to training images; said once for all runs.
+        """The augmentation with what its user's functions do to training images; printed once for all runs.
 
         Raises
         ------
@@ -143,12 +144,12 @@ class TrainingContext:
 
     @cached_property
     def teacher_logits(self) -> Tensor | None:
-        """What the teacher says of the test images."""
+        """The teacher's logits of the test images."""
         return None if self.teacher is None else self._ask_teacher(self.test)
 
     @cached_property
     def held_out_teacher_logits(self) -> Tensor | None:
-        """What the teacher says of the held-out images."""
+        """The teacher's logits of the held-out images."""
         return None if self.teacher is None or self.held_out is None else self._ask_teacher(self.held_out)
 
     def _ask_teacher(self, images: ImageSet) -> Tensor:
@@ -177,7 +178,7 @@ class TrainingContext:
         return self.clean["top1"]
 
     def accuracy(self, most: int) -> tuple[float, int]:
-        """Accuracy of the teacher on so many test images at most, and on how many: a first look, before all are."""
+        """Accuracy of the teacher on a sample of at most so many test images, and the number of images."""
         if len(self.test) <= most:
             return self.clean_top1, len(self.test)
         some = self.test.subset(glance(len(self.test), most))
@@ -218,7 +219,7 @@ class TrainingContext:
             For an ``eval_every`` or ``keep`` that does not exist.
         """
         if not (eval_every == "last" or (type(eval_every) is int and eval_every >= 1)):
-            raise UsageError(f"eval-every is a number of epochs from 1 up, or last, not {eval_every}")
+            raise UsageError(f"{argument('eval_every')} is a number of epochs from 1 up, or last, not {eval_every}")
         if keep not in get_args(Keep):
             raise unknown("value of keep", str(keep), get_args(Keep))
         arch = _arch(student)
@@ -256,7 +257,7 @@ class TrainingContext:
         return self._networks[dtype, batch_size]
 
     def _operations(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, Any]:
-        """Augmentations in the one way of writing them, and what shows when code that they or the loss call changes."""
+        """Canonical spellings of the augmentations; versions and hashes of the code that they and the loss call."""
         images = ImageSpec(self.train.image_size, self.train.mean)
         base, aug = base_augmentation(recipe.base_aug, images, mixes=True), aug or parse(recipe.aug, images)
         return {
@@ -266,7 +267,7 @@ class TrainingContext:
         }
 
     def _user_code(self, student: str | nn.Module, *augs: Augmentation) -> dict[str, str]:
-        """What changes when the user's own functions, or the weights to start from, do."""
+        """Hashes of the user's own functions, and of the weights to start from."""
         code = {
             operation.name: source_digest(operation.function)
             for aug in augs
@@ -287,7 +288,7 @@ def _recorded(recipe: Recipe) -> dict[str, Any]:
 
 
 def _term_code(recipe: Recipe) -> dict[str, str]:
-    """What changes when the user's own term of the loss does."""
+    """Hash of the user's own term of the loss."""
     term = recipe.objective.term
     return {} if term is None else {term: source_digest(load_object(term, "loss term"))}
 
@@ -384,7 +385,7 @@ class TrainingRun:
         return f"{self.arch}, {aug}, seed {self.recipe.seed}"
 
     def fresh(self) -> nn.Module:
-        """The network as it is before training."""
+        """The network before training."""
         if isinstance(self.student, nn.Module):
             return copy.deepcopy(self.student)
         with torch.random.fork_rng(devices=[]):
@@ -405,11 +406,11 @@ class TrainingRun:
 
     @cached_property
     def augmentations(self) -> tuple[Augmentation, Augmentation]:
-        """The loader's own and the recipe's, with what user's functions in them do; nothing but warnings is said."""
+        """Base augmentation and the recipe's, with findings about user's functions; only warnings are printed."""
         return self.look(quiet=True)
 
     def look(self, quiet: bool = False) -> tuple[Augmentation, Augmentation]:
-        """The same, and what user's functions were seen to do is said once for all runs."""
+        """The same; findings about user's functions are printed, once for all runs."""
         context, recipe = self.context, self.recipe
         images = ImageSpec(context.train.image_size, context.teacher.mean if context.teacher else context.train.mean)
         base = base_augmentation(recipe.base_aug, images, mixes=not recipe.objective.needs_teacher)
@@ -435,7 +436,7 @@ class TrainingRun:
 
     @cached_property
     def about(self) -> About:
-        """What else the record says."""
+        """The rest of the record: student, data, device, teacher."""
         context, data, teacher = self.context, self.context.train, self.context.teacher
         interfaces = [self.training.interface, *([teacher.interface] if teacher else [])]
         functions = [

@@ -35,7 +35,7 @@ def held_out_logits(
     data : ImageSet
     device : torch.device
     dtype : torch.dtype
-        Of the forward passes.
+        Number format of the forward passes.
     interface : Interface, optional
         How the network takes images and gives logits.
     **normalisation
@@ -62,7 +62,7 @@ def held_out_logits(
 
 
 def all_finite(logits: Tensor) -> bool:
-    """Whether there is no NaN and no infinity, without a temporary as large as what is looked at."""
+    """Whether there is no NaN and no infinity, without a temporary as large as the logits."""
     return bool(torch.stack(logits.aminmax()).isfinite().all())
 
 
@@ -125,7 +125,7 @@ def _calibration_error(named: Tensor, confidence: Tensor, labels: Tensor, bins: 
 
 
 def _measured(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of each row: the label's log-probability and rank, the likeliest class and its probability."""
+    """For each row: log-probability and rank of the label, the likeliest class and its probability."""
     label_log, confidence = logits.new_empty(2, len(logits), dtype=torch.float64)
     rank, named = labels.new_empty(2, len(logits))
     rows = max(1, _PIECE // logits.shape[1])

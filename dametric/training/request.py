@@ -58,22 +58,22 @@ class TrainingRequest:
 
     @property
     def quiet(self) -> bool:
-        """Whether to say nothing but errors."""
+        """Whether to print nothing but errors."""
         return self.images.quiet
 
     @property
     def objective(self) -> Objective:
-        """What is minimised."""
+        """The loss to minimise."""
         result: Objective = self.recipe["objective"]
         return result
 
     @property
     def batch_size(self) -> int:
-        """Images of a batch."""
+        """Images of a training step."""
         return int(self.recipe.get("batch_size", 64))
 
     def check(self) -> None:
-        """Refuse what no data set could make right, before any is read."""
+        """Refuse options that are wrong whatever the images, before any is read."""
         Recipe(**self.recipe, lr=0.05 if self.lr is None else self.lr, dtype=self._dtype())
         if self.base_aug is not None:
             base_augmentation(self.base_aug, ImageSpec(), mixes=not self.objective.needs_teacher)
@@ -163,7 +163,7 @@ class DistillationRequest:
         return TrainingContext(images, test, chosen_device(common.device), teacher, held_out)
 
     def work(self, context: TrainingContext, aug: str, seed: int) -> TrainingRun:
-        """One run."""
+        """The run of an augmentation and a seed."""
         recipe = self.common.resolved(self.student, context.train, aug=aug, seed=seed)
         return self.common.work(context, self.student, recipe, root=self.output)
 
