@@ -91,7 +91,7 @@ def measure(
     if ranks.world > 1:
         limits = {argument(name): getattr(options, name) for name in ("batches", "rel_se", "max_batches", "views")}
         same_everywhere(
-            ranks, {**_asked(engine), **limits, "the weights": [weights(loaded.model) for loaded in networks]}
+            ranks, {**_request_of(engine), **limits, "the weights": [weights(loaded.model) for loaded in networks]}
         )
         quiet = quiet or not ranks.first
     compile_seconds = _warm_up(engine, quiet) if compile else None
@@ -161,7 +161,7 @@ def _settings(engine: Engine) -> ScoreConfig:
     )
 
 
-def _asked(engine: Engine) -> dict[str, Any]:
+def _request_of(engine: Engine) -> dict[str, Any]:
     """What must be the same on all ranks, whose contributions are added up."""
     return {
         "the image set": (len(engine.data), engine.data.fingerprint),

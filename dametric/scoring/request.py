@@ -131,9 +131,9 @@ def chosen_metrics(
     """
     if names is not None and not isinstance(names, (Iterable, Metric)):
         raise UsageError(f"metrics are a list of names, not {names!r}")
-    asked = [names] if isinstance(names, (str, Metric)) else names
-    asked = asked or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
-    metrics = {metric.name: metric for metric in map(metric_of, asked)}
+    requested = [names] if isinstance(names, (str, Metric)) else names
+    requested = requested or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
+    metrics = {metric.name: metric for metric in map(metric_of, requested)}
     if views is not None:
         several = {name: replace(metric, views=views) for name, metric in metrics.items() if metric.views > 1}
         if not several:

@@ -277,13 +277,17 @@ def distill(
     with network_errors():
         context = DistillationRequest(common, teacher, student, (), (), str(out), checkpoint, data, aside).context()
         assert context.teacher is not None
-        asked = parse(aug, ImageSpec(context.train.image_size, context.teacher.mean))
+        augmentation = parse(aug, ImageSpec(context.train.image_size, context.teacher.mean))
         name = student if isinstance(student, str) else ""
         work = common.work(
-            context, student, common.resolved(name, context.train, aug=asked.name, seed=seed), root=out, aug=asked
+            context,
+            student,
+            common.resolved(name, context.train, aug=augmentation.name, seed=seed),
+            root=out,
+            aug=augmentation,
         )
         if not work.finished:
-            context.looked_at(asked, quiet)
+            context.looked_at(augmentation, quiet)
             if warning := context.teacher.shortfall(context.clean_top1, len(context.test)):
                 say(warning)
         return Trained(watched(work, quiet=quiet).document(), work.run.folder, work)
@@ -372,14 +376,18 @@ def distill_all(
         say("the loss does not use the teacher: this is training by labels, and the augmentation has no effect", quiet)
     check_writable(Path(out) / "record.json")
     with network_errors():
-        asked = DistillationRequest(common, str(teacher), student, chosen, tuple(seeds), str(out), checkpoint, data)
-        asked = replace(asked, jobs=jobs, lockstep=lockstep)
-        context = asked.context()
-        asked = replace(asked, augs=_looked_at(chosen, common.base_aug, context, quiet))
+        distillation = DistillationRequest(
+            common, str(teacher), student, chosen, tuple(seeds), str(out), checkpoint, data
+        )
+        distillation = replace(distillation, jobs=jobs, lockstep=lockstep)
+        context = distillation.context()
+        distillation = replace(distillation, augs=_looked_at(chosen, common.base_aug, context, quiet))
         _introduce_teacher(context, looked_at.most, quiet)
-        runs = [asked.work(context, aug, number).run for aug in asked.augs for number in asked.seeds]
+        runs = [
+            distillation.work(context, aug, number).run for aug in distillation.augs for number in distillation.seeds
+        ]
         carry_out = in_processes if jobs > 1 else one_by_one
-        failed = carry_out(asked, context, asked.groups())
+        failed = carry_out(distillation, context, distillation.groups())
     return Ledger(tuple(each for each in runs if each.record is not None), tuple(failed))
 
 

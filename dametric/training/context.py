@@ -89,8 +89,8 @@ class TrainingContext:
     teacher: Teacher | None = None
     held_out: ImageSet | None = None
     _networks: dict[tuple[str, int], Network] = field(default_factory=dict, init=False, repr=False)
-    _told: set[str] = field(default_factory=set, init=False, repr=False)
-    _said: set[tuple[str, tuple[str, ...]]] = field(default_factory=set, init=False, repr=False)
+    _printed_guesses: set[str] = field(default_factory=set, init=False, repr=False)
+    _printed_findings: set[tuple[str, tuple[str, ...]]] = field(default_factory=set, init=False, repr=False)
     _findings: dict[tuple[str, str], Findings] = field(default_factory=dict, init=False, repr=False)
     _interfaces: dict[tuple[str, str], Interface] = field(default_factory=dict, init=False, repr=False)
 
@@ -102,15 +102,15 @@ class TrainingContext:
                 raise UsageError(f"training and {name} images must agree in classes and size")
             check_order("training images", self.train.classes, f"the {name} images", images.classes)
 
-    def tell(self, way: Interface, quiet: bool = False) -> None:
+    def tell(self, interface: Interface, quiet: bool = False) -> None:
         """Print what was guessed about a network's output, once for all runs."""
-        if way.guess and way.guess not in self._told:
-            self._told.add(way.guess)
-            say(way.guess, quiet)
+        if interface.guess and interface.guess not in self._printed_guesses:
+            self._printed_guesses.add(interface.guess)
+            say(interface.guess, quiet)
 
     def share(self, other: TrainingContext) -> None:
         """Share findings about the user's functions with a context of the same images: they are printed once."""
-        for name in ("_told", "_said", "_findings", "_interfaces"):
+        for name in ("_printed_guesses", "_printed_findings", "_findings", "_interfaces"):
             object.__setattr__(self, name, getattr(other, name))
 
     @cached_property
@@ -129,9 +129,9 @@ class TrainingContext:
         sources = tuple(
             source_digest(operation.function) for operation in aug.operations if isinstance(operation, External)
         )
-        if (aug.canonical, sources) in self._said:
+        if (aug.canonical, sources) in self._printed_findings:
             return examined(aug, self._shown, self._findings)
-        self._said.add((aug.canonical, sources))
+        self._printed_findings.add((aug.canonical, sources))
         for operation in aug.operations:
             if isinstance(operation, External):
                 for name in without_source(operation.function):

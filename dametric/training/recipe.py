@@ -94,8 +94,8 @@ class Objective:
         defaults = {"both": (0.1, 0.9, 0.9), "augmented": (0.0, 0.0, 0.9), "raw": (0.1, 0.9, 0.0)}[views]
         for name, weight, usual in (("ce", ce, defaults[0]), ("raw", raw, defaults[1]), ("aug", aug, defaults[2])):
             if weight and not usual:
-                asked = argument(f"{name}_weight", weight)
-                raise UsageError(f"{asked} asks for images that {argument('views', views)} leaves out")
+                given = argument(f"{name}_weight", weight)
+                raise UsageError(f"{given} asks for images that {argument('views', views)} leaves out")
         chosen = [usual if weight is None else weight for weight, usual in zip((ce, raw, aug), defaults, strict=True)]
         return cls(chosen[0], chosen[1], chosen[2], temperature, term)
 

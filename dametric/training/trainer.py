@@ -455,14 +455,14 @@ def _one_step(members: Sequence[Training], pixels: Tensor, labels: Tensor) -> No
     with torch.no_grad():
         raw = first.view(pixels, first.base_keys(len(pixels), first.number))
         views = [member.show(raw) for member in members]
-        answers = _asked(first.teacher, views)
+        answers = _teacher_logits(first.teacher, views)
     for member, view, answer in zip(members, views, answers, strict=True):
         with torch.no_grad():
             inputs = member.judge(view, *answer)
         member.learn(inputs, labels)
 
 
-def _asked(teacher: Network | None, members: Sequence[Views]) -> list[tuple[Tensor | None, Tensor | None]]:
+def _teacher_logits(teacher: Network | None, members: Sequence[Views]) -> list[tuple[Tensor | None, Tensor | None]]:
     """The teacher's logits of the raw images, shared by all members, and of every member's augmented ones."""
     asks_raw = any(views.asks_raw for views in members)
     shown = [members[0].raw.images] if asks_raw else []
