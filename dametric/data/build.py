@@ -90,7 +90,7 @@ def from_listing(name: str, split: str, listing: Callable[[str], Listing], optio
     Returns
     -------
     AvailableSplit
-        To be read into memory, or lazily.
+        Not read yet; into memory, or lazily.
 
     Raises
     ------

@@ -79,7 +79,7 @@ def _array(path: Path, dimensions: int) -> np.ndarray:
             shape = tuple(int(size) for size in np.frombuffer(head[4:], dtype=">u4"))
             count = int(np.prod(shape, dtype=np.float64))
             if head[:4] != bytes([0, 0, 8, dimensions]) or len(shape) != dimensions or not 0 < count < memory_bytes():
-                raise UsageError(f"{path} is no IDX file of bytes in {dimensions} dimensions")
+                raise UsageError(f"{path} is not an IDX file of bytes in {dimensions} dimensions")
             content = file.read(count)
     except (OSError, EOFError, ValueError) as error:
         if isinstance(error, UsageError):

@@ -148,7 +148,7 @@ def _check_unpacked(path: Path) -> None:
     size = sum(member.file_size for member in members)
     if size > _UNPACKED and size > _RATIO * path.stat().st_size:
         raise UsageError(
-            f"{path} unpacks to {size >> 20:,} MiB, over {_RATIO} times its size: such are not read above "
+            f"{path} unpacks to {size >> 20:,} MiB, over {_RATIO} times its size: such archives are not read above "
             f"{_UNPACKED >> 20} MiB; write it with np.savez"
         )
 

@@ -56,18 +56,18 @@ class ImageRequest(HeldOutOptions, ImageOptions):
     grey: bool = False
     evaluation: Evaluation | None = None
 
-    def load(self, split: str, found: AvailableSplit | None = None) -> ImageSet:
-        """Read one split, or the available split ``found``; of the training split the images to train on."""
-        found = found or self.find(split)
-        return self._training(found)[0] if split == "train" else found.read(None)
+    def load(self, split: str, available: AvailableSplit | None = None) -> ImageSet:
+        """Read one split, or the split ``available``; of the training split the images to train on."""
+        available = available or self.find(split)
+        return self._training(available)[0] if split == "train" else available.read(None)
 
-    def splits(self, found: AvailableSplit | None = None) -> Splits:
+    def splits(self, train: AvailableSplit | None = None) -> Splits:
         """Read all splits that training needs; a missing one is refused before any image is decoded.
 
-        ``found`` is the training split, where it is available already.
+        ``train`` is the training split, where it is available already.
         """
-        found, test = found or self.find("train"), self.find("test")
-        training, held_out = self._training(found)
+        train, test = train or self.find("train"), self.find("test")
+        training, held_out = self._training(train)
         return Splits(training, test.read(None), held_out)
 
     def _training(self, split: AvailableSplit) -> tuple[ImageSet, ImageSet | None]:
@@ -119,7 +119,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         if self.image_size or checkpoint.image_size in (None, self._own_size()):
             return self
         size = checkpoint.image_size
-        say(f"data: images are brought to {size} pixels, those of the checkpoint's training", self.quiet)
+        say(f"data: images are resized to {size} pixels, the size of the checkpoint's training", self.quiet)
         return replace(self, image_size=size)
 
     def _own_size(self) -> int | None:

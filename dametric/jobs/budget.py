@@ -1,4 +1,4 @@
-"""A time that a sweep may take, with enough of it kept back to save everything."""
+"""The time that a sweep may take, with a reserve for saving everything."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Budget:
         self.reserve = min(max(2.0, 0.05 * seconds), 20.0)
         self._last: dict[int, float] = {}
 
-    def heard(self, number: int, over: bool = False) -> None:
-        """Learn from a task's longest silence how long it may take one to hear, to save and to return."""
+    def record_message(self, number: int, over: bool = False) -> None:
+        """Keep 1.5 times the longest time between messages of a task in reserve: stopping may take as long."""
         now = time.monotonic()
         self.reserve = max(self.reserve, 1.5 * (now - self._last.get(number, now)))
         self._last[number] = now

@@ -1,4 +1,4 @@
-"""A Ray cluster, and what a run finds there."""
+"""A Ray cluster, and the devices that its nodes have."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class NodeDevice:
     ----------
     device : {"cpu", "cuda"}
     name : str
-        Of the GPU, empty for a CPU.
+        Name of the GPU, empty for a CPU.
     dtype : str
         The fastest there.
     """
@@ -32,7 +32,7 @@ class NodeDevice:
 
 
 def node_device(device: str | None = None) -> NodeDevice:
-    """What this process computes on, CUDA by default where there is one, as everywhere in the package."""
+    """The device of this process, CUDA by default where there is one, as everywhere in the package."""
     import torch
 
     from dametric.models import preferred_dtype
@@ -101,7 +101,7 @@ class Cluster:
 
     @property
     def has_gpus(self) -> bool:
-        """Whether any node has one."""
+        """Whether any node has a GPU."""
         return bool(self.ray.cluster_resources().get("GPU", 0))
 
     def device(
@@ -111,7 +111,7 @@ class Cluster:
         stop: Callable[[], bool] = lambda: False,
         waiting: Callable[[], None] = lambda: None,
     ) -> NodeDevice | None:
-        """Ask a node what a run computes on there.
+        """Ask a node for the device of its runs.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What carries out jobs, and what is heard from it: the one contract of everything that a sweep can run on."""
+"""What carries out jobs and reports on them: the one interface of everything that a sweep can run on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dametric.base.user_code import load_object
 from dametric.errors import UsageError
 
 Stop = Callable[[], bool]
-"""Asked whether to save and return."""
+"""Returns whether to save and return."""
 Job = Callable[[Advance, Stop], Any]
 """Something to be done: called with ``advance`` and ``stop``, it returns what came of it. It can be pickled."""
 
@@ -24,7 +24,7 @@ class Event:
     Attributes
     ----------
     number : int
-        Of the job.
+        Number of the job.
     kind : {"done", "raised", "lost"}
         It returned ``value`` (None if it was asked to stop before it began), it raised the exception ``value``, or
         its process was killed; what it had saved is gone on with.
@@ -91,7 +91,7 @@ class Executor(Protocol):
         """Ask all jobs to save and return, those that are given later too; may be called again."""
 
     def events(self, timeout: float) -> list[Event]:
-        """How jobs ended since the last call; waits up to ``timeout`` seconds for the first. An end is told once."""
+        """Ends of jobs since the last call; waits up to ``timeout`` seconds for the first. An end is reported once."""
 
 
 _MEMBERS = ("__enter__", "__exit__", "free", "give", "halt", "events")
@@ -114,7 +114,10 @@ def own_executor(executor: Executor | Callable[[], Executor] | str) -> Executor:
     given: Any = load_object(executor, "executor") if isinstance(executor, str) else executor
     if isinstance(given, type) or not hasattr(given, "give"):
         if not callable(given):
-            raise UsageError(f"an executor has 'give' or is called to get one; {given!r} is a {type(given).__name__}")
+            raise UsageError(
+                f"an executor has the method 'give', or is a function that returns one; {given!r} is a "
+                f"{type(given).__name__}"
+            )
         given = given()
     missing = [name for name in _MEMBERS if not hasattr(given, name)]
     if missing:

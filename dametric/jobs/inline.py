@@ -7,7 +7,7 @@ from dametric.jobs.executor import Event, Job, Stop
 
 
 class InlineExecutor:
-    """An executor that does a job when it is asked what happened."""
+    """An executor that carries out a job when it is asked for events."""
 
     def __init__(self) -> None:
         self._given: tuple[int, Job, Advance, Stop] | None = None
@@ -29,7 +29,7 @@ class InlineExecutor:
         self._given = (number, job, advance, stop)
 
     def halt(self) -> None:
-        """Stop where it is."""
+        """Ask the job to save and return."""
         self._halted = True
 
     def events(self, timeout: float) -> list[Event]:

@@ -1,4 +1,4 @@
-"""Processes that carry out jobs, one at a time each, and tell how it goes.
+"""Processes that carry out jobs, one at a time each, and report their progress.
 
 Every worker has a pipe of its own: what a process that is killed in the midst of a message leaves behind is the end of
 that pipe, which the parent sees, and never a lock that others wait for.
@@ -28,19 +28,19 @@ from dametric.jobs.executor import Event, Job, Stop
 
 _HALT = "halt"
 
-_EVERY = 0.1  # seconds between two messages on how a job goes
+_EVERY = 0.1  # seconds between two messages on the progress of a job
 
 
 @dataclass(frozen=True)
 class _Progress:
-    """How a job goes on, as a worker tells it."""
+    """Progress of a job, as its worker reports it."""
 
     steps: float
     note: str
 
 
 class ProcessExecutor:
-    """Processes for jobs; a context manager, on whose end they finish what they do.
+    """Processes for jobs; a context manager, which waits at its end for the jobs that are running.
 
     Jobs are importable by name, as is what they hold.
 
@@ -52,7 +52,7 @@ class ProcessExecutor:
     context : multiprocessing context, optional
         How processes are started; spawned by default, which is the same on every system.
     threads : int, optional
-        Of each; its share of the cores by default.
+        Threads of each process; its share of the cores by default.
     """
 
     def __init__(self, jobs: int, context: Any = None, threads: int | None = None) -> None:
@@ -88,14 +88,14 @@ class ProcessExecutor:
             worker.tell(_HALT)
 
     def halt(self) -> None:
-        """Ask all to save what they do and return."""
+        """Ask all jobs to save and return."""
         if not self._halted:
             for worker in self._busy.values():
                 worker.tell(_HALT)
         self._halted = True
 
     def events(self, timeout: float) -> list[Event]:
-        """What has ended; passes on how the others go."""
+        """Jobs that have ended; passes on the progress of the others."""
         ended: list[Event] = []
         for pipe in wait(list(self._busy), timeout):
             worker = self._busy[pipe]  # type: ignore[index]
@@ -146,7 +146,7 @@ class _Reporter:
         self.steps, self.note, self.last = 0.0, "", -1.0
 
     def listen(self) -> None:
-        """Hear of jobs, and when to stop; the end of the pipe, or of the parent, is a reason too."""
+        """Receive jobs and the order to stop; the end of the pipe, or of the parent, is also one."""
         try:
             while True:
                 message = self.pipe.recv()
@@ -161,7 +161,7 @@ class _Reporter:
             self.jobs.put(None)
 
     def advance(self, steps: float = 1, note: str = "") -> None:
-        """Tell how it goes, not at every step."""
+        """Report progress, though not at every step."""
         self.steps, self.note = self.steps + steps, note or self.note
         if time.monotonic() - self.last >= _EVERY:
             self.flush()

@@ -23,7 +23,7 @@ from dametric.jobs.executor import Event, Job, Stop
 
 _EVERY = 0.5  # seconds between two messages to the driver
 Progress = tuple[int, float, str]
-"""Of a job, by its number: steps, a note."""
+"""Progress of a job: its number, steps, a note."""
 
 
 class RayExecutor:
@@ -75,7 +75,7 @@ class RayExecutor:
         self._advances[number] = advance
 
     def halt(self) -> None:
-        """Ask all to save what they do and return; those that have not begun do not begin."""
+        """Ask all jobs to save and return; those that have not begun do not begin."""
         if not self._halted:
             self.ray.get(self._board.halt.remote())
         self._halted = True
@@ -85,7 +85,7 @@ class RayExecutor:
                 self._cancelled.add(number)
 
     def events(self, timeout: float) -> list[Event]:
-        """What has ended; passes on how the others go."""
+        """Jobs that have ended; passes on the progress of the others."""
         ended, _ = self.ray.wait(list(self._running), timeout=timeout) if self._running else ([], [])
         for number, steps, note in self.ray.get(self._board.read.remote()):
             if number in self._advances:
@@ -108,29 +108,29 @@ class RayExecutor:
 
 
 class MessageBoard:
-    """Lives beside the driver: what jobs tell, until it is read, and whether to stop."""
+    """Messages of jobs until the driver reads them, and whether to stop; an actor on the driver's node."""
 
     def __init__(self) -> None:
         self.messages: list[Progress] = []
         self.halted = False
 
     def write(self, message: Progress) -> bool:
-        """Take a message; whether to stop."""
+        """Store a message; returns whether to stop."""
         self.messages.append(message)
         return self.halted
 
     def read(self) -> list[Progress]:
-        """Everything that is new."""
+        """The messages since the last call."""
         messages, self.messages = self.messages, []
         return messages
 
     def halt(self) -> None:
-        """Tell everybody to stop."""
+        """Ask all jobs to stop."""
         self.halted = True
 
 
 class _Reporter:
-    """A job's line to the board."""
+    """Sends a job's progress to the board."""
 
     def __init__(self, board: Any, number: int) -> None:
         import ray

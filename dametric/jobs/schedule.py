@@ -1,4 +1,4 @@
-"""Which task is next, and what becomes of it: the same loop for this process, many processes, or a cluster."""
+"""The order of tasks and their outcomes: one loop for this process, many processes, or a cluster."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Perform = Callable[[Any, Advance, Stop], Any]
 
 @dataclass(frozen=True)
 class Task:
-    """Something to be done once.
+    """A job to be carried out once.
 
     Attributes
     ----------
@@ -56,14 +56,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: "busy" if another process holds it, "saved" if it was asked to stop."""
+    """Outcome of a task: "busy" if another process holds it, "saved" if it was asked to stop."""
 
     status: Status
     text: str = ""
 
 
 class Watcher(Protocol):
-    """Somebody who looks on."""
+    """Is told of the progress of all tasks."""
 
     def began(self, task: Task) -> None: ...
     def went_on(self, task: Task, steps: float, note: str) -> None: ...
@@ -73,7 +73,7 @@ class Watcher(Protocol):
 
 @dataclass
 class Report:
-    """What came of all tasks, by key."""
+    """Outcomes of all tasks, by key."""
 
     finished: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
@@ -132,7 +132,7 @@ class Schedule:
         self.trouble: Exception | None = None
 
     def run(self) -> Report:
-        """Do everything that can be done.
+        """Carry out all tasks that can be carried out.
 
         Raises
         ------
@@ -158,19 +158,19 @@ class Schedule:
         return self.report
 
     def went_on(self, number: int, steps: float = 1, note: str = "") -> None:
-        """Take in how a task goes, or those that were given together."""
+        """Record the progress of a task, or those that were given together."""
         group = self.groups.get(number, [])
         if self.budget is not None and group:
-            self.budget.heard(number)
+            self.budget.record_message(number)
         for task in group:
             self.watcher.went_on(task, steps / len(group), note)
 
     def hear(self, event: Event) -> None:
-        """Take in how a task ended, or those that were given together."""
+        """Record the end of a task, or those that were given together."""
         self.running.discard(event.number)
         group = self.groups.pop(event.number)
         if self.budget is not None:
-            self.budget.heard(event.number, over=True)
+            self.budget.record_message(event.number, over=True)
         outcomes = event.value if isinstance(event.value, list) else [event.value] * len(group)
         if event.kind == "lost":
             for task in reversed(group):  # each goes before all others
@@ -208,7 +208,7 @@ class Schedule:
             self.running.add(number)
             self.groups[number] = group
             if self.budget is not None:
-                self.budget.heard(number)
+                self.budget.record_message(number)
             payloads = tuple(task.payload for task in group)
             job = partial(self.function, payloads if len(group) > 1 else payloads[0])
             self.executor.give(number, job, partial(self.went_on, number), self._stopping)
@@ -241,7 +241,7 @@ class Schedule:
         return bool(self._awaited()) or any(key not in self.once_more and self._open(key) for key in self.held)
 
     def _open(self, key: str) -> bool:
-        """Whether there is no limit that this task would go beyond."""
+        """Whether the task fits into all limits."""
         student = self.tasks[self.numbers[key]].kind == "student"
         return self.max_runs is None or not student or self.begun < self.max_runs
 
@@ -289,7 +289,7 @@ class Schedule:
         self.begun -= task.kind == "student"
 
     def _blocked(self, failed: Task) -> None:
-        """What needs a failed task has failed too."""
+        """Mark the tasks that need a failed one as failed."""
         for key in list(self.waiting):
             if key in self.waiting and failed.key in self.tasks[self.numbers[key]].needs:
                 del self.waiting[key]

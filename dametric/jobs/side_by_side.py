@@ -29,7 +29,7 @@ def side_by_side(
     jobs : int
         Processes; see :class:`~dametric.jobs.processes.ProcessExecutor`.
     advance : Advance
-        Told of the progress of all.
+        Is told of the progress of all.
 
     Returns
     -------

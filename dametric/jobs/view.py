@@ -50,20 +50,20 @@ class View:
         self._stack.close()
 
     def began(self, task: Task) -> None:
-        """A bar for a task."""
+        """Add a bar for a task."""
         self.done[task.key] = 0.0
         if self.progress is not None:
             self.bars[task.key] = self.progress.add_task(escape(task.title), total=task.units, note="")
 
     def went_on(self, task: Task, steps: float, note: str) -> None:
-        """Move its bar, and that of all."""
+        """Move the bar of the task and that of all."""
         self.done[task.key] = self.done.get(task.key, 0.0) + steps
         if self.progress is not None and task.key in self.bars:
             self.progress.update(self.bars[task.key], advance=steps, **({"note": escape(note)} if note else {}))  # type: ignore[arg-type]
             self.progress.update(self.total, advance=steps)
 
     def ended(self, task: Task, outcome: Outcome) -> None:
-        """Take its bar away, and say what came of it."""
+        """Remove the bar of a task, and print its outcome."""
         over = outcome.status in ("finished", "failed")
         self.ended_count += over
         if self.progress is not None:
@@ -75,6 +75,6 @@ class View:
             self.say(f"[{self.ended_count}/{self.count}] {task.title}: {_MARKS[outcome.status]}{outcome.text}")
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if not self.quiet:
             self.console.print(line, markup=False)

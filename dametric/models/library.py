@@ -113,7 +113,7 @@ def _argument(spec: str, pair: str) -> tuple[str, Any]:
     """Parse one ``name=value``: numbers, True, False, None, tuples of them, and words."""
     key, equals, text = (part.strip() for part in pair.partition("="))
     if not equals or not key.isidentifier() or _REFUSED.fullmatch(key):
-        raise UsageError(f"architecture '{spec}': '{pair}' is not an argument=value that a network may be made with")
+        raise UsageError(f"architecture '{spec}': '{pair}' is not an argument=value pair for the network")
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

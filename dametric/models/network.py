@@ -28,7 +28,7 @@ class Network:
     chunk : int
         Rows in a forward pass. Halved for good when the device runs out of memory.
     dtype : torch.dtype
-        Of the module's weights and input.
+        Number format of the module's weights and input.
     device : torch.device
         Where the module is.
     """
@@ -100,10 +100,12 @@ def normalisation(
         if len(values) != channels or not all(math.isfinite(value) for value in values):
             grey = ": these images are grey, so that one number is meant" if channels == 1 and len(values) == 3 else ""
             raise UsageError(
-                f"--{name} takes one finite number for each of {channels} channels, not {list(values)}{grey}"
+                f"{argument(name)} takes one finite number for each of {channels} channels, not {list(values)}{grey}"
             )
         if max(values) > LARGEST:
-            raise UsageError(f"--{name} is in units of 0..1, divide by 255 what is in 0..255: not {list(values)}")
+            raise UsageError(
+                f"{argument(name)} is in units of 0..1, divide by 255 what is in 0..255: not {list(values)}"
+            )
     if min(std) <= 0:
         raise UsageError(f"{argument('std')} takes positive numbers, not {list(std)}")
     return tuple(mean), tuple(std)

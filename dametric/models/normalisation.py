@@ -156,8 +156,8 @@ def evaluation_of(arch: str, model: nn.Module | None) -> Evaluation | None:
         with contextlib.suppress(ImportError):
             from timm.models import get_pretrained_cfg
 
-            found = get_pretrained_cfg(name)
-            config = {} if found is None else vars(found)
+            pretrained = get_pretrained_cfg(name)
+            config = {} if pretrained is None else vars(pretrained)
     share, how = config.get("crop_pct"), config.get("interpolation", "bicubic")
     if not isinstance(share, float) or not 0 < share <= 1 or config.get("crop_mode", "center") != "center":
         return None

@@ -97,7 +97,7 @@ def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]
     ----------
     path : path-like
     model : nn.Module
-        Of the same architecture; changed in place.
+        A network of the same architecture; changed in place.
 
     Returns
     -------
@@ -125,7 +125,7 @@ def load_state(path: str | os.PathLike[str], model: nn.Module) -> dict[str, Any]
         pickle.UnpicklingError,
         zipfile.BadZipFile,
     ) as error:
-        raise UsageError(f"cannot go on from {path}: {one_line(error)}; remove its folder to start over") from error
+        raise UsageError(f"cannot resume from {path}: {one_line(error)}; remove its folder to start over") from error
 
 
 def _plain(value: Any, where: str) -> Any:

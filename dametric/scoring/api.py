@@ -121,9 +121,11 @@ def score(
         data, request = None, data
     measured = accuracy if accuracy is not None else is_source(data)
     with network_errors():
-        own = Named.read(teacher, "teacher", checkpoint.arch, checkpoint.weights)
-        other = None if student is None else Named.read(student, "student", student_arch, student_weights)
-        inputs = gathered(own, other, data, split, checkpoint, request, measured, (student_mean, student_std))
+        teacher_source = Named.read(teacher, "teacher", checkpoint.arch, checkpoint.weights)
+        student_source = None if student is None else Named.read(student, "student", student_arch, student_weights)
+        inputs = gathered(
+            teacher_source, student_source, data, split, checkpoint, request, measured, (student_mean, student_std)
+        )
         if student is None and "paper" in (augs if isinstance(augs, (str, list, tuple)) else ()):
             say(
                 f"cutmixpick:by=student_entropy is left out: it asks a student, give one with {argument('student')}",

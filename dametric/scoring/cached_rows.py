@@ -1,4 +1,4 @@
-"""What the networks say about images, asked when it is first needed and once for all that show the same images."""
+"""Outputs of the networks for images, computed when first needed and once for all augmentations that show them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Ask = Callable[[Tensor], Tensor]
 
 
 class Origin(NamedTuple):
-    """What augmented images were made of."""
+    """The labels and mixing weights of the images that augmented images were made from."""
 
     labels: Tensor  # (rows,), int64
     partner_labels: Tensor | None  # (rows,), int64
@@ -49,7 +49,7 @@ class Rows(NamedTuple):
 
 
 class CachedRows:
-    """Augmented images, and what is known about them so far.
+    """Augmented images, and the outputs of the networks for them as far as they are computed.
 
     Parameters
     ----------

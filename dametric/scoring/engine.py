@@ -60,7 +60,7 @@ class Engine:
         The loader's own augmentation, drawn per image; its result is the raw image.
     device : torch.device
     retired : set of str
-        Names of augmentations that are known well enough; they are shown no more. Changed between checkpoints only.
+        Names of augmentations that are known precisely enough, and no longer shown. Changed between checkpoints only.
     ranks : Ranks
         The processes that show batches in turn; this one alone by default.
     """
@@ -95,7 +95,7 @@ class Engine:
 
     @property
     def needs_student(self) -> bool:
-        """Whether anything asks the student."""
+        """Whether any metric or augmentation needs the student's output."""
         return self._metric_student or any(aug.pick in NEEDS_STUDENT for aug in self.augs)
 
     @property
@@ -111,7 +111,7 @@ class Engine:
         checkpoints : iterator of int
             Increasing numbers of units; the walk ends with the last one.
         tick : callable
-            Told how many units were just shown, for a progress bar.
+            Called with the number of units just shown, for a progress bar.
 
         Yields
         ------
@@ -119,17 +119,17 @@ class Engine:
             Units done; all contributions up to here are in :attr:`blocks`.
         """
         plan, shown = tee(enumerate(self._groups(checkpoints)))
-        own = (group for number, (group, _) in plan if self.ranks.mine(number))
+        own_groups = (group for number, (group, _) in plan if self.ranks.shows(number))
         wanted = (
             (
                 torch.cat([index for unit in group for index in unit.batches]),
                 [_of_base(self._keys(segment)) for segment in _segments(group)],
             )
-            for group in own
+            for group in own_groups
         )
         pixels = iter(self._view.stream(wanted, self.device))
         for number, (group, pause) in shown:
-            if self.ranks.mine(number):
+            if self.ranks.shows(number):
                 self._observe(group, next(pixels), self._labels(group))
             self.done += len(group)
             tick(len(group))
@@ -154,8 +154,8 @@ class Engine:
 
     def _keys(self, segment: Segment) -> Keys:
         """Names of the random numbers of some batches."""
-        of = (segment.batches, segment.size, segment.first)
-        return Keys(self.protocol.seed, *of, self.protocol.per, self.device)
+        batches, size, first = segment
+        return Keys(self.protocol.seed, batches, size, first, self.protocol.per, self.device)
 
     def _labels(self, group: list[Unit]) -> Tensor | None:
         """Classes of the images of some units, where a metric asks for them."""
@@ -175,8 +175,8 @@ class Engine:
         parts: dict[tuple[str, int], list[Part]] = {(aug.name, n): [] for aug in augs for n in range(views[aug.name])}
         raws = []
         sizes = [segment.batches * segment.size for segment in segments]
-        own = [None] * len(sizes) if labels is None else labels.split(sizes)
-        for segment, pixels, classes in zip(segments, images.split(sizes), own, strict=True):
+        labels_of = [None] * len(sizes) if labels is None else labels.split(sizes)
+        for segment, pixels, classes in zip(segments, images.split(sizes), labels_of, strict=True):
             keys = self._keys(segment)
             view = self._view(pixels, _of_base(keys)).images
             self._note_finite(_IMAGES, view, self.base.name, segment)
@@ -190,11 +190,11 @@ class Engine:
         alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
         epoch, new = torch.tensor([0 if alone else unit.epoch for unit in group]), {}
         for aug in augs:
-            seen = [self._observation(aug, n, len(group), raws, parts[aug.name, n]) for n in range(views[aug.name])]
-            self.rows[aug.name] = self.rows.get(aug.name, 0) + sum(each.aug.shape[:2].numel() for each in seen)
+            observed = [self._observation(aug, n, len(group), raws, parts[aug.name, n]) for n in range(views[aug.name])]
+            self.rows[aug.name] = self.rows.get(aug.name, 0) + sum(each.aug.shape[:2].numel() for each in observed)
             for observe, wanted in dict.fromkeys(metric.contributor for metric in metrics):
-                several = tuple(seen * wanted if len(seen) == 1 else seen[:wanted]) if wanted > 1 else ()
-                contribution = observe(replace(seen[0], views=several))
+                several = tuple(observed * wanted if len(observed) == 1 else observed[:wanted]) if wanted > 1 else ()
+                contribution = observe(replace(observed[0], views=several))
                 new[aug.name, (observe, wanted)] = Blocks(contribution, torch.ones_like(epoch), epoch)
         if self.ranks.joined:
             self._apart.append((self.done, len(group), [blocks.cpu() for blocks in new.values()]))
@@ -202,7 +202,7 @@ class Engine:
             self._push(new, len(group))
 
     def _unite(self) -> None:
-        """Put what every rank has seen since the last time in the order of batches."""
+        """Gather the contributions of all ranks since the last time, in the order of batches."""
         if not self.ranks.joined:
             return
         for done, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
@@ -212,11 +212,11 @@ class Engine:
         self._apart = []
 
     def _shown_at(self, done: int) -> list[Metric]:
-        """The metrics that are shown the units that follow so many."""
+        """The metrics that observe the units after the first ``done``."""
         return [metric for metric in self.metrics if metric.first is None or done < metric.first]
 
     def total(self) -> None:
-        """Count the rows that other ranks have shown too."""
+        """Add the numbers of rows that the other ranks have shown."""
         networks = [network for network in (self.teacher, self.student) if network is not None]
         everyone = self.ranks.gather((self.rows, [network.rows for network in networks]))
         self.rows = {name: sum(rows.get(name, 0) for rows, _ in everyone) for rows, _ in everyone for name in rows}
@@ -235,8 +235,10 @@ class Engine:
                 self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
             if held + stop - start == most:
                 # retired augmentations too: equally numbered blocks go on holding the same images
-                few = {metric.contributor for metric in self.metrics if metric.first is not None}
-                self.blocks = {key: one if key[1] in few else one.merged() for key, one in self.blocks.items()}
+                first_only = {metric.contributor for metric in self.metrics if metric.first is not None}
+                self.blocks = {
+                    key: blocks if key[1] in first_only else blocks.merged() for key, blocks in self.blocks.items()
+                }
                 if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
                     self._growth *= 2  # epochs of hardly a block each, which are not added up
             start = stop
@@ -310,17 +312,17 @@ class Engine:
             present = [value for value in values if value is not None]
             return torch.cat(present).unflatten(0, (count, -1)) if present else None
 
-        rows = stack([own.teacher for own, *_ in parts])
-        assert rows is not None
+        probabilities = stack([rows.teacher for rows, *_ in parts])
+        assert probabilities is not None
         origins = [origin for *_, origin in parts]
         design = self.protocol.design(aug)
         return Observation(
-            aug=rows,
+            aug=probabilities,
             raw=stack([None if raw is None else raw.teacher for raw in raws]),
             design=replace(design, lag=design.lag * (view + 1)),
-            aug_ce=stack([own.cross_entropy for own, *_ in parts]),
+            aug_ce=stack([rows.cross_entropy for rows, *_ in parts]),
             raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw, _ in parts]),
-            aug_student=stack([own.student_log for own, *_ in parts]),
+            aug_student=stack([rows.student_log for rows, *_ in parts]),
             raw_student=stack([None if raw is None else raw.student_log for _, raw, _ in parts]),
             labels=stack([None if origin is None else origin.labels for origin in origins]),
             partner_labels=stack([None if origin is None else origin.partner_labels for origin in origins]),

@@ -1,4 +1,4 @@
-"""What a call to score names, read: networks, images, and what is recorded of where they are from."""
+"""The networks and images that a call to score names, read, and the record of their origin."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def gathered(
     accuracy: bool,
     student_normalisation: tuple[Given, Given],
 ) -> Inputs:
-    """Read images and networks, each as the others say where they say something.
+    """Read images and networks; what one of them records of the others (classes, size, normalisation) is respected.
 
     Raises
     ------
@@ -96,14 +96,14 @@ def _read(
     request = replace(request, evaluation=teacher.evaluation)
     ranks = Ranks.current()
     # on the first rank of each host first, which may have to fetch them and leaves what it decoded in the cache
-    found = ranks.in_turn(partial(request.find, split))
-    teacher = teacher.built(found, images.image_size)
+    available = ranks.in_turn(partial(request.find, split))
+    teacher = teacher.built(available, images.image_size)
     if accuracy and isinstance(teacher.network, Checkpoint):
-        check_classes(teacher.network, found, OTHER_CLASSES.format(argument("accuracy", False)))
+        check_classes(teacher.network, available, OTHER_CLASSES.format(argument("accuracy", False)))
     if student is not None:
-        student = student.built(found, images.image_size)
+        student = student.built(available, images.image_size)
         _check_alike(teacher.network, student.network)
-    image_set = ranks.in_turn(partial(request.load, split, found))
+    image_set = ranks.in_turn(partial(request.load, split, available))
     for note in image_set.notes:
         say(f"data: {note}", images.quiet)
     request = taken_by(teacher.model, "teacher", request, image_set.image_size)

@@ -45,7 +45,7 @@ def measure(
     known: dict[str, Any],
     stop: Stop | None,
 ) -> Scores:
-    """Show the images to the networks under every augmentation, and make the table of it.
+    """Show the images to the networks under every augmentation, and compute the table.
 
     Parameters
     ----------
@@ -54,16 +54,18 @@ def measure(
     augs, options, device, dtype, compile, quiet, stop
         As :func:`dametric.scoring.api.score` takes them.
     known : dict
-        What the table keeps of where its networks are from.
+        Origin of the networks, for the score file.
     """
     ranks, plan = Ranks.current(), Protocol.of(options)
     precision = wanted_precision(options.rel_se, options.protocol)
-    of = ImageSpec(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
-    chosen = augmentations(augs, of, student is not None)
+    image_spec = ImageSpec(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
+    chosen = augmentations(augs, image_spec, student is not None)
     metrics = chosen_metrics(options.metrics, student is not None, options.views)
     data = data.to(device)
     base, *chosen = looked_at(
-        [base_augmentation(options.base_aug or default_base(data.image_size), of), *chosen], sample(data, device), quiet
+        [base_augmentation(options.base_aug or default_base(data.image_size), image_spec), *chosen],
+        sample(data, device),
+        quiet,
     )
 
     def network(loaded: LoadedNetwork) -> Network:
@@ -85,10 +87,12 @@ def measure(
         ranks=ranks,
     )
     if engine.needs_student and student is None:
-        raise UsageError(f"this needs a student's output: give one with {argument('student')}")
+        raise UsageError(f"these metrics or augmentations need a student's output: give one with {argument('student')}")
     if ranks.world > 1:
         limits = {argument(name): getattr(options, name) for name in ("batches", "rel_se", "max_batches", "views")}
-        same_everywhere(ranks, {**_asked(engine), **limits, "the weights": [weights(own.model) for own in networks]})
+        same_everywhere(
+            ranks, {**_request_of(engine), **limits, "the weights": [weights(loaded.model) for loaded in networks]}
+        )
         quiet = quiet or not ranks.first
     compile_seconds = _warm_up(engine, quiet) if compile else None
     start = time.perf_counter()
@@ -101,7 +105,7 @@ def measure(
         teacher=named.teacher,
         student=named.student,
         protocol=options.protocol,
-        partner="derangement (cutmix), permutation (mixup)" if plan.reference else of.partner,
+        partner="derangement (cutmix), permutation (mixup)" if plan.reference else image_spec.partner,
         base_aug=engine.base.name,
         mean=list(teacher.mean),
         std=list(teacher.std),
@@ -114,7 +118,7 @@ def measure(
         dtype=str(dtype).removeprefix("torch."),
         compile_seconds=compile_seconds,
         seconds=spent,
-        guessed=[own.interface.guess for own in networks if own.interface.guess] or None,
+        guessed=[loaded.interface.guess for loaded in networks if loaded.interface.guess] or None,
         extra=named.extra,
     )
     return Scores.of(ranked(engine), config, machine(device))
@@ -157,7 +161,7 @@ def _settings(engine: Engine) -> ScoreConfig:
     )
 
 
-def _asked(engine: Engine) -> dict[str, Any]:
+def _request_of(engine: Engine) -> dict[str, Any]:
     """What must be the same on all ranks, whose contributions are added up."""
     return {
         "the image set": (len(engine.data), engine.data.fingerprint),

@@ -21,7 +21,7 @@ from dametric.metrics import Design
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is shown to the teacher.
+    """Which images the teacher is shown, in what batches, and how their rows are weighted.
 
     Attributes
     ----------
@@ -37,9 +37,9 @@ class Protocol:
     raw_weight : float
         Weight ``w`` of the raw rows.
     temperature : float
-        Of the teacher's softmax (and the student's).
+        Softmax temperature of the teacher, and of the student if there is one.
     seed : int
-        Of everything random.
+        Random seed.
     """
 
     reference: bool = False
@@ -78,8 +78,8 @@ class Protocol:
 
     def design(self, augmentation: Augmentation) -> Design:
         """The estimator for an augmentation: per-image components wherever rows are independent enough."""
-        own = self.per == "sample" or not augmentation.random
-        images = not self.reference and own and augmentation.balanced
+        independent = self.per == "sample" or not augmentation.random
+        images = not self.reference and independent and augmentation.balanced
         return Design(
             estimator="images" if images else "units",
             images=self.draw * self.batch,
@@ -106,8 +106,8 @@ class Unit(NamedTuple):
 def units(protocol: Protocol, images: int) -> Iterator[Unit]:
     """Endless units over a set of ``images`` images, every epoch in a new random order.
 
-    By default a unit is a batch, drawn without replacement; the rest that does not fill a batch is left out of
-    the epoch. In the reference protocol a unit is a draw of ``protocol.draw`` loader batches.
+    By default a unit is a batch, drawn without replacement; the last, incomplete batch of an epoch is dropped.
+    In the reference protocol a unit is a draw of ``protocol.draw`` loader batches.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Scoring shared out between processes: each shows its part of the batches, and all know the whole.
+"""Scoring in several processes: each rank shows its share of the batches, and all ranks gather all contributions.
 
-Groups of batches are dealt out in turn, exactly as one process would form them, and their contributions put back
-in the order of batches, so what follows (merging, errors, stopping, the table) is what one process computes. All that
-ranks say to each other goes through one exchange, which also carries the news that a rank has failed: whatever the
-others are waiting for then, they get that instead, and all end alike.
+Groups of batches are formed as one process forms them and dealt to the ranks in turn. Their contributions are gathered
+in the order of batches, so merging, errors, stopping and the table are those of one process. All communication goes
+through one exchange, which also carries the error of a rank that failed: the others receive it in place of the value
+that they wait for, and all ranks end.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that prints and writes."""
+        """Whether this rank prints and writes."""
         return self.rank == 0
 
-    def mine(self, group: int) -> bool:
-        """Whether the group of batches with this number is shown by this rank."""
+    def shows(self, group: int) -> bool:
+        """Whether this rank shows the group of batches with this number."""
         return group % self.world == self.rank
 
     def gather(self, value: T) -> list[T]:
-        """What every rank has to say, in the order of ranks.
+        """The values of all ranks, in the order of ranks.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class Ranks:
         return [value] if not self.joined else self._exchange(value, None)
 
     def agree(self, value: T) -> T:
-        """What the first rank says."""
+        """The first rank's value."""
         return self.gather(value if self.first else None)[0]  # type: ignore[return-value]
 
     @contextmanager
@@ -95,8 +95,8 @@ class Ranks:
             yield
         except Exception as error:
             if self.joined and not _is_known(error):
-                said = str(error) if isinstance(error, UsageError) else f"rank {self.rank}: {one_line(error)}"
-                self._exchange(None, said)
+                message = str(error) if isinstance(error, UsageError) else f"rank {self.rank}: {one_line(error)}"
+                self._exchange(None, message)
                 _know(error)
             raise
         self.gather(None)
@@ -113,15 +113,15 @@ class Ranks:
                 self.gather(None)
 
     def _exchange(self, value: Any, trouble: str | None) -> list[Any]:
-        said: list[Any] = [None] * self.world
+        answers: list[Any] = [None] * self.world
         try:
-            dist.all_gather_object(said, (value, trouble))
+            dist.all_gather_object(answers, (value, trouble))
         except RuntimeError as error:
             raise _know(UsageError(f"the connection to another rank broke: {one_line(error)}")) from error
-        for _, reason in said:
+        for _, reason in answers:
             if reason is not None and trouble is None:
                 raise _know(UsageError(reason))
-        return [heard for heard, _ in said]
+        return [answer for answer, _ in answers]
 
 
 def in_unison(function: Callable[P, T]) -> Callable[P, T]:
@@ -145,20 +145,20 @@ def _is_known(error: Exception) -> bool:
     return getattr(error, "known_to_all_ranks", False)
 
 
-def same_everywhere(ranks: Ranks, asked: dict[str, Any]) -> None:
-    """Refuse to add up what ranks were asked differently.
+def same_everywhere(ranks: Ranks, request: dict[str, Any]) -> None:
+    """Refuse to add up contributions of ranks whose requests differ.
 
     Raises
     ------
     UsageError
-        With the first thing that differs.
+        Naming the first difference.
     """
-    everyone = ranks.gather(asked)
-    for rank, theirs in enumerate(everyone):
-        for name, value in everyone[0].items():
-            if theirs[name] != value:
+    requests = ranks.gather(request)
+    for rank, other in enumerate(requests):
+        for name, value in requests[0].items():
+            if other[name] != value:
                 raise UsageError(
-                    f"all ranks must score the same; {name}: {value} on rank 0, {theirs[name]} on rank {rank}"
+                    f"all ranks must score the same; {name}: {value} on rank 0, {other[name]} on rank {rank}"
                 )
 
 

@@ -31,7 +31,7 @@ def check_request(augs: AugSpec | Sequence[AugSpec], student: bool, options: Sco
     Raises
     ------
     UsageError
-        With the nearest known name.
+        For an unknown name, with the nearest known one.
     """
     chosen = augmentations(augs, ImageSpec(), student)
     _check_views(chosen_metrics(options.metrics, student, options.views), chosen, options.batch_size)
@@ -59,24 +59,24 @@ def wanted_precision(rel_se: float | None, protocol: str) -> float:
     return rel_se
 
 
-def augmentations(augs: AugSpec | Sequence[AugSpec], of: ImageSpec, student: bool) -> list[Augmentation]:
+def augmentations(augs: AugSpec | Sequence[AugSpec], images: ImageSpec, student: bool) -> list[Augmentation]:
     """Every augmentation that was asked for, once; ``"paper"`` stands for the paper's nine."""
     if not isinstance(augs, (str, Augmentation, Iterable)) and not callable(augs):
         raise UsageError(f"augmentations are names, functions, or a list of them, not {augs!r}")
-    asked: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
+    specs: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
     chosen: dict[str, Augmentation] = {}
     typed: set[str] = set()
-    for spec in asked:
+    for spec in specs:
         if spec == "paper":  # without a student its picks cannot be made: leave them out instead of refusing all
-            group = [parse(name, of) for name in PAPER]
-            found = [aug for aug in group if student or aug.pick not in NEEDS_STUDENT]
+            group = [parse(name, images) for name in PAPER]
+            requested = [aug for aug in group if student or aug.pick not in NEEDS_STUDENT]
         else:
-            found = [parse(spec, of)]
-            if found[0].pick in NEEDS_STUDENT and not student:
+            requested = [parse(spec, images)]
+            if requested[0].pick in NEEDS_STUDENT and not student:
                 raise UsageError(
-                    f"{found[0].name} asks the student which images to pick: give one with {argument('student')}"
+                    f"{requested[0].name} asks the student which images to pick: give one with {argument('student')}"
                 )
-        for aug in found:
+        for aug in requested:
             alike = [other for other in chosen.values() if other.name.startswith(aug.name)]
             if aug.name in typed or any(_same(aug, other) for other in alike):
                 continue  # the same again
@@ -131,9 +131,9 @@ def chosen_metrics(
     """
     if names is not None and not isinstance(names, (Iterable, Metric)):
         raise UsageError(f"metrics are a list of names, not {names!r}")
-    asked = [names] if isinstance(names, (str, Metric)) else names
-    asked = asked or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
-    metrics = {metric.name: metric for metric in map(metric_of, asked)}
+    requested = [names] if isinstance(names, (str, Metric)) else names
+    requested = requested or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
+    metrics = {metric.name: metric for metric in map(metric_of, requested)}
     if views is not None:
         several = {name: replace(metric, views=views) for name, metric in metrics.items() if metric.views > 1}
         if not several:

@@ -26,20 +26,20 @@ def walk(
     ----------
     engine : Engine
     batches : int or None
-        As many, whatever the errors; in the reference protocol 10 epochs by default.
+        Number of batches, whatever the errors; in the reference protocol 10 epochs by default.
     rel_se : float
-        Otherwise, every augmentation until its standard error is below this fraction of its value.
+        Without ``batches``: show every augmentation until its standard error is below this fraction of its value.
     max_batches : int or None
-        Give up after so many.
+        Largest number of batches.
     quiet : bool
         No progress bar.
     stop : callable, optional
-        Asked after every batch whether to give up.
+        Called after every batch; True stops the pass.
 
     Returns
     -------
     bool
-        Whether the wanted precision was reached; True where none was asked for.
+        Whether the requested precision was reached; True where none was requested.
 
     Raises
     ------
@@ -47,9 +47,9 @@ def walk(
         If ``stop`` said so.
     """
     plan = engine.protocol
-    for name, asked in (("batches", batches), ("max_batches", max_batches)):
-        if asked is not None:
-            limits.whole(name, asked, limits.BATCHES)
+    for name, number in (("batches", batches), ("max_batches", max_batches)):
+        if number is not None:
+            limits.whole(name, number, limits.BATCHES)
     fixed = batches
     if fixed is None and plan.reference:
         fixed = -(-len(engine.data) // plan.batch) * _REFERENCE_EPOCHS
@@ -64,7 +64,7 @@ def walk(
         total = _MAX_BATCHES if max_batches is None else max_batches
         if total < _FIRST_CHECK:
             raise UsageError(
-                f"{argument('max_batches')} is at least {_FIRST_CHECK}, not {total}: fewer do not tell when to stop"
+                f"{argument('max_batches')} is at least {_FIRST_CHECK}, not {total}: errors are first read then"
             )
         looks = _growing(total)
     with progress("scoring", total, quiet=quiet) as show:
@@ -72,7 +72,7 @@ def walk(
         def advance(steps: float = 1, note: str = "") -> None:
             show(steps, note=note)
             if stop is not None and stop():
-                raise Interrupted("stopped; scores are made anew by the same command")
+                raise Interrupted("stopped; the same command scores again from the start")
 
         return _until_precise(engine, looks, None if fixed is not None else rel_se, advance)
 
@@ -86,12 +86,12 @@ def _growing(total: int) -> Iterator[int]:
 
 
 def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, advance: Advance) -> bool:
-    limited: set[str] = set()  # by how few the images are: more passes over the same ones would not help
+    limited: set[str] = set()  # too few images: more passes over the same ones would not help
     for _ in engine.run(looks, advance):
         if rel_se is not None:
             known = {aug.name: measure_of(engine, aug, engine.metrics[0]) for aug in engine.active}
-            precise = {name for name, one in known.items() if one.estimate.relative_se <= rel_se}
-            out_of_reach = {name for name, one in known.items() if one.floor > rel_se}
+            precise = {name for name, measure in known.items() if measure.estimate.relative_se <= rel_se}
+            out_of_reach = {name for name, measure in known.items() if measure.floor > rel_se}
             limited |= out_of_reach - precise
             enough = precise | out_of_reach
             engine.retired |= engine.ranks.agree(enough)  # ranks of different chips might differ in the last digit

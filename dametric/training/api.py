@@ -277,13 +277,17 @@ def distill(
     with network_errors():
         context = DistillationRequest(common, teacher, student, (), (), str(out), checkpoint, data, aside).context()
         assert context.teacher is not None
-        asked = parse(aug, ImageSpec(context.train.image_size, context.teacher.mean))
+        augmentation = parse(aug, ImageSpec(context.train.image_size, context.teacher.mean))
         name = student if isinstance(student, str) else ""
         work = common.work(
-            context, student, common.resolved(name, context.train, aug=asked.name, seed=seed), root=out, aug=asked
+            context,
+            student,
+            common.resolved(name, context.train, aug=augmentation.name, seed=seed),
+            root=out,
+            aug=augmentation,
         )
         if not work.finished:
-            context.looked_at(asked, quiet)
+            context.looked_at(augmentation, quiet)
             if warning := context.teacher.shortfall(context.clean_top1, len(context.test)):
                 say(warning)
         return Trained(watched(work, quiet=quiet).document(), work.run.folder, work)
@@ -369,17 +373,21 @@ def distill_all(
     for aug in chosen:
         parse(aug, ImageSpec())
     if not common.objective.needs_teacher:
-        say("the loss asks no teacher: this is training by labels, and the augmentation plays no part", quiet)
+        say("the loss does not use the teacher: this is training by labels, and the augmentation has no effect", quiet)
     check_writable(Path(out) / "record.json")
     with network_errors():
-        asked = DistillationRequest(common, str(teacher), student, chosen, tuple(seeds), str(out), checkpoint, data)
-        asked = replace(asked, jobs=jobs, lockstep=lockstep)
-        context = asked.context()
-        asked = replace(asked, augs=_looked_at(chosen, common.base_aug, context, quiet))
+        distillation = DistillationRequest(
+            common, str(teacher), student, chosen, tuple(seeds), str(out), checkpoint, data
+        )
+        distillation = replace(distillation, jobs=jobs, lockstep=lockstep)
+        context = distillation.context()
+        distillation = replace(distillation, augs=_looked_at(chosen, common.base_aug, context, quiet))
         _introduce_teacher(context, looked_at.most, quiet)
-        runs = [asked.work(context, aug, number).run for aug in asked.augs for number in asked.seeds]
+        runs = [
+            distillation.work(context, aug, number).run for aug in distillation.augs for number in distillation.seeds
+        ]
         carry_out = in_processes if jobs > 1 else one_by_one
-        failed = carry_out(asked, context, asked.groups())
+        failed = carry_out(distillation, context, distillation.groups())
     return Ledger(tuple(each for each in runs if each.record is not None), tuple(failed))
 
 
@@ -389,23 +397,23 @@ def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:
 
 
 def _looked_at(augs: Sequence[str], base_aug: str | None, context: TrainingContext, quiet: bool) -> tuple[str, ...]:
-    """Augmentations without those that are others spelt otherwise, which is said; what they do to images is said."""
-    of = ImageSpec(context.train.image_size, context.train.mean)
+    """Augmentations without those that spell another one differently; prints these, and findings about functions."""
+    images = ImageSpec(context.train.image_size, context.train.mean)
     first: dict[str, str] = {}
     for aug in augs:
-        same = first.setdefault(parse(aug, of).canonical, aug)
+        same = first.setdefault(parse(aug, images).canonical, aug)
         if same != aug:
             say(f"{aug} is {same}: the same runs", quiet)
-    shown = replace(of, mean=context.teacher.mean) if context.teacher else of
+    shown = replace(images, mean=context.teacher.mean) if context.teacher else images
     for aug in first.values():
         context.looked_at(parse(aug, shown), quiet)
     if base_aug is not None:
-        context.looked_at(base_augmentation(base_aug, of, mixes=True), quiet)
+        context.looked_at(base_augmentation(base_aug, images, mixes=True), quiet)
     return tuple(first.values())
 
 
 def _introduce_teacher(context: TrainingContext, most: int, quiet: bool) -> None:
-    """Say how good the teacher is, and warn of one that knows next to nothing."""
+    """Print the teacher's accuracy, and warn if it is near chance."""
     top1, shown = context.accuracy(most)
     warn_of_teacher(context.teacher, top1, context.train.num_classes, shown, "students")
     say(f"teacher: {accuracy_text(top1, shown)} on {share_text(shown, len(context.test))} test images", quiet)

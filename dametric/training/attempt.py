@@ -54,12 +54,12 @@ class Attempt:
         self.release()
 
     def release(self) -> None:
-        """Give the run back."""
+        """Release the lock on the run."""
         self._claim.close()
 
     @property
     def training(self) -> Training:
-        """The network as far as it is trained."""
+        """The network, trained so far."""
         return self.work.training
 
     def begin(self, on_taken_over: Callable[[str], None]) -> RunRecord | None:
@@ -115,13 +115,13 @@ class Attempt:
         return row
 
     def interrupt(self) -> Interrupted:
-        """Keep everything as it is."""
+        """Save the state, to resume from."""
         _keep(self.work, self.run, {**self.training.state(), "seconds": self.spent})
         self._write("interrupted")
         return Interrupted(f"stopped in epoch {self.training.epoch + 1} of {self.training.epochs}")
 
     def fail(self, error: DivergedError) -> RunFailed:
-        """Record that the run came to nothing."""
+        """Record that the run failed."""
         self._write("failed", str(error))
         failure = RunFailed(str(error))
         failure.__cause__ = error
@@ -203,7 +203,7 @@ def _restore(work: TrainingRun, run: Run) -> tuple[list[Row], float]:
         training.restore(state or {})
         part = float((state or {}).get("seconds", 0.0))
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
-        raise UsageError(f"cannot go on from {run.checkpoint}: remove its folder to start over") from error
+        raise UsageError(f"cannot resume from {run.checkpoint}: remove its folder to start over") from error
     if len(rows) < training.epoch:
         raise UsageError(f"the history in {run.folder} does not fit its last.pt: remove the folder to start over")
     return rows[: training.epoch], part  # one more was written if the process died between the two files
@@ -223,13 +223,15 @@ def _judged(work: TrainingRun) -> Row:
 
 
 def _measured(work: TrainingRun, name: str, images: ImageSet | None, teacher: Callable[[], Tensor | None]) -> Row:
-    """How good the network is on a split; NaN where it is not looked at."""
+    """Loss and accuracy on a split; NaN where it is not evaluated."""
     measures = MEASURES if work.context.teacher else [measure for measure in MEASURES if measure != "agreement"]
     if images is None:
         return {f"{name}_{measure}": math.nan for measure in measures}
     training = work.training
-    of = {"mean": work.context.train.mean, "std": work.context.train.std}  # what it was trained with
-    logits = held_out_logits(training.model, images, training.device, training.exact, training.interface, **of)
+    normalisation = {"mean": work.context.train.mean, "std": work.context.train.std}  # what it was trained with
+    logits = held_out_logits(
+        training.model, images, training.device, training.exact, training.interface, **normalisation
+    )
     if not all_finite(logits):
         raise DivergedError(
             f"the network's output is not finite after epoch {training.epoch}: "

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dametric.augment import Augmentation, ImageSpec, base_augmentation, parse, versions
 from dametric.augment.examine import check_base, examined, looked_at, sample
 from dametric.augment.external import External, Findings
+from dametric.base.arguments import argument
 from dametric.base.progress import say
 from dametric.base.user_code import load_object, source_digest, without_source
 from dametric.data import ImageSet
@@ -63,9 +64,9 @@ class Teacher(LoadedNetwork):
     @property
     def identity(self) -> dict[str, Any]:
         """What the result of a distillation depends on."""
-        of = {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
+        identity = {"arch": self.arch, "sha256": self.sha256, "mean": list(self.mean), "std": list(self.std)}
         # where it is none of the weights, what is learnt from is part of what is learnt
-        return {**of, "output": "probabilities"} if self.interface.evaluated.probabilities else of
+        return {**identity, "output": "probabilities"} if self.interface.evaluated.probabilities else identity
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ class TrainingContext:
     teacher : Teacher or None
         None for training by labels.
     held_out : ImageSet or None
-        Images that a network is looked at with once, at its end, beside the test images.
+        Images for one evaluation at the end of training, beside the test images.
     """
 
     train: ImageSet
@@ -88,8 +89,8 @@ class TrainingContext:
     teacher: Teacher | None = None
     held_out: ImageSet | None = None
     _networks: dict[tuple[str, int], Network] = field(default_factory=dict, init=False, repr=False)
-    _told: set[str] = field(default_factory=set, init=False, repr=False)
-    _said: set[tuple[str, tuple[str, ...]]] = field(default_factory=set, init=False, repr=False)
+    _printed_guesses: set[str] = field(default_factory=set, init=False, repr=False)
+    _printed_findings: set[tuple[str, tuple[str, ...]]] = field(default_factory=set, init=False, repr=False)
     _findings: dict[tuple[str, str], Findings] = field(default_factory=dict, init=False, repr=False)
     _interfaces: dict[tuple[str, str], Interface] = field(default_factory=dict, init=False, repr=False)
 
@@ -101,15 +102,15 @@ class TrainingContext:
                 raise UsageError(f"training and {name} images must agree in classes and size")
             check_order("training images", self.train.classes, f"the {name} images", images.classes)
 
-    def tell(self, way: Interface, quiet: bool = False) -> None:
-        """Say what was guessed of how a network answers, once for all runs."""
-        if way.guess and way.guess not in self._told:
-            self._told.add(way.guess)
-            say(way.guess, quiet)
+    def tell(self, interface: Interface, quiet: bool = False) -> None:
+        """Print what was guessed about a network's output, once for all runs."""
+        if interface.guess and interface.guess not in self._printed_guesses:
+            self._printed_guesses.add(interface.guess)
+            say(interface.guess, quiet)
 
     def share(self, other: TrainingContext) -> None:
-        """Know and say together with a context of the same images what there is to say of the user's functions."""
-        for name in ("_told", "_said", "_findings", "_interfaces"):
+        """Share findings about the user's functions with a context of the same images: they are printed once."""
+        for name in ("_printed_guesses", "_printed_findings", "_findings", "_interfaces"):
             object.__setattr__(self, name, getattr(other, name))
 
     @cached_property
@@ -118,19 +119,19 @@ class TrainingContext:
         return self.train.to(self.device)
 
     def looked_at(self, aug: Augmentation, quiet: bool = False) -> Augmentation:
-        """The augmentation with what its user's functions do to training images; said once for all runs.
+        """The augmentation with what its user's functions do to training images; printed once for all runs.
 
         Raises
         ------
         UsageError
             If a function fails, or what it returns cannot be understood.
         """
-        own = tuple(
+        sources = tuple(
             source_digest(operation.function) for operation in aug.operations if isinstance(operation, External)
         )
-        if (aug.canonical, own) in self._said:
+        if (aug.canonical, sources) in self._printed_findings:
             return examined(aug, self._shown, self._findings)
-        self._said.add((aug.canonical, own))
+        self._printed_findings.add((aug.canonical, sources))
         for operation in aug.operations:
             if isinstance(operation, External):
                 for name in without_source(operation.function):
@@ -143,18 +144,20 @@ class TrainingContext:
 
     @cached_property
     def teacher_logits(self) -> Tensor | None:
-        """What the teacher says of the test images."""
+        """The teacher's logits of the test images."""
         return None if self.teacher is None else self._ask_teacher(self.test)
 
     @cached_property
     def held_out_teacher_logits(self) -> Tensor | None:
-        """What the teacher says of the held-out images."""
+        """The teacher's logits of the held-out images."""
         return None if self.teacher is None or self.held_out is None else self._ask_teacher(self.held_out)
 
     def _ask_teacher(self, images: ImageSet) -> Tensor:
         assert self.teacher is not None
-        of = {"mean": self.teacher.mean, "std": self.teacher.std}
-        logits = held_out_logits(self.teacher.model, images, self.device, torch.float32, self.teacher.interface, **of)
+        network, mean, std = self.teacher.model, self.teacher.mean, self.teacher.std
+        logits = held_out_logits(
+            network, images, self.device, torch.float32, self.teacher.interface, mean=mean, std=std
+        )
         if logits.shape[1] != self.train.num_classes:
             raise UsageError(
                 f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
@@ -175,7 +178,7 @@ class TrainingContext:
         return self.clean["top1"]
 
     def accuracy(self, most: int) -> tuple[float, int]:
-        """Accuracy of the teacher on so many test images at most, and on how many: a first look, before all are."""
+        """Accuracy of the teacher on a sample of at most so many test images, and the number of images."""
         if len(self.test) <= most:
             return self.clean_top1, len(self.test)
         some = self.test.subset(glance(len(self.test), most))
@@ -216,7 +219,7 @@ class TrainingContext:
             For an ``eval_every`` or ``keep`` that does not exist.
         """
         if not (eval_every == "last" or (type(eval_every) is int and eval_every >= 1)):
-            raise UsageError(f"eval-every is a number of epochs from 1 up, or last, not {eval_every}")
+            raise UsageError(f"{argument('eval_every')} is a number of epochs from 1 up, or last, not {eval_every}")
         if keep not in get_args(Keep):
             raise unknown("value of keep", str(keep), get_args(Keep))
         arch = _arch(student)
@@ -248,14 +251,15 @@ class TrainingContext:
             kind, teacher = getattr(torch, dtype), self.teacher
             module = inference_copy(teacher.model, dtype=kind, device=self.device, interface=teacher.interface)
             chunk = _CHUNK.get(self.device.type, batch_size)
-            of = {"mean": teacher.mean, "std": teacher.std, "chunk": chunk, "dtype": kind, "device": self.device}
-            self._networks[dtype, batch_size] = Network(module, **of)
+            self._networks[dtype, batch_size] = Network(
+                module, mean=teacher.mean, std=teacher.std, chunk=chunk, dtype=kind, device=self.device
+            )
         return self._networks[dtype, batch_size]
 
     def _operations(self, student: str | nn.Module, recipe: Recipe, aug: Augmentation | None) -> dict[str, Any]:
-        """Augmentations in the one way of writing them, and what shows when code that they or the loss call changes."""
-        of = ImageSpec(self.train.image_size, self.train.mean)
-        base, aug = base_augmentation(recipe.base_aug, of, mixes=True), aug or parse(recipe.aug, of)
+        """Canonical spellings of the augmentations; versions and hashes of the code that they and the loss call."""
+        images = ImageSpec(self.train.image_size, self.train.mean)
+        base, aug = base_augmentation(recipe.base_aug, images, mixes=True), aug or parse(recipe.aug, images)
         return {
             "operations": {"base_aug": base.canonical, "aug": aug.canonical},
             "versions": {**versions(base), **versions(aug), **term_versions(recipe, _arch(student))},
@@ -263,7 +267,7 @@ class TrainingContext:
         }
 
     def _user_code(self, student: str | nn.Module, *augs: Augmentation) -> dict[str, str]:
-        """What changes when the user's own functions, or the weights to start from, do."""
+        """Hashes of the user's own functions, and of the weights to start from."""
         code = {
             operation.name: source_digest(operation.function)
             for aug in augs
@@ -284,7 +288,7 @@ def _recorded(recipe: Recipe) -> dict[str, Any]:
 
 
 def _term_code(recipe: Recipe) -> dict[str, str]:
-    """What changes when the user's own term of the loss does."""
+    """Hash of the user's own term of the loss."""
     term = recipe.objective.term
     return {} if term is None else {term: source_digest(load_object(term, "loss term"))}
 
@@ -381,7 +385,7 @@ class TrainingRun:
         return f"{self.arch}, {aug}, seed {self.recipe.seed}"
 
     def fresh(self) -> nn.Module:
-        """The network as it is before training."""
+        """The network before training."""
         if isinstance(self.student, nn.Module):
             return copy.deepcopy(self.student)
         with torch.random.fork_rng(devices=[]):
@@ -402,15 +406,16 @@ class TrainingRun:
 
     @cached_property
     def augmentations(self) -> tuple[Augmentation, Augmentation]:
-        """The loader's own and the recipe's, with what user's functions in them do; nothing but warnings is said."""
+        """Base augmentation and the recipe's, with findings about user's functions; only warnings are printed."""
         return self.look(quiet=True)
 
     def look(self, quiet: bool = False) -> tuple[Augmentation, Augmentation]:
-        """The same, and what user's functions were seen to do is said once for all runs."""
+        """The same; findings about user's functions are printed, once for all runs."""
         context, recipe = self.context, self.recipe
-        of = ImageSpec(context.train.image_size, context.teacher.mean if context.teacher else context.train.mean)
-        base = base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
-        return check_base(context.looked_at(base, quiet)), context.looked_at(self.aug or parse(recipe.aug, of), quiet)
+        images = ImageSpec(context.train.image_size, context.teacher.mean if context.teacher else context.train.mean)
+        base = base_augmentation(recipe.base_aug, images, mixes=not recipe.objective.needs_teacher)
+        aug = self.aug or parse(recipe.aug, images)
+        return check_base(context.looked_at(base, quiet)), context.looked_at(aug, quiet)
 
     @cached_property
     def training(self) -> Training:
@@ -431,10 +436,10 @@ class TrainingRun:
 
     @cached_property
     def about(self) -> About:
-        """What else the record says."""
+        """The rest of the record: student, data, device, teacher."""
         context, data, teacher = self.context, self.context.train, self.context.teacher
-        ways = [self.training.interface, *([teacher.interface] if teacher else [])]
-        own = [
+        interfaces = [self.training.interface, *([teacher.interface] if teacher else [])]
+        functions = [
             operation for aug in self.augmentations for operation in aug.operations if isinstance(operation, External)
         ]
         return About(
@@ -452,8 +457,9 @@ class TrainingRun:
             device=str(context.device),
             compile=self.compile,
             teacher=None if teacher is None else NetworkName(teacher.arch, sha256=teacher.sha256, clean=context.clean),
-            guessed=[way.guess for way in ways if way.guess] or None,
-            user_augmentations={each.name: each.findings.plain for each in own if each.findings} or None,
+            guessed=[each.guess for each in interfaces if each.guess] or None,
+            user_augmentations={function.name: function.findings.plain for function in functions if function.findings}
+            or None,
         )
 
 

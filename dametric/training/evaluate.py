@@ -24,7 +24,7 @@ def held_out_logits(
     device: torch.device,
     dtype: torch.dtype,
     interface: Interface | None = None,
-    **of: object,
+    **normalisation: object,
 ) -> Tensor:
     """Logits of every image of a set, unaugmented, in order.
 
@@ -35,10 +35,10 @@ def held_out_logits(
     data : ImageSet
     device : torch.device
     dtype : torch.dtype
-        Of the forward passes.
+        Number format of the forward passes.
     interface : Interface, optional
         How the network takes images and gives logits.
-    **of
+    **normalisation
         ``mean`` and ``std`` to normalise by, the set's own by default.
 
     Returns
@@ -46,7 +46,7 @@ def held_out_logits(
     Tensor of shape (images, classes), float64
         On the device; on the CPU where they would take more than 1 GiB.
     """
-    settings = {"mean": data.mean, "std": data.std, "chunk": _CHUNK.get(device.type, 256), **of}
+    settings = {"mean": data.mean, "std": data.std, "chunk": _CHUNK.get(device.type, 256), **normalisation}
     copy = inference_copy(model, dtype=dtype, device=device, interface=interface or Interface())
     network = Network(copy, dtype=dtype, device=device, **settings)  # type: ignore[arg-type]
     parts = torch.arange(len(data)).split(network.chunk)
@@ -62,7 +62,7 @@ def held_out_logits(
 
 
 def all_finite(logits: Tensor) -> bool:
-    """Whether there is no NaN and no infinity, without a temporary as large as what is looked at."""
+    """Whether there is no NaN and no infinity, without a temporary as large as the logits."""
     return bool(torch.stack(logits.aminmax()).isfinite().all())
 
 
@@ -83,17 +83,17 @@ def evaluate(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> d
         fewer than five), ``ece`` (:func:`calibration_error`) and, with a teacher, ``agreement`` (share of images
         on which both name the same class).
     """
-    own, rank, named, confidence = (part.cpu() for part in _measured(logits, labels.to(logits.device)))
+    label_log, rank, named, confidence = (part.cpu() for part in _measured(logits, labels.to(logits.device)))
     labels = labels.cpu()
     measures = {
-        "loss": float(F.nll_loss(own[:, None], torch.zeros_like(labels))),  # adds in the order of cross_entropy
+        "loss": float(F.nll_loss(label_log[:, None], torch.zeros_like(labels))),  # adds in the order of cross_entropy
         "top1": float((rank == 0).double().mean()),
         "top5": float((rank < 5).double().mean()),
         "ece": _calibration_error(named, confidence, labels, BINS),
     }
     if teacher is not None:
-        ours, theirs = (each.argmax(1).cpu() for each in (logits, teacher))
-        measures["agreement"] = float((ours == theirs).double().mean())
+        classes, teacher_classes = (scores.argmax(1).cpu() for scores in (logits, teacher))
+        measures["agreement"] = float((classes == teacher_classes).double().mean())
     return measures
 
 
@@ -125,19 +125,19 @@ def _calibration_error(named: Tensor, confidence: Tensor, labels: Tensor, bins: 
 
 
 def _measured(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of each row: the label's log-probability and rank, the likeliest class and its probability."""
-    own, confidence = logits.new_empty(2, len(logits), dtype=torch.float64)
+    """For each row: log-probability and rank of the label, the likeliest class and its probability."""
+    label_log, confidence = logits.new_empty(2, len(logits), dtype=torch.float64)
     rank, named = labels.new_empty(2, len(logits))
     rows = max(1, _PIECE // logits.shape[1])
     classes = torch.arange(logits.shape[1], device=logits.device)
     for start in range(0, len(logits), rows):
         piece, at = logits[start : start + rows].double(), slice(start, start + rows)
         column = labels[at, None]
-        mine = piece.gather(1, column)
+        label_logit = piece.gather(1, column)
         # counted, not sorted; of equals the first class comes first, here as everywhere
-        rank[at] = ((piece > mine) | ((piece == mine) & (classes < column))).sum(1)
-        own[at] = piece.log_softmax(1).gather(1, column)[:, 0]
+        rank[at] = ((piece > label_logit) | ((piece == label_logit) & (classes < column))).sum(1)
+        label_log[at] = piece.log_softmax(1).gather(1, column)[:, 0]
         probabilities = piece.softmax(1)
         named[at] = probabilities.argmax(1)  # the first of equals, which logits that differ by a rounding become
         confidence[at] = probabilities.gather(1, named[at, None])[:, 0]
-    return own, rank, named, confidence
+    return label_log, rank, named, confidence

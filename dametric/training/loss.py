@@ -76,8 +76,8 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     Tensor, scalar
         In nats times the temperature squared, so that the size of its gradient does not depend on it.
     """
-    ours, theirs = (logits.div(temperature).log_softmax(1) for logits in (student, teacher))
-    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
+    student_log, teacher_log = (logits.div(temperature).log_softmax(1) for logits in (student, teacher))
+    return F.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True) * temperature**2
 
 
 def label_loss(logits: Tensor, labels: Tensor, view: Augmented, smoothing: float) -> Tensor:

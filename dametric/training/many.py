@@ -107,7 +107,7 @@ def _say_what_is_trained_again(works: Sequence[TrainingRun], quiet: bool) -> Non
 
 
 def outcome(record: RunRecord) -> str:
-    """How a finished run came out, in a few words; "nan" for what its record does not say."""
+    """Result of a finished run in a few words; "nan" for numbers that its record lacks."""
     last = record.result
     return f"test loss {last.test_loss:.4f}, {100 * last.test_top1:.2f} % ({record.seconds:.0f} s)"
 

@@ -1,4 +1,4 @@
-"""What a training run is asked to do: everything that determines its result besides data and networks."""
+"""The recipe of a training run: everything that determines its result besides data and networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WARM_UP, _START, _END = 0.3, 25.0, 1e4  # of the one-cycle schedule, as torch's
 
 
 def as_floats(options: object, *names: str) -> None:
-    """Make whole numbers real ones, so that equal options have equal hashes."""
+    """Convert whole numbers to real ones, so that equal options have equal hashes."""
     for name in names:
         limits.real(name.replace("_", " "), getattr(options, name))
         object.__setattr__(options, name, float(getattr(options, name)))
@@ -39,11 +39,11 @@ class Objective:
     Attributes
     ----------
     ce : float
-        Of the cross-entropy with labels on the raw images.
+        Weight of the cross-entropy with labels on the raw images.
     raw, aug : float
-        Of the Kullback-Leibler divergence from the teacher on the raw and on the augmented images.
+        Weights of the Kullback-Leibler divergence from the teacher on the raw and on the augmented images.
     temperature : float
-        Of both softmaxes in the divergence.
+        Softmax temperature of teacher and student in the divergence.
     term : str or None
         A further term, by a function of the user's own: see :class:`~dametric.training.loss.LossInputs`.
     """
@@ -94,8 +94,8 @@ class Objective:
         defaults = {"both": (0.1, 0.9, 0.9), "augmented": (0.0, 0.0, 0.9), "raw": (0.1, 0.9, 0.0)}[views]
         for name, weight, usual in (("ce", ce, defaults[0]), ("raw", raw, defaults[1]), ("aug", aug, defaults[2])):
             if weight and not usual:
-                asked = argument(f"{name}_weight", weight)
-                raise UsageError(f"{asked} asks for images that {argument('views', views)} leaves out")
+                given = argument(f"{name}_weight", weight)
+                raise UsageError(f"{given} asks for images that {argument('views', views)} leaves out")
         chosen = [usual if weight is None else weight for weight, usual in zip((ce, raw, aug), defaults, strict=True)]
         return cls(chosen[0], chosen[1], chosen[2], temperature, term)
 
@@ -121,7 +121,7 @@ LABELS = Objective(1.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Recipe(ViewOptions, OptimizerOptions):
-    """How a network is trained: the options of optimizer and views, and what is told apart by them.
+    """How a network is trained: the options of optimizer and views, the objective and the seed.
 
     Attributes
     ----------

@@ -58,22 +58,22 @@ class TrainingRequest:
 
     @property
     def quiet(self) -> bool:
-        """Whether to say nothing but errors."""
+        """Whether to print nothing but errors."""
         return self.images.quiet
 
     @property
     def objective(self) -> Objective:
-        """What is minimised."""
+        """The loss to minimise."""
         result: Objective = self.recipe["objective"]
         return result
 
     @property
     def batch_size(self) -> int:
-        """Images of a batch."""
+        """Images of a training step."""
         return int(self.recipe.get("batch_size", 64))
 
     def check(self) -> None:
-        """Refuse what no data set could make right, before any is read."""
+        """Refuse options that are wrong whatever the images, before any is read."""
         Recipe(**self.recipe, lr=0.05 if self.lr is None else self.lr, dtype=self._dtype())
         if self.base_aug is not None:
             base_augmentation(self.base_aug, ImageSpec(), mixes=not self.objective.needs_teacher)
@@ -96,13 +96,13 @@ class TrainingRequest:
         return str(chosen_dtype(self.dtype, chosen_device(self.device))).removeprefix("torch.")
 
     def read(self, request: ImageRequest, training: AvailableSplit | None = None) -> Splits:
-        """Images for training and testing, read; those for training may be found already."""
-        found = request.splits(training)
-        for note in found.train.notes:
+        """Images for training and testing, read; the training split may be available already."""
+        splits = request.splits(training)
+        for note in splits.train.notes:
             say(f"data: {note}", self.quiet)
-        if found.held_out is not None and request.train_images is None:
-            say(f"data: {len(found.held_out)} images are held out, {len(found.train)} are trained on", self.quiet)
-        return found
+        if splits.held_out is not None and request.train_images is None:
+            say(f"data: {len(splits.held_out)} images are held out, {len(splits.train)} are trained on", self.quiet)
+        return splits
 
     def work(self, context: TrainingContext, network: str | nn.Module, recipe: Recipe, **where: Any) -> TrainingRun:
         """A run with these options."""
@@ -142,26 +142,28 @@ class DistillationRequest:
 
     def context(self) -> TrainingContext:
         """Data and teacher, read once for all runs."""
-        common, own = self.common, self.checkpoint
-        named = Named.read(self.teacher, "teacher", own.arch, own.weights)
+        common, options = self.common, self.checkpoint
+        named = Named.read(self.teacher, "teacher", options.arch, options.weights)
         if is_source(self.data):
             request = common.images.of(named.network) if named.speaks_of_images else common.images  # type: ignore[arg-type]
             request = replace(request, evaluation=named.evaluation)
-            found = request.find("train")
-            named = named.built(found, common.images.image_size)
+            available = request.find("train")
+            named = named.built(available, common.images.image_size)
             if isinstance(named.network, Checkpoint):
-                check_classes(named.network, found)
-            images, test, held_out = common.read(request, found)
+                check_classes(named.network, available)
+            images, test, held_out = common.read(request, available)
             if taken_by(named.model, "teacher", request, images.image_size).grey:
                 images, test, held_out = images.grey(), test.grey(), held_out and held_out.grey()
         else:
             images, test, held_out = common.in_memory(self.data, self.held_out)
             named = named.built(images, None)
-        teacher = named.loaded(images, own.mean, own.std, common.quiet, kind=Teacher, read_here=is_source(self.data))
+        teacher = named.loaded(
+            images, options.mean, options.std, common.quiet, kind=Teacher, read_here=is_source(self.data)
+        )
         return TrainingContext(images, test, chosen_device(common.device), teacher, held_out)
 
     def work(self, context: TrainingContext, aug: str, seed: int) -> TrainingRun:
-        """One run."""
+        """The run of an augmentation and a seed."""
         recipe = self.common.resolved(self.student, context.train, aug=aug, seed=seed)
         return self.common.work(context, self.student, recipe, root=self.output)
 

@@ -127,7 +127,7 @@ def _check_alike(works: Sequence[TrainingRun]) -> None:
     for work in works[1:]:
         if work.context is not works[0].context or work.recipe.lockstep != works[0].recipe.lockstep:
             raise UsageError(
-                f"'{works[0].title}' and '{work.title}' cannot go in lockstep: that takes one teacher, data set, "
+                f"'{works[0].title}' and '{work.title}' cannot go in lockstep: they must share teacher, data set, "
                 "batch size, seed, base augmentation and dtype"
             )
 

@@ -44,7 +44,7 @@ class DivergedError(Exception):
 
 
 class Views(NamedTuple):
-    """What a step may show the student, before the teacher is asked about it."""
+    """The images that a step may show the student, before the teacher's forward pass."""
 
     raw: Augmented
     aug: Tensor | None  # a pool where the teacher has a say in what is picked from it
@@ -54,7 +54,7 @@ class Views(NamedTuple):
 
 
 class StepInputs(NamedTuple):
-    """What a step shows the student, and what the teacher says of it: each None where the loss does not need it."""
+    """The images that a step shows the student, and the teacher's logits for them: None where the loss needs none."""
 
     raw: Augmented
     aug: Tensor | None
@@ -87,7 +87,7 @@ class Training:
     number : int
         Steps done in all.
     steps : int
-        Of a whole epoch; the last one has fewer where the recipe's steps end within it.
+        Steps of a whole epoch; the last epoch has fewer where the recipe's steps end within it.
     length : int
         Steps to be done in all.
     interface : Interface
@@ -129,9 +129,9 @@ class Training:
             raise UsageError("this objective needs a teacher")
         self.own_term = None if recipe.objective.term is None else own_term(recipe.objective.term)
         self.term_names = TERMS if self.own_term is None else (*TERMS, "term")
-        of = ImageSpec(data.image_size, augmented_mean or data.mean)
-        self.base = base or base_augmentation(recipe.base_aug, of, mixes=not recipe.objective.needs_teacher)
-        self.aug = aug or parse(recipe.aug, of)
+        images = ImageSpec(data.image_size, augmented_mean or data.mean)
+        self.base = base or base_augmentation(recipe.base_aug, images, mixes=not recipe.objective.needs_teacher)
+        self.aug = aug or parse(recipe.aug, images)
         self.exact = torch.float64 if recipe.dtype == "float64" else torch.float32
         self.half = torch.bfloat16 if recipe.dtype == "bfloat16" else None
         self.interface = interface(
@@ -217,7 +217,7 @@ class Training:
         return min((self.number // self.steps + 1) * self.steps, self.length)
 
     def _forget(self) -> None:
-        """Start with no momentum, also where a parameter gets its first gradient later than others."""
+        """Set all momentum to zero, also where a parameter gets its first gradient later than others."""
         self.optimizer.state.clear()
         for parameter in self.model.parameters() if self.recipe.momentum else ():
             self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -230,7 +230,7 @@ class Training:
     def batches(self, until: int) -> list[Tensor]:
         """Indices of the batches from here up to a number of steps within the epoch.
 
-        Every epoch has a new random order, which leaves out what does not fill a batch.
+        Every epoch has a new random order; its last, incomplete batch is dropped.
         """
         epoch, size = self.number // self.steps, self.recipe.batch_size
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
@@ -280,7 +280,7 @@ class Training:
         return torch.stack([total + term, ce, kd_raw, kd_aug, term])
 
     def show(self, raw: Augmented) -> Views:
-        """Augment the raw images, and say what the teacher has to be asked for the loss."""
+        """Augment the raw images, and decide which of them the loss needs the teacher's logits for."""
         objective = self.recipe.objective
         aug = self.aug(raw.images, self.keys(len(raw.images))).images if objective.sees_augmented else None
         self._note("raw", raw.images)
@@ -355,7 +355,7 @@ class Training:
             raise DivergedError(self._fault(step, f"in epoch {epoch + 1}, step {step + 1} of {self.steps}"))
 
     def _fault(self, step: int, where: str) -> str:
-        """What was the first that is not finite in a step of the epoch, and what to do about it."""
+        """The error that names the first value of the epoch that is not finite, and a remedy."""
         raw, aug, teacher = self._broken[step].tolist()
         if raw or aug:
             return (
@@ -383,7 +383,7 @@ class Training:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` gave; the network's own weights are the caller's business."""
+        """Resume from what :meth:`state` returned; the caller restores the network's own weights."""
         epoch, step = int(state["epoch"]), int(state["step"])
         number = epoch * self.steps + step
         if not (0 <= number <= self.length and 0 <= step < self.steps and len(state["terms"]) == step):
@@ -399,7 +399,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Stretch:
-    """How some steps went: whether they were stopped before their end, and whose loss is not finite."""
+    """Outcome of some steps: whether they were stopped before their end, and whose loss is not finite."""
 
     stopped: bool = False
     diverged: dict[Training, DivergedError] = field(default_factory=dict)
@@ -455,15 +455,15 @@ def _one_step(members: Sequence[Training], pixels: Tensor, labels: Tensor) -> No
     with torch.no_grad():
         raw = first.view(pixels, first.base_keys(len(pixels), first.number))
         views = [member.show(raw) for member in members]
-        answers = _asked(first.teacher, views)
+        answers = _teacher_logits(first.teacher, views)
     for member, view, answer in zip(members, views, answers, strict=True):
         with torch.no_grad():
             inputs = member.judge(view, *answer)
         member.learn(inputs, labels)
 
 
-def _asked(teacher: Network | None, members: Sequence[Views]) -> list[tuple[Tensor | None, Tensor | None]]:
-    """What the teacher says of the raw images, once for all, and of every member's augmented ones, in one forward."""
+def _teacher_logits(teacher: Network | None, members: Sequence[Views]) -> list[tuple[Tensor | None, Tensor | None]]:
+    """The teacher's logits of the raw images, shared by all members, and of every member's augmented ones."""
     asks_raw = any(views.asks_raw for views in members)
     shown = [members[0].raw.images] if asks_raw else []
     shown += [views.aug for views in members if views.asks_aug and views.aug is not None]
@@ -477,10 +477,10 @@ def _asked(teacher: Network | None, members: Sequence[Views]) -> list[tuple[Tens
 
 
 def _diverged(members: Sequence[Training]) -> dict[Training, DivergedError]:
-    found = {}
+    errors = {}
     for member in members:
         try:
             member.check_finite()
         except DivergedError as error:
-            found[member] = error
-    return found
+            errors[member] = error
+    return errors

@@ -1,4 +1,4 @@
-"""Training runs with a bar, which Ctrl-C saves."""
+"""Training runs with a progress bar; Ctrl-C saves them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dametric.training.run import OnEpoch, Result, carry_out_together
 
 @dataclass
 class Watch:
-    """What runs that are watched are carried out with, and what came of them."""
+    """Callbacks of the runs that are watched, and their outcome."""
 
     stop: Callable[[], bool]
     advance: Advance

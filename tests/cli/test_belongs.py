@@ -73,8 +73,8 @@ def test_images_are_brought_to_the_size_of_the_teacher_s_training(
     assert said.code == same.code == other.code == 0, said.err
     assert said.document["config"]["image_size"] == 8
     assert said.document["scores"] == same.document["scores"] != other.document["scores"]
-    assert "images are brought to 8 pixels, those of the checkpoint's training" in said.err
-    assert "brought to" not in same.err
+    assert "images are resized to 8 pixels, the size of the checkpoint's training" in said.err
+    assert "resized to" not in same.err
     assert other.document["config"]["image_size"] == 16
     assert "WARNING: the file says that it was trained on images of 8 pixels, not 16" in other.err
 
