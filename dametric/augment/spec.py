@@ -3,7 +3,8 @@
 A specification is operations joined by ``+``, each a name with parameters: ``crop+flip``, ``cutmix:alpha=0.5``,
 ``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a user's callable: ``my_pkg.augs:snow``, ``./augs.py:snow:p=0.5``,
 ``torchvision.transforms.v2:ColorJitter:brightness=0.4``. A path that begins with a folder, as in
-``./my+augs.py:snow``, may contain any character.
+``./my+augs.py:snow``, may contain any character. ``p=0.5`` on any operation is the probability that it happens to an
+image, and ``oneof(cutout,crop+flip)`` is one of several, drawn for each.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 from dametric.augment.base import Augmentation, Operation
+from dametric.augment.branches import OneOf, Sometimes
 from dametric.augment.callables import names_a_place, own_callable
-from dametric.augment.catalogue import AUGS, NEUTRAL, ImageSpec
+from dametric.augment.catalogue import AUGS, NEUTRAL, WITHOUT_PROBABILITY, ImageSpec
 from dametric.augment.external import External
 from dametric.augment.pick import CutMixPick
 from dametric.base.arguments import argument
-from dametric.base.user_code import split_spec
+from dametric.base.user_code import branches, split_spec
 from dametric.errors import UsageError, shortened, unknown
 
 VERSIONS: dict[str, int] = {"rrc": 2}
@@ -63,7 +66,9 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: ImageSpec | None = 
     spelt = [spelling for operation, spelling in built if operation is not None]
     mixing = [operation for operation in operations if operation.mixes]
     if len(mixing) > 1:
-        raise UsageError(f"augmentation '{spec}': only one of mixup, cutmix and cutmixpick at a time")
+        raise UsageError(
+            f"augmentation '{spec}': only one of mixup, cutmix and cutmixpick at a time, or of others that mix images"
+        )
     if any(isinstance(operation, CutMixPick) for operation in operations[:-1]):
         raise UsageError(f"augmentation '{spec}': cutmixpick comes last, what it picks is what is scored")
     return Augmentation("+".join(parts), tuple(operations), "+".join(spelt) or "identity")
@@ -72,9 +77,20 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: ImageSpec | None = 
 def versions(aug: Augmentation | str) -> dict[str, int]:
     """Versions of an augmentation's operations, or of those that a specification names, that are above the first."""
     spec = aug if isinstance(aug, str) else aug.canonical
-    names = [part.partition(":")[0] for part in split_spec(spec)]
-    names += ["cutmix"] if "cutmixpick" in names else []
+    names = _names(spec)
+    names += ["cutmix"] if {"cutmixpick", "mixup-or-cutmix"} & {*names} else []
+    names += ["mixup"] if "mixup-or-cutmix" in names else []
     return {name: VERSIONS[name] for name in names if VERSIONS.get(name, 1) > 1}
+
+
+def _names(spec: str) -> list[str]:
+    """Names of the operations of a specification, and of those within groups."""
+    inner = {part: branches(part) for part in split_spec(spec)}
+    return [name for part, found in inner.items() for name in _within(part, found)]
+
+
+def _within(part: str, found: list[str] | None) -> list[str]:
+    return [part.partition(":")[0]] if found is None else [name for branch in found for name in _names(branch)]
 
 
 def base_augmentation(spec: str, of: ImageSpec, *, mixes: bool = False) -> Augmentation:
@@ -100,6 +116,8 @@ def default_base(image_size: int) -> str:
 
 def _operation(part: str, images: ImageSpec) -> tuple[Operation | None, str]:
     """Parse one operation, and return its canonical specification too."""
+    if part.startswith("oneof("):
+        return _one_of(part, images)
     several = [word.strip() for word in part.split(",")]
     if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, "paper"} for word in several):
         raise UsageError(
@@ -113,19 +131,50 @@ def _operation(part: str, images: ImageSpec) -> tuple[Operation | None, str]:
     if name in AUGS:
         builder = AUGS[name]
         parameters = _parameters(name, builder, [word for chunk in words for word in chunk.split(",")])
+        p = 1.0 if "p" in inspect.signature(builder).parameters else parameters.pop("p", 1.0)
         operation = builder(images, **parameters)
+        if operation is not None and p != 1:
+            operation = Sometimes(operation, p)
         return operation, ":".join([name, *_spelt(name, operation, images)])
     if name == "paper":
         raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")
-    raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
+    first = ", ".join(list(AUGS)[: list(AUGS).index("cutmixpick") + 1])
+    some = f"known: {first} and {len(AUGS) - first.count(',') - 1} more, see dametric ls augs"
+    raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"], some)
+
+
+def _one_of(part: str, images: ImageSpec) -> tuple[Operation, str]:
+    """Parse ``oneof(a,b)``, or ``oneof(a,b):p=0.5``."""
+    specs = branches(part)
+    if specs is None or len(specs) < 2:
+        raise UsageError(f"augmentation '{part}': write oneof(a,b), with two augmentations or more between commas")
+    chosen = [parse(spec, images) for spec in specs]
+    for branch in chosen:
+        if branch.pick is not None or branch.own:
+            raise UsageError(f"augmentation '{part}': {branch.name} cannot be one of several, it stands by itself")
+    group = OneOf(tuple(replace(branch, name=branch.canonical) for branch in chosen))
+    words = part[part.rindex(")") + 1 :].split(":")
+    if words[0]:
+        raise UsageError(f"augmentation '{part}': after oneof(...) comes :p=, or + and the next operation")
+    p = _parameters("oneof(...)", _probability, words[1:]).get("p", 1.0)
+    spelling = f"oneof({','.join(branch.canonical for branch in chosen)})"
+    return (group, spelling) if p == 1 else (Sometimes(group, p), f"{spelling}:p={p}")
+
+
+def _probability(images: ImageSpec, p: float = 1.0) -> None:
+    """Parameters that a group has."""
 
 
 def _spelt(name: str, operation: Operation | None, images: ImageSpec) -> list[str]:
     """Parameters of an operation in its builder's order, without those at their neutral value."""
-    neutral = NEUTRAL.get(name, {})
+    if operation is None:
+        return []
+    neutral = {"p": 1.0, **NEUTRAL.get(name, {})}
+    values = {"p": getattr(operation, "p", 1.0)}
+    inner = operation.operation if isinstance(operation, Sometimes) else operation
     words = []
-    for key in list(inspect.signature(AUGS[name]).parameters)[1:]:
-        value, usual = getattr(operation, key), neutral.get(key)
+    for key in dict.fromkeys([*list(inspect.signature(AUGS[name]).parameters)[1:], "p"]):
+        value, usual = values[key] if key in values else getattr(inner, key), neutral.get(key)
         if value != (usual(images.size) if callable(usual) else usual):
             words.append(f"{key}={value}")
     return words
@@ -133,8 +182,11 @@ def _spelt(name: str, operation: Operation | None, images: ImageSpec) -> list[st
 
 def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dict[str, Any]:
     known = {key: kind for key, kind in get_type_hints(builder).items() if key not in ("images", "return")}
-    if words and not known:
-        raise UsageError(f"augmentation '{name}' takes no parameters, got '{':'.join(words)}'")
+    if words and not known and (name in WITHOUT_PROBABILITY or not words[0].startswith("p=")):
+        but = "" if name in WITHOUT_PROBABILITY else " but p"
+        raise UsageError(f"augmentation '{name}' takes no parameters{but}, got '{':'.join(words)}'")
+    if name not in WITHOUT_PROBABILITY:
+        known.setdefault("p", float)
     parameters = {}
     for word in words:
         key, equals, text = word.partition("=")
