@@ -22,7 +22,7 @@ class RunFailed(Exception):
     """A run went wrong in a way that no one typed: the command line prints it and exits with 1."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: str, known: Iterable[str], otherwise: str = "") -> UsageError:
     """Build the error for a name that is not known, with the nearest known names.
 
     Parameters
@@ -33,6 +33,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
         What the user typed.
     known : iterable of str
         Every name that would have been accepted.
+    otherwise : str, optional
+        What to say where none of many names is near, instead of all of them.
 
     Returns
     -------
@@ -41,7 +43,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name[:200], names, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}"
+    hint = f"did you mean {' or '.join(near)}?" if near else otherwise or f"known: {', '.join(names)}"
     return UsageError(f"unknown {kind} '{shortened(name)}': {hint}")
 
 

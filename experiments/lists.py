@@ -14,6 +14,7 @@ from dametric.data import DATA
 from dametric.errors import UsageError
 from dametric.metrics import METRICS
 from dametric.models import MODELS, build
+from dametric.stats import family
 
 FILE = Path(dametric.__file__).parent / "cli" / "lists.json"
 Lines = list[tuple[str, str]]
@@ -26,7 +27,10 @@ def lists() -> dict[str, Lines]:
 
 def _augs() -> Lines:
     own = ("./augs.py:fn, pkg.mod:fn", "your own callable on uint8 batches (B, C, H, W); parameters as in :fn:p=0.5")
-    return [*((name, describe(name)) for name in AUGS), ("paper", "the paper's nine: " + ", ".join(PAPER)), own]
+    chance = ("NAME:p=0.5", "any of these with a probability, drawn for each image; p is 1 where no default is named")
+    group = ("oneof(A,B)", "one of several, drawn for each image, all equally likely; also oneof(A,B+C):p=0.5")
+    named = [(name, f"{describe(name)}; family {family(name)}") for name in AUGS]
+    return [*named, chance, group, ("paper", "the paper's nine: " + ", ".join(PAPER)), own]
 
 
 def _metrics() -> Lines:

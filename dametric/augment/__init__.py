@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dametric.augment.base import Augmentation, Augmented
+from dametric.augment.catalogue import AUGS, PAPER, ImageSpec, describe
 from dametric.augment.keys import Keys
 from dametric.augment.pick import CRITERIA, NEEDS_STUDENT, criterion, pick
-from dametric.augment.spec import AUGS, PAPER, ImageSpec, base_augmentation, default_base, describe, parse, versions
+from dametric.augment.spec import base_augmentation, default_base, parse, versions
 
 __all__ = [
     "AUGS",

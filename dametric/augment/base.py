@@ -197,6 +197,11 @@ def per_row(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
+def whole(images: Tensor) -> Tensor:
+    """Images as bytes: those of an operation that blends are rounded to whole pixel values."""
+    return images if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
+
+
 def choose(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
     """``torch.where(mask, chosen, other)``; of bytes by bit operations, which are many times as fast on a CPU.
 

@@ -19,14 +19,14 @@ from dametric.augment.base import choose, per_row
 Kernel = Callable[[Tensor, Tensor], Tensor]
 
 
-def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
+def blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
     """``share * images + (1 - share) * other``, clamped to 0..255 and truncated."""
     # rounded as torchvision's fused multiply-add does
     mixed = torch.addcmul(images * per_row(share.float()), other, per_row((1 - share).float()))
     return mixed.clamp_(0, 255).to(torch.uint8)
 
 
-def _grey(images: Tensor) -> Tensor:
+def grey(images: Tensor) -> Tensor:
     """Luma (ITU-R BT.601) of each pixel, rounded down: Tensor of shape (rows, 1, height, width), float32."""
     if images.shape[1] == 1:
         return images.float()
@@ -37,17 +37,43 @@ def _grey(images: Tensor) -> Tensor:
 
 def brightness(images: Tensor, strength: Tensor) -> Tensor:
     """Blend with black; 1 + strength is the share of the image."""
-    return _blend(images, torch.zeros((), device=images.device), 1 + strength)
+    return blend(images, torch.zeros((), device=images.device), 1 + strength)
 
 
 def colour(images: Tensor, strength: Tensor) -> Tensor:
     """Blend with the image's grey version."""
-    return images if images.shape[1] == 1 else _blend(images, _grey(images), 1 + strength)
+    return images if images.shape[1] == 1 else blend(images, grey(images), 1 + strength)
 
 
 def contrast(images: Tensor, strength: Tensor) -> Tensor:
     """Blend with the mean grey of the image."""
-    return _blend(images, _grey(images).mean((1, 2, 3), keepdim=True), 1 + strength)
+    return blend(images, grey(images).mean((1, 2, 3), keepdim=True), 1 + strength)
+
+
+def grayscale(images: Tensor, strength: Tensor) -> Tensor:
+    """Replace every colour by its grey."""
+    return grey(images).to(torch.uint8).expand_as(images).contiguous()
+
+
+def hue(images: Tensor, strength: Tensor) -> Tensor:
+    """Turn the hue by the share ``strength`` (-0.5..0.5) of a whole turn, in the space of hue, saturation, value."""
+    if images.shape[1] == 1:
+        return images
+    pixels = images.float() / 255
+    low, high = pixels.aminmax(dim=1, keepdim=True)
+    spread = torch.where(high == low, 1, high - low)
+    red, green, blue = ((high - pixels) / spread).split(1, 1)  # distances from the highest channel
+    is_red, is_green = pixels[:, :1] == high, pixels[:, 1:2] == high
+    sixths = torch.where(is_red, blue - green, torch.where(is_green, 2 + red - blue, 4 + green - red))
+    turned = sixths.mul_(1 / 6).add_(per_row(strength.float()))
+    turned = turned.sub_(turned.floor()).mul_(6)
+    chroma = (high - low) / torch.where(high == 0, 1, high)
+    # channel c of the colour is high * (1 - chroma * clamp(min(k, 4 - k), 0, 1)), k = (offset of c + sixths) mod 6
+    offsets = torch.stack([torch.full_like(turned[:, 0], offset) for offset in (5.0, 3.0, 1.0)], 1)
+    k = offsets.add_(turned)
+    k.sub_(6 * (k >= 6))
+    changed = high * (1 - chroma * torch.minimum(k, 4 - k).clamp_(0, 1))
+    return changed.clamp_(0, 1).mul_(256 - 1e-3).to(torch.uint8)
 
 
 def sharpness(images: Tensor, strength: Tensor) -> Tensor:
@@ -95,7 +121,7 @@ def invert(images: Tensor, strength: Tensor) -> Tensor:
     return 255 - images
 
 
-def _warp(images: Tensor, xx: Tensor, xy: Tensor, x0: Tensor, yx: Tensor, yy: Tensor, y0: Tensor) -> Tensor:
+def warp(images: Tensor, xx: Tensor, xy: Tensor, x0: Tensor, yx: Tensor, yy: Tensor, y0: Tensor) -> Tensor:
     """Show at (x, y), in pixels from the centre, the pixel of (xx x + xy y + x0, yx x + yy y + y0); black outside.
 
     Nearest pixel; coefficients have shape (rows,), float64.
@@ -121,29 +147,29 @@ def _constant(strength: Tensor, value: float) -> Tensor:
 def shear_x(images: Tensor, strength: Tensor) -> Tensor:
     """Move every line right by ``strength`` times its height below the upper edge."""
     ones, zeros = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, ones, strength, strength * images.shape[-2] / 2, zeros, ones, zeros)
+    return warp(images, ones, strength, strength * images.shape[-2] / 2, zeros, ones, zeros)
 
 
 def shear_y(images: Tensor, strength: Tensor) -> Tensor:
     """Move every column down by ``strength`` times its distance from the left edge."""
     ones, zeros = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, ones, zeros, zeros, strength, ones, strength * images.shape[-1] / 2)
+    return warp(images, ones, zeros, zeros, strength, ones, strength * images.shape[-1] / 2)
 
 
 def translate_x(images: Tensor, strength: Tensor) -> Tensor:
     """Move right by whole pixels."""
     ones, zeros = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, ones, zeros, -strength.trunc(), zeros, ones, zeros)
+    return warp(images, ones, zeros, -strength.trunc(), zeros, ones, zeros)
 
 
 def translate_y(images: Tensor, strength: Tensor) -> Tensor:
     """Move down by whole pixels."""
     ones, zeros = _constant(strength, 1), _constant(strength, 0)
-    return _warp(images, ones, zeros, zeros, zeros, ones, -strength.trunc())
+    return warp(images, ones, zeros, zeros, zeros, ones, -strength.trunc())
 
 
 def rotate(images: Tensor, strength: Tensor) -> Tensor:
     """Turn by ``strength`` degrees counter-clockwise about the centre."""
     angle = torch.deg2rad(strength)
     cosine, sine, zeros = torch.cos(angle), torch.sin(angle), _constant(strength, 0)
-    return _warp(images, cosine, -sine, zeros, sine, cosine, zeros)
+    return warp(images, cosine, -sine, zeros, sine, cosine, zeros)

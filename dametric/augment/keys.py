@@ -44,13 +44,13 @@ def check_seed(seed: int) -> int:
     return seed
 
 
-def splitmix64(start: int, counter: Tensor) -> Tensor:
+def splitmix64(start: int | Tensor, counter: Tensor) -> Tensor:
     """Output number ``counter`` of the SplitMix64 generator that starts at ``start``.
 
     Parameters
     ----------
-    start : int
-        The generator's seed, any 64-bit number.
+    start : int or Tensor of int64
+        The generator's seed, any 64-bit number; a tensor is broadcast with the counters.
     counter : Tensor of int64
         Number of the output, counted from 0.
 
@@ -59,12 +59,29 @@ def splitmix64(start: int, counter: Tensor) -> Tensor:
     Tensor of int64, same shape and device
         64 random bits each.
     """
-    z = (counter + 1) * _signed(_GOLDEN) + _signed(start)
+    z = (counter + 1) * _signed(_GOLDEN) + (_signed(start) if isinstance(start, int) else start)
     for shift, factor in _MIX:
         z = z ^ ((z >> shift) & ((1 << (64 - shift)) - 1))  # the mask makes torch's arithmetic shift a logical one
         if factor != 1:
             z = z * _signed(factor)
     return z
+
+
+def field_of(bits: Tensor, count: int) -> Tensor:
+    """Uniform numbers on (0, 1), ``count`` for each row's bits.
+
+    Parameters
+    ----------
+    bits : Tensor of shape (rows,), int64
+        From :meth:`Keys.bits`: equal bits give equal numbers.
+    count : int
+
+    Returns
+    -------
+    Tensor of shape (rows, count), float64
+    """
+    numbers = splitmix64(bits[:, None], torch.arange(count, device=bits.device))
+    return (((numbers >> 11) & ((1 << 53) - 1)).double() + 0.5) * 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -144,6 +161,10 @@ class Keys:
         by_row = self.per == "sample" if by_row is None else by_row
         bits = splitmix64(self.start(name), self._counter(by_row))
         return ((bits >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+
+    def bits(self, name: str) -> Tensor:
+        """64 random bits a row, of which :func:`field_of` makes any number of values: Tensor (rows,), int64."""
+        return splitmix64(self.start(name), self._counter(self.per == "sample"))
 
     def integer(self, name: str, high: int) -> Tensor:
         """Integers uniform on 0..high-1, one a row: Tensor of shape (rows,), int64."""

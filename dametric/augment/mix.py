@@ -18,9 +18,15 @@ PARTNERS = {
 }
 
 
-def _check(name: str, alpha: float, partner: str) -> None:
+def check_mixing(name: str, alpha: float, partner: str) -> None:
+    """Refuse an alpha that is no parameter of a Beta distribution, and unknown partner rules.
+
+    Raises
+    ------
+    UsageError
+    """
     if not alpha > 0:
-        raise UsageError(f"{name}: alpha is a positive number, not {alpha}")
+        raise UsageError(f"{name}{'' if ':' in name else ': alpha'} is a positive number, not {alpha}")
     if partner not in PARTNERS:
         raise unknown("partner rule", partner, PARTNERS)
 
@@ -36,7 +42,7 @@ class Mixup:
     random = True
 
     def __post_init__(self) -> None:
-        _check("mixup", self.alpha, self.partner)
+        check_mixing("mixup", self.alpha, self.partner)
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
         return {"lam": keys.beta("lam", self.alpha), "partner": keys.partners(self.partner)}
@@ -62,7 +68,7 @@ class CutMix:
     random = True
 
     def __post_init__(self) -> None:
-        _check("cutmix", self.alpha, self.partner)
+        check_mixing("cutmix", self.alpha, self.partner)
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
         height, width = shape[-2:]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dametric.augment import colour
-from dametric.augment.base import Augmented, Draw
+from dametric.augment.base import Augmented, Draw, whole
 from dametric.augment.keys import Keys
 from dametric.errors import UsageError, unknown
 
@@ -162,8 +162,7 @@ def grouped(name: str, images: Tensor, draw: Draw) -> Tensor:
     """
     if images.shape[1] not in (1, 3):
         raise UsageError(f"{name} needs images of 1 or 3 channels, not {images.shape[1]}")
-    whole = images if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
-    result = whole.clone(memory_format=torch.contiguous_format)
+    result = whole(images).clone(memory_format=torch.contiguous_format)
     for drawn, strengths in zip(draw["operation"].unbind(1), draw["strength"].unbind(1), strict=True):
         for number, operation in enumerate(OPERATIONS.values()):
             (rows,) = torch.nonzero(drawn == number, as_tuple=True)

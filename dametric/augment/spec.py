@@ -3,7 +3,8 @@
 A specification is operations joined by ``+``, each a name with parameters: ``crop+flip``, ``cutmix:alpha=0.5``,
 ``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a user's callable: ``my_pkg.augs:snow``, ``./augs.py:snow:p=0.5``,
 ``torchvision.transforms.v2:ColorJitter:brightness=0.4``. A path that begins with a folder, as in
-``./my+augs.py:snow``, may contain any character.
+``./my+augs.py:snow``, may contain any character. ``p=0.5`` on any operation is the probability that it happens to an
+image, and ``oneof(cutout,crop+flip)`` is one of several, drawn for each.
 """
 
 from __future__ import annotations
@@ -11,165 +12,22 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 from dametric.augment.base import Augmentation, Operation
+from dametric.augment.branches import OneOf, Sometimes
 from dametric.augment.callables import names_a_place, own_callable
-from dametric.augment.chance import RandAugment, TrivialAugment
-from dametric.augment.erase import Cutout
+from dametric.augment.catalogue import AUGS, NEUTRAL, WITHOUT_PROBABILITY, ImageSpec
 from dametric.augment.external import External
-from dametric.augment.geometric import Crop, Flip, RandomResizedCrop
-from dametric.augment.mix import CutMix, Mixup
 from dametric.augment.pick import CutMixPick
-from dametric.augment.policy import AutoAugment
 from dametric.base.arguments import argument
-from dametric.base.user_code import split_spec
+from dametric.base.user_code import branches, split_spec
 from dametric.errors import UsageError, shortened, unknown
 
-
-@dataclass(frozen=True)
-class ImageSpec:
-    """Properties of an image set on which the defaults of operations depend.
-
-    Attributes
-    ----------
-    size : int
-        Height of the images in pixels.
-    mean : tuple of float
-        Mean of every channel, in units of 0..1; one number holds for any number of channels.
-    partner : {"roll", "reference"}
-        Default partner rule of mixing operations: the next image, or that of the published code (for mixup a random
-        permutation, for cutmix a derangement).
-    """
-
-    size: int = 32
-    mean: tuple[float, ...] = (0.5,)
-    partner: str = "roll"
-
-
-def _crop(images: ImageSpec, padding: int | None = None) -> Operation:
-    """shifted crop: pad with black, cut out at a random place (4 px at 32)"""
-    return Crop(round(images.size / 8) if padding is None else padding)
-
-
-def _flip(images: ImageSpec, p: float = 0.5) -> Operation:
-    """mirror left-right with probability p"""
-    return Flip(p)
-
-
-def _rrc(images: ImageSpec, scale: float = 0.08, ratio: float = 4 / 3) -> Operation:
-    """random resized crop, as usual for ImageNet"""
-    return RandomResizedCrop(scale, ratio)
-
-
-def _cutout(images: ImageSpec, length: int | None = None) -> Operation:
-    """blank one square of length pixels with the mean colour (8 px at 32)"""
-    return Cutout(images.size // 4 if length is None else length, tuple(255 * value for value in images.mean))
-
-
-def _autoaugment(images: ImageSpec, policy: str | None = None) -> Operation:
-    """learned pairs of operations (policy cifar10 at 32 px, else imagenet; also svhn)"""
-    return AutoAugment(("cifar10" if images.size == 32 else "imagenet") if policy is None else policy)
-
-
-def _randaugment(images: ImageSpec, n: int = 2, m: int = 9) -> Operation:
-    """n operations of magnitude m (0 to 30), drawn by chance"""
-    return RandAugment(n, m)
-
-
-def _trivialaugment(images: ImageSpec) -> Operation:
-    """one operation of a random magnitude, drawn by chance (the wide version)"""
-    return TrivialAugment()
-
-
-def _mixup(images: ImageSpec, alpha: float = 1.0, partner: str | None = None) -> Operation:
-    """blend with another image of the batch"""
-    return Mixup(alpha, _partner(images, partner, "permutation"))
-
-
-def _cutmix(images: ImageSpec, alpha: float = 1.0, partner: str | None = None) -> Operation:
-    """paste a box of another image of the batch"""
-    return CutMix(alpha, _partner(images, partner, "derangement"))
-
-
-def _cutmixpick(
-    images: ImageSpec, by: str = "teacher_entropy", runs: int = 2, alpha: float = 1.0, partner: str | None = None
-) -> Operation:
-    """cutmix a pool, keep what ranks highest by teacher_entropy, student_entropy, kld or dissimilarity"""
-    return CutMixPick(by, runs, alpha, _partner(images, partner, "derangement"))
-
-
-def _partner(images: ImageSpec, requested: str | None, published: str) -> str:
-    return requested or (published if images.partner == "reference" else images.partner)
-
-
-def _identity(images: ImageSpec) -> None:
-    """the base view: images as the loader gives them"""
-
-
-AUGS: dict[str, Callable[..., Operation | None]] = {
-    "identity": _identity,
-    "flip": _flip,
-    "crop": _crop,
-    "rrc": _rrc,
-    "cutout": _cutout,
-    "autoaugment": _autoaugment,
-    "randaugment": _randaugment,
-    "trivialaugment": _trivialaugment,
-    "mixup": _mixup,
-    "cutmix": _cutmix,
-    "cutmixpick": _cutmixpick,
-}
-NEUTRAL: dict[str, dict[str, Any]] = {
-    "flip": {"p": 0.5},
-    "crop": {"padding": lambda size: round(size / 8)},
-    "rrc": {"scale": 0.08, "ratio": 4 / 3},
-    "cutout": {"length": lambda size: size // 4},
-    "autoaugment": {"policy": lambda size: "cifar10" if size == 32 else "imagenet"},
-    "randaugment": {"n": 2, "m": 9},
-    "mixup": {"alpha": 1.0, "partner": "roll"},
-    "cutmix": {"alpha": 1.0, "partner": "roll"},
-    "cutmixpick": {"by": "teacher_entropy", "runs": 2, "alpha": 1.0, "partner": "roll"},
-}
-"""Values that an operation's canonical specification omits, some by image size. They enter run ids, so that they never
-change, even where defaults do; a new parameter is added here with the value that equals its absence."""
 VERSIONS: dict[str, int] = {"rrc": 2}
 """Versions of operations' arithmetic above the first: raised when the same specification gives other images, so that
 the runs that use it, and no others, get new ids."""
-RANGES: dict[str, dict[str, str]] = {
-    "flip": {"p": "probability, from 0 to 1"},
-    "crop": {"padding": "pixels, from 0 up"},
-    "rrc": {"scale": "smallest share of the area, above 0 and to 1", "ratio": "largest ratio of sides, from 1 up"},
-    "cutout": {"length": "pixels, from 1 up"},
-    "autoaugment": {"policy": "cifar10, imagenet or svhn"},
-    "randaugment": {"n": "operations, from 1 to 100", "m": "magnitude, from 0 to 30"},
-    "mixup": {"alpha": "of the Beta distribution, above 0", "partner": "roll, permutation or derangement"},
-    "cutmix": {"alpha": "of the Beta distribution, above 0", "partner": "roll, permutation or derangement"},
-    "cutmixpick": {
-        "by": "teacher_entropy, student_entropy, kld or dissimilarity",
-        "runs": "size of the pool in batches, from 2 up",
-        "alpha": "of the Beta distribution, above 0",
-        "partner": "roll, permutation or derangement",
-    },
-}
-"""Meaning and range of operations' parameters, for listings."""
-_BY_SIZE = {
-    "crop": {"padding": "an eighth of the size"},
-    "cutout": {"length": "a quarter of the size"},
-    "autoaugment": {"policy": "cifar10 at 32 pixels, else imagenet"},
-}
-PAPER = (
-    "identity",
-    "flip",
-    "crop+flip",
-    "cutout",
-    "autoaugment",
-    "mixup",
-    "cutmix",
-    "cutmixpick:by=teacher_entropy",
-    "cutmixpick:by=student_entropy",
-)
 
 
 def parse(spec: str | Augmentation | Callable[..., Any], of: ImageSpec | None = None) -> Augmentation:
@@ -208,7 +66,9 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: ImageSpec | None = 
     spelt = [spelling for operation, spelling in built if operation is not None]
     mixing = [operation for operation in operations if operation.mixes]
     if len(mixing) > 1:
-        raise UsageError(f"augmentation '{spec}': only one of mixup, cutmix and cutmixpick at a time")
+        raise UsageError(
+            f"augmentation '{spec}': only one of mixup, cutmix and cutmixpick at a time, or of others that mix images"
+        )
     if any(isinstance(operation, CutMixPick) for operation in operations[:-1]):
         raise UsageError(f"augmentation '{spec}': cutmixpick comes last, what it picks is what is scored")
     return Augmentation("+".join(parts), tuple(operations), "+".join(spelt) or "identity")
@@ -217,9 +77,20 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: ImageSpec | None = 
 def versions(aug: Augmentation | str) -> dict[str, int]:
     """Versions of an augmentation's operations, or of those that a specification names, that are above the first."""
     spec = aug if isinstance(aug, str) else aug.canonical
-    names = [part.partition(":")[0] for part in split_spec(spec)]
-    names += ["cutmix"] if "cutmixpick" in names else []
+    names = _names(spec)
+    names += ["cutmix"] if {"cutmixpick", "mixup-or-cutmix"} & {*names} else []
+    names += ["mixup"] if "mixup-or-cutmix" in names else []
     return {name: VERSIONS[name] for name in names if VERSIONS.get(name, 1) > 1}
+
+
+def _names(spec: str) -> list[str]:
+    """Names of the operations of a specification, and of those within groups."""
+    inner = {part: branches(part) for part in split_spec(spec)}
+    return [name for part, found in inner.items() for name in _within(part, found)]
+
+
+def _within(part: str, found: list[str] | None) -> list[str]:
+    return [part.partition(":")[0]] if found is None else [name for branch in found for name in _names(branch)]
 
 
 def base_augmentation(spec: str, of: ImageSpec, *, mixes: bool = False) -> Augmentation:
@@ -245,6 +116,8 @@ def default_base(image_size: int) -> str:
 
 def _operation(part: str, images: ImageSpec) -> tuple[Operation | None, str]:
     """Parse one operation, and return its canonical specification too."""
+    if part.startswith("oneof("):
+        return _one_of(part, images)
     several = [word.strip() for word in part.split(",")]
     if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, "paper"} for word in several):
         raise UsageError(
@@ -258,19 +131,50 @@ def _operation(part: str, images: ImageSpec) -> tuple[Operation | None, str]:
     if name in AUGS:
         builder = AUGS[name]
         parameters = _parameters(name, builder, [word for chunk in words for word in chunk.split(",")])
+        p = 1.0 if "p" in inspect.signature(builder).parameters else parameters.pop("p", 1.0)
         operation = builder(images, **parameters)
+        if operation is not None and p != 1:
+            operation = Sometimes(operation, p)
         return operation, ":".join([name, *_spelt(name, operation, images)])
     if name == "paper":
         raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")
-    raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"])
+    first = ", ".join(list(AUGS)[: list(AUGS).index("cutmixpick") + 1])
+    some = f"known: {first} and {len(AUGS) - first.count(',') - 1} more, see dametric ls augs"
+    raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"], some)
+
+
+def _one_of(part: str, images: ImageSpec) -> tuple[Operation, str]:
+    """Parse ``oneof(a,b)``, or ``oneof(a,b):p=0.5``."""
+    specs = branches(part)
+    if specs is None or len(specs) < 2:
+        raise UsageError(f"augmentation '{part}': write oneof(a,b), with two augmentations or more between commas")
+    chosen = [parse(spec, images) for spec in specs]
+    for branch in chosen:
+        if branch.pick is not None or branch.own:
+            raise UsageError(f"augmentation '{part}': {branch.name} cannot be one of several, it stands by itself")
+    group = OneOf(tuple(replace(branch, name=branch.canonical) for branch in chosen))
+    words = part[part.rindex(")") + 1 :].split(":")
+    if words[0]:
+        raise UsageError(f"augmentation '{part}': after oneof(...) comes :p=, or + and the next operation")
+    p = _parameters("oneof(...)", _probability, words[1:]).get("p", 1.0)
+    spelling = f"oneof({','.join(branch.canonical for branch in chosen)})"
+    return (group, spelling) if p == 1 else (Sometimes(group, p), f"{spelling}:p={p}")
+
+
+def _probability(images: ImageSpec, p: float = 1.0) -> None:
+    """Parameters that a group has."""
 
 
 def _spelt(name: str, operation: Operation | None, images: ImageSpec) -> list[str]:
     """Parameters of an operation in its builder's order, without those at their neutral value."""
-    neutral = NEUTRAL.get(name, {})
+    if operation is None:
+        return []
+    neutral = {"p": 1.0, **NEUTRAL.get(name, {})}
+    values = {"p": getattr(operation, "p", 1.0)}
+    inner = operation.operation if isinstance(operation, Sometimes) else operation
     words = []
-    for key in list(inspect.signature(AUGS[name]).parameters)[1:]:
-        value, usual = getattr(operation, key), neutral.get(key)
+    for key in dict.fromkeys([*list(inspect.signature(AUGS[name]).parameters)[1:], "p"]):
+        value, usual = values[key] if key in values else getattr(inner, key), neutral.get(key)
         if value != (usual(images.size) if callable(usual) else usual):
             words.append(f"{key}={value}")
     return words
@@ -278,8 +182,11 @@ def _spelt(name: str, operation: Operation | None, images: ImageSpec) -> list[st
 
 def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dict[str, Any]:
     known = {key: kind for key, kind in get_type_hints(builder).items() if key not in ("images", "return")}
-    if words and not known:
-        raise UsageError(f"augmentation '{name}' takes no parameters, got '{':'.join(words)}'")
+    if words and not known and (name in WITHOUT_PROBABILITY or not words[0].startswith("p=")):
+        but = "" if name in WITHOUT_PROBABILITY else " but p"
+        raise UsageError(f"augmentation '{name}' takes no parameters{but}, got '{':'.join(words)}'")
+    if name not in WITHOUT_PROBABILITY:
+        known.setdefault("p", float)
     parameters = {}
     for word in words:
         key, equals, text = word.partition("=")
@@ -305,15 +212,3 @@ def _value(what: str, text: str, kind: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{what} is a finite number, not '{shortened(text)}'")
     return value
-
-
-def describe(name: str) -> str:
-    """Description of a built-in operation in one line, with parameters, ranges and defaults, for listings."""
-    words = [inspect.getdoc(AUGS[name]) or ""]
-    for key, parameter in list(inspect.signature(AUGS[name]).parameters.items())[1:]:
-        usual = parameter.default
-        if usual is None:
-            usual = _BY_SIZE.get(name, {}).get(key, "roll; the published rule in the reference protocol")
-        shown = f"{usual:.4g}" if isinstance(usual, float) else usual
-        words.append(f"{key}: {RANGES[name][key]} [default: {shown}]")
-    return "; ".join(words)

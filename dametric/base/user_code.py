@@ -19,6 +19,7 @@ from typing import Any
 from dametric.errors import UsageError
 
 _VERSION = b"2"  # of what is hashed of a function, which names runs: it was its file and bytecode before
+_GROUP = re.compile(r"\s*oneof\(")
 _OPERATION = re.compile(r"[^+:]*/.*?\.py:[^+]*|[^+]*", re.DOTALL)
 
 
@@ -81,16 +82,47 @@ def split_spec(spec: str) -> list[str]:
     """The operations of a specification, which are joined by ``+``.
 
     What begins with a folder is a path up to its ``.py:``, whatever it holds on the way: ``./my+augs.py:snow+flip``
-    is ``./my+augs.py:snow`` and ``flip``.
+    is ``./my+augs.py:snow`` and ``flip``. So is a group up to its last parenthesis:
+    ``oneof(crop+flip,cutout)+mixup`` is ``oneof(crop+flip,cutout)`` and ``mixup``.
     """
     parts, at = [], 0
     while True:
+        start, group = at, _GROUP.match(spec, at)
+        at = at if group is None else _closing(spec, group.end())
         found = _OPERATION.match(spec, at)
         assert found is not None  # it matches nothing at all too
-        parts.append(found.group().strip())
+        parts.append(spec[start : found.end()].strip())
         if found.end() == len(spec):
             return parts
         at = found.end() + 1
+
+
+def branches(part: str) -> list[str] | None:
+    """The specifications between the commas of ``oneof(a,b)``; None of what is no such group, or is not closed."""
+    group = _GROUP.match(part)
+    if group is None:
+        return None
+    end = _closing(part, group.end())
+    if part[end - 1] != ")":
+        return None
+    found, depth = [""], 0
+    for letter in part[group.end() : end - 1]:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += letter
+    return [spec.strip() for spec in found]
+
+
+def _closing(spec: str, start: int) -> int:
+    """Place after the parenthesis that closes the one before ``start``; the end where there is none."""
+    depth = 1
+    for place in range(start, len(spec)):
+        depth += (spec[place] == "(") - (spec[place] == ")")
+        if not depth:
+            return place + 1
+    return len(spec)
 
 
 def source_digest(thing: Any) -> str:

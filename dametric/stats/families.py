@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from dametric.base.user_code import split_spec
+from dametric.base.user_code import branches, split_spec
 from dametric.errors import UsageError
 
 # The weakest first: a combination belongs to what is added to the loader's usual geometry.
 _FAMILIES = {
     "geometric": ("identity", "none", "flip", "crop"),
     "resize": ("rrc",),
-    "erase": ("cutout",),
+    "warp": ("translate", "rotate", "shear", "scale", "perspective"),
+    "colour": (
+        *("grayscale", "brightness", "contrast", "saturation", "hue", "jitter", "sharpness"),
+        *("autocontrast", "equalize", "posterize", "solarize", "invert"),
+    ),
+    "filter": ("jpeg", "blur", "noise"),
+    "erase": ("cutout", "erasing", "gridmask", "mask"),
     "policy": ("autoaugment", "randaugment", "trivialaugment", "augmix"),
     "mixup": ("mixup",),
-    "cutmix": ("cutmix", "cutmixpick", "cutmix_pick_S", "cutmix_pick_T"),
+    "cutmix": ("cutmix", "resizemix", "fmix", "cutmixpick", "cutmix_pick_S", "cutmix_pick_T"),
 }
 _OF = {name: family for family, names in _FAMILIES.items() for name in names}
 _PLACES = {name: place for names in _FAMILIES.values() for place, name in enumerate(names)}
@@ -27,7 +33,34 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "mixup": {"alpha": 1.0},
     "cutmix": {"alpha": 1.0},
     "cutmixpick": {"runs": 2.0},
+    "brightness": {"strength": 0.4},
+    "contrast": {"strength": 0.4},
+    "saturation": {"strength": 0.4},
+    "hue": {"strength": 0.1},
+    "jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
+    "grayscale": {"p": 0.1},
+    "solarize": {"threshold": 128.0, "p": 0.5},
+    "posterize": {"bits": 4.0, "p": 0.5},
+    "equalize": {"p": 0.5},
+    "autocontrast": {"p": 0.5},
+    "sharpness": {"factor": 2.0, "p": 0.5},
+    "invert": {"p": 0.5},
+    "blur": {"sigma": 2.0},
+    "noise": {"std": 0.1},
+    "jpeg": {"quality": 50.0},
+    "rotate": {"degrees": 15.0},
+    "translate": {"share": 0.1},
+    "shear": {"degrees": 10.0},
+    "scale": {"change": 0.2},
+    "perspective": {"distortion": 0.5, "p": 0.5},
+    "erasing": {"area": 0.33, "p": 0.5},
+    "gridmask": {"drop": 0.4},
+    "mask": {"share": 0.5},
+    "mixup-or-cutmix": {"mixup": 0.8, "cutmix": 1.0},
+    "resizemix": {"scale": 0.8},
+    "fmix": {"alpha": 1.0},
 }
+_FALLING = {"threshold", "bits", "quality"}  # the less, the stronger
 
 
 def family(aug: str) -> str:
@@ -41,8 +74,10 @@ def family(aug: str) -> str:
     Returns
     -------
     str
-        "geometric" (identity, flip, crop and their combinations), "resize" (rrc), "erase" (cutout), "policy"
-        (autoaugment, randaugment, trivialaugment, augmix), "mixup", or "cutmix" (with its picks). An operation of the
+        "geometric" (identity, flip, crop and their combinations), "resize" (rrc), "warp" (rotate and its like),
+        "colour", "filter" (jpeg, blur, noise), "erase" (cutout, erasing, gridmask, mask), "policy" (autoaugment,
+        randaugment, trivialaugment, augmix), "mixup", or "cutmix" (with resizemix, fmix and the picks). A group such
+        as "oneof(cutmix,cutout)" is what its members are. An operation of the
         user's own is its own family, by its name without parameters: "./augs.py:snow" of "./augs.py:snow:p=0.5".
         Geometry beside something else does not count ("crop+flip+cutmix" is "cutmix"); two other families are joined
         with "+" in alphabetical order ("cutout+mixup" is "erase+mixup").
@@ -54,8 +89,17 @@ def family(aug: str) -> str:
     """
     if not isinstance(aug, str) or not aug.strip():
         raise UsageError(f"an augmentation is named by a specification such as crop+flip, not {aug!r}")
-    found = {_operation(part) for part in split_spec(aug)}
+    found = _families(aug)
     return "+".join(sorted(found - {"geometric"})) or "geometric"
+
+
+def _families(aug: str) -> set[str]:
+    """Families of the operations of a specification, and of those within groups."""
+    found: set[str] = set()
+    for part in split_spec(aug):
+        inner = ["mixup", "cutmix"] if _operation(part) == "mixup-or-cutmix" else branches(part)
+        found |= {_operation(part)} if inner is None else set().union(*map(_families, inner))
+    return found
 
 
 def _operation(part: str) -> str:
@@ -109,4 +153,6 @@ def _numbers(name: str, part: str) -> float:
             numbers |= {key.strip(): float(value)} if equals else {}
         except ValueError:
             continue  # a choice by name, not a strength
+    falling = _FALLING if name in _OF else ()
+    numbers = {key: 1 / (1 + abs(value)) if key in falling else value for key, value in numbers.items()}
     return math.prod(value for value in numbers.values() if math.isfinite(value))

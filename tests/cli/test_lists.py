@@ -12,7 +12,7 @@ import pytest
 
 from dametric import cli
 from dametric.augment import AUGS, parse
-from dametric.augment.spec import RANGES
+from dametric.augment.catalogue import RANGES
 from dametric.errors import UsageError
 from experiments.lists import FILE, lists
 

@@ -16,7 +16,7 @@ from scipy import stats
 from dametric.analysis import analyse
 from dametric.augment import AUGS
 from dametric.stats import by_families, family
-from dametric.stats.families import DEFAULTS, by_strength
+from dametric.stats.families import _FAMILIES, DEFAULTS, by_strength
 from dametric.stats.family_permutation import Families
 
 SIX = {
@@ -130,13 +130,20 @@ def test_the_order_of_strengths() -> None:
         ("mixup:alpha=0.2", "crop+mixup:alpha=.5", "mixup", "mixup:alpha=4"),
         ("cutmix", "cutmix:alpha=4", "cutmix_pick_S", "cutmix_pick_T"),
         ("./a.py:snow:p=0.5", "./a.py:snow:p=0.7"),
+        ("./a.py:snow:threshold=0.5", "./a.py:snow:threshold=0.7"),
+        ("solarize:threshold=200", "solarize", "solarize:p=0.9", "solarize:threshold=50"),
+        ("jpeg:quality=90", "jpeg", "jpeg:quality=10", "blur:sigma=1", "blur", "noise:std=0.01"),
+        ("rotate:degrees=5", "crop+rotate", "rotate:degrees=90"),
     ):
         assert order(*reversed(expected)) == list(expected)
     assert family("rrc:scale=0.5") == family("flip+rrc") == "resize"
+    assert family("mixup-or-cutmix:switch=0.3") == family("oneof(mixup, flip+cutmix:p=0.5)") == "cutmix+mixup"
+    assert family("oneof(flip,oneof(crop,./a+b.py:snow))+invert:p=0.1") == "./a+b.py:snow+colour"
 
 
 def test_what_a_name_stands_for_is_what_it_does() -> None:
-    """But for the length of cutout, which is that of 32 pixels."""
+    """But for the length of cutout, which is that of 32 pixels; and every augmentation has a family of several."""
+    assert {family(name) for name in AUGS} == {*_FAMILIES, "cutmix+mixup"}
     for name, numbers in DEFAULTS.items():
         made: dict[str, Any] = {key: value.default for key, value in inspect.signature(AUGS[name]).parameters.items()}
         assert all(made[key] == value or (name, value) == ("cutout", 8) for key, value in numbers.items())
