@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from dametric import ImageSet, UsageError, score
 from dametric.metrics import METRICS
 from dametric.scoring import engine as engine_module
+from dametric.scoring.engine import Engine, Segment
 from dametric.scoring.protocol import Protocol, units
 from tests.oracles import estimator as oracle
 
@@ -472,3 +474,13 @@ def test_over_epochs_batch_means_are_unbiased_and_the_published_draws_are_not(pa
         error = np.std(found, ddof=1) / math.sqrt(len(found)) / target
         assert error < 0.03
         assert np.mean(found) / target == pytest.approx(expected, abs=3 * error)
+
+
+def test_the_batch_of_what_is_not_finite_is_known_in_pools_and_among_picked_rows() -> None:
+    segment = Segment(batches=2, size=3, first=4)
+    for rows, broken, expected in ((12, 4, [True, False]), (12, 7, [False, True]), (8, 3, [False, True])):
+        logits, notes = torch.zeros(rows, 5), SimpleNamespace(_finite=[])
+        logits[broken, 2] = torch.nan
+        Engine._note_finite(notes, "teacher", logits, "cutmix", segment)  # type: ignore[arg-type]
+        ((who, what, first, finite),) = notes._finite
+        assert (who, what, first, finite.tolist()) == ("teacher", "cutmix", 4, expected), (rows, broken)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 import dametric
@@ -203,6 +204,21 @@ def test_an_error_on_one_rank_is_an_error_on_all(
     assert says in str(zero)
     assert str(two) == str(zero)
     assert one is error or isinstance(one, UsageError)
+
+
+def test_an_exchange_hands_on_values_or_the_reason_of_the_rank_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exchanged(rank: int, *spoken: tuple[Any, str | None]) -> list[Any]:
+        def gather(answers: list[Any], own: tuple[Any, str | None]) -> None:
+            assert own == spoken[rank]
+            answers[:] = spoken
+
+        monkeypatch.setattr(dist, "all_gather_object", gather)
+        return Ranks(rank, len(spoken), True)._exchange(*spoken[rank])
+
+    assert exchanged(1, (3, None), (4, None)) == [3, 4]
+    with pytest.raises(UsageError, match=r"^rank 1: out of memory$"):
+        exchanged(0, (3, None), (None, "rank 1: out of memory"))
+    exchanged(1, (3, None), (None, "rank 1: out of memory"))  # its own error goes on as it is
 
 
 @each(

@@ -10,7 +10,7 @@ import torch
 
 from dametric.metrics import METRICS, Design
 from dametric.scoring.jackknife import Blocks, difference, estimate, measured
-from dametric.scoring.strata import cut
+from dametric.scoring.strata import CURVATURE, GAMMA, LOGNORMAL, cut
 from tests.loops import each
 
 METRIC = METRICS["t_stddev"]
@@ -95,3 +95,13 @@ def test_classes_that_were_hardly_seen_are_not_known(batches: int) -> None:
     assert rms.value == pytest.approx(math.sqrt(0.001 * 0.999), rel=0.05)
     seen = estimate(one_hot(rng, np.full(40, 1 / 40), 12), METRIC, DESIGN)
     assert seen.value == pytest.approx(math.sqrt(1 / 40 * 39 / 40), rel=0.03), "19 images of each class"
+
+
+def test_the_curvature_lies_in_the_middle_of_two_distributions_of_the_spread() -> None:
+    """For the mean of a root, E sqrt(v) = sqrt(m) (1 - x/8 + c x^2/8 - ...) with x the squared relative spread."""
+    x = 0.01
+    gamma = math.exp(math.lgamma(1 / x + 1 / 2) - math.lgamma(1 / x)) * math.sqrt(x)
+    lognormal = (1 + x) ** (-1 / 8)
+    for root, constant in ((gamma, GAMMA), (lognormal, LOGNORMAL)):
+        assert (root - 1 + x / 8) / (x * x / 8) == pytest.approx(constant, abs=0.01)
+    assert pytest.approx((gamma + lognormal) / 2, abs=1e-7) == 1 - x / 8 + CURVATURE * x * x / 8

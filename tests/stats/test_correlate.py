@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import stats
 from dametric.errors import UsageError
 from dametric.stats import Result, bca, correlate
 from dametric.stats.coefficients import coefficient
-from dametric.stats.intervals import seeded
+from dametric.stats.intervals import inside, seeded
 from dametric.stats.permutation import some
 from tests.loops import each
 from tests.oracles import statistics as oracle
@@ -264,3 +265,13 @@ def test_random_pairings_are_as_many_as_were_asked_for(n: int, resamples: int) -
     parts = list(some(n, resamples, 0))
     assert sum(part.shape[1] for part in parts) == resamples
     assert all(np.array_equal(np.sort(part, axis=0), np.tile(np.arange(n)[:, None], part.shape[1])) for part in parts)
+
+
+@each("method", ["kendall", "spearman"])
+def test_a_perfect_rank_coefficient_counts_as_half_way_to_the_next_value(method: str) -> None:
+    n = 5
+    coefficient = {"kendall": stats.kendalltau, "spearman": stats.spearmanr}[method]
+    values = sorted({round(float(coefficient(range(n), order)[0]), 12) for order in permutations(range(n))})
+    assert inside(method, np.array([1.0, values[-2], -1.0]), n) == pytest.approx(
+        [(1 + values[-2]) / 2, values[-2], -(1 + values[-2]) / 2]
+    )
