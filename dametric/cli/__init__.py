@@ -72,6 +72,8 @@ def main() -> None:
     from dametric.base.interrupts import ctrl_c_received, remember_ctrl_c
 
     prepare_streams()
+    # threads of torch that wait would otherwise turn in circles for milliseconds, on cores that decode images meanwhile
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if "_DAMETRIC_COMPLETE" in os.environ:  # a shell asks for completions, which typer answers and ends
         app(prog_name="dametric")
     code = 0

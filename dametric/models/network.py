@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dametric.base.arguments import argument
 from dametric.errors import UsageError
 from dametric.models.interface import forward_pass
+from dametric.models.staging import Staging
 
 LARGEST = 1.5
 """Upper bound of means and standard deviations of pixels from 0 to 1."""
@@ -47,6 +48,7 @@ class Network:
         self.chunk = chunk
         self.dtype = dtype
         self.rows = 0  # forwarded so far
+        self._staging = Staging(dtype)
         self._working = torch.promote_types(dtype, torch.float32)  # half precision is too coarse to normalise in
         exact = torch.float64
         self._scale = (1 / (255 * torch.tensor(std, dtype=exact))).view(1, -1, 1, 1).to(device, self._working)
@@ -69,8 +71,7 @@ class Network:
         self.rows += len(images)
         while True:
             try:
-                logits = torch.cat([self._forward(part) for part in images.split(self.chunk)])
-                return logits.double()
+                return torch.cat([self._forward(part) for part in images.split(self.chunk)])
             except torch.cuda.OutOfMemoryError:
                 if self.chunk == 1:
                     raise
@@ -78,10 +79,8 @@ class Network:
             torch.cuda.empty_cache()  # after the except block, which still holds the failed forward's memory
 
     def _forward(self, images: Tensor) -> Tensor:
-        normalised = (images * self._scale).add_(self._offset).to(self.dtype)
         with forward_pass():
-            # converting layout and dtype in one step is slower
-            logits = self.module(normalised.contiguous(memory_format=torch.channels_last))
+            logits = self.module(self._staging(images, lambda part: (part * self._scale).add_(self._offset)))
         if not isinstance(logits, Tensor) or logits.ndim != 2:
             got = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
             raise UsageError(f"the network must return logits of shape (rows, classes), not {got}")
@@ -89,7 +88,7 @@ class Network:
             raise UsageError(f"the network returns {len(logits)} rows for {len(images)} images: one an image is needed")
         if not logits.shape[1]:
             raise UsageError("the network returns logits of 0 classes: it must have one class at least")
-        return logits
+        return logits.to(torch.float64, copy=True)  # they may be the images themselves, whose memory is used again
 
 
 def normalisation(

@@ -31,6 +31,7 @@ from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.models.interface import forward_pass, interface
 from dametric.models.network import Network
+from dametric.models.staging import Staging
 from dametric.training.loss import LossInputs, divergence, label_loss, own_term
 from dametric.training.recipe import Recipe, learning_rate
 
@@ -144,6 +145,8 @@ class Training:
         self.model = model.to(device=device, dtype=self.exact)
         # the whole loss, so that on CUDA each step is one captured graph forward and one backward
         self._compiled = torch.compile(self._loss, mode="reduce-overhead") if compile else self._loss
+        # what is shown in one step is kept for its backward; compiled code has memory of its own
+        self.staging = {} if compile else {name: Staging(self.exact) for name in ("raw", "aug", "pool")}
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             recipe.lr,
@@ -317,7 +320,7 @@ class Training:
         if by in NEEDS_STUDENT:
             self.model.eval()
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half is not None):
-                student_log = self.interface.logits(self.model(self._normalised(pool))).double().log_softmax(1)
+                student_log = self.interface.logits(self.model(self._normalised(pool, "pool"))).double().log_softmax(1)
             self.model.train()
         probabilities = [None if logits is None else logits.double().softmax(1) for logits in (teacher, raw)]
         values = criterion(by, probabilities[0], student_log, probabilities[1])
@@ -326,8 +329,8 @@ class Training:
     def _student(self, inputs: StepInputs) -> tuple[Tensor | None, Tensor | None]:
         """The student's logits of the raw and of the augmented images, in two forwards unless asked otherwise."""
         objective = self.recipe.objective
-        raw = self._normalised(inputs.raw.images) if objective.sees_raw else None
-        aug = None if inputs.aug is None else self._normalised(inputs.aug)
+        raw = self._normalised(inputs.raw.images, "raw") if objective.sees_raw else None
+        aug = None if inputs.aug is None else self._normalised(inputs.aug, "aug")
         if self.recipe.joint_batch and raw is not None and aug is not None:
             both = self._forward(torch.cat([raw, aug]))
             return both[: len(raw)], both[len(raw) :]
@@ -336,8 +339,13 @@ class Training:
     def _forward(self, normalised: Tensor) -> Tensor:
         return self.interface.logits(self.model(normalised), training=self.model.training).to(self.exact)
 
-    def _normalised(self, images: Tensor) -> Tensor:
-        return self.interface.arrange((images.to(self.exact) - self.mean) / self.std)
+    def _normalised(self, images: Tensor, place: str) -> Tensor:
+        def normalise(part: Tensor) -> Tensor:
+            return (part.to(self.exact) - self.mean) / self.std
+
+        if place in self.staging and self.interface.channels_last:
+            return self.staging[place](images, normalise)
+        return self.interface.arrange(normalise(images))
 
     def _note(self, what: str, *values: Tensor | None) -> None:
         """Note of images or answers of this step whether all are finite, which bytes are."""
@@ -435,6 +443,7 @@ def advance_together(
     batches = first.batches(until)
     for member in members:
         member.model.train()
+        member.staging = first.staging  # they learn one after the other
     with torch.random.fork_rng([first.device] if first.device.type == "cuda" else []):
         drawn = ((index, [first.base_keys(len(index), number)]) for number, index in enumerate(batches, first.number))
         for index, pixels in zip(batches, first.view.stream(drawn, first.device), strict=True):

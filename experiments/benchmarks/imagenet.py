@@ -124,7 +124,7 @@ def plain_loader(root: Path, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     )
     draw = torch.Generator().manual_seed(0)
     data = ImageFolder(str(root / "train"), transform)
-    loader = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=workers, generator=draw)
+    loader = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True, generator=draw)
     while True:
         yield from loader
 
@@ -144,7 +144,7 @@ class Bench:
     def plain_score(self) -> None:
         """The spread of the teacher's mean probability, raw and mixed rows, batch after batch."""
         means = []
-        with torch.inference_mode():
+        with torch.no_grad():  # inference tensors of the loader could not be learnt from
             for images, _ in itertools.islice(self.loader, self.batches):
                 rows = torch.cat([self.teacher(images), self.teacher(cutmix(images))])
                 means.append(rows.softmax(1).mean(0))
