@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dametric.augment import PAPER, ImageSpec, Keys, base_augmentation, default_base, parse
+from dametric.augment import ImageSpec, Keys, base_augmentation, default_base, expand, parse
 from dametric.augment.base_view import BaseView
 from dametric.augment.examine import check_base, looked_at, sample
 from dametric.augment.external import Findings
@@ -48,7 +48,7 @@ def show(
     Parameters
     ----------
     augs : str or sequence of str
-        Specifications; ``"paper"`` stands for the paper's nine.
+        Specifications; ``"paper"`` stands for the paper's nine, ``"rotate:degrees=0..90/5"`` for a curve.
     output : path-like
         File to write; its ending, .png, .svg or .pdf, says the kind.
     data : str, path-like, ImageSet, Tensor, tuple or data set
@@ -101,17 +101,12 @@ def show(
     base_view, base_keys = BaseView.of(check_base(base), image_set), Keys(seed, 1, len(index)).sub("base")
     view = base_view(next(base_view.stream([(index, [base_keys])], "cpu")), base_keys).images
     rows = [("base view", _arrays(view))]
-    for spec in _names(augs):
+    for spec in expand([augs] if isinstance(augs, str) else augs):
         (aug,) = looked_at([parse(spec, of)], seen, quiet, known)
         label = f"{spec} (part of its pool)" if aug.pick else spec
         rows.append((label, _arrays(aug(view, keys).images[-len(index) :])))  # of a pool, the last run
     title = f"{Path(image_set.name).name}: base view ({base_aug}) and augmented, per {per}, seed {seed}"
     return write_atomic(output, render(grid_figure(rows, title), kind))
-
-
-def _names(augs: str | Sequence[str]) -> list[str]:
-    asked = [augs] if isinstance(augs, str) else augs
-    return [name for spec in asked for name in (PAPER if spec == "paper" else (spec,))]
 
 
 def _arrays(images: Tensor) -> NDArray[np.uint8]:

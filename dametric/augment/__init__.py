@@ -6,7 +6,7 @@ from dametric.augment.base import Augmentation, Augmented
 from dametric.augment.catalogue import AUGS, PAPER, ImageSpec, describe
 from dametric.augment.keys import Keys
 from dametric.augment.pick import CRITERIA, NEEDS_STUDENT, criterion, pick
-from dametric.augment.spec import base_augmentation, default_base, parse, versions
+from dametric.augment.spec import base_augmentation, default_base, expand, parse, versions
 
 __all__ = [
     "AUGS",
@@ -21,6 +21,7 @@ __all__ = [
     "criterion",
     "default_base",
     "describe",
+    "expand",
     "parse",
     "pick",
     "versions",

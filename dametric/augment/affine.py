@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dametric.augment import colour
-from dametric.augment.base import Augmented, Draw, whole
+from dametric.augment.base import Augmented, Draw, parameters, whole
 from dametric.augment.keys import Keys
 from dametric.augment.photometric import check_between
 
@@ -72,8 +72,9 @@ class Translate:
         }
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        ones, zeros = torch.ones_like(draw["right"]), torch.zeros_like(draw["right"])
-        return Augmented(colour.warp(whole(images), *_Matrix(ones, zeros, -draw["right"], zeros, ones, -draw["down"])))
+        right, down = parameters(draw, "right", "down")
+        ones, zeros = torch.ones_like(right), torch.zeros_like(right)
+        return Augmented(colour.warp(whole(images), *_Matrix(ones, zeros, -right, zeros, ones, -down)))
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Shear:
         return {name: self.degrees * _centred(keys, name) for name in ("x", "y")}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        x, y = (torch.tan(torch.deg2rad(draw[name])) for name in ("x", "y"))
+        x, y = (torch.tan(torch.deg2rad(angle)) for angle in parameters(draw, "x", "y"))
         ones, zeros = torch.ones_like(x), torch.zeros_like(x)
         return Augmented(colour.warp(whole(images), *_Matrix(ones + x * y, x, zeros, y, ones, zeros)))
 
@@ -113,7 +114,8 @@ class Scale:
         return {"factor": 1 + self.change * _centred(keys, "factor")}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        inverse, zeros = 1 / draw["factor"], torch.zeros_like(draw["factor"])
+        inverse = 1 / draw["factor"]
+        zeros = torch.zeros_like(inverse)
         return Augmented(colour.warp(whole(images), *_Matrix(inverse, zeros, zeros, zeros, inverse, zeros)))
 
 
@@ -150,7 +152,7 @@ class Perspective:
             return Augmented(whole(images))
         corners = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64, device=images.device)
         start = corners * torch.tensor([width - 1, height - 1], device=images.device)
-        moves = torch.stack([draw["across"], draw["down"]], 2) * (1 - 2 * corners)
+        moves = torch.stack(parameters(draw, "across", "down"), 2) * (1 - 2 * corners)
         numbers = _projection(start + moves, start.expand(moves.shape))
         y = torch.arange(height, device=images.device) + 0.5
         x = torch.arange(width, device=images.device) + 0.5

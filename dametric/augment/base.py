@@ -192,6 +192,11 @@ def check_at_most(what: str, value: int, most: int) -> None:
         raise UsageError(f"{what} is at most {most}, not {shortened(value)}")
 
 
+def parameters(draw: Draw, *names: str) -> tuple[Tensor, ...]:
+    """The parameters of these names."""
+    return tuple(draw[name] for name in names)
+
+
 def per_row(values: Tensor) -> Tensor:
     """View of shape (rows, 1, 1, 1), to broadcast one value a row over its pixels."""
     return values.view(-1, 1, 1, 1)

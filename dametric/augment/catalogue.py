@@ -413,6 +413,33 @@ PAPER = (
     "cutmixpick:by=teacher_entropy",
     "cutmixpick:by=student_entropy",
 )
+STANDARD = (
+    *("identity", "flip", "crop+flip", "rrc", "rotate", "perspective", "jitter", "grayscale", "blur", "noise"),
+    *("cutout", "erasing", "gridmask", "autoaugment", "randaugment", "trivialaugment"),
+    *("mixup", "cutmix", "mixup-or-cutmix", "resizemix", "fmix", "cutmixpick:by=teacher_entropy"),
+)
+STRENGTHS = (
+    *("crop:padding=1..8/4", "rrc:scale=0.08..0.8/4", "cutout:length=4..16/4", "erasing:area=0.05..0.8/4:p=1"),
+    *("gridmask:drop=0.2..0.8/4", "mask:share=0.2..0.8/4", "rotate:degrees=5..90/5", "translate:share=0.05..0.5/4"),
+    *("shear:degrees=5..45/5", "scale:change=0.1..0.8/4", "perspective:distortion=0.1..0.9/5:p=1"),
+    *("brightness:strength=0.1..0.9/5", "contrast:strength=0.1..0.9/5", "saturation:strength=0.1..2/5"),
+    *(
+        "hue:strength=0.02..0.5/5",
+        "grayscale:p=0.1..0.9/5",
+        "solarize:threshold=32..224/4:p=1",
+        "posterize:bits=1..7/4:p=1",
+    ),
+    *("sharpness:factor=2..9/4:p=1", "randaugment:m=3..30/4", "mixup:alpha=0.1..2/5", "cutmix:alpha=0.1..2/5"),
+    *("resizemix:scale=0.2..0.9/4", "fmix:alpha=0.1..2/5"),
+)
+SETS: dict[str, tuple[str, ...]] = {"paper": PAPER, "standard": STANDARD, "strengths": STRENGTHS, "all": tuple(AUGS)}
+"""Groups of augmentations by name."""
+LINEAR = frozenset(
+    ["p", "switch", "share", "degrees", "change", "distortion", "threshold", "bits", "quality", "drop", "factor", "m"]
+)
+"""Parameters whose ranges have equal steps; all others' have equal ratios."""
+WHOLE = frozenset({"padding", "length", "patch", "n", "m", "runs", "bits", "quality"})
+"""Parameters that are whole numbers."""
 
 
 def describe(name: str) -> str:
@@ -423,5 +450,6 @@ def describe(name: str) -> str:
         if usual is None:
             usual = _BY_SIZE.get(name, {}).get(key, "roll; the published rule in the reference protocol")
         shown = f"{usual:.4g}" if isinstance(usual, float) else usual
-        words.append(f"{key}: {RANGES[name][key]} [default: {shown}]")
+        linear = "" if key not in LINEAR - {"p"} else " (linear)"
+        words.append(f"{key}{linear}: {RANGES[name][key]} [default: {shown}]")
     return "; ".join(words)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dametric.augment.base import MOST_PIXELS, Augmented, Draw, box_mask, check_at_most
+from dametric.augment.base import MOST_PIXELS, Augmented, Draw, box_mask, check_at_most, parameters
 from dametric.augment.filters import normal
 from dametric.augment.keys import Keys, field_of
 from dametric.augment.photometric import check_between
@@ -46,7 +46,7 @@ class Cutout:
         return {"y": keys.integer("y", shape[-2]), "x": keys.integer("x", shape[-1])}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        top, left = draw["y"] - self.length // 2, draw["x"] - self.length // 2
+        top, left = (centre - self.length // 2 for centre in parameters(draw, "y", "x"))
         mask = box_mask(top, left, top + self.length, left + self.length, images.shape[-2], images.shape[-1])
         return Augmented(_filled("cutout", images, mask, self.fill))
 
@@ -114,12 +114,12 @@ class Erasing:
         return {"top": top, "left": left, "height": height, "width": width, "bits": keys.bits("colour")}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        top, left = draw["top"], draw["left"]
-        mask = box_mask(top, left, top + draw["height"], left + draw["width"], images.shape[-2], images.shape[-1])
+        top, left, height, width, bits = parameters(draw, "top", "left", "height", "width", "bits")
+        mask = box_mask(top, left, top + height, left + width, images.shape[-2], images.shape[-1])
         if self.mode == "const":
             return Augmented(_filled("erasing", images, mask, self.fill))
         shape = images.shape[1:] if self.mode == "pixel" else (images.shape[1], 1, 1)
-        noise = normal(draw["bits"], math.prod(shape)).view(-1, *shape) * (255 * _COLOUR_STD)
+        noise = normal(bits, math.prod(shape)).view(-1, *shape) * (255 * _COLOUR_STD)
         mean = _filled("erasing", images[:, :, :1, :1], mask.new_ones(len(images), 1, 1, 1), self.fill)
         return Augmented(torch.where(mask, (noise + mean).clamp_(0, 255), images.float()))
 

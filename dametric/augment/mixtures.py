@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw, box_mask, choose, per_row
+from dametric.augment.base import Augmented, Draw, box_mask, choose, parameters, per_row
 from dametric.augment.filters import normal
 from dametric.augment.keys import Keys
 from dametric.augment.mix import CutMix, Mixup, check_mixing
@@ -53,9 +53,9 @@ class MixupOrCutMix:
         blended, pasted = (kind(partner=self.partner).apply(images, draw) for kind in (Mixup, CutMix))
         assert blended.lam is not None
         assert pasted.lam is not None
-        cut = draw["cut"]
+        cut, partner = parameters(draw, "cut", "partner")
         mixed = torch.where(per_row(cut), pasted.images.float(), blended.images)
-        return Augmented(mixed, draw["partner"], torch.where(cut, pasted.lam, blended.lam))
+        return Augmented(mixed, partner, torch.where(cut, pasted.lam, blended.lam))
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,14 @@ class ResizeMix:
         return {"top": top, "left": left, "height": high, "width": wide, "partner": keys.partners(self.partner)}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        top, left, high, wide = (draw[name] for name in ("top", "left", "height", "width"))
+        top, left, high, wide, partner = parameters(draw, "top", "left", "height", "width", "partner")
         height, width = images.shape[-2:]
-        others = images.index_select(0, draw["partner"]).float()
+        others = images.index_select(0, partner).float()
         pasted = _shrinking(top, high, height)[:, None] @ others @ _shrinking(left, wide, width)[:, None].mT
         if images.dtype == torch.uint8:
             pasted = pasted.round_().clamp_(0, 255).to(torch.uint8)
         mask = box_mask(top, left, top + high, left + wide, height, width)
-        return Augmented(choose(mask, pasted, images), draw["partner"], 1 - (high * wide).double() / (height * width))
+        return Augmented(choose(mask, pasted, images), partner, 1 - (high * wide).double() / (height * width))
 
 
 def _shrinking(start: Tensor, length: Tensor, size: int) -> Tensor:
@@ -154,12 +154,13 @@ class FMix:
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         height, width = images.shape[-2:]
-        own = (draw["lam"] * (height * width)).round()
+        lam, bits, partner = parameters(draw, "lam", "bits", "partner")
+        own = (lam * (height * width)).round()
         # the pixels of the highest noise are the row's own
-        place = low_frequency_noise(draw["bits"], height, width).flatten(1).argsort(1, descending=True).argsort(1)
+        place = low_frequency_noise(bits, height, width).flatten(1).argsort(1, descending=True).argsort(1)
         mask = (place >= own[:, None]).view(-1, 1, height, width)
-        mixed = choose(mask, images.index_select(0, draw["partner"]), images)
-        return Augmented(mixed, draw["partner"], own / (height * width))
+        mixed = choose(mask, images.index_select(0, partner), images)
+        return Augmented(mixed, partner, own / (height * width))
 
 
 def low_frequency_noise(bits: Tensor, height: int, width: int) -> Tensor:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dametric.augment import colour
-from dametric.augment.base import Augmented, Draw, per_row, whole
+from dametric.augment.base import Augmented, Draw, parameters, per_row, whole
 from dametric.augment.keys import Keys
 from dametric.errors import UsageError
 
@@ -165,13 +166,13 @@ class Jitter:
         check_channels("jitter", images)
         result = whole(images)
         blends = any(getattr(self, name) for name in FACTORS)
-        hue_at = (draw["order"] == 3).int().argmax(1)
-        kinds = draw["order"].unbind(1)
+        order, turn = parameters(draw, "order", "hue")
+        hue_at, kinds = (order == 3).int().argmax(1), order.unbind(1)
         if blends:
             for stage in range(3):
                 result = self._blended(result, draw, torch.where(hue_at > stage, kinds[stage], 3))
         if self.hue:
-            result = colour.hue(result, draw["hue"])
+            result = colour.hue(result, turn)
         if blends:
             for stage in range(1, 4):
                 result = self._blended(result, draw, torch.where(hue_at < stage, kinds[stage], 3))
@@ -185,7 +186,7 @@ class Jitter:
         grey, zero = colour.grey(images), torch.zeros((), device=images.device)
         mean = grey.mean((1, 2, 3), keepdim=True)
         other = torch.where(per_row(kind == 2), grey, torch.where(per_row(kind == 1), mean, zero))
-        change = torch.stack([draw[name] for name in FACTORS] + [torch.zeros_like(draw["hue"])], 1)
+        change = F.pad(torch.stack(parameters(draw, *FACTORS), 1), (0, 1))
         share = 1 + change.gather(1, kind[:, None])[:, 0]
         return colour.blend(images, other, share)
 

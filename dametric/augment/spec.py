@@ -4,27 +4,34 @@ A specification is operations joined by ``+``, each a name with parameters: ``cr
 ``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a user's callable: ``my_pkg.augs:snow``, ``./augs.py:snow:p=0.5``,
 ``torchvision.transforms.v2:ColorJitter:brightness=0.4``. A path that begins with a folder, as in
 ``./my+augs.py:snow``, may contain any character. ``p=0.5`` on any operation is the probability that it happens to an
-image, and ``oneof(cutout,crop+flip)`` is one of several, drawn for each.
+image, and ``oneof(cutout,crop+flip)`` is one of several, drawn for each. In lists of specifications,
+``mixup:alpha=0.1..2/5`` is a curve, and ``paper`` or ``standard`` a group (:func:`expand`).
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
 from dametric.augment.base import Augmentation, Operation
 from dametric.augment.branches import OneOf, Sometimes
 from dametric.augment.callables import names_a_place, own_callable
-from dametric.augment.catalogue import AUGS, NEUTRAL, WITHOUT_PROBABILITY, ImageSpec
+from dametric.augment.catalogue import AUGS, LINEAR, NEUTRAL, SETS, WHOLE, WITHOUT_PROBABILITY, ImageSpec
 from dametric.augment.external import External
 from dametric.augment.pick import CutMixPick
 from dametric.base.arguments import argument
 from dametric.base.user_code import branches, split_spec
 from dametric.errors import UsageError, shortened, unknown
 
+_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
+_RANGE = re.compile(
+    rf"(?<=[:,])\s*(?P<key>[^\W\d]\w*)=(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})(?:/(?P<steps>[^:,+)]*))?(?=[:,+)\s]|$)"
+)
+_STEPS, _MOST_STEPS = 5, 50
 VERSIONS: dict[str, int] = {"rrc": 2}
 """Versions of operations' arithmetic above the first: raised when the same specification gives other images, so that
 the runs that use it, and no others, get new ids."""
@@ -74,6 +81,62 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: ImageSpec | None = 
     return Augmentation("+".join(parts), tuple(operations), "+".join(spelt) or "identity")
 
 
+def expand(specs: Iterable[str]) -> list[str]:
+    """Specifications without groups and ranges.
+
+    A group such as ``paper`` stands for its members, see :data:`~dametric.augment.catalogue.SETS`. A range of one
+    parameter is a curve: ``mixup:alpha=0.1..2/5`` are five values from 0.1 to 2, of equal ratios, or of equal steps
+    where the parameter is one of :data:`~dametric.augment.catalogue.LINEAR`; without a number of steps there are five.
+
+    Parameters
+    ----------
+    specs : iterable of str
+
+    Returns
+    -------
+    list of str
+        Each once, in order. Nothing else is checked; see :func:`parse`.
+
+    Raises
+    ------
+    UsageError
+        For several ranges in one specification, and ranges without an end, a direction, or a possible number of steps.
+
+    Examples
+    --------
+    >>> expand(["flip", "mixup:alpha=0.25..4/3", "rotate:degrees=0..30/4"])[:4]
+    ['flip', 'mixup:alpha=0.25', 'mixup:alpha=1', 'mixup:alpha=4']
+    """
+    members = [member for spec in specs for member in SETS.get(spec.strip(), (spec,))]
+    return list(dict.fromkeys(point for member in members for point in _curve(member)))
+
+
+def _curve(spec: str) -> list[str]:
+    """Specifications of the points of a range, in order; the specification itself where it has none."""
+    ranges = list(_RANGE.finditer(spec))
+    if not ranges:
+        return [spec]
+    if len(ranges) > 1:
+        raise UsageError(f"augmentation '{spec}': one parameter at a time has a range, not {len(ranges)}")
+    (found,) = ranges
+    key, low, high, text = found["key"], float(found["low"]), float(found["high"]), found["steps"] or str(_STEPS)
+    steps = int(text) if text.isdecimal() and len(text) < 4 else 0
+    if not 2 <= steps <= _MOST_STEPS:
+        raise UsageError(
+            f"augmentation '{spec}': a range has from 2 to {_MOST_STEPS} steps, as {key}={found['low']}.."
+            f"{found['high']}/{_STEPS}, not {shortened(text)}"
+        )
+    if not low < high < math.inf:
+        raise UsageError(f"augmentation '{spec}': a range goes up, from {found['low']} to more than that")
+    if key not in LINEAR and low <= 0:
+        raise UsageError(f"augmentation '{spec}': values of {key} have equal ratios, so that they begin above 0")
+    shares = [step / (steps - 1) for step in range(1, steps - 1)]
+    inner = [low + (high - low) * share if key in LINEAR else low * (high / low) ** share for share in shares]
+    words = [str(round(value)) if key in WHOLE else f"{value:.3g}" for value in inner]
+    points = dict.fromkeys([found["low"], *words, found["high"]])
+    return [f"{spec[: found.start()]}{key}={word}{spec[found.end() :]}" for word in points]
+
+
 def versions(aug: Augmentation | str) -> dict[str, int]:
     """Versions of an augmentation's operations, or of those that a specification names, that are above the first."""
     spec = aug if isinstance(aug, str) else aug.canonical
@@ -119,7 +182,7 @@ def _operation(part: str, images: ImageSpec) -> tuple[Operation | None, str]:
     if part.startswith("oneof("):
         return _one_of(part, images)
     several = [word.strip() for word in part.split(",")]
-    if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, "paper"} for word in several):
+    if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, *SETS} for word in several):
         raise UsageError(
             f"'{part}' are {len(several)} augmentations: give each by itself, as "
             f"{' '.join(argument('augs', word) for word in several)}"
@@ -136,11 +199,13 @@ def _operation(part: str, images: ImageSpec) -> tuple[Operation | None, str]:
         if operation is not None and p != 1:
             operation = Sometimes(operation, p)
         return operation, ":".join([name, *_spelt(name, operation, images)])
-    if name == "paper":
-        raise UsageError("'paper' is a group of nine augmentations: it stands alone, in a list of specifications")
+    if name in SETS:
+        raise UsageError(
+            f"'{name}' is a group of {len(expand([name]))} augmentations: it stands alone, in a list of specifications"
+        )
     first = ", ".join(list(AUGS)[: list(AUGS).index("cutmixpick") + 1])
     some = f"known: {first} and {len(AUGS) - first.count(',') - 1} more, see dametric ls augs"
-    raise unknown("augmentation", name, [*AUGS, "crop+flip", "paper"], some)
+    raise unknown("augmentation", name, [*AUGS, "crop+flip", *SETS], some)
 
 
 def _one_of(part: str, images: ImageSpec) -> tuple[Operation, str]:

@@ -29,7 +29,7 @@ def score(
     aug: Annotated[
         list[str],
         typer.Option(
-            "--aug", "-a", metavar="SPEC", help="Augmentation; repeat for several. 'paper' means the paper's nine."
+            "--aug", "-a", metavar="SPEC", help="Augmentation, set or range; repeat for several (see dametric ls augs)."
         ),
     ],
     teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],

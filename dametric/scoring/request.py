@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dametric.augment import NEEDS_STUDENT, PAPER, Augmentation, ImageSpec, base_augmentation, parse
+from dametric.augment import NEEDS_STUDENT, Augmentation, ImageSpec, base_augmentation, expand, parse
 from dametric.augment.base import Operation
 from dametric.augment.external import External
 from dametric.base.arguments import argument
@@ -60,23 +60,21 @@ def wanted_precision(rel_se: float | None, protocol: str) -> float:
 
 
 def augmentations(augs: AugSpec | Sequence[AugSpec], images: ImageSpec, student: bool) -> list[Augmentation]:
-    """Every augmentation that was asked for, once; ``"paper"`` stands for the paper's nine."""
+    """Every augmentation that was asked for, once; groups, such as ``"paper"``, and ranges stand for their members."""
     if not isinstance(augs, (str, Augmentation, Iterable)) and not callable(augs):
         raise UsageError(f"augmentations are names, functions, or a list of them, not {augs!r}")
     specs: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
     chosen: dict[str, Augmentation] = {}
     typed: set[str] = set()
     for spec in specs:
-        if spec == "paper":  # without a student its picks cannot be made: leave them out instead of refusing all
-            group = [parse(name, images) for name in PAPER]
-            requested = [aug for aug in group if student or aug.pick not in NEEDS_STUDENT]
-        else:
-            requested = [parse(spec, images)]
-            if requested[0].pick in NEEDS_STUDENT and not student:
-                raise UsageError(
-                    f"{requested[0].name} asks the student which images to pick: give one with {argument('student')}"
-                )
-        for aug in requested:
+        requested = [parse(member, images) for member in (expand([spec]) if isinstance(spec, str) else [spec])]
+        without = [aug for aug in requested if aug.pick in NEEDS_STUDENT and not student]
+        if without and spec != "paper":
+            raise UsageError(
+                f"{without[0].name} asks the student which images to pick: give one with {argument('student')}"
+            )
+        # without a student the paper's picks by it cannot be made: leave them out instead of refusing all
+        for aug in (aug for aug in requested if aug not in without):
             alike = [other for other in chosen.values() if other.name.startswith(aug.name)]
             if aug.name in typed or any(_same(aug, other) for other in alike):
                 continue  # the same again

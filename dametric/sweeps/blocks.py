@@ -23,6 +23,9 @@ from dametric.sweeps.reading import (
     typed,
 )
 
+GROUPS = ("paper", "standard", "strengths", "all")
+"""Names of groups of augmentations."""
+
 
 @dataclass(frozen=True)
 class DataSpec:
@@ -143,7 +146,7 @@ class ScoreSpec:
 
 
 def augmentations(value: Any) -> tuple[str, ...]:
-    """Specifications as the file writes them: words, ``paper``, or ``name: {parameter: [values]}``, crossed."""
+    """Specifications as the file writes them: words, groups, ranges, or ``name: {parameter: [values]}``, crossed."""
     specs: list[str] = []
     for item in as_list(value):
         if isinstance(item, dict):
@@ -153,14 +156,14 @@ def augmentations(value: Any) -> tuple[str, ...]:
                 for values in itertools.product(*lists.values()):
                     words = (f"{key}={value}" for key, value in zip(lists, values, strict=True))
                     specs.append(":".join([str(name), *words]))
-        elif item == "paper":
-            from dametric.augment import PAPER  # torch takes seconds to load, and a grid is read without
-
-            specs += PAPER
         else:
             specs.append(typed(item, str, "augmentations"))
     if not specs:
         raise UsageError("augmentations is an empty list: nothing would be run")
+    if any(spec in GROUPS or ".." in spec for spec in specs):
+        from dametric.augment import expand  # torch takes seconds to load, and a grid is read without
+
+        specs = expand(specs)
     return tuple(dict.fromkeys(specs))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dametric.augment import PAPER, Augmentation, ImageSpec, base_augmentation, parse
+from dametric.augment import Augmentation, ImageSpec, base_augmentation, expand, parse
 from dametric.base.arguments import argument
 from dametric.base.files import check_writable
 from dametric.base.option_groups import (
@@ -392,8 +392,8 @@ def distill_all(
 
 
 def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:
-    """Augmentations once each; ``paper`` stands for the paper's nine."""
-    return tuple(dict.fromkeys(name for spec in augs for name in (PAPER if spec == "paper" else (spec,))))
+    """Augmentations once each; groups, such as ``paper``, and ranges stand for their members."""
+    return tuple(expand(augs))
 
 
 def _looked_at(augs: Sequence[str], base_aug: str | None, context: TrainingContext, quiet: bool) -> tuple[str, ...]:
