@@ -424,7 +424,7 @@ def test_a_process_group_of_the_callers_own_will_do(checkpoint: Path, tmp_path: 
         own = dametric.score(teacher, digits, ["flip", "cutmix"], protocol="reference", batches=40, **options)
     for rank in (0, 1):
         assert_same(json.loads((tmp_path / f"2-{rank}.json").read_text()), json.loads(own.to_json()))
-    assert done.stdout.count("--batches: 20 on rank 0, 21 on rank 1") == 2
+    assert done.stdout.count("batches: 20 on rank 0, 21 on rank 1") == 2
 
 
 def test_bad_input_under_torchrun_is_one_line_and_ends_all_with_2(command: list[object], tmp_path: Path) -> None:
