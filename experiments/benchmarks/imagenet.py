@@ -124,7 +124,9 @@ def plain_loader(root: Path, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     )
     draw = torch.Generator().manual_seed(0)
     data = ImageFolder(str(root / "train"), transform)
-    loader = DataLoader(data, BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True, generator=draw)
+    loader = DataLoader(
+        data, BATCH, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True, generator=draw
+    )
     while True:
         yield from loader
 
