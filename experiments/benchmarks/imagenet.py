@@ -4,8 +4,8 @@ A folder of the shape of ImageNet is made of hard links to the JPEGs of any fold
 photographs, 500 x 375 pixels, which are as hard to decode as photographs. The teacher is so small that data are what
 one waits for. Everything is measured in one process beside the plain way of doing the same: torchvision's
 `ImageFolder`, a `DataLoader` with as many workers as cores, `RandomResizedCrop` and flip. Medians over interleaved
-rounds; the ratio is plain / ours, of seconds and of seconds of the CPU, worker processes included, which other work on the
-machine moves less. Run it with `OMP_WAIT_POLICY=PASSIVE`, which dametric's commands set, for both ways alike.
+rounds; the ratio is plain / ours, of seconds and of seconds of the CPU, worker processes included, which other work on
+the machine moves less. Run it with `OMP_WAIT_POLICY=PASSIVE`, which dametric's commands set, for both ways alike.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 from unittest.mock import patch
@@ -73,7 +75,7 @@ class Comparison(NamedTuple):
     def ratio(self, what: str = "wall") -> float:
         """Median over rounds of plain / ours."""
         pairs = zip(self.plain, self.ours, strict=True)
-        return statistics.median(getattr(plain, what) / max(getattr(ours, what), 1e-9) for plain, ours in pairs)
+        return float(statistics.median(getattr(plain, what) / max(getattr(ours, what), 1e-9) for plain, ours in pairs))
 
 
 def mosaics(folder: Path, source: Path, count: int) -> list[Path]:
@@ -306,7 +308,7 @@ def images_a_second(bench: Bench, images: int) -> dict[str, float]:
     for threads in (1, 2):
         with patch("dametric.data.lazy.workers", lambda count=threads: count):
             rows = torch.arange(images).split(BATCH)
-            seconds = spent(lambda rows=rows: list(map(len, bench.data.stream(rows, bench.device)))).wall
+            seconds = spent(partial(deque, bench.data.stream(rows, bench.device), 0)).wall
         rates[f"{threads} threads"] = images / seconds
     return rates
 
@@ -330,7 +332,7 @@ def parquet_bytes(folder: Path, photos: list[Path], group: int, images: int = 40
     with patch.object(RowGroups, "_load", load):
         for _ in data.stream(order.split(BATCH), "cpu"):
             pass
-    return sum(read) / sum(len(encoded[row]) for row in order.tolist())
+    return float(sum(read) / sum(len(encoded[row]) for row in order.tolist()))
 
 
 def growth(bench: Bench, batches: int = 200) -> float:
