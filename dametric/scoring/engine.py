@@ -28,6 +28,7 @@ from dametric.scoring.ranks import Ranks
 
 _AUGMENTED = 512  # rows that are augmented together at least: their many small operations cost by the call
 _AUGMENTED_BYTES = 16 << 20  # of these rows at most: memory of larger temporaries is fetched from the system every time
+_NUMBERS, _FEWEST_BLOCKS = 1 << 24, 16  # kept of one metric of one augmentation; but blocks enough for an error
 _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
 _IMAGES = "images"  # in the place of a network, among what may not be finite
@@ -79,7 +80,7 @@ class Engine:
     done: int = 0
     retired: set[str] = field(default_factory=set)
     _classes: int = 0
-    _growth: int = 1
+    _growth: dict[Contributor, int] = field(default_factory=dict)
     _apart: list[tuple[int, int, list[Blocks]]] = field(default_factory=list)
     _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
 
@@ -87,7 +88,7 @@ class Engine:
         needs = set().union(*(metric.needs for metric in self.metrics if metric.first is None))
         self._metric_raw = "raw" in needs or self.protocol.reference
         self._metric_student = "student" in needs
-        self._metric_labels = "labels" in needs
+        self._metric_labels, self._metric_mixing = "labels" in needs, "mixing" in needs
         if self._metric_labels and not self.data.num_classes:
             raise UsageError("a metric needs labels, and these images have none")
         self._first = max((metric.first or 0 for metric in self.metrics), default=0)
@@ -225,22 +226,25 @@ class Engine:
 
     def _push(self, new: dict[tuple[str, Contributor], Blocks], count: int) -> None:
         """Append blocks of one unit; when there are too many, merge all, always at the same number of units."""
+        for contributor in dict.fromkeys(contributor for _, contributor in new):
+            self._append(contributor, {key: blocks for key, blocks in new.items() if key[1] == contributor}, count)
+
+    def _append(self, contributor: Contributor, new: dict[tuple[str, Contributor], Blocks], count: int) -> None:
         start = 0
         while start < count:
             held = max((len(self.blocks[key].epoch) for key in new if key in self.blocks), default=0)
-            most = self._growth * 2 * MAX_BLOCKS
+            most = self._growth.get(contributor, 1) * 2 * min(_most_blocks(blocks) for blocks in new.values())
             stop = min(count, start + most - held)
             for key, blocks in new.items():
                 part = blocks.part(start, stop)
                 self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
             if held + stop - start == most:
                 # retired augmentations too: equally numbered blocks go on holding the same images
-                first_only = {metric.contributor for metric in self.metrics if metric.first is not None}
-                self.blocks = {
-                    key: blocks if key[1] in first_only else blocks.merged() for key, blocks in self.blocks.items()
-                }
+                for key in [key for key in self.blocks if key[1] == contributor]:
+                    self.blocks[key] = self.blocks[key].merged()
                 if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
-                    self._growth *= 2  # epochs of hardly a block each, which are not added up
+                    # epochs of hardly a block each, which are not added up
+                    self._growth[contributor] = 2 * self._growth.get(contributor, 1)
             start = stop
 
     def _rows(
@@ -255,12 +259,12 @@ class Engine:
     ) -> Part:
         """Rows of the augmented images, the raw row of the same image for each, and what they were made of."""
         if not aug.operations and raw is not None:
-            return raw, raw, None if labels is None else Origin(labels, None, None)
+            return raw, raw, None if labels is None else Origin(labels)
         teacher = partial(self._teacher, what=aug.name, segment=segment)
         student = partial(self._student_log, what=aug.name, segment=segment)
         augmented = aug(view, keys)
         images = augmented.images
-        origin = None if labels is None else Origin.of(augmented, labels)
+        origin = Origin.of(augmented, labels, len(view)) if self._metric_labels or self._metric_mixing else None
         self._note_finite(_IMAGES, images, aug.name, segment)
         parts = images.split(len(view))
         runs = [shown.setdefault((aug.run, n), CachedRows(part, teacher, student)) for n, part in enumerate(parts)]
@@ -316,6 +320,12 @@ class Engine:
         assert probabilities is not None
         origins = [origin for *_, origin in parts]
         design = self.protocol.design(aug)
+        mixed = zip(raws, origins, strict=True) if self._metric_mixing else ()
+        partners = [
+            raw.teacher[origin.partner]
+            for raw, origin in mixed
+            if raw is not None and origin is not None and origin.partner is not None
+        ]
         return Observation(
             aug=probabilities,
             raw=stack([None if raw is None else raw.teacher for raw in raws]),
@@ -327,6 +337,8 @@ class Engine:
             labels=stack([None if origin is None else origin.labels for origin in origins]),
             partner_labels=stack([None if origin is None else origin.partner_labels for origin in origins]),
             lam=stack([None if origin is None else origin.lam for origin in origins]),
+            own_raw=stack([None if raw is None or aug.pick is None else raw.teacher for _, raw, _ in parts]),
+            partner_raw=stack([*partners]),
         )
 
     def _check_finite(self) -> None:
@@ -343,6 +355,12 @@ class Engine:
                     f"try {argument('dtype', 'float32')}, and check that the checkpoint and the normalisation are right"
                 )
         self._finite.clear()
+
+
+def _most_blocks(blocks: Blocks) -> int:
+    """How many are kept singly: fewer of large contributions, which bounds the memory."""
+    numbers = sum(values[0].numel() for values in blocks.contribution.values())
+    return max(min(MAX_BLOCKS, _FEWEST_BLOCKS), min(MAX_BLOCKS, _NUMBERS // numbers))
 
 
 def _of_base(keys: Keys) -> Keys:

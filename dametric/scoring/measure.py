@@ -25,7 +25,7 @@ from dametric.scoring.engine import Engine
 from dametric.scoring.protocol import Protocol
 from dametric.scoring.ranking import parameters, ranked
 from dametric.scoring.ranks import Ranks, same_everywhere, weights
-from dametric.scoring.request import AugSpec, augmentations, chosen_metrics, wanted_precision
+from dametric.scoring.request import AugSpec, Given, augmentations, chosen_metrics, wanted_precision
 from dametric.scoring.stopping import Stop, walk
 
 _CHUNK = {"cpu": 128, "cuda": 1024}  # on a CPU activations should stay in the cache
@@ -60,7 +60,9 @@ def measure(
     precision = wanted_precision(options.rel_se, options.protocol)
     image_spec = ImageSpec(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
     chosen = augmentations(augs, image_spec, student is not None)
-    metrics = chosen_metrics(options.metrics, student is not None, options.views)
+    metrics = chosen_metrics(
+        options.metrics, Given(student is not None, bool(data.num_classes), tuple(chosen)), options.views, quiet
+    )
     data = data.to(device)
     base, *chosen = looked_at(
         [base_augmentation(options.base_aug or default_base(data.image_size), image_spec), *chosen],
