@@ -14,6 +14,8 @@ from dametric.metrics.information import INFORMATION_KEPT
 from dametric.metrics.mixing import MIX_GAP, ORDER_VIOLATION
 from dametric.metrics.student_gap import TS_GAP, TS_KL
 from dametric.metrics.t_stddev import T_STDDEV, T_STDDEV_AUG, T_STDDEV_RMS
+from dametric.metrics.teacher_confidence import T_CONFIDENCE
+from dametric.metrics.variance_split import T_VAR_SPLIT
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -36,6 +38,8 @@ METRICS: dict[str, Metric] = {
         MIX_GAP,
         T_COV_ROWS,
         T_COV_CLASSES,
+        *T_VAR_SPLIT,
+        T_CONFIDENCE,
         CE_MEAN,
         CE_STD,
         CE_COV,
@@ -48,7 +52,7 @@ METRICS: dict[str, Metric] = {
 
 ALL = "all"
 """Stands for all metrics that can be computed."""
-GROUPS: dict[str, tuple[str, ...]] = {}
+GROUPS = {"t_var_split": tuple(metric.name for metric in T_VAR_SPLIT)}
 """Names that stand for several metrics."""
 
 __all__ = ["ALL", "GROUPS", "METRICS", "Contribution", "Contributor", "Design", "Metric", "Observation"]

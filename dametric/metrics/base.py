@@ -154,6 +154,8 @@ class Metric:
         It is shown so many units, those at the start of the pass; all by default.
     views : int
         Augmented views of each image that it needs; ``--views`` raises those of metrics that need several.
+    of_teacher : bool
+        It is one number of the teacher, not of an augmentation: it is stated under the table.
     summary : str
         One line for listings.
     reference : str
@@ -172,6 +174,7 @@ class Metric:
     class_variance: Callable[[Contribution, Design], Tensor] | None = None
     first: int | None = None
     views: int = 1
+    of_teacher: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.views, int) or self.views < 1:

@@ -31,6 +31,7 @@ _AUGMENTED_BYTES = 16 << 20  # of these rows at most: memory of larger temporari
 _NUMBERS, _FEWEST_BLOCKS = 1 << 24, 16  # kept of one metric of one augmentation; but blocks enough for an error
 _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
+OF_TEACHER = ""  # in the place of an augmentation's name
 _IMAGES = "images"  # in the place of a network, among what may not be finite
 
 Part = tuple[Rows, Rows | None, Origin | None]
@@ -98,6 +99,11 @@ class Engine:
     def needs_student(self) -> bool:
         """Whether any metric or augmentation needs the student's output."""
         return self._metric_student or any(aug.pick in NEEDS_STUDENT for aug in self.augs)
+
+    @property
+    def of_augmentations(self) -> list[Metric]:
+        """The metrics of single augmentations; the others are numbers of the teacher."""
+        return [metric for metric in self.metrics if not metric.of_teacher]
 
     @property
     def active(self) -> list[Augmentation]:
@@ -193,10 +199,10 @@ class Engine:
         for aug in augs:
             observed = [self._observation(aug, n, len(group), raws, parts[aug.name, n]) for n in range(views[aug.name])]
             self.rows[aug.name] = self.rows.get(aug.name, 0) + sum(each.aug.shape[:2].numel() for each in observed)
-            for observe, wanted in dict.fromkeys(metric.contributor for metric in metrics):
+            for owner, (observe, wanted) in _kept(aug, augs, metrics):
                 several = tuple(observed * wanted if len(observed) == 1 else observed[:wanted]) if wanted > 1 else ()
                 contribution = observe(replace(observed[0], views=several))
-                new[aug.name, (observe, wanted)] = Blocks(contribution, torch.ones_like(epoch), epoch)
+                new[owner, (observe, wanted)] = Blocks(contribution, torch.ones_like(epoch), epoch)
         if self.ranks.joined:
             self._apart.append((self.done, len(group), [blocks.cpu() for blocks in new.values()]))
         else:
@@ -207,8 +213,8 @@ class Engine:
         if not self.ranks.joined:
             return
         for done, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
-            contributors = dict.fromkeys(metric.contributor for metric in self._shown_at(done))
-            keys = [(aug.name, contributor) for aug in self.active for contributor in contributors]
+            augs, metrics = self.active, self._shown_at(done)
+            keys = [key for aug in augs for key in _kept(aug, augs, metrics)]
             self._push(dict(zip(keys, blocks, strict=True)), count)
         self._apart = []
 
@@ -355,6 +361,13 @@ class Engine:
                     f"try {argument('dtype', 'float32')}, and check that the checkpoint and the normalisation are right"
                 )
         self._finite.clear()
+
+
+def _kept(aug: Augmentation, augs: Sequence[Augmentation], metrics: Sequence[Metric]) -> list[tuple[str, Contributor]]:
+    """Keys of what an augmentation contributes; with the first of them, which sees the same base views as all, the
+    teacher's own."""
+    owners = {metric.contributor: OF_TEACHER if metric.of_teacher else aug.name for metric in metrics}
+    return [(name, contributor) for contributor, name in owners.items() if name != OF_TEACHER or aug is augs[0]]
 
 
 def _most_blocks(blocks: Blocks) -> int:

@@ -27,6 +27,7 @@ from dametric.scoring.ranking import parameters, ranked
 from dametric.scoring.ranks import Ranks, same_everywhere, weights
 from dametric.scoring.request import AugSpec, Given, augmentations, chosen_metrics, wanted_precision
 from dametric.scoring.stopping import Stop, walk
+from dametric.scoring.teacher_confidence import teacher_confidence
 
 _CHUNK = {"cpu": 128, "cuda": 1024}  # on a CPU activations should stay in the cache
 
@@ -120,6 +121,7 @@ def measure(
         dtype=str(dtype).removeprefix("torch."),
         compile_seconds=compile_seconds,
         seconds=spent,
+        t_confidence=teacher_confidence(engine),
         guessed=[loaded.interface.guess for loaded in networks if loaded.interface.guess] or None,
         extra=named.extra,
     )
@@ -130,7 +132,7 @@ def _settings(engine: Engine) -> ScoreConfig:
     """Everything of the pass itself that the numbers depend on."""
     plan, data = engine.protocol, engine.data
     return ScoreConfig(
-        metrics=tuple(metric.name for metric in engine.metrics),
+        metrics=tuple(metric.name for metric in engine.of_augmentations),
         per=plan.per,
         n=plan.draw * plan.batch,
         G=plan.draw,

@@ -76,7 +76,7 @@ def _sortable(value: float) -> float:
 
 def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Measured], destroyed: bool) -> ScoreRow:
     ours, values = by_name[aug.name], {}
-    for metric in engine.metrics:
+    for metric in engine.of_augmentations:
         measured = ours if metric is engine.metrics[0] else measure_of(engine, aug, metric)
         numbers = asdict(measured.estimate)
         values[metric.name] = MetricValue(**numbers, direction=metric.direction, estimator=measured.design.estimator)

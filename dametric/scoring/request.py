@@ -17,6 +17,7 @@ from dametric.errors import UsageError
 from dametric.metrics import ALL, GROUPS, METRICS, Metric
 from dametric.metrics.information import INFORMATION_KEPT
 from dametric.metrics.named import metric_of
+from dametric.metrics.teacher_confidence import T_CONFIDENCE
 from dametric.scoring.protocol import Protocol
 
 AugSpec = str | Augmentation | Callable[..., Any]
@@ -160,7 +161,8 @@ def chosen_metrics(
     ``"all"`` stands for all that can be computed from what is given; what is left out is printed with the reason unless
     ``quiet``. Where ``views`` is given, metrics that need several views are shown as many.
 
-    The guard against destroyed images is among them; where raw images are forwarded for it alone, of the first batches.
+    The guard against destroyed images and the teacher's confidence are among them; where raw images are forwarded for
+    these alone, of the first batches.
     """
     if names is not None and not isinstance(names, (Iterable, Metric)):
         raise UsageError(f"metrics are a list of names, not {names!r}")
@@ -172,6 +174,11 @@ def chosen_metrics(
             _available(given, quiet) if spec == ALL else GROUPS.get(spec, (spec,)) if isinstance(spec, str) else (spec,)
         )
         metrics |= {metric.name: metric for metric in map(metric_of, group)}
+    if requested and all(metric.of_teacher for metric in metrics.values()):
+        raise UsageError(
+            f"{' and '.join(metrics)}: one number of the teacher, which is under every table; name a metric besides it"
+        )
+    metrics = {name: metric for name, metric in metrics.items() if not metric.of_teacher}
     if views is not None:
         several = {name: replace(metric, views=views) for name, metric in metrics.items() if metric.views > 1}
         if not several:
@@ -182,10 +189,9 @@ def chosen_metrics(
             raise UsageError(f"metric {name} needs a student's output: give one with {argument('student')}")
         if "mixing" in metric.needs and given.lack(metric):
             raise UsageError(f"metric {name} cannot be computed {given.lack(metric)}")
-    if any("raw" in metric.needs for metric in metrics.values()):
-        metrics.setdefault(INFORMATION_KEPT.name, INFORMATION_KEPT)
-    chosen = list(metrics.values())
-    return chosen if INFORMATION_KEPT in chosen else [*chosen, replace(INFORMATION_KEPT, first=_GUARDING)]
+    first = None if any("raw" in metric.needs for metric in metrics.values()) else _GUARDING
+    metrics.setdefault(INFORMATION_KEPT.name, replace(INFORMATION_KEPT, first=first))
+    return [*metrics.values(), replace(T_CONFIDENCE, first=first)]
 
 
 def _available(given: Given, quiet: bool) -> list[Metric]:

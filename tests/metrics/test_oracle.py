@@ -64,6 +64,11 @@ def test_the_metrics_are_there_with_their_stated_directions() -> None:
         "mix_gap": "open",
         "t_cov_rows": "lower",
         "t_cov_classes": "open",
+        "t_var_label": "open",
+        "t_var_image": "open",
+        "t_var_aug": "open",
+        "t_var_shared": "open",
+        "t_confidence": "open",
         "ce_mean": "open",
         "ce_std": "open",
         "ce_cov": "lower",
@@ -80,7 +85,8 @@ def test_needs_are_no_more_than_the_definitions_ask_for() -> None:
     assert needs["t_stddev"] == needs["t_stddev_rms"] == needs["information_kept"] == {"raw"}
     assert needs["t_stddev_aug"] == needs["t_entropy"] == needs["t_gini"] == needs["t_conf"] == set()
     assert needs["ce_mean"] == needs["ce_std"] == needs["ce_std_within"] == needs["ce_std_between"] == {"student"}
-    assert {name for name, metric in METRICS.items() if metric.views > 1} == {"ce_std_within", "ce_std_between"}
+    split = {"t_var_label", "t_var_image", "t_var_aug", "t_var_shared"}
+    assert {name for name, metric in METRICS.items() if metric.views > 1} == {"ce_std_within", "ce_std_between", *split}
     assert needs["ce_cov"] == {"raw", "student"}
     assert needs["t_consistency"] == needs["t_agree"] == needs["t_ei"] == {"raw"}
     assert needs["t_cov_rows"] == needs["t_cov_classes"] == {"raw"}
