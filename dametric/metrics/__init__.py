@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dametric.metrics.affinity import AFFINITY_ACC, AFFINITY_LOSS
 from dametric.metrics.agreement import T_AGREE, T_CONSISTENCY, T_EI
 from dametric.metrics.base import Contribution, Contributor, Design, Metric, Observation
 from dametric.metrics.calibration import T_BRIER, T_ECE, T_NLL
@@ -10,6 +11,7 @@ from dametric.metrics.components import CE_STD_BETWEEN, CE_STD_WITHIN
 from dametric.metrics.confidence import T_CONF, T_ENTROPY, T_GINI
 from dametric.metrics.covariance import T_COV_CLASSES, T_COV_ROWS
 from dametric.metrics.cross_entropy import CE_COV, CE_MEAN, CE_STD
+from dametric.metrics.diversity import DIV_AFF
 from dametric.metrics.information import INFORMATION_KEPT
 from dametric.metrics.mixing import MIX_GAP, ORDER_VIOLATION
 from dametric.metrics.student_gap import TS_GAP, TS_KL
@@ -40,6 +42,9 @@ METRICS: dict[str, Metric] = {
         T_COV_CLASSES,
         *T_VAR_SPLIT,
         T_CONFIDENCE,
+        AFFINITY_ACC,
+        AFFINITY_LOSS,
+        DIV_AFF,
         CE_MEAN,
         CE_STD,
         CE_COV,

@@ -139,9 +139,10 @@ class Metric:
         contributions are kept, so that many deleted samples are reduced at once.
     direction : {"lower", "higher", "open"}
         Which values are stated, before any result, to make better students.
-    needs : frozenset of {"raw", "student", "labels", "mixing"}
+    needs : frozenset of {"raw", "student", "labels", "mixing", "held_out"}
         What there has to be besides the teacher's answers to augmented images; "mixing" is an augmentation that mixes
-        images, and the raw rows of partners.
+        images, and the raw rows of partners. A metric that needs "held_out" is shown held-out images alone, once, whose
+        raw rows are those of clean images.
     positive : bool
         Errors are made on the logarithm, as befits a scale.
     centre : callable, optional
@@ -154,6 +155,10 @@ class Metric:
         It is shown so many units, those at the start of the pass; all by default.
     views : int
         Augmented views of each image that it needs; ``--views`` raises those of metrics that need several.
+    own_base : bool
+        Its views have base views of their own, and the same partners.
+    less : Metric, optional
+        A metric of held-out images whose value is taken off this one's.
     of_teacher : bool
         It is one number of the teacher, not of an augmentation: it is stated under the table.
     summary : str
@@ -174,6 +179,8 @@ class Metric:
     class_variance: Callable[[Contribution, Design], Tensor] | None = None
     first: int | None = None
     views: int = 1
+    own_base: bool = False
+    less: Metric | None = None
     of_teacher: bool = False
 
     def __post_init__(self) -> None:
@@ -183,11 +190,11 @@ class Metric:
     @property
     def contributor(self) -> Contributor:
         """What makes the contributions: metrics with the same share them."""
-        return self.observe, self.views
+        return self.observe, self.views, self.own_base
 
 
-Contributor = tuple[Callable[[Observation], Contribution], int]
-"""An `observe`, and the number of views that it is shown."""
+Contributor = tuple[Callable[[Observation], Contribution], int, bool]
+"""An `observe`, the number of views that it is shown, and whether these have base views of their own."""
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:

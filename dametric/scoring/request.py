@@ -131,12 +131,15 @@ class Given:
     ----------
     student, labels : bool
         Whether there is a student, and whether the images have labels.
+    training : bool
+        Whether the images are of a training split, of which some can be held out.
     augs : tuple of Augmentation
         What is scored.
     """
 
     student: bool
     labels: bool = True
+    training: bool = True
     augs: tuple[Augmentation, ...] = ()
 
     def lack(self, metric: Metric) -> str | None:
@@ -145,6 +148,9 @@ class Given:
             return f"without a student's output, which {argument('student')} gives"
         if "labels" in metric.needs and not self.labels:
             return "without labels, which these images do not have"
+        held_out = "held_out" in metric.needs or metric.less is not None
+        if held_out and not self.training:
+            return "on a test split: images are held out of training splits only"
         if "mixing" in metric.needs and not any(aug.mixes for aug in self.augs):
             return "without an augmentation that mixes images, such as cutmix"
         picks = [aug.name for aug in self.augs if aug.pick is not None]
@@ -187,9 +193,11 @@ def chosen_metrics(
     for name, metric in metrics.items():
         if "student" in metric.needs and not given.student:
             raise UsageError(f"metric {name} needs a student's output: give one with {argument('student')}")
-        if "mixing" in metric.needs and given.lack(metric):
+        held_out = "held_out" in metric.needs or metric.less is not None
+        if ("mixing" in metric.needs or (held_out and not given.training)) and given.lack(metric):
             raise UsageError(f"metric {name} cannot be computed {given.lack(metric)}")
-    first = None if any("raw" in metric.needs for metric in metrics.values()) else _GUARDING
+    of_batches = [metric.needs for metric in metrics.values() if "held_out" not in metric.needs]
+    first = None if any("raw" in needs for needs in of_batches) else _GUARDING
     metrics.setdefault(INFORMATION_KEPT.name, replace(INFORMATION_KEPT, first=first))
     return [*metrics.values(), replace(T_CONFIDENCE, first=first)]
 

@@ -69,6 +69,9 @@ def test_the_metrics_are_there_with_their_stated_directions() -> None:
         "t_var_aug": "open",
         "t_var_shared": "open",
         "t_confidence": "open",
+        "affinity_acc": "higher",
+        "affinity_loss": "lower",
+        "div_aff": "higher",
         "ce_mean": "open",
         "ce_std": "open",
         "ce_cov": "lower",
@@ -86,7 +89,9 @@ def test_needs_are_no_more_than_the_definitions_ask_for() -> None:
     assert needs["t_stddev_aug"] == needs["t_entropy"] == needs["t_gini"] == needs["t_conf"] == set()
     assert needs["ce_mean"] == needs["ce_std"] == needs["ce_std_within"] == needs["ce_std_between"] == {"student"}
     split = {"t_var_label", "t_var_image", "t_var_aug", "t_var_shared"}
-    assert {name for name, metric in METRICS.items() if metric.views > 1} == {"ce_std_within", "ce_std_between", *split}
+    several = {"ce_std_within", "ce_std_between", "div_aff", *split}
+    assert {name for name, metric in METRICS.items() if metric.views > 1} == several
+    assert needs["affinity_acc"] == needs["affinity_loss"] == {"raw", "labels", "held_out"}
     assert needs["ce_cov"] == {"raw", "student"}
     assert needs["t_consistency"] == needs["t_agree"] == needs["t_ei"] == {"raw"}
     assert needs["t_cov_rows"] == needs["t_cov_classes"] == {"raw"}
