@@ -290,6 +290,13 @@ class ScoringOptions:
         high=100,
         without="as many as the metric asks for: 2 for ce_std_within and ce_std_between",
     )
+    held_out: int | None = option(
+        None,
+        "Training images that metrics of clean images are computed on, the same number of each class.",
+        low=4,
+        high=limits.IMAGES,
+        without="a tenth of the training split, 5,000 at most, where a metric needs them",
+    )
     raw_weight: float = option(0.5, "Weight w of the rows of base views.", low=0, below=1)
     temperature: float = option(1.0, "Softmax temperature.", above=0)
     base_aug: str | None = option(None, "The loader's own augmentation, or none.", metavar="SPEC", without=_BASE)

@@ -193,6 +193,8 @@ def _footer(result: Scores) -> list[str]:
         *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
         f"{stated}; '= best': not distinguishable from the best (95 %)",
     ]
+    if config.t_confidence is not None:
+        lines.append(_confidence(config.t_confidence, config.data.split))
     images, passes = config.data.images or 0, config.epochs or 0
     if passes > 1 and config.protocol != "reference":
         few = images < 2 * (config.b or 0)
@@ -219,3 +221,12 @@ def _footer(result: Scores) -> list[str]:
             "nan: too few batches; use at least 4, of 32 classes and more 16, of whose images these show too few."
         )
     return lines
+
+
+def _confidence(kappa: MetricValue, split: str | None) -> str:
+    """The teacher's confidence, and what it is good for."""
+    whose = "its training images" if split == "train" else "images that it was not trained on"
+    return (
+        f"teacher's confidence kappa = {kappa.value:.3f} ± {kappa.se:.3f} on {whose} (1: one-hot); differences of "
+        "T. stddev between teachers are not comparable. Hypothesis: the higher kappa, the more an augmentation is worth"
+    )

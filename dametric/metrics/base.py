@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,6 +70,10 @@ class Observation:
         Classes of the images that they were mixed with, for metrics that need "labels"; None where nothing is mixed.
     lam : Tensor of shape (units, rows), float64, or None
         Share of an image that is its own, where images are mixed.
+    own_raw : Tensor of shape (units, rows, classes), float64, or None
+        The raw row of the image behind every augmented row, where rows were picked; None where that is ``raw``.
+    partner_raw : Tensor of shape (units, rows, classes), float64, or None
+        The raw row of the image that each was mixed with, for metrics that need "mixing".
     views : tuple of Observation
         Independent augmented views of the same base views, for metrics that ask for several: each with rows, labels,
         partners and shares of its own, row by row of the same image. The first has the rows of this observation;
@@ -86,7 +90,37 @@ class Observation:
     labels: Tensor | None = None
     partner_labels: Tensor | None = None
     lam: Tensor | None = None
+    own_raw: Tensor | None = None
+    partner_raw: Tensor | None = None
     views: tuple[Observation, ...] = ()
+
+    @property
+    def paired_raw(self) -> Tensor:
+        """The raw row of the image behind every augmented row: Tensor of shape (units, rows, classes)."""
+        raw = self.raw if self.own_raw is None else self.own_raw
+        assert raw is not None
+        return raw
+
+    def target(self, values: Tensor) -> Tensor:
+        """What is given for every class, at each row's label: of mixed images weighted by the shares of both labels.
+
+        Parameters
+        ----------
+        values : Tensor of shape (units, rows, classes)
+
+        Returns
+        -------
+        Tensor of shape (units, rows)
+        """
+        assert self.labels is not None
+        own = _at(values, self.labels)
+        if self.partner_labels is None or self.lam is None:
+            return own
+        return self.lam * own + (1 - self.lam) * _at(values, self.partner_labels)
+
+
+def _at(values: Tensor, labels: Tensor) -> Tensor:
+    return values.gather(-1, labels[..., None])[..., 0]
 
 
 @dataclass(frozen=True)
@@ -105,8 +139,10 @@ class Metric:
         contributions are kept, so that many deleted samples are reduced at once.
     direction : {"lower", "higher", "open"}
         Which values are stated, before any result, to make better students.
-    needs : frozenset of {"raw", "student", "labels"}
-        What there has to be besides the teacher's answers to augmented images.
+    needs : frozenset of {"raw", "student", "labels", "mixing", "held_out"}
+        What there has to be besides the teacher's answers to augmented images; "mixing" is an augmentation that mixes
+        images, and the raw rows of partners. A metric that needs "held_out" is shown held-out images alone, once, whose
+        raw rows are those of clean images.
     positive : bool
         Errors are made on the logarithm, as befits a scale.
     centre : callable, optional
@@ -119,6 +155,12 @@ class Metric:
         It is shown so many units, those at the start of the pass; all by default.
     views : int
         Augmented views of each image that it needs; ``--views`` raises those of metrics that need several.
+    own_base : bool
+        Its views have base views of their own, and the same partners.
+    less : Metric, optional
+        A metric of held-out images whose value is taken off this one's.
+    of_teacher : bool
+        It is one number of the teacher, not of an augmentation: it is stated under the table.
     summary : str
         One line for listings.
     reference : str
@@ -137,6 +179,9 @@ class Metric:
     class_variance: Callable[[Contribution, Design], Tensor] | None = None
     first: int | None = None
     views: int = 1
+    own_base: bool = False
+    less: Metric | None = None
+    of_teacher: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.views, int) or self.views < 1:
@@ -145,13 +190,43 @@ class Metric:
     @property
     def contributor(self) -> Contributor:
         """What makes the contributions: metrics with the same share them."""
-        return self.observe, self.views
+        return self.observe, self.views, self.own_base
 
 
-Contributor = tuple[Callable[[Observation], Contribution], int]
-"""An `observe`, and the number of views that it is shown."""
+Contributor = tuple[Callable[[Observation], Contribution], int, bool]
+"""An `observe`, the number of views that it is shown, and whether these have base views of their own."""
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Quotient that is NaN, never infinite, where there is nothing to divide by."""
     return torch.where(denominator > 0, numerator / denominator, torch.nan)
+
+
+def mean_of_rows(
+    name: str,
+    statistic: Callable[[Observation], Tensor],
+    direction: Direction,
+    summary: str,
+    reference: str,
+    needs: Iterable[str] = (),
+) -> Metric:
+    """A metric that is the mean over augmented rows of a number of each.
+
+    Parameters
+    ----------
+    name, direction, summary, reference, needs
+        As of :class:`Metric`.
+    statistic : callable
+        ``statistic(observation)`` returns a Tensor of shape (units, rows).
+    """
+
+    def observe(observation: Observation) -> Contribution:
+        value = statistic(observation)
+        return {"sum": value.sum(1), "rows": torch.full_like(value[:, 0], value.shape[1])}
+
+    return Metric(name, observe, mean, direction, summary, reference, frozenset(needs))
+
+
+def mean(total: Contribution, design: Design) -> Tensor:
+    """Mean over rows."""
+    return ratio(total["sum"], total["rows"])

@@ -13,7 +13,7 @@ from dametric.errors import UsageError
 from dametric.records.recipes import OPTIONS, label_by_recipe
 from dametric.records.scores import Scores
 
-STUDENT_METRICS = "ce_"  # how the names of metrics begin that ask a student
+STUDENT_METRICS = ("ce_", "ts_")  # how the names of metrics begin that ask a student
 _STUDENT_PICKS = "by=student"  # in the names of augmentations that do
 _DIFFERENCES = ["difference", "difference_se", "tied_with_best"]
 _OWN = [*_DIFFERENCES, "recipe", "arch"]  # columns that `join` does not give

@@ -117,6 +117,8 @@ class ScoreConfig(Document):
     dtype: str | None = None
     compile_seconds: float | None = None
     seconds: float = math.nan
+    held_out: ImagesName | None = omitted()
+    t_confidence: MetricValue | None = omitted()
     guessed: list[str] | None = omitted()
     asked: str | None = omitted()
 

@@ -17,20 +17,24 @@ Ask = Callable[[Tensor], Tensor]
 class Origin(NamedTuple):
     """The labels and mixing weights of the images that augmented images were made from."""
 
-    labels: Tensor  # (rows,), int64
-    partner_labels: Tensor | None  # (rows,), int64
-    lam: Tensor | None  # (rows,), float64
+    labels: Tensor | None  # (rows,), int64
+    partner_labels: Tensor | None = None  # (rows,), int64
+    lam: Tensor | None = None  # (rows,), float64
+    partner: Tensor | None = None  # (rows,), int64: row of the base view
 
     @classmethod
-    def of(cls, augmented: Augmented, labels: Tensor) -> Origin:
+    def of(cls, augmented: Augmented, labels: Tensor | None, base_views: int | None = None) -> Origin:
         """Of augmented images, whose pool, if they are one, is made run after run of images with these labels."""
+        count = base_views if labels is None else len(labels)
+        assert count is not None
+        own = None if labels is None else labels.repeat(len(augmented.images) // count)
         if augmented.partner is None:
-            return cls(labels.repeat(len(augmented.images) // len(labels)), None, None)
-        partner = augmented.partner % len(labels)
-        return cls(labels.repeat(len(partner) // len(labels)), labels[partner], augmented.lam)
+            return cls(own)
+        partner = augmented.partner % count
+        return cls(own, None if labels is None else labels[partner], augmented.lam, partner)
 
     def take(self, index: Tensor) -> Origin:
-        return Origin(*(None if part is None else part[index] for part in self))  # type: ignore[arg-type]
+        return Origin(*(None if part is None else part[index] for part in self))
 
 
 class Rows(NamedTuple):

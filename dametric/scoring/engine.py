@@ -28,11 +28,14 @@ from dametric.scoring.ranks import Ranks
 
 _AUGMENTED = 512  # rows that are augmented together at least: their many small operations cost by the call
 _AUGMENTED_BYTES = 16 << 20  # of these rows at most: memory of larger temporaries is fetched from the system every time
+_NUMBERS, _FEWEST_BLOCKS = 1 << 24, 16  # kept of one metric of one augmentation; but blocks enough for an error
 _MOST_APART = 512  # groups of batches that ranks keep to themselves; bounds the memory
 
+OF_TEACHER = ""  # in the place of an augmentation's name
 _IMAGES = "images"  # in the place of a network, among what may not be finite
 
 Part = tuple[Rows, Rows | None, Origin | None]
+ViewName = tuple[int, bool]  # number, and whether its base view is its own
 Run = tuple[tuple[Operation, ...], int]  # what makes a run of a pool, and its number
 
 
@@ -63,6 +66,8 @@ class Engine:
         Names of augmentations that are known precisely enough, and no longer shown. Changed between checkpoints only.
     ranks : Ranks
         The processes that show batches in turn; this one alone by default.
+    held_out : Engine, optional
+        The pass over held-out clean images, for metrics that need them.
     """
 
     teacher: Network
@@ -74,20 +79,22 @@ class Engine:
     base: Augmentation
     device: torch.device
     ranks: Ranks = field(default_factory=Ranks)
+    held_out: Engine | None = None
     blocks: dict[tuple[str, Contributor], Blocks] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     done: int = 0
     retired: set[str] = field(default_factory=set)
     _classes: int = 0
-    _growth: int = 1
+    _growth: dict[Contributor, int] = field(default_factory=dict)
     _apart: list[tuple[int, int, list[Blocks]]] = field(default_factory=list)
     _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        needs = set().union(*(metric.needs for metric in self.metrics if metric.first is None))
+        self._streamed = [metric for metric in self.metrics if "held_out" not in metric.needs]
+        needs = set().union(*(metric.needs for metric in self._streamed if metric.first is None))
         self._metric_raw = "raw" in needs or self.protocol.reference
         self._metric_student = "student" in needs
-        self._metric_labels = "labels" in needs
+        self._metric_labels, self._metric_mixing = "labels" in needs, "mixing" in needs
         if self._metric_labels and not self.data.num_classes:
             raise UsageError("a metric needs labels, and these images have none")
         self._first = max((metric.first or 0 for metric in self.metrics), default=0)
@@ -97,6 +104,16 @@ class Engine:
     def needs_student(self) -> bool:
         """Whether any metric or augmentation needs the student's output."""
         return self._metric_student or any(aug.pick in NEEDS_STUDENT for aug in self.augs)
+
+    @property
+    def of_augmentations(self) -> list[Metric]:
+        """The metrics of single augmentations; the others are numbers of the teacher."""
+        return [metric for metric in self.metrics if not metric.of_teacher]
+
+    @property
+    def leading(self) -> Metric | None:
+        """The first metric that is shown all batches; None where there is none."""
+        return next((metric for metric in self._streamed if metric.first is None), None)
 
     @property
     def active(self) -> list[Augmentation]:
@@ -118,19 +135,12 @@ class Engine:
         int
             Units done; all contributions up to here are in :attr:`blocks`.
         """
-        plan, shown = tee(enumerate(self._groups(checkpoints)))
-        own_groups = (group for number, (group, _) in plan if self.ranks.shows(number))
-        wanted = (
-            (
-                torch.cat([index for unit in group for index in unit.batches]),
-                [_of_base(self._keys(segment)) for segment in _segments(group)],
-            )
-            for group in own_groups
-        )
-        pixels = iter(self._view.stream(wanted, self.device))
+        streams = max(_views(self._streamed, own_base=True) if self._view.cut is not None else 1, 1)
+        shown, *plans = tee(enumerate(self._groups(checkpoints)), 1 + streams)
+        pixels = [iter(self._view.stream(self._wanted(plan, number), self.device)) for number, plan in enumerate(plans)]
         for number, (group, pause) in shown:
             if self.ranks.shows(number):
-                self._observe(group, next(pixels), self._labels(group))
+                self._observe(group, [next(stream) for stream in pixels], self._labels(group))
             self.done += len(group)
             tick(len(group))
             if pause or (number + 1) % _MOST_APART == 0:
@@ -138,6 +148,15 @@ class Engine:
                 self._unite()
             if pause:
                 yield self.done
+
+    def _wanted(
+        self, plan: Iterator[tuple[int, tuple[list[Unit], bool]]], view: int
+    ) -> Iterator[tuple[Tensor, list[Keys]]]:
+        """Images of the groups of this rank, with the keys of their base views."""
+        for number, (group, _) in plan:
+            if self.ranks.shows(number):
+                index = torch.cat([index for unit in group for index in unit.batches])
+                yield index, [_of_base(_redrawn(self._keys(segment), view)) for segment in _segments(group)]
 
     def _groups(self, checkpoints: Iterator[int]) -> Iterator[tuple[list[Unit], bool]]:
         """Units that are augmented together: never across a checkpoint, so that chunks do not move the stop."""
@@ -165,55 +184,72 @@ class Engine:
         return self.data.labels[index.to(self.data.labels.device)].to(self.device)
 
     @torch.inference_mode()
-    def _observe(self, group: list[Unit], images: Tensor, labels: Tensor | None) -> None:
+    def _observe(self, group: list[Unit], images: list[Tensor], labels: Tensor | None) -> None:
         segments, augs = _segments(group), self.active
         metrics = self._shown_at(self.done)
         always = self._metric_raw or any(not aug.operations or aug.pick == "dissimilarity" for aug in augs)
         raw_asked = always or any("raw" in metric.needs for metric in metrics)
-        count = max((metric.views for metric in metrics), default=1)
-        views = {aug.name: count if aug.random or aug.mixes else 1 for aug in augs}  # else they are all the same
-        parts: dict[tuple[str, int], list[Part]] = {(aug.name, n): [] for aug in augs for n in range(views[aug.name])}
+        views = {own_base: _views(metrics, own_base) for own_base in (False, True)}
+        numbers = {aug.name: self._numbers(aug, views) for aug in augs}
+        parts: dict[tuple[str, ViewName], list[Part]] = {(name, n): [] for name, each in numbers.items() for n in each}
         raws = []
         sizes = [segment.batches * segment.size for segment in segments]
         labels_of = [None] * len(sizes) if labels is None else labels.split(sizes)
-        for segment, pixels, classes in zip(segments, images.split(sizes), labels_of, strict=True):
+        pixels = [stream.split(sizes) for stream in images]
+        for place, segment in enumerate(segments):
             keys = self._keys(segment)
-            view = self._view(pixels, _of_base(keys)).images
-            self._note_finite(_IMAGES, view, self.base.name, segment)
-            raw = self._ask(view, "the raw images", segment, self._metric_student and always) if raw_asked else None
+            bases = [
+                self._view(pixels[min(n, len(pixels) - 1)][place], _of_base(_redrawn(keys, n))).images
+                for n in range(max(views[True], 1))
+            ]
+            for view in bases:
+                self._note_finite(_IMAGES, view, self.base.name, segment)
+            raw = self._ask(bases[0], "the raw images", segment, self._metric_student and always) if raw_asked else None
             raws.append(raw)
-            shown: list[dict[Run, CachedRows]] = [{} for _ in range(count)]  # cutmix is the first run of a pool
+            shown: dict[ViewName, dict[Run, CachedRows]] = {}  # cutmix is the first run of a pool
             for aug in sorted(augs, key=lambda aug: aug.pick == "student_entropy"):  # last what asks the teacher least
-                for number in range(views[aug.name]):
-                    rows = self._rows(aug, view, raw, keys.of_view(number), segment, shown[number], classes)
-                    parts[aug.name, number].append(rows)
+                for name in numbers[aug.name]:
+                    n, own_base = name
+                    named = _redrawn(keys, n) if own_base else keys.of_view(n)
+                    base, beside = (bases[n], None) if own_base else (bases[0], raw)
+                    rows = self._rows(aug, base, beside, named, segment, shown.setdefault(name, {}), labels_of[place])
+                    parts[aug.name, name].append(rows)
         alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
         epoch, new = torch.tensor([0 if alone else unit.epoch for unit in group]), {}
         for aug in augs:
-            observed = [self._observation(aug, n, len(group), raws, parts[aug.name, n]) for n in range(views[aug.name])]
-            self.rows[aug.name] = self.rows.get(aug.name, 0) + sum(each.aug.shape[:2].numel() for each in observed)
-            for observe, wanted in dict.fromkeys(metric.contributor for metric in metrics):
-                several = tuple(observed * wanted if len(observed) == 1 else observed[:wanted]) if wanted > 1 else ()
-                contribution = observe(replace(observed[0], views=several))
-                new[aug.name, (observe, wanted)] = Blocks(contribution, torch.ones_like(epoch), epoch)
+            observed = {n: self._observation(aug, n, len(group), raws, parts[aug.name, n]) for n in numbers[aug.name]}
+            shown_rows = sum(each.aug.shape[:2].numel() for each in observed.values())
+            self.rows[aug.name] = self.rows.get(aug.name, 0) + shown_rows
+            for owner, (observe, wanted, own_base) in _kept(aug, augs, metrics):
+                several = [each for (n, own), each in observed.items() if own == own_base or not n][:wanted]
+                several = several * wanted if len(several) == 1 else several
+                contribution = observe(replace(observed[0, False], views=tuple(several) if wanted > 1 else ()))
+                new[owner, (observe, wanted, own_base)] = Blocks(contribution, torch.ones_like(epoch), epoch)
         if self.ranks.joined:
             self._apart.append((self.done, len(group), [blocks.cpu() for blocks in new.values()]))
         else:
             self._push(new, len(group))
+
+    def _numbers(self, aug: Augmentation, views: dict[bool, int]) -> list[ViewName]:
+        """The views of an augmentation: where nothing is drawn they are all the same."""
+        drawn = aug.random or aug.mixes
+        of_one_base = max(views[False], 1) if drawn else 1
+        of_own_bases = views[True] if drawn or self.base.random else 1
+        return [*((n, False) for n in range(of_one_base)), *((n, True) for n in range(1, of_own_bases))]
 
     def _unite(self) -> None:
         """Gather the contributions of all ranks since the last time, in the order of batches."""
         if not self.ranks.joined:
             return
         for done, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
-            contributors = dict.fromkeys(metric.contributor for metric in self._shown_at(done))
-            keys = [(aug.name, contributor) for aug in self.active for contributor in contributors]
+            augs, metrics = self.active, self._shown_at(done)
+            keys = [key for aug in augs for key in _kept(aug, augs, metrics)]
             self._push(dict(zip(keys, blocks, strict=True)), count)
         self._apart = []
 
     def _shown_at(self, done: int) -> list[Metric]:
         """The metrics that observe the units after the first ``done``."""
-        return [metric for metric in self.metrics if metric.first is None or done < metric.first]
+        return [metric for metric in self._streamed if metric.first is None or done < metric.first]
 
     def total(self) -> None:
         """Add the numbers of rows that the other ranks have shown."""
@@ -225,22 +261,25 @@ class Engine:
 
     def _push(self, new: dict[tuple[str, Contributor], Blocks], count: int) -> None:
         """Append blocks of one unit; when there are too many, merge all, always at the same number of units."""
+        for contributor in dict.fromkeys(contributor for _, contributor in new):
+            self._append(contributor, {key: blocks for key, blocks in new.items() if key[1] == contributor}, count)
+
+    def _append(self, contributor: Contributor, new: dict[tuple[str, Contributor], Blocks], count: int) -> None:
         start = 0
         while start < count:
             held = max((len(self.blocks[key].epoch) for key in new if key in self.blocks), default=0)
-            most = self._growth * 2 * MAX_BLOCKS
+            most = self._growth.get(contributor, 1) * 2 * min(_most_blocks(blocks) for blocks in new.values())
             stop = min(count, start + most - held)
             for key, blocks in new.items():
                 part = blocks.part(start, stop)
                 self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
             if held + stop - start == most:
                 # retired augmentations too: equally numbered blocks go on holding the same images
-                first_only = {metric.contributor for metric in self.metrics if metric.first is not None}
-                self.blocks = {
-                    key: blocks if key[1] in first_only else blocks.merged() for key, blocks in self.blocks.items()
-                }
+                for key in [key for key in self.blocks if key[1] == contributor]:
+                    self.blocks[key] = self.blocks[key].merged()
                 if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
-                    self._growth *= 2  # epochs of hardly a block each, which are not added up
+                    # epochs of hardly a block each, which are not added up
+                    self._growth[contributor] = 2 * self._growth.get(contributor, 1)
             start = stop
 
     def _rows(
@@ -255,12 +294,12 @@ class Engine:
     ) -> Part:
         """Rows of the augmented images, the raw row of the same image for each, and what they were made of."""
         if not aug.operations and raw is not None:
-            return raw, raw, None if labels is None else Origin(labels, None, None)
+            return raw, raw, None if labels is None else Origin(labels)
         teacher = partial(self._teacher, what=aug.name, segment=segment)
         student = partial(self._student_log, what=aug.name, segment=segment)
         augmented = aug(view, keys)
         images = augmented.images
-        origin = None if labels is None else Origin.of(augmented, labels)
+        origin = Origin.of(augmented, labels, len(view)) if self._metric_labels or self._metric_mixing else None
         self._note_finite(_IMAGES, images, aug.name, segment)
         parts = images.split(len(view))
         runs = [shown.setdefault((aug.run, n), CachedRows(part, teacher, student)) for n, part in enumerate(parts)]
@@ -306,8 +345,11 @@ class Engine:
         self._finite.append((who, what, segment.first, finite))
 
     def _observation(
-        self, aug: Augmentation, view: int, count: int, raws: list[Rows | None], parts: list[Part]
+        self, aug: Augmentation, view: ViewName, count: int, raws: list[Rows | None], parts: list[Part]
     ) -> Observation:
+        number, own_base = view
+        raws = [None] * len(raws) if own_base else raws  # those are of the first base view
+
         def stack(values: list[Tensor | None]) -> Tensor | None:
             present = [value for value in values if value is not None]
             return torch.cat(present).unflatten(0, (count, -1)) if present else None
@@ -316,10 +358,16 @@ class Engine:
         assert probabilities is not None
         origins = [origin for *_, origin in parts]
         design = self.protocol.design(aug)
+        mixed = zip(raws, origins, strict=True) if self._metric_mixing else ()
+        partners = [
+            raw.teacher[origin.partner]
+            for raw, origin in mixed
+            if raw is not None and origin is not None and origin.partner is not None
+        ]
         return Observation(
             aug=probabilities,
             raw=stack([None if raw is None else raw.teacher for raw in raws]),
-            design=replace(design, lag=design.lag * (view + 1)),
+            design=replace(design, lag=design.lag * (1 if own_base else number + 1)),
             aug_ce=stack([rows.cross_entropy for rows, *_ in parts]),
             raw_ce=stack([None if raw is None else raw.cross_entropy for _, raw, _ in parts]),
             aug_student=stack([rows.student_log for rows, *_ in parts]),
@@ -327,6 +375,8 @@ class Engine:
             labels=stack([None if origin is None else origin.labels for origin in origins]),
             partner_labels=stack([None if origin is None else origin.partner_labels for origin in origins]),
             lam=stack([None if origin is None else origin.lam for origin in origins]),
+            own_raw=stack([None if raw is None or aug.pick is None else raw.teacher for _, raw, _ in parts]),
+            partner_raw=stack([*partners]),
         )
 
     def _check_finite(self) -> None:
@@ -343,6 +393,29 @@ class Engine:
                     f"try {argument('dtype', 'float32')}, and check that the checkpoint and the normalisation are right"
                 )
         self._finite.clear()
+
+
+def _kept(aug: Augmentation, augs: Sequence[Augmentation], metrics: Sequence[Metric]) -> list[tuple[str, Contributor]]:
+    """Keys of what an augmentation contributes; with the first of them, which sees the same base views as all, the
+    teacher's own."""
+    owners = {metric.contributor: OF_TEACHER if metric.of_teacher else aug.name for metric in metrics}
+    return [(name, contributor) for contributor, name in owners.items() if name != OF_TEACHER or aug is augs[0]]
+
+
+def _most_blocks(blocks: Blocks) -> int:
+    """How many are kept singly: fewer of large contributions, which bounds the memory."""
+    numbers = sum(values[0].numel() for values in blocks.contribution.values())
+    return max(min(MAX_BLOCKS, _FEWEST_BLOCKS), min(MAX_BLOCKS, _NUMBERS // numbers))
+
+
+def _views(metrics: Sequence[Metric], own_base: bool) -> int:
+    """The most views that a metric of several is shown; 0 where there is none."""
+    return max((metric.views for metric in metrics if metric.views > 1 and metric.own_base == own_base), default=0)
+
+
+def _redrawn(keys: Keys, view: int) -> Keys:
+    """Keys of a view with a base view and parameters of its own, and the same partners."""
+    return keys.sub(f"redrawn{view}") if view else keys
 
 
 def _of_base(keys: Keys) -> Keys:

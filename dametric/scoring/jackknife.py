@@ -135,7 +135,7 @@ def leave_one_out(
     return reduce(total, design), reduce(deleted, design)
 
 
-def _jackknife(theta: Tensor, deleted: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
+def jackknife(theta: Tensor, deleted: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
     """Bias-corrected value, and each block's influence on it: the standard error is their root sum of squares.
 
     Blocks may differ in size: ``h_j = n / m_j``, pseudo-values ``h_j theta - (h_j - 1) theta_(j)`` (Busing, Meijer
@@ -227,12 +227,12 @@ def measured(
         value, influence = of_roots
         grown = influence.se * _population(influence, passes).factor
         return _on_logarithm(value, grown / value, influence.dof, raw, count), influence
-    corrected, shares = _jackknife(theta, deleted, blocks.units)
+    corrected, shares = jackknife(theta, deleted, blocks.units)
     influence = Influence(shares, torch.zeros_like(shares), count - 1)
     if count < 2:
         return Estimate(raw, math.nan, math.nan, math.nan, raw, count), influence
     if metric.positive and raw > 0 and bool((deleted > 0).all()):
-        of_log, log_shares = _jackknife(theta.log(), deleted.log(), blocks.units)
+        of_log, log_shares = jackknife(theta.log(), deleted.log(), blocks.units)
         factor = _population(Influence(log_shares, log_shares, 0), passes).factor
         value = math.exp(math.log(raw) + (0 if plugin else factor**2 * (float(of_log) - math.log(raw))))
         return _on_logarithm(value, factor * float(log_shares.norm()), count - 1, raw, count), influence

@@ -22,11 +22,13 @@ from dametric.models.network import Network
 from dametric.records.score_rows import ImagesName, ScoreConfig
 from dametric.records.scores import Scores
 from dametric.scoring.engine import Engine
+from dametric.scoring.held_out import held_out_engine
 from dametric.scoring.protocol import Protocol
 from dametric.scoring.ranking import parameters, ranked
 from dametric.scoring.ranks import Ranks, same_everywhere, weights
-from dametric.scoring.request import AugSpec, augmentations, chosen_metrics, wanted_precision
-from dametric.scoring.stopping import Stop, walk
+from dametric.scoring.request import AugSpec, Given, augmentations, chosen_metrics, wanted_precision
+from dametric.scoring.stopping import Stop, walk, walk_once
+from dametric.scoring.teacher_confidence import teacher_confidence
 
 _CHUNK = {"cpu": 128, "cuda": 1024}  # on a CPU activations should stay in the cache
 
@@ -60,7 +62,8 @@ def measure(
     precision = wanted_precision(options.rel_se, options.protocol)
     image_spec = ImageSpec(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
     chosen = augmentations(augs, image_spec, student is not None)
-    metrics = chosen_metrics(options.metrics, student is not None, options.views)
+    given = Given(student is not None, bool(data.num_classes), data.split != "test", tuple(chosen))
+    metrics = chosen_metrics(options.metrics, given, options.views, quiet)
     data = data.to(device)
     base, *chosen = looked_at(
         [base_augmentation(options.base_aug or default_base(data.image_size), image_spec), *chosen],
@@ -86,16 +89,21 @@ def measure(
         device=device,
         ranks=ranks,
     )
+    engine.held_out = held_out_engine(engine, options.held_out)
     if engine.needs_student and student is None:
         raise UsageError(f"these metrics or augmentations need a student's output: give one with {argument('student')}")
     if ranks.world > 1:
-        limits = {argument(name): getattr(options, name) for name in ("batches", "rel_se", "max_batches", "views")}
+        limits = {
+            argument(name): getattr(options, name) for name in ("batches", "rel_se", "max_batches", "views", "held_out")
+        }
         same_everywhere(
             ranks, {**_request_of(engine), **limits, "the weights": [weights(loaded.model) for loaded in networks]}
         )
         quiet = quiet or not ranks.first
     compile_seconds = _warm_up(engine, quiet) if compile else None
     start = time.perf_counter()
+    if engine.held_out is not None:
+        walk_once(engine.held_out, quiet, stop)
     reached = walk(engine, options.batches, precision, options.max_batches, quiet, stop)
     spent = time.perf_counter() - start
     engine.total()
@@ -118,6 +126,8 @@ def measure(
         dtype=str(dtype).removeprefix("torch."),
         compile_seconds=compile_seconds,
         seconds=spent,
+        held_out=None if engine.held_out is None else _images_name(engine.held_out.data),
+        t_confidence=teacher_confidence(engine),
         guessed=[loaded.interface.guess for loaded in networks if loaded.interface.guess] or None,
         extra=named.extra,
     )
@@ -128,7 +138,7 @@ def _settings(engine: Engine) -> ScoreConfig:
     """Everything of the pass itself that the numbers depend on."""
     plan, data = engine.protocol, engine.data
     return ScoreConfig(
-        metrics=tuple(metric.name for metric in engine.metrics),
+        metrics=tuple(metric.name for metric in engine.of_augmentations),
         per=plan.per,
         n=plan.draw * plan.batch,
         G=plan.draw,
@@ -149,15 +159,19 @@ def _settings(engine: Engine) -> ScoreConfig:
             "teacher": engine.teacher.rows,
             "student": 0 if engine.student is None else engine.student.rows,
         },
-        data=ImagesName(
-            data.name,
-            data.split,
-            len(data),
-            data.fingerprint,
-            evaluation=data.evaluation,
-            decoder=data.decoder,
-            passed_over=list(data.passed_over) or None,
-        ),
+        data=_images_name(data),
+    )
+
+
+def _images_name(data: ImageSet) -> ImagesName:
+    return ImagesName(
+        data.name,
+        data.split,
+        len(data),
+        data.fingerprint,
+        evaluation=data.evaluation,
+        decoder=data.decoder,
+        passed_over=list(data.passed_over) or None,
     )
 
 

@@ -9,6 +9,9 @@ from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
+from scipy import stats
+
 from dametric.augment import Augmentation
 from dametric.base.guards import DESTROYED, KEPT
 from dametric.metrics import Design, Metric
@@ -32,9 +35,26 @@ class Measured(NamedTuple):
 
     def gap(self, other: Measured) -> Difference:
         """Paired difference to another augmentation, with its error."""
-        longer = self if len(self.blocks.units) >= len(other.blocks.units) else other
+        longer = self if len(self.influence.total) >= len(other.influence.total) else other
         numbers = difference((self.estimate, self.influence), (other.estimate, other.influence), longer.passes)
         return Difference(None, *numbers)
+
+    def less(self, other: Measured) -> Measured:
+        """Difference to a metric of other images, whose error is independent."""
+        first, second = ((each.estimate, each.influence) for each in (other, self))
+        value, dof = self.estimate.value - other.estimate.value, min(self.influence.dof, other.influence.dof)
+        parts = [
+            sign * influence.total * (estimate.se / influence.se if influence.se > 0 else 1.0)
+            for sign, (estimate, influence) in ((-1.0, first), (1.0, second))
+        ]
+        # the other's come first: theirs are as many for all augmentations, ours where one was shown more batches not
+        influence = Influence(torch.cat(parts), torch.zeros(sum(map(len, parts)), dtype=torch.float64), dof)
+        se = math.hypot(self.estimate.se, other.estimate.se)
+        half = float(stats.t.ppf(0.975, dof)) * se if dof >= 1 else math.nan
+        plugin = self.estimate.plugin - other.estimate.plugin
+        blocks = min(self.estimate.blocks, other.estimate.blocks)
+        estimate = Estimate(value, se, value - half, value + half, plugin, blocks)
+        return Measured(self.blocks, self.design, estimate, influence, None)
 
     @property
     def floor(self) -> float:
@@ -47,7 +67,17 @@ class Measured(NamedTuple):
 
 
 def measure_of(engine: Engine, aug: Augmentation, metric: Metric) -> Measured:
-    """Estimate a metric from what has been accumulated so far."""
+    """Estimate a metric from what has been accumulated so far, of whichever images it is."""
+    if "held_out" in metric.needs:
+        assert engine.held_out is not None
+        return measure_of_stream(engine.held_out, aug, metric)
+    if metric.less is not None:
+        return measure_of_stream(engine, aug, metric).less(measure_of(engine, aug, metric.less))
+    return measure_of_stream(engine, aug, metric)
+
+
+def measure_of_stream(engine: Engine, aug: Augmentation, metric: Metric) -> Measured:
+    """Estimate a metric from one pass alone."""
     blocks, design = engine.blocks[aug.name, metric.contributor].cpu(), engine.protocol.design(aug)
     plan = engine.protocol
     passes = None if plan.reference else Passes(blocks.epoch, blocks.units, len(engine.data) // plan.batch)
@@ -76,7 +106,7 @@ def _sortable(value: float) -> float:
 
 def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Measured], destroyed: bool) -> ScoreRow:
     ours, values = by_name[aug.name], {}
-    for metric in engine.metrics:
+    for metric in engine.of_augmentations:
         measured = ours if metric is engine.metrics[0] else measure_of(engine, aug, metric)
         numbers = asdict(measured.estimate)
         values[metric.name] = MetricValue(**numbers, direction=metric.direction, estimator=measured.design.estimator)
@@ -88,10 +118,15 @@ def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Measur
         tied_with_best=_holds_zero(gap.low, gap.high),
         differences={other: ours.gap(measured) for other, measured in by_name.items()},
         parameters=[parameters(operation) for operation in aug.operations],
-        batches=int(ours.blocks.units.sum()) * (engine.protocol.draw if engine.protocol.reference else 1),
+        batches=_batches(engine, aug) * (engine.protocol.draw if engine.protocol.reference else 1),
         rows=engine.rows[aug.name],
         destroyed=destroyed,
     )
+
+
+def _batches(engine: Engine, aug: Augmentation) -> int:
+    """Batches under which an augmentation was shown."""
+    return max(int(blocks.units.sum()) for (name, _), blocks in engine.blocks.items() if name == aug.name)
 
 
 def _holds_zero(low: float, high: float) -> bool:

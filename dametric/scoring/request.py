@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dametric.augment import NEEDS_STUDENT, Augmentation, ImageSpec, base_augmentation, expand, parse
@@ -12,10 +12,12 @@ from dametric.augment.base import Operation
 from dametric.augment.external import External
 from dametric.base.arguments import argument
 from dametric.base.option_groups import ScoringOptions
+from dametric.base.progress import say
 from dametric.errors import UsageError
-from dametric.metrics import Metric
+from dametric.metrics import ALL, GROUPS, METRICS, Metric
 from dametric.metrics.information import INFORMATION_KEPT
 from dametric.metrics.named import metric_of
+from dametric.metrics.teacher_confidence import T_CONFIDENCE
 from dametric.scoring.protocol import Protocol
 
 AugSpec = str | Augmentation | Callable[..., Any]
@@ -34,7 +36,8 @@ def check_request(augs: AugSpec | Sequence[AugSpec], student: bool, options: Sco
         For an unknown name, with the nearest known one.
     """
     chosen = augmentations(augs, ImageSpec(), student)
-    _check_views(chosen_metrics(options.metrics, student, options.views), chosen, options.batch_size)
+    given = Given(student, augs=tuple(chosen))
+    _check_views(chosen_metrics(options.metrics, given, options.views), chosen, options.batch_size)
     if options.base_aug is not None:
         base_augmentation(options.base_aug, ImageSpec())
     Protocol.of(options)
@@ -118,29 +121,92 @@ def _check_views(metrics: list[Metric], augs: list[Augmentation], batch_size: in
             )
 
 
+@dataclass(frozen=True)
+class Given:
+    """What there is to compute metrics of.
+
+    Attributes
+    ----------
+    student, labels : bool
+        Whether there is a student, and whether the images have labels.
+    training : bool
+        Whether the images are of a training split, of which some can be held out.
+    augs : tuple of Augmentation
+        What is scored.
+    """
+
+    student: bool
+    labels: bool = True
+    training: bool = True
+    augs: tuple[Augmentation, ...] = ()
+
+    def lack(self, metric: Metric) -> str | None:
+        """What a metric cannot be computed without, in words; None where nothing is missing."""
+        if "student" in metric.needs and not self.student:
+            return f"without a student's output, which {argument('student')} gives"
+        if "labels" in metric.needs and not self.labels:
+            return "without labels, which these images do not have"
+        held_out = "held_out" in metric.needs or metric.less is not None
+        if held_out and not self.training:
+            return "on a test split: images are held out of training splits only"
+        if "mixing" in metric.needs and not any(aug.mixes for aug in self.augs):
+            return "without an augmentation that mixes images, such as cutmix"
+        picks = [aug.name for aug in self.augs if aug.pick is not None]
+        if metric.views > 1 and picks:
+            return f"of several views of an image beside {picks[0]}, which picks images"
+        return None
+
+
 def chosen_metrics(
-    names: Sequence[str | Metric] | str | Metric | None, student: bool, views: int | None = None
+    names: Sequence[str | Metric] | str | Metric | None, given: Given, views: int | None = None, quiet: bool = True
 ) -> list[Metric]:
-    """The metrics of these names, or all that can be computed from one view of each image.
+    """The metrics of these names, or all that can be computed from one view of each image by default.
 
-    Where ``views`` is given, metrics that need several views are shown as many.
+    ``"all"`` stands for all that can be computed from what is given; what is left out is printed with the reason unless
+    ``quiet``. Where ``views`` is given, metrics that need several views are shown as many.
 
-    The guard against destroyed images is among them; where raw images are forwarded for it alone, of the first batches.
+    The guard against destroyed images and the teacher's confidence are among them; where raw images are forwarded for
+    these alone, of the first batches.
     """
     if names is not None and not isinstance(names, (Iterable, Metric)):
         raise UsageError(f"metrics are a list of names, not {names!r}")
-    requested = [names] if isinstance(names, (str, Metric)) else names
-    requested = requested or (*TEACHER_METRICS, *(STUDENT_METRICS if student else ()))
-    metrics = {metric.name: metric for metric in map(metric_of, requested)}
+    requested = [names] if isinstance(names, (str, Metric)) else list(names or ())
+    requested = requested or [*TEACHER_METRICS, *(STUDENT_METRICS if given.student else ())]
+    metrics: dict[str, Metric] = {}
+    for spec in requested:
+        group = (
+            _available(given, quiet) if spec == ALL else GROUPS.get(spec, (spec,)) if isinstance(spec, str) else (spec,)
+        )
+        metrics |= {metric.name: metric for metric in map(metric_of, group)}
+    if requested and all(metric.of_teacher for metric in metrics.values()):
+        raise UsageError(
+            f"{' and '.join(metrics)}: one number of the teacher, which is under every table; name a metric besides it"
+        )
+    metrics = {name: metric for name, metric in metrics.items() if not metric.of_teacher}
     if views is not None:
         several = {name: replace(metric, views=views) for name, metric in metrics.items() if metric.views > 1}
         if not several:
             raise UsageError(f"{argument('views', views)}: none of the metrics needs several views of an image")
         metrics |= several
     for name, metric in metrics.items():
-        if "student" in metric.needs and not student:
+        if "student" in metric.needs and not given.student:
             raise UsageError(f"metric {name} needs a student's output: give one with {argument('student')}")
-    if any("raw" in metric.needs for metric in metrics.values()):
-        metrics.setdefault(INFORMATION_KEPT.name, INFORMATION_KEPT)
-    chosen = list(metrics.values())
-    return chosen if INFORMATION_KEPT in chosen else [*chosen, replace(INFORMATION_KEPT, first=_GUARDING)]
+        held_out = "held_out" in metric.needs or metric.less is not None
+        if ("mixing" in metric.needs or (held_out and not given.training)) and given.lack(metric):
+            raise UsageError(f"metric {name} cannot be computed {given.lack(metric)}")
+    of_batches = [metric.needs for metric in metrics.values() if "held_out" not in metric.needs]
+    first = None if any("raw" in needs for needs in of_batches) else _GUARDING
+    metrics.setdefault(INFORMATION_KEPT.name, replace(INFORMATION_KEPT, first=first))
+    return [*metrics.values(), replace(T_CONFIDENCE, first=first)]
+
+
+def _available(given: Given, quiet: bool) -> list[Metric]:
+    """All metrics that can be computed; the others are printed, by reason."""
+    left_out: dict[str, list[str]] = {}
+    for metric in METRICS.values():
+        reason = given.lack(metric)
+        if reason is not None:
+            left_out.setdefault(reason, []).append(metric.name)
+    for reason, names in left_out.items():
+        say(f"metrics left out, which cannot be computed {reason}: {', '.join(names)}", quiet)
+    return [metric for metric in METRICS.values() if given.lack(metric) is None]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from dametric.base import limits
 from dametric.base.arguments import argument
 from dametric.base.progress import Advance, progress
 from dametric.errors import Interrupted, UsageError
 from dametric.scoring.engine import Engine
-from dametric.scoring.ranking import measure_of
+from dametric.scoring.ranking import measure_of_stream
 
 _FIRST_CHECK, _GROWTH = 20, 1.5  # units before the first look at the errors, and between looks
 _MAX_BATCHES = 1000
@@ -53,6 +54,8 @@ def walk(
     fixed = batches
     if fixed is None and plan.reference:
         fixed = -(-len(engine.data) // plan.batch) * _REFERENCE_EPOCHS
+    if fixed is None and engine.leading is None:
+        fixed = max(metric.first or 0 for metric in engine.metrics)  # nothing but guards of the first batches
     if fixed is not None:
         total = fixed // plan.draw if plan.reference else fixed
         if total < 2:
@@ -68,13 +71,21 @@ def walk(
             )
         looks = _growing(total)
     with progress("scoring", total, quiet=quiet) as show:
+        return _until_precise(engine, looks, None if fixed is not None else rel_se, partial(_advance, show, stop))
 
-        def advance(steps: float = 1, note: str = "") -> None:
-            show(steps, note=note)
-            if stop is not None and stop():
-                raise Interrupted("stopped; the same command scores again from the start")
 
-        return _until_precise(engine, looks, None if fixed is not None else rel_se, advance)
+def walk_once(engine: Engine, quiet: bool, stop: Stop | None = None) -> None:
+    """Show every image once, but for the rest that does not fill a batch."""
+    total = len(engine.data) // engine.protocol.batch
+    with progress("scoring held-out images", total, quiet=quiet) as show:
+        for _ in engine.run(iter([total]), partial(_advance, show, stop)):
+            pass
+
+
+def _advance(show: Advance, stop: Stop | None, steps: float = 1, note: str = "") -> None:
+    show(steps, note=note)
+    if stop is not None and stop():
+        raise Interrupted("stopped; the same command scores again from the start")
 
 
 def _growing(total: int) -> Iterator[int]:
@@ -86,10 +97,12 @@ def _growing(total: int) -> Iterator[int]:
 
 
 def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, advance: Advance) -> bool:
+    leading = engine.leading
+    assert leading is not None or rel_se is None
     limited: set[str] = set()  # too few images: more passes over the same ones would not help
     for _ in engine.run(looks, advance):
-        if rel_se is not None:
-            known = {aug.name: measure_of(engine, aug, engine.metrics[0]) for aug in engine.active}
+        if rel_se is not None and leading is not None:
+            known = {aug.name: measure_of_stream(engine, aug, leading) for aug in engine.active}
             precise = {name for name, measure in known.items() if measure.estimate.relative_se <= rel_se}
             out_of_reach = {name for name, measure in known.items() if measure.floor > rel_se}
             limited |= out_of_reach - precise

@@ -98,7 +98,7 @@ def gathered(units: list[oracle.Unit], made: Blocks) -> list[list[oracle.Unit]]:
     return groups
 
 
-@each("name", list(METRICS))
+@each("name", list(oracle.METRICS))
 @each("case", list(DESIGNS))
 def test_left_out_values_equal_recomputing_without_each_block(case: str, name: str) -> None:
     design, epochs = DESIGNS[case]
@@ -109,7 +109,7 @@ def test_left_out_values_equal_recomputing_without_each_block(case: str, name: s
     assert deleted.tolist() == pytest.approx(without, rel=1e-10)
 
 
-@each("name", list(METRICS))
+@each("name", list(oracle.METRICS))
 @each("case", list(DESIGNS))
 def test_estimates_equal_the_classic_jackknife(case: str, name: str, pooled) -> None:
     design, epochs = DESIGNS[case]
@@ -136,7 +136,7 @@ def test_estimates_equal_the_classic_jackknife(case: str, name: str, pooled) -> 
     assert plain.relative_se == pytest.approx(found.relative_se if log else se / abs(theta), rel=1e-9)
 
 
-@each("name", list(METRICS))
+@each("name", list(oracle.METRICS))
 @each("case", list(DESIGNS))
 @each("times", [1, 2])
 def test_unequal_blocks_equal_busings_formula(times: int, case: str, name: str, pooled) -> None:
@@ -171,7 +171,7 @@ def test_equal_blocks_make_busings_formula_the_classic_one() -> None:
     assert oracle.busing(1.0, deleted, [3] * 9) == pytest.approx(oracle.classic(1.0, deleted), rel=1e-12)
 
 
-@each("name", list(METRICS))
+@each("name", list(oracle.METRICS))
 @each("case", list(DESIGNS))
 def test_paired_difference_equals_recomputing_both_without_each_block(case: str, name: str, pooled) -> None:
     design, epochs = DESIGNS[case]
@@ -290,7 +290,7 @@ def test_merging_keeps_totals_and_never_joins_epochs(epochs: int) -> None:
     assert len(made.epoch) == epochs
 
 
-@each("name", list(METRICS))
+@each("name", list(oracle.METRICS))
 @each("case", list(DESIGNS))
 def test_merging_keeps_the_value_exactly(case: str, name: str) -> None:
     design, epochs = DESIGNS[case]
