@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+from dametric.metrics.base import Contribution, Design, Metric, Observation, mean_of_rows, ratio
 from dametric.metrics.calibration import loss
 
 
@@ -34,15 +34,9 @@ def reduce_accuracy(total: Contribution, design: Design) -> Tensor:
     return ratio(total["aug"], total["clean"])
 
 
-def observe_loss(observation: Observation) -> Contribution:
-    """Sum of the rise of the loss over the clean image's."""
-    rise = loss(observation) - loss(_clean(observation))
-    return {"sum": rise.sum(1), "rows": torch.full_like(rise[:, 0], rise.shape[1])}
-
-
-def reduce_loss(total: Contribution, design: Design) -> Tensor:
-    """Mean rise of the loss, in nats."""
-    return ratio(total["sum"], total["rows"])
+def rise(observation: Observation) -> Tensor:
+    """Loss less that on the clean image, in nats: Tensor of shape (units, rows)."""
+    return loss(observation) - loss(_clean(observation))
 
 
 _NEEDS, _SOURCE = frozenset({"raw", "labels", "held_out"}), "Gontijo-Lopes et al. 2020, arXiv 2002.08973"
@@ -55,12 +49,11 @@ AFFINITY_ACC = Metric(
     _SOURCE,
     needs=_NEEDS,
 )
-AFFINITY_LOSS = Metric(
+AFFINITY_LOSS = mean_of_rows(
     "affinity_loss",
-    observe_loss,
-    reduce_loss,
+    rise,
     "lower",
     "teacher's loss on augmented held-out images, labels mixed by lambda, less that on clean ones, in nats",
     _SOURCE,
-    needs=_NEEDS,
+    _NEEDS,
 )

@@ -6,11 +6,15 @@ weight ``lambda`` and to its partner's with ``1 - lambda``.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import torch
 from torch import Tensor
 
 from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
 from dametric.metrics.confidence import entropy
+
+_PARTS = itemgetter("weight", "of_class", "entropy", "rows")
 
 
 def observe(observation: Observation) -> Contribution:
@@ -32,9 +36,9 @@ def observe(observation: Observation) -> Contribution:
 
 def reduce(total: Contribution, design: Design) -> Tensor:
     """Conditional mutual information in nats."""
-    weight, rows = total["weight"], total["rows"]
-    mean = total["of_class"] / weight.clamp(min=torch.finfo(weight.dtype).tiny)[..., None]  # an unseen class weighs 0
-    return ratio((weight * entropy(mean)).sum(-1) - total["entropy"], rows)
+    weight, of_class, entropies, rows = _PARTS(total)
+    mean = of_class / weight.clamp(min=torch.finfo(weight.dtype).tiny)[..., None]  # an unseen class weighs 0
+    return ratio((weight * entropy(mean)).sum(-1) - entropies, rows)
 
 
 T_CMI = Metric(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+from dametric.metrics.base import Contribution, Metric, Observation, mean
 
 RowStatistic = Callable[[Tensor], Tensor]
 
@@ -39,20 +39,15 @@ def _observe(statistic: RowStatistic) -> Callable[[Observation], Contribution]:
     return observe
 
 
-def reduce(total: Contribution, design: Design) -> Tensor:
-    """Mean over rows."""
-    return ratio(total["sum"], total["rows"])
-
-
 T_ENTROPY = Metric(
     "t_entropy",
     _observe(entropy),
-    reduce,
+    mean,
     "higher",
     "mean entropy of the teacher on augmented images, in nats",
     "Wang et al. 2022, arXiv 2012.02909",
 )
-T_GINI = Metric("t_gini", _observe(gini), reduce, "higher", "1 - E|a|^2 of the teacher on augmented images", "baseline")
+T_GINI = Metric("t_gini", _observe(gini), mean, "higher", "1 - E|a|^2 of the teacher on augmented images", "baseline")
 T_CONF = Metric(
-    "t_conf", _observe(confidence), reduce, "lower", "mean largest probability on augmented images", "baseline"
+    "t_conf", _observe(confidence), mean, "lower", "mean largest probability on augmented images", "baseline"
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+from dametric.metrics.base import Contribution, Metric, Observation, mean
 
 
 def _rows(observation: Observation) -> Tensor:
@@ -22,26 +22,21 @@ def _rows(observation: Observation) -> Tensor:
 def observe_rows(observation: Observation) -> Contribution:
     """Mean covariance of pairs of rows over classes, of every unit."""
     value = _rows(observation).mean(1).var(-1)
-    return {"sum": value, "units": torch.ones_like(value)}
+    return {"sum": value, "rows": torch.ones_like(value)}  # one covariance a unit
 
 
 def observe_classes(observation: Observation) -> Contribution:
     """Mean covariance of pairs of classes over rows, of every unit."""
     rows = _rows(observation)
     value = rows.sum(-1).var(1) / rows.shape[-1] ** 2
-    return {"sum": value, "units": torch.ones_like(value)}
-
-
-def reduce(total: Contribution, design: Design) -> Tensor:
-    """Mean over units, squared probability."""
-    return ratio(total["sum"], total["units"])
+    return {"sum": value, "rows": torch.ones_like(value)}
 
 
 _SOURCE = "code of Wang et al. 2022, arXiv 2012.02909"
 T_COV_ROWS = Metric(
     "t_cov_rows",
     observe_rows,
-    reduce,
+    mean,
     "lower",
     "mean covariance of a batch's rows over classes, a variant in the published code",
     _SOURCE,
@@ -50,7 +45,7 @@ T_COV_ROWS = Metric(
 T_COV_CLASSES = Metric(
     "t_cov_classes",
     observe_classes,
-    reduce,
+    mean,
     "open",
     "mean covariance of the classes over a batch's rows, a variant in the published code: always 0",
     _SOURCE,

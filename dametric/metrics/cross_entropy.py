@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+from dametric.metrics.base import Contribution, Design, Metric, Observation, mean, ratio
 from dametric.metrics.t_stddev import components
 
 
@@ -22,15 +22,15 @@ def observe_pairs(observation: Observation) -> Contribution:
     raw, aug = observation.raw_ce, observation.aug_ce
     assert raw is not None
     assert aug is not None
-    mean = aug.mean(1)
+    of_unit = aug.mean(1)
     long_run = components(aug[..., None], observation.design.lag)
     return {
         **observe(observation),
         "raw": raw.sum(1),
         "product": (raw * aug).sum(1),
-        "mean": mean,
-        "mean_square": mean.square(),
-        "count": torch.ones_like(mean),
+        "mean": of_unit,
+        "mean_square": of_unit.square(),
+        "count": torch.ones_like(of_unit),
         "long_run": long_run["square"][..., 0],
         "long_run_dof": long_run["dof"],
     }
@@ -47,11 +47,6 @@ def centre_pairs(total: Contribution, design: Design) -> Contribution:
 def _variance(total: Contribution) -> Tensor:
     rows = total["rows"]
     return ratio(total["square"] - ratio(total["sum"].square(), rows), rows - 1)
-
-
-def reduce_mean(total: Contribution, design: Design) -> Tensor:
-    """Mean of q."""
-    return ratio(total["sum"], total["rows"])
 
 
 def reduce_std(total: Contribution, design: Design) -> Tensor:
@@ -80,7 +75,7 @@ def reduce_cov(total: Contribution, design: Design) -> Tensor:
 CE_MEAN = Metric(
     "ce_mean",
     observe,
-    reduce_mean,
+    mean,
     "open",
     "mean teacher-student cross-entropy on augmented images, in nats",
     "Wang et al. 2022, arXiv 2012.02909",

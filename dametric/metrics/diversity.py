@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dametric.metrics.affinity import AFFINITY_LOSS
-from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+from dametric.metrics.base import Contribution, Design, Metric, Observation, mean
 from dametric.metrics.confidence import entropy
 
 
@@ -23,8 +23,8 @@ def observe(observation: Observation) -> Contribution:
 
 def reduce(total: Contribution, design: Design) -> Tensor:
     """``log D``, D in nats; NaN where views do not differ."""
-    mean = ratio(total["sum"], total["rows"])
-    return torch.where(mean > 0, mean, torch.nan).log()
+    spread = mean(total, design)
+    return torch.where(spread > 0, spread, torch.nan).log()
 
 
 DIV_AFF = Metric(

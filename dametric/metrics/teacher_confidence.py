@@ -7,9 +7,13 @@ one-hot teacher.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from torch import Tensor
 
 from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+
+_PARTS = itemgetter("rows", "sum", "square")
 
 
 def observe(observation: Observation) -> Contribution:
@@ -21,9 +25,9 @@ def observe(observation: Observation) -> Contribution:
 
 def reduce_square(total: Contribution, design: Design) -> Tensor:
     """``kappa^2``, from 0 to 1."""
-    rows = total["rows"]
-    of_mean = ratio(total["sum"], rows[..., None]).square().sum(-1)
-    return ratio(ratio(total["square"], rows) - of_mean, 1 - of_mean)
+    rows, summed, square = _PARTS(total)
+    of_mean = ratio(summed, rows[..., None]).square().sum(-1)
+    return ratio(ratio(square, rows) - of_mean, 1 - of_mean)
 
 
 def reduce(total: Contribution, design: Design) -> Tensor:

@@ -16,6 +16,7 @@ hold nothing of the image.
 from __future__ import annotations
 
 from itertools import combinations
+from operator import itemgetter
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ from dametric.metrics.base import Contribution, Design, Metric, Observation, rat
 from dametric.metrics.t_stddev import components
 
 NAMES = ("t_var_label", "t_var_image", "t_var_aug", "t_var_shared")
+_OF_IMAGES = itemgetter("rows", "sum", "same_image", "of_class", "pairs", "same_class")
+_OF_GAPS = itemgetter("drawn", "drawn_dof", "shared", "units")
 
 
 def _of_image(view: Observation, w: float) -> Tensor:
@@ -75,14 +78,16 @@ def split(total: Contribution, design: Design) -> Tensor:
 
     Every class counts by its share of the images, though pairs of a class go with the square of it.
     """
-    rows, weight = total["rows"], 1 / total["of_class"].clamp(min=1)
-    mean = ratio(total["sum"], rows[..., None]).square().sum(-1)
-    of_class = ratio((weight * total["same_class"]).sum(-1), (weight * total["pairs"]).sum(-1))
-    of_image = ratio(total["same_image"], rows)
-    drawn = ratio(total["drawn"], total["drawn_dof"]) / 2
+    rows, summed, same_image, counts, pairs, same_class = _OF_IMAGES(total)
+    squares, dof, gaps, units = _OF_GAPS(total)
+    weight = 1 / counts.clamp(min=1)
+    mean = ratio(summed, rows[..., None]).square().sum(-1)
+    of_class = ratio((weight * same_class).sum(-1), (weight * pairs).sum(-1))
+    of_image = ratio(same_image, rows)
+    drawn = ratio(squares, dof) / 2
     shared = torch.zeros_like(drawn)
     if design.estimator == "units":
-        shared = design.unit * ratio(total["shared"], total["units"]) / 2 - drawn
+        shared = design.unit * ratio(gaps, units) / 2 - drawn
     if design.pooled:  # several batches a draw, and partners anywhere in the batch: not what this is derived for
         shared = torch.full_like(drawn, torch.nan)
     return torch.stack([of_class - mean, of_image - of_class, drawn, shared], -1)
