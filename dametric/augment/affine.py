@@ -50,7 +50,7 @@ class Rotate:
         return {"angle": self.degrees * _centred(keys, "angle")}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        return Augmented(colour.rotate(whole(images), draw["angle"]))
+        return Augmented(colour.rotate(whole(images), *parameters(draw, "angle")))
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ class Scale:
         return {"factor": 1 + self.change * _centred(keys, "factor")}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        inverse = 1 / draw["factor"]
+        (factor,) = parameters(draw, "factor")
+        inverse = 1 / factor
         zeros = torch.zeros_like(inverse)
         return Augmented(colour.warp(whole(images), *_Matrix(inverse, zeros, zeros, zeros, inverse, zeros)))
 

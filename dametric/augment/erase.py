@@ -157,11 +157,11 @@ class GridMask:
         return {"period": period, **{name: (keys.uniform(name) * period).long() for name in ("top", "left")}}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        period = draw["period"][:, None]
+        period, top, left = (values[:, None] for values in parameters(draw, "period", "top", "left"))
         length = (period * self.drop).round()
         rows, columns = (
-            (torch.arange(side, device=images.device) + draw[name][:, None]) % period < length
-            for side, name in ((images.shape[-2], "top"), (images.shape[-1], "left"))
+            (torch.arange(side, device=images.device) + start) % period < length
+            for side, start in zip(images.shape[-2:], (top, left), strict=True)
         )
         return Augmented(_filled("gridmask", images, rows[:, None, :, None] & columns[:, None, None, :], self.fill))
 
@@ -198,7 +198,7 @@ class Mask:
         return {"blank": order < round(self.share * patches)}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        height, width = images.shape[-2:]
+        (height, width), (blank,) = images.shape[-2:], parameters(draw, "blank")
         lines, columns = (torch.arange(side, device=images.device) // self.patch for side in (height, width))
         number = lines[:, None] * math.ceil(width / self.patch) + columns
-        return Augmented(_filled("mask", images, draw["blank"][:, number][:, None], self.fill))
+        return Augmented(_filled("mask", images, blank[:, number][:, None], self.fill))

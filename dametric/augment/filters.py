@@ -9,7 +9,7 @@ import torch
 import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw, whole
+from dametric.augment.base import Augmented, Draw, parameters, whole
 from dametric.augment.keys import Keys, field_of
 from dametric.augment.photometric import check_between, check_channels
 
@@ -49,7 +49,8 @@ class Blur:
         if not radius:
             return Augmented(images)
         # each row has a kernel of its own: as products of matrices this is several times as fast as convolutions
-        down, across = (_smoothing(draw["sigma"], radius, side)[:, None] for side in images.shape[-2:])
+        (sigma,) = parameters(draw, "sigma")
+        down, across = (_smoothing(sigma, radius, side)[:, None] for side in images.shape[-2:])
         return Augmented(whole(down @ images.float() @ across.mT))
 
 
@@ -101,7 +102,8 @@ class Noise:
         return {"bits": keys.bits("noise")}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        noise = normal(draw["bits"], images[0].numel()).view(images.shape)
+        (bits,) = parameters(draw, "bits")
+        noise = normal(bits, images[0].numel()).view(images.shape)
         return Augmented(whole(images.float().add_(noise, alpha=255 * self.std)))
 
 

@@ -84,7 +84,7 @@ class _Enhancement:
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         check_channels(self.stream, images)
-        return Augmented(_KERNELS[self.stream](whole(images), draw["change"]))
+        return Augmented(_KERNELS[self.stream](whole(images), *parameters(draw, "change")))
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Hue:
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         check_channels("hue", images)
-        return Augmented(colour.hue(whole(images), draw["turn"]))
+        return Augmented(colour.hue(whole(images), *parameters(draw, "turn")))
 
 
 @dataclass(frozen=True)
