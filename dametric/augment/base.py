@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
@@ -152,11 +152,6 @@ class Augmentation:
             rows = broken.repeat(len(result.images) // len(broken))  # a pool is in the order of its runs
             result = result._replace(images=result.images.float().masked_fill(per_row(rows), math.nan))
         return result
-
-    def rest(self, images: Tensor, keys: Keys) -> Augmented:
-        """Augment a batch on which the first operation was carried out already."""
-        draws = self.draw(keys, images.shape)
-        return replace(self, operations=self.operations[1:]).apply(images, draws[1:])
 
     def __call__(self, images: Tensor, keys: Keys) -> Augmented:
         """Augment a batch.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -146,9 +146,21 @@ class RandomResizedCrop:
         central = torch.stack([tops, lefts, central_height, central_width], 1)
         return torch.where(fits.any(1, keepdim=True), drawn, central)
 
-    def crops(self, draw: Draw) -> Crops:
-        """The parts drawn, to be cut from images whose sizes are not yet known."""
-        return Crops(self, *(draw[name].tolist() for name in ("area", "ratio", "top", "left")))
+    def crops(self, draw: Draw, mirrored: Tensor | None = None) -> Crops:
+        """The parts drawn, to be cut from images whose sizes are not yet known.
+
+        Parameters
+        ----------
+        draw : dict
+            From :meth:`draw`; with an entry "happens" where the crop only happens sometimes.
+        mirrored : Tensor of shape (rows,), bool, optional
+            Whether the part is that of the mirrored image.
+        """
+        area, ratio, top, left = (draw[name].tolist() for name in ("area", "ratio", "top", "left"))
+        happens = draw["happens"].tolist() if "happens" in draw else [True] * len(top)
+        return Crops(
+            self, area, ratio, top, left, [False] * len(top) if mirrored is None else mirrored.tolist(), happens
+        )
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         height, width = images.shape[-2:]
@@ -170,19 +182,25 @@ class Crops:
     ratio: list[list[float]]
     top: list[float]
     left: list[float]
+    mirrored: list[bool]
+    happens: list[bool]
 
     def __add__(self, other: Crops) -> Crops:
         """The crops of two batches, one after the other."""
-        return Crops(
-            self.operation,
-            self.area + other.area,
-            self.ratio + other.ratio,
-            self.top + other.top,
-            self.left + other.left,
-        )
+        rows = {field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)[1:]}
+        return replace(self, **rows)
 
-    def box(self, row: int, height: int, width: int) -> Box:
-        """Part of an image of some size: as :meth:`RandomResizedCrop.boxes`, but without tensors, which cost more."""
+    def box(self, row: int, height: int, width: int) -> Box | None:
+        """Part of an image of some size; None where the image is not cropped.
+
+        As :meth:`RandomResizedCrop.boxes`, but without tensors, which cost more.
+        """
+        if not self.happens[row]:
+            return None
+        top, left, high, wide = self._box(row, height, width)
+        return (top, width - left - wide if self.mirrored[row] else left, high, wide)
+
+    def _box(self, row: int, height: int, width: int) -> Box:
         for area, aspect in zip(self.area[row], self.ratio[row], strict=True):
             pixels = height * width * area
             high, wide = round(math.sqrt(pixels / aspect)), round(math.sqrt(pixels * aspect))

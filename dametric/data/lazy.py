@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dametric.data.decode import Pixels, size_of, workers
+from dametric.data.decode import Pixels, fitted, size_of, workers
 from dametric.data.listing import Listing
 from dametric.data.originals import Originals
 from dametric.data.pixels import Box, grey, resized_part
@@ -22,8 +22,8 @@ AHEAD = 4  # batches decoded in advance; bounds the memory
 class Crops(Protocol):
     """Parts to cut from the images of a batch."""
 
-    def box(self, row: int, height: int, width: int) -> Box:
-        """Part of the image in this row of the batch, whose size is given."""
+    def box(self, row: int, height: int, width: int) -> Box | None:
+        """Part of the image in this row of the batch, whose size is given; None for the centre, as without crops."""
 
 
 class Drawn(NamedTuple):
@@ -144,5 +144,9 @@ class LazyImages:
     def _cut(self, row: int, crops: Crops, at: int, out: Pixels) -> None:
         original = self._listing.original(row)
         height, width = original.shape[1:]
-        # NumPy copies, since torch would begin threads of its own in each of these
-        out[...] = resized_part(original, crops.box(at, height, width), self._decoded[1:]).numpy()
+        box = crops.box(at, height, width)
+        if box is None:
+            part = fitted(original, self._image_size, self._listing.resize)
+        else:
+            part = resized_part(original, box, (self._decoded[1], self._decoded[2]))
+        out[...] = part.numpy()  # NumPy copies, since torch would begin threads of its own in each of these

@@ -98,7 +98,7 @@ class Engine:
         if self._metric_labels and not self.data.num_classes:
             raise UsageError("a metric needs labels, and these images have none")
         self._first = max((metric.first or 0 for metric in self.metrics), default=0)
-        self._view = BaseView.of(self.base, self.data)
+        self._view = BaseView.of(self.base, self.data, self.augs)
 
     @property
     def needs_student(self) -> bool:

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from dametric.augment.spec import default_base, versions
+from dametric.augment import ImageSpec, base_augmentation, default_base, versions
+from dametric.augment.base_view import versions_of_base
 from dametric.base.files import sha256
 from dametric.base.locks import claimed
 from dametric.data.request import ImageRequest, Splits
@@ -174,8 +175,10 @@ class ScoreTask:
         parts["student"] = options.student and sha256(options.student)
         images = context(options.data, options.device).train
         parts["images"] = images.fingerprint
-        base = options.options.get("base_aug") or default_base(images.image_size)
-        raised = {name: number for spec in (*options.augs, base) for name, number in versions(spec).items()}
+        spec = options.options.get("base_aug") or default_base(images.image_size)
+        base = base_augmentation(spec, ImageSpec(images.image_size, images.mean))
+        raised = {name: number for spec in options.augs for name, number in versions(spec).items()}
+        raised |= versions_of_base(base)
         parts |= {"versions": raised} if raised else {}
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 

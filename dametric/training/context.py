@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dametric.augment import Augmentation, ImageSpec, base_augmentation, parse, versions
+from dametric.augment.base_view import versions_of_base
 from dametric.augment.examine import check_base, examined, looked_at, sample
 from dametric.augment.external import External, Findings
 from dametric.base.arguments import argument
@@ -262,7 +263,7 @@ class TrainingContext:
         base, aug = base_augmentation(recipe.base_aug, images, mixes=True), aug or parse(recipe.aug, images)
         return {
             "operations": {"base_aug": base.canonical, "aug": aug.canonical},
-            "versions": {**versions(base), **versions(aug), **term_versions(recipe, _arch(student))},
+            "versions": {**versions_of_base(base), **versions(aug), **term_versions(recipe, _arch(student))},
             "user_code": {**self._user_code(student, base, aug), **_term_code(recipe)},
         }
 

@@ -157,7 +157,7 @@ class Training:
         )
         self._forget()
         self.length = recipe.length(self.steps)
-        self.view = BaseView.of(self.base, data.to(device))
+        self.view = BaseView.of(self.base, data.to(device), [self.aug])
         self.data = self.view.data
         self.mean = torch.tensor(data.mean, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255
         self.std = torch.tensor(data.std, dtype=self.exact, device=device).view(1, -1, 1, 1) * 255

@@ -14,7 +14,7 @@ from torchvision import transforms
 from torchvision.transforms import v2
 
 from dametric.augment import Keys, parse
-from dametric.augment.base_view import BaseView
+from dametric.augment.base_view import BaseView, versions_of_base
 from dametric.augment.geometric import RandomResizedCrop
 from dametric.data import ImageSet, load_data
 from dametric.data.decode import Resize, decode, fit
@@ -238,3 +238,61 @@ def test_scores_and_weights_are_the_same_lazily_in_memory_and_in_any_chunks(phot
         advance_together(members, until)
     weights += [member.model.fc.weight.detach() for member in members]
     assert all(torch.equal(own, weights[0]) for own in weights)
+
+
+def test_crops_after_flips_and_those_that_sometimes_happen_are_cut_from_the_stored_images(
+    images: ImageSet, photos: Path
+) -> None:
+    order, keys, files = torch.arange(12), Keys(3, 3, 4).sub("base"), stored(photos)
+    for spec in ("flip+rrc", "flip+rrc:p=0.5+flip", "rrc:p=0.6", "flip+rrc+cutout"):
+        base = parse(spec)
+        view = BaseView.of(base, images)
+        (rows,) = view.stream([(order, [keys])], "cpu")
+        seen, place = view(rows, keys).images, next(n for n, part in enumerate(spec.split("+")) if "rrc" in part)
+        draws = base.draw(keys, torch.Size((12, 3, 224, 224)))
+        happens = draws[place].get("happens", torch.ones(12, dtype=torch.bool)).tolist()
+        assert spec.count("p=") == 0 or len(set(happens)) == 2
+        for row, image in enumerate(map(pixels, files)):  # in the order that is written
+            for n, draw in enumerate(draws):
+                if "flip" in draw:
+                    image = image.flip(-1) if draw["flip"][row] else image
+                elif n == place and happens[row]:
+                    box = RandomResizedCrop().boxes(draw, *image.shape[1:])[row].tolist()
+                    image = v2.functional.resized_crop(image, *box, [224, 224], antialias=True)
+                elif n == place:
+                    image = transforms.CenterCrop(224)(transforms.Resize(256)(image))
+                else:
+                    part = {name: values[row : row + 1] for name, values in draw.items()}
+                    image = base.operations[n].apply(image[None], part).images[0]
+            assert difference(seen[row], image) <= 1, (spec, row)
+
+
+def test_where_something_else_comes_first_crops_are_cut_from_what_it_made(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = load_data(photos / "folder", image_size=128, lazy=True, cache_dir=tmp_path, quiet=True)
+    index, keys = torch.arange(4), Keys(0, 1, 4).sub("base")
+    for base in map(parse, ("cutout+rrc", "oneof(rrc,flip)+invert")):
+        view = BaseView.of(base, images)
+        (rows,) = view.stream([(index, [keys])], "cpu")
+        assert torch.equal(rows, images.images[index])
+        assert torch.equal(view(rows, keys).images, base(rows, keys).images)
+        assert f"augmentation '{base.name}' cuts its crops from images of 128x128 pixels" in capsys.readouterr().err
+    BaseView.of(parse("flip"), images, [parse("flip+rrc:scale=0.3")])
+    assert "'flip+rrc:scale=0.3' cuts its crops from images of 128x128" in capsys.readouterr().err
+    BaseView.of(parse("flip+rrc"), images, [parse("rrc")])
+    assert not capsys.readouterr().err
+
+
+def test_only_bases_whose_crops_are_cut_elsewhere_now_have_another_version() -> None:
+    former, new = {"rrc": 2}, {"rrc": 2, "rrc of stored images": 2}
+    for spec, expected in {
+        "flip": {},
+        "rrc": former,
+        "rrc+flip": former,
+        "cutout+rrc": former,
+        "oneof(rrc,flip)": former,
+        "flip+rrc": new,
+        "rrc:p=0.5+flip": new,
+    }.items():
+        assert versions_of_base(parse(spec)) == expected, spec
