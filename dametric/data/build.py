@@ -184,11 +184,12 @@ class _Source:
     def _whole(self) -> ImageSet:
         if not self.lazy:
             return self._set(self._listing, self.split)
+        unpacking = self.unpack()  # before anything is read
         listing = self._listing
         images = LazyImages(listing, self.options.image_size)
         _size(listing, self.options.image_size)  # images that differ in size are refused now, not in an hour
         (mean, std), notes = self._statistics(None)
-        notes = (*self._evaluation_notes, *notes)
+        notes = (*self._evaluation_notes, *unpacking, *notes)
         return ImageSet(
             images=images,
             labels=torch.from_numpy(listing.labels),
@@ -204,6 +205,12 @@ class _Source:
             decoder=self._decoder,
             substitutes=listing.substitutes or (),
         )
+
+    def unpack(self) -> tuple[str, ...]:
+        """Have images that are drawn singly read singly; a note where that is impossible."""
+        unpack = self.encoded.unpack
+        note = None if unpack is None else unpack(self.options.cache_dir, self.options.quiet)
+        return (note,) if note else ()
 
     def _set(self, listing: Listing, split: str) -> ImageSet:
         pixels = decoded(listing, split, self._description, self.options)
@@ -317,6 +324,8 @@ class _Originals:
         if is_lazy((int(expected),), options):
             many = f"{expected / 1e9:,.3g} GB as they are stored"
             say(f"data: images are decoded when drawn, to be cropped: they would take {many}", options.quiet)
+            for told in source.unpack():
+                say(f"data: {told}", options.quiet)
             return LazyImages(listing, image_size)
         if any(size(stored) != stored for stored in source.sizes):
             most = max(math.prod(size(stored)) for stored in source.sizes)

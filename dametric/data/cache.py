@@ -135,6 +135,43 @@ class Stored:
             return str(error)
         return None
 
+    def write(self, name: str, pieces: Iterable[bytes], arrays: Callable[[], dict[str, np.ndarray]]) -> str | None:
+        """Write the file with bytes that need not all be in memory; return the reason where that is impossible.
+
+        Parameters
+        ----------
+        name : str
+            What the bytes are called.
+        pieces : iterable of bytes
+            Written one after the other.
+        arrays : callable
+            Returns the arrays, once all pieces are written.
+        """
+
+        def write(file: BinaryIO) -> None:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                with archive.open(name, "w", force_zip64=True) as member:
+                    for piece in pieces:
+                        member.write(piece)
+                for key, array in {**arrays(), "what": np.array(self._what)}.items():
+                    with archive.open(f"{key}.npy", "w") as member:
+                        np.lib.format.write_array(member, array, allow_pickle=False)
+
+        try:
+            write_atomic(self.path, write)
+            _bound(self.path)
+        except OSError as error:
+            return str(error)
+        return None
+
+    def start(self, name: str) -> int | None:
+        """Where in the file the bytes of a name begin; None where they are not there."""
+        try:
+            with open(self.path, "rb") as file, zipfile.ZipFile(file) as archive:
+                return _start(file, archive.getinfo(name))
+        except (OSError, KeyError, zipfile.BadZipFile, struct.error):
+            return None
+
     def remove(self) -> None:
         """Remove the file, where there is one."""
         with contextlib.suppress(OSError):
@@ -157,6 +194,7 @@ class Cached(Stored):
     """
 
     def __init__(self, folder: Path, files: Files, variant: str) -> None:
+        self.files = files
         self._stem = text_fingerprint([str(files.root.resolve()), *files.names, variant])[:20]
         state: list[str | bytes] = [FORMAT, PIL.__version__, files.sizes.tobytes(), files.times.tobytes()]
         path = folder / f"{self._stem}-{text_fingerprint(state)[:20]}.npz"
@@ -170,11 +208,28 @@ class Cached(Stored):
         error = super().store(**arrays)
         if error is not None:
             return f"the decoded images could not be cached, so the next run decodes them again: {error}"
+        self._remove_former()
+        return None
+
+    def write(self, name: str, pieces: Iterable[bytes], arrays: Callable[[], dict[str, np.ndarray]]) -> str | None:
+        error = super().write(name, pieces, arrays)
+        if error is None:
+            self._remove_former()
+        return error
+
+    def _remove_former(self) -> None:
+        """Remove what was computed from an earlier state of the files."""
         for old in self.path.parent.glob(f"{self._stem}-*.npz"):
             if old != self.path:
                 with contextlib.suppress(OSError):
                     old.unlink()
-        return None
+
+
+def _start(file: BinaryIO, member: zipfile.ZipInfo) -> int:
+    """Where in an archive the content of an uncompressed file begins."""
+    file.seek(member.header_offset)
+    _, of_name, of_extra = struct.unpack("<26sHH", file.read(30))
+    return int(member.header_offset + 30 + of_name + of_extra)
 
 
 def _mapped(path: Path, file: BinaryIO, archive: zipfile.ZipFile, name: str, check: bool) -> np.ndarray:
@@ -186,9 +241,7 @@ def _mapped(path: Path, file: BinaryIO, archive: zipfile.ZipFile, name: str, che
         If the file is damaged.
     """
     member = archive.getinfo(name)
-    file.seek(member.header_offset)
-    _, of_name, of_extra = struct.unpack("<26sHH", file.read(30))
-    start = member.header_offset + 30 + of_name + of_extra
+    start = _start(file, member)
     file.seek(start)
     np.lib.format.read_magic(file)
     shape, _, dtype = np.lib.format.read_array_header_1_0(file)

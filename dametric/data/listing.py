@@ -104,6 +104,9 @@ class Listing:
         Images in place of broken ones, where some may be passed over.
     positions : ndarray of shape (N,), int64, optional
         Numbers of the images in the split, where they are a part of it.
+    unpack : callable, optional
+        Makes ``read`` cheap for single images, with what is kept in the cache folder that it is given, and quietly or
+        not; returns a note where it cannot.
     """
 
     read: Callable[[int], bytes]
@@ -117,6 +120,7 @@ class Listing:
     resize: Resize | None = None
     substitutes: Substitutes | None = None
     positions: Ints | None = None
+    unpack: Callable[[Path, bool], str | None] | None = None
 
     @property
     def reading(self) -> str:

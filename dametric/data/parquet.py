@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from dametric.data.rowgroups import RowGroups
 from dametric.data.tables import Format
+from dametric.data.unpacked import unpack
 
 
 def _open(path: Path) -> tuple[Any, Any]:
@@ -20,4 +21,4 @@ def _column(path: Path, _: Any, name: str) -> Any:
     return pq.read_table(path, columns=[name], partitioning=None)[name]
 
 
-PARQUET = Format("Parquet", ".parquet", _open, _column, RowGroups)
+PARQUET = Format("Parquet", ".parquet", _open, _column, RowGroups, unpack)

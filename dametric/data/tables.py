@@ -47,6 +47,8 @@ class Format:
         Reads one column of a file, by its path, its handle and the column's name.
     rows : callable
         Returns a reader of rows, from files with their image columns and handles, and the bytes it may keep in memory.
+    unpack : callable, optional
+        Makes a reader read single images, where it does not: see :func:`dametric.data.unpacked.unpack`.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Format:
     open: Callable[[Path], tuple[Any, Any]]
     column: Callable[[Path, Any, str], Any]
     rows: Callable[[Sequence[tuple[Path, str, Any]], int], Rows]
+    unpack: Callable[[Any, Files, str, Path, bool], str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ def listing(root: Path, split: str, form: Format, *, memory: int, choice: Choice
     if len(present) > 1:
         notes += (f"the evaluation split is '{name}'; {root} also has {', '.join(p for p in present if p != name)}",)
     variant = _variant(parts[0], form, choice)
-    whole = Listing(rows.read, rows.where, labels, classes, files, notes, variant=variant)
+    unpack = form.unpack and partial(form.unpack, rows, files, variant)
+    whole = Listing(rows.read, rows.where, labels, classes, files, notes, variant=variant, unpack=unpack)
     return whole if labels.min() >= 0 else _without_negative(whole)
 
 

@@ -41,7 +41,7 @@ from torchvision.transforms import v2
 from dametric import score
 from dametric.base.environment import machine
 from dametric.base.files import write_atomic
-from dametric.data import ImageSet
+from dametric.data import ImageSet, unpacked
 from dametric.data.balanced_subset import balanced_subset_rows
 from dametric.data.folder import listing
 from dametric.data.request import ImageRequest
@@ -313,26 +313,63 @@ def images_a_second(bench: Bench, images: int) -> dict[str, float]:
     return rates
 
 
-def parquet_bytes(folder: Path, photos: list[Path], group: int, images: int = 4096, drawn: int = 640) -> float:
-    """Bytes read from Parquet for one byte of the images drawn at random, where a quarter of the set may be held."""
-    folder.mkdir(parents=True, exist_ok=True)
-    encoded = [photo.read_bytes() for photo in itertools.islice(itertools.cycle(photos), images)]
-    table = pa.table({"image": encoded, "label": [number % 10 for number in range(images)]})
-    pq.write_table(table, folder / "train.parquet", row_group_size=group, compression="NONE")
-    memory = sum(map(len, encoded)) / 4e9
-    request = ImageRequest(source=str(folder), image_size=SIZE, lazy=True, memory_limit=memory, quiet=True)
-    data, read = request.load("train"), []
+def parquet(folder: Path, photos: list[Path], group: int, rounds: int, images: int = 4096) -> dict[str, float]:
+    """Images drawn at random from Parquet, of which a quarter may be held, beside the same images in folders.
 
-    def load(rows: RowGroups, number: int, plain: Callable[[RowGroups, int], Any] = RowGroups._load) -> Any:
-        column = plain(rows, number)
-        read.append(column.nbytes)
+    Returns
+    -------
+    dict
+        Bytes read for one byte of the images drawn; seconds that unpacking took, once; and the median ratios of seconds
+        of wall time and of the CPU, Parquet / folders.
+    """
+    encoded = [photo.read_bytes() for photo in itertools.islice(itertools.cycle(photos), images)]
+    labels = [number % 10 for number in range(images)]
+    for number, (label, photo) in enumerate(zip(labels, itertools.cycle(photos), strict=False)):
+        (folder / "folders" / "train" / str(label)).mkdir(parents=True, exist_ok=True)
+        os.link(photo, folder / "folders" / "train" / str(label) / f"{number:05d}.JPEG")
+    table = pa.table({"image": encoded, "label": labels})
+    (folder / "table").mkdir()
+    pq.write_table(table, folder / "table" / "train.parquet", row_group_size=group, compression="NONE")
+    memory, cache = sum(map(len, encoded)) / 4e9, folder / "cache"
+    settings: dict[str, Any] = {"image_size": SIZE, "lazy": True, "memory_limit": memory, "quiet": True}
+    sets: list[ImageSet] = []
+    taken: list[Spent] = []
+    write = unpacked._write
+
+    def timed(*given: Any) -> None:
+        taken.append(spent(lambda: write(*given)))
+
+    with patch.object(unpacked, "_write", timed):
+        for kind in ("folders", "table"):
+            request = ImageRequest(source=str(folder / kind), cache_dir=str(cache), **settings)
+            sets.append(request.load("train"))
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(0))
+    read, pread, load = [0], os.pread, RowGroups._load
+
+    def counted_load(rows: RowGroups, number: int) -> Any:
+        column = load(rows, number)
+        read[0] += column.nbytes
         return column
 
-    order = torch.randperm(images, generator=torch.Generator().manual_seed(0))[:drawn]
-    with patch.object(RowGroups, "_load", load):
-        for _ in data.stream(order.split(BATCH), "cpu"):
-            pass
-    return float(sum(read) / sum(len(encoded[row]) for row in order.tolist()))
+    def counted_pread(file: int, size: int, at: int) -> bytes:
+        read[0] += size
+        return pread(file, size, at)
+
+    with patch.object(RowGroups, "_load", counted_load), patch.object(os, "pread", counted_pread):
+        deque(sets[1].stream(order[:640].split(BATCH), "cpu"), 0)
+    numbers = {
+        "bytes read for one drawn": read[0] / sum(len(encoded[row]) for row in order[:640].tolist()),
+        "unpacking once, MB": sum(map(len, encoded)) / 1e6,
+        "unpacking once, s": taken[0].wall,
+        "unpacking once, s of the CPU": taken[0].cpu,
+    }
+    pairs = []
+    for part in order.split(640)[:rounds]:
+        pairs.append([spent(partial(deque, each.stream(part.split(BATCH), "cpu"), 0)) for each in sets])
+    for what in ("wall", "cpu"):
+        ratios = [getattr(table, what) / max(getattr(folders, what), 1e-9) for folders, table in pairs]
+        numbers[f"{what}, Parquet / folders"] = statistics.median(ratios)
+    return numbers
 
 
 def growth(bench: Bench, batches: int = 200) -> float:
@@ -389,9 +426,7 @@ def main(
             "images a second, evaluation view": images_a_second(bench, 10 * BATCH),
             "growth over 200 batches, MB": growth(bench),
             **{
-                f"bytes read for one drawn, Parquet in row groups of {group}": parquet_bytes(
-                    Path(temporary) / str(group), sources, group
-                )
+                f"Parquet in row groups of {group}": parquet(root.parent / f"parquet-{group}", sources, group, rounds)
                 for group in (100, 1000)
             },
         }
