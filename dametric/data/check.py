@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
-from dametric.base.progress import progress, say
+from dametric.base.progress import say
 from dametric.data.choice import Choice
-from dametric.data.decode import decode, workers
+from dametric.data.decode import decode
 from dametric.data.listing import Listing, NoSplit
+from dametric.data.parallel import in_parallel
 from dametric.data.sources import find_data, find_listing
 from dametric.errors import UsageError
 
-_CHUNK = 64  # images a task
 _SHOWN = 20
 
 
@@ -150,24 +149,14 @@ def check_data(
 def broken_images(listing: Listing, split: str = "", quiet: bool = True) -> list[tuple[int, str]]:
     """Positions of the images of a listing that cannot be read or decoded, and why."""
 
-    def look(start: int) -> list[tuple[int, str]]:
-        reasons = ((i, _reason(listing, i)) for i in range(start, min(start + _CHUNK, len(listing))))
-        return [(i, why) for i, why in reasons if why is not None]
+    broken: list[tuple[int, str]] = []
 
-    broken = []
-    starts = range(0, len(listing), _CHUNK)
-    with (
-        progress(f"Reading {split} images", len(listing), quiet=quiet) as advance,
-        ThreadPoolExecutor(workers()) as pool,
-    ):
-        tasks = [pool.submit(look, start) for start in starts]
-        try:
-            for start, task in zip(starts, tasks, strict=True):
-                broken += task.result()
-                advance(min(_CHUNK, len(listing) - start), f"{len(broken)} broken" if broken else "")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    def take(looks: list[tuple[int, str | None]]) -> str:
+        broken.extend((i, why) for i, why in looks if why is not None)
+        return f"{len(broken)} broken" if broken else ""
+
+    description = f"Reading {split} images"
+    in_parallel(lambda i: (i, _reason(listing, i)), take, len(listing), description=description, quiet=quiet)
     return broken
 
 

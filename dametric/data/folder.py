@@ -13,6 +13,7 @@ from dametric.data.kinds import refuse_unread
 from dametric.data.layout import Layout, folders, has_images, images, layout
 from dametric.data.listing import Files, Ints, Listing, NoSplit, check_regular
 from dametric.data.scan import files_at, scan
+from dametric.data.substitutes import hinted
 from dametric.errors import UsageError
 
 
@@ -150,7 +151,10 @@ def _check(path: str, size: int) -> None:
         try:
             check_regular(path)
         except OSError as error:
-            raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
+            reason = error.strerror or error
+            if os.path.islink(path) and isinstance(error, FileNotFoundError):
+                reason = f"{reason}: it is a link to {os.readlink(path)}"
+            raise UsageError(f"cannot read {path}: {reason}") from error
         raise UsageError(f"cannot read {path}: it could not be read when its folder was listed: start again")
     if size > MOST_BYTES:
         raise UsageError(f"{path} is too large for an image: at most {MOST_BYTES >> 20} MiB are read")
@@ -160,5 +164,8 @@ def _noted(tolerant: bool, listing: Listing, notes: tuple[str, ...]) -> Listing:
     if not tolerant:
         sizes = listing.files.sizes
         for i in np.flatnonzero((sizes < 0) | (sizes > MOST_BYTES))[:1].tolist():
-            _check(listing.where(i), int(sizes[i]))
+            try:
+                _check(listing.where(i), int(sizes[i]))
+            except UsageError as error:
+                raise hinted(error) from error
     return replace(listing, notes=(*listing.notes, *notes)) if notes else listing

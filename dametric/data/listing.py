@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,15 +15,14 @@ import torch
 from torch import Tensor
 
 from dametric.base.arguments import argument
-from dametric.base.progress import progress
-from dametric.data.decode import Pixels, Resize, decode, workers
+from dametric.data.decode import Pixels, Resize, decode
+from dametric.data.parallel import in_parallel
 from dametric.data.pixels import text_fingerprint
 from dametric.data.substitutes import Substitutes, Use, hinted
 from dametric.errors import UsageError
 
 Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
-_CHUNK = 128  # images a task: many enough to hide the cost of a task, few enough for a bar that moves
 
 TRAINING = ("train", "training")
 EVALUATION = ("test", "testing", "val", "valid", "validation")  # in this order where a source has several with labels
@@ -182,20 +180,10 @@ class Listing:
         shape = self.decode(0, image_size).shape
         out = np.empty((len(self), *shape), dtype=np.uint8)
 
-        def fill(start: int) -> int:
-            stop = min(start + _CHUNK, len(self))
-            for i in range(start, stop):
-                out[i] = self.decode(i, image_size, shape)
-            return stop - start
+        def fill(i: int) -> None:
+            out[i] = self.decode(i, image_size, shape)
 
-        with progress(description, len(self), quiet=quiet) as advance, ThreadPoolExecutor(workers()) as pool:
-            tasks = [pool.submit(fill, start) for start in range(0, len(self), _CHUNK)]
-            try:
-                for task in tasks:
-                    advance(task.result())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        in_parallel(fill, lambda _: None, len(self), description=description, quiet=quiet)
         return out
 
     def fingerprint(self, image_size: int | None) -> str:

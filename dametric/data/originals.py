@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,11 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dametric.base.progress import progress
-from dametric.data.decode import Pixels, Resize, fitted, workers
+from dametric.data.decode import Pixels, Resize, fitted
+from dametric.data.parallel import in_parallel
 
 Size = tuple[int, int]
-_CHUNK = 64  # images a task
 
 
 class Zoom(NamedTuple):
@@ -114,26 +111,19 @@ def held(
         See :class:`Originals`.
     """
 
-    def chunk(start: int) -> list[Tensor]:
-        return [_working(read(i), size) for i in range(start, min(start + _CHUNK, count))]
-
     pixels, end = np.empty(int(1.2 * expected) + 1, dtype=np.uint8), 0  # pages that are never written take no memory
     sizes: list[Size] = []
-    with progress(description, count, quiet=quiet) as advance, ThreadPoolExecutor(workers()) as pool:
-        tasks = deque(pool.submit(chunk, start) for start in range(0, count, _CHUNK))
-        try:
-            while tasks:  # what is copied is let go of
-                images = tasks.popleft().result()
-                for image in images:
-                    start, end = end, end + image.numel()
-                    if end > len(pixels):
-                        pixels = np.concatenate([pixels[:start], np.empty(end + len(pixels) // 2, dtype=np.uint8)])
-                    pixels[start:end] = image.permute(1, 2, 0).numpy().reshape(-1)
-                    sizes.append((image.shape[1], image.shape[2]))
-                advance(len(images))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+
+    def take(images: list[Tensor]) -> None:
+        nonlocal pixels, end
+        for image in images:
+            start, end = end, end + image.numel()
+            if end > len(pixels):
+                pixels = np.concatenate([pixels[:start], np.empty(end + len(pixels) // 2, dtype=np.uint8)])
+            pixels[start:end] = image.permute(1, 2, 0).numpy().reshape(-1)
+            sizes.append((image.shape[1], image.shape[2]))
+
+    in_parallel(lambda i: _working(read(i), size), take, count, description=description, quiet=quiet)
     return pixels[:end], np.array(sizes, dtype=np.int64)
 
 

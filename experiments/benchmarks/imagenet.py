@@ -373,12 +373,16 @@ def parquet(folder: Path, photos: list[Path], group: int, rounds: int, images: i
 
 
 def growth(bench: Bench, batches: int = 200) -> float:
-    """Megabytes by which memory in use grows over so many batches, after the first twenty."""
+    """Megabytes by which memory in use grows from the first to the last fifty of so many batches, twenty apart.
+
+    Medians are compared: of the four batches in waiting, as many pages are in use as were written, which goes up and
+    down by their 39 MB.
+    """
     rows = torch.arange(len(bench.data)).repeat(-(-batches * BATCH // len(bench.data)))[: batches * BATCH]
     used = []
     for _ in bench.data.stream(rows.split(BATCH), bench.device):
         used.append(int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)
-    return max(used[20:]) - used[20] if len(used) > 20 else 0.0
+    return statistics.median(used[-50:]) - statistics.median(used[20:70])
 
 
 def first_batch(root: Path) -> float:

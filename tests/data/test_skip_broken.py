@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from dametric import cli, load_data
 from dametric.base.arguments import speaking
 from dametric.data import ImageSet
 from dametric.data.balanced_subset import balanced_subset_rows
+from dametric.data.lazy import LazyImages
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
 from dametric.records.runs import read_record
@@ -121,3 +124,55 @@ def test_commands_name_them_in_what_they_write(
     result = run(capsys, *score, "--skip-broken", 3, "-o", tmp_path / "scores.json", "--no-accuracy")
     assert result.code == 0, result.err
     assert len(json.loads((tmp_path / "scores.json").read_text())["config"]["data"]["passed_over"]) == 3
+
+
+def test_a_link_into_nothing_says_so_and_names_the_ways_out(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    link = folder / "train" / "bee" / "2.png"
+    link.unlink()
+    link.symlink_to("../gone.png")
+    told = rf"cannot read {link}: No such file or directory: it is a link to \.\./gone\.png; `dametric data check` "
+    told += "lists all"
+    for lazy in (False, True):
+        with pytest.raises(UsageError, match=rf"{told} such images, skip_broken=1 passes over so many"):
+            load_data(folder, cache_dir=tmp_path / "cache", lazy=lazy)
+        assert len(load_data(folder, cache_dir=tmp_path / "cache", lazy=lazy, skip_broken=1)) == 10
+    result = run(capsys, "train", "--arch", "resnet8", "--data", folder, "-o", tmp_path / "teacher.pth")
+    assert result.code == 2
+    assert re.fullmatch(rf"dametric: {told} such images, --skip-broken 1 passes over so many\n", result.err)
+
+
+class Killed(BaseException):
+    """The end of a process, which nothing handles."""
+
+
+def test_a_run_that_was_killed_and_goes_on_still_names_what_was_passed_over(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = folder / "train" / "ant" / "1.png", folder / "train" / "ant" / "2.png"
+    whole = second.read_bytes()
+    first.write_bytes(whole[:-20] + bytes(20))
+    assert first.stat().st_size == second.stat().st_size
+    command = ["train", "--arch", "resnet8", "--data", folder, "--cache-dir", tmp_path / "cache", "--lazy"]
+    command += ["--dtype", "float32", "--batch-size", 5, "--epochs", 4, "-o", tmp_path / "runs" / "teacher.pth"]
+    command += ["--skip-broken", 1, "-q"]
+    start, calls = LazyImages._start, iter(range(10**6))
+
+    def killed(self: LazyImages, *rest: Any, **options: Any) -> Any:
+        if (path := next((tmp_path / "runs").rglob("*history.csv"), None)) and path.read_text().count("\n") > 2:
+            raise Killed(next(calls))
+        return start(self, *rest, **options)
+
+    monkeypatch.setattr(LazyImages, "_start", killed)
+    with pytest.raises(Killed):
+        run(capsys, *command)
+    monkeypatch.undo()
+    first.write_bytes(whole)  # as large as before, and the same pixels: the run that goes on meets no broken image
+    result = run(capsys, *command)
+    assert result.code == 0, result.err
+    (path,) = (tmp_path / "runs").rglob("*record.json")
+    record = read_record(path)
+    assert (record["status"], record["timing"]["sessions"]) == ("finished", 2)
+    (reason,) = record["about"]["data"]["passed_over"]
+    assert str(first) in reason
