@@ -14,8 +14,9 @@ import os
 import stat
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from operator import attrgetter
 from pathlib import Path
 
@@ -31,6 +32,11 @@ SUFFIXES = frozenset(
 REMEMBERED = 20_000  # files from which on a list is remembered; fewer are listed in a tenth of a second
 SETTLED = 2_000_000_000  # ns that a folder must have been left alone: its time is coarse, and may hide a second change
 _LOOKED_AT = 256  # files of a remembered list that are looked at
+_THREADS = 16  # that list folders of a slow file system
+_PATIENCE, _SLOW = (
+    1.0,
+    1e-4,
+)  # a file system is slow that takes longer than the one, and than the other for each file, in s
 _KEYS = ("names", "counts", "sizes", "times", "folders", "states")
 
 
@@ -71,12 +77,10 @@ def scan(root: Path, folders: Sequence[str], cache: Path | None = None) -> Scan:
     if entry is not None and (kept := _remembered(root, entry)) is not None:
         return kept
     start, walk = time.time_ns(), _Walk(str(root))
-    counts = []
-    for folder in folders:
-        before = len(walk.names)
-        walk.into(folder)
-        counts.append(len(walk.names) - before)
-    result = Scan(walk.files, np.array(counts, dtype=np.int64))
+    walks = _walks(str(root), folders)
+    for each in walks:
+        walk += each
+    result = Scan(walk.files, np.array([len(each.names) for each in walks], dtype=np.int64))
     settled = max((max(times) for times in walk.states), default=0) < start - SETTLED
     if entry is not None and len(walk.names) >= REMEMBERED and settled:
         entry.store(
@@ -136,6 +140,11 @@ class _Walk:
         self._sizes: list[int] = []
         self._times: list[int] = []
 
+    def __iadd__(self, other: _Walk) -> _Walk:
+        for name in ("names", "folders", "states", "_sizes", "_times"):
+            getattr(self, name).extend(getattr(other, name))
+        return self
+
     def into(self, folder: str) -> None:
         waiting = [folder]
         while waiting:
@@ -143,16 +152,26 @@ class _Walk:
 
     def _list(self, folder: str) -> list[str]:
         """List the files of a folder itself; return the folders in it."""
-        path = os.path.join(self._root, folder)
         try:
-            state = _state(path)  # before its content, which may change meanwhile
-            with os.scandir(path) as entries:
-                present = sorted(entries, key=attrgetter("name"))
+            # names are looked up in the open folder, not from the root on
+            handle = os.open(os.path.join(self._root, folder), os.O_RDONLY)
         except OSError:  # as os.walk: a folder that cannot be read has no files
             return []
-        self.folders.append(folder)
-        self.states.append(state)
-        before, inside = os.path.join(folder, ""), []
+        try:
+            state = _state(handle)  # before its content, which may change meanwhile
+            with os.scandir(handle) as entries:
+                present = sorted(entries, key=attrgetter("name"))
+            self.folders.append(folder)
+            self.states.append(state)
+            return self._sort(os.path.join(folder, ""), present)
+        except OSError:
+            return []
+        finally:
+            os.close(handle)
+
+    def _sort(self, before: str, present: list[os.DirEntry[str]]) -> list[str]:
+        """Keep the images of what is in a folder; return the folders."""
+        inside = []
         for entry in present:
             name = entry.name
             if _is_folder(entry):
@@ -171,6 +190,25 @@ class _Walk:
         return Files(Path(self._root), self.names, sizes, times)
 
 
+def _walks(root: str, folders: Sequence[str]) -> list[_Walk]:
+    """Walks through some folders: one after the other, unless most of the time goes by waiting, as on networks."""
+    walks: list[_Walk] = []
+    start, files = time.perf_counter(), 0
+    for number, folder in enumerate(folders, 1):
+        walks.append(_walked(root, folder))
+        files += len(walks[-1].names)
+        if time.perf_counter() - start > max(_PATIENCE, _SLOW * files):
+            with ThreadPoolExecutor(_THREADS) as pool:
+                return [*walks, *pool.map(partial(_walked, root), folders[number:])]
+    return walks
+
+
+def _walked(root: str, folder: str) -> _Walk:
+    walk = _Walk(root)
+    walk.into(folder)
+    return walk
+
+
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
@@ -186,7 +224,7 @@ def _size_and_time(entry: os.DirEntry[str] | str) -> tuple[int, int]:
     return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else (-1, 0)
 
 
-def _state(path: str) -> tuple[int, int]:
+def _state(path: str | int) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_mtime_ns, status.st_ctime_ns  # the second cannot be set back, as copying tools do
 

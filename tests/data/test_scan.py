@@ -27,7 +27,11 @@ def by_walking(root: Path, folders: list[str]) -> list[str]:
     return names
 
 
-def test_order_sizes_and_times_are_those_of_a_walk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slow", [False, True])
+def test_order_sizes_and_times_are_those_of_a_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
+    if slow:  # as a network's file system, of which several folders are listed at a time
+        monkeypatch.setattr("dametric.data.scan._PATIENCE", 0)
+        monkeypatch.setattr("dametric.data.scan._SLOW", 0)
     root = tmp_path / "set"
     names = "B.png a.JPEG a.jpg/b.png z/a.png z/Z/1.gif z-/1.png .h.png .h/x.png t.txt 9.tar.png x..png é.bmp 10.tif"
     for number, name in enumerate(names.split()):
