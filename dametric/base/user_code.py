@@ -19,7 +19,8 @@ from typing import Any
 from dametric.errors import UsageError
 
 _VERSION = b"2"  # of what is hashed of a function, which names runs: it was its file and bytecode before
-_GROUP = re.compile(r"\s*oneof\(")
+_GROUP = re.compile(r"\s*(?:oneof|pick)\(")
+_OF_PICK = ("by", "runs")
 _OPERATION = re.compile(r"[^+:]*/.*?\.py:[^+]*|[^+]*", re.DOTALL)
 
 
@@ -98,7 +99,11 @@ def split_spec(spec: str) -> list[str]:
 
 
 def branches(part: str) -> list[str] | None:
-    """The specifications between the commas of ``oneof(a,b)``; None of what is no such group, or is not closed."""
+    """The specifications between the commas of ``oneof(a,b)``; None of what is no such group, or is not closed.
+
+    ``pick(a):by=kld`` is such a group too, and ``pick:base=a,by=kld`` is short for it.
+    """
+    part = in_full(part)
     group = _GROUP.match(part)
     if group is None:
         return None
@@ -113,6 +118,17 @@ def branches(part: str) -> list[str] | None:
         else:
             found[-1] += letter
     return [spec.strip() for spec in found]
+
+
+def in_full(part: str) -> str:
+    """``pick:base=mixup,alpha=2,by=kld`` as ``pick(mixup:alpha=2):by=kld``; any other operation as it is."""
+    name, *words = part.replace(",", ":").split(":")
+    pairs = {key.strip(): text.strip() for key, equals, text in (word.partition("=") for word in words) if equals}
+    if name != "pick" or "base" not in pairs or len(pairs) < len(words):
+        return part
+    inner = [pairs.pop("base"), *(f"{key}={text}" for key, text in pairs.items() if key not in _OF_PICK)]
+    own = [f"{key}={text}" for key, text in pairs.items() if key in _OF_PICK]
+    return ":".join([f"pick({':'.join(inner)})", *own])
 
 
 def _closing(spec: str, start: int) -> int:

@@ -77,7 +77,7 @@ def family(aug: str) -> str:
         "geometric" (identity, flip, crop and their combinations), "resize" (rrc), "warp" (rotate and its like),
         "colour", "filter" (jpeg, blur, noise), "erase" (cutout, erasing, gridmask, mask), "policy" (autoaugment,
         randaugment, trivialaugment, augmix), "mixup", or "cutmix" (with resizemix, fmix and the picks). A group such
-        as "oneof(cutmix,cutout)" is what its members are. An operation of the
+        as "oneof(cutmix,cutout)" is what its members are, and "pick(mixup)" what it picks from. An operation of the
         user's own is its own family, by its name without parameters: "./augs.py:snow" of "./augs.py:snow:p=0.5".
         Geometry beside something else does not count ("crop+flip+cutmix" is "cutmix"); two other families are joined
         with "+" in alphabetical order ("cutout+mixup" is "erase+mixup").
@@ -140,7 +140,7 @@ def _strength(aug: str) -> tuple[int, float, str]:
     parts = split_spec(aug)
     parts = [part for part in parts if _operation(part) != "geometric"] or parts  # geometry beside it does not count
     named = [part.rpartition("/")[2].partition(":")[0] for part in parts]
-    rank = sum(_PLACES.get(name, len(_PLACES) if name.startswith("cutmix") else 0) for name in named)
+    rank = sum(_PLACES.get(name, len(_PLACES) if name.startswith(("cutmix", "pick")) else 0) for name in named)
     return rank, math.prod(_numbers(name, part) for name, part in zip(named, parts, strict=True)), aug
 
 
