@@ -34,6 +34,7 @@ _RANGE = re.compile(
     rf"(?<=[:,])\s*(?P<key>[^\W\d]\w*)=(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})(?:/(?P<steps>[^:,+)]*))?(?=[:,+)\s]|$)"
 )
 _STEPS, _MOST_STEPS = 5, 50
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 VERSIONS: dict[str, int] = {"rrc": 2}
 """Versions of operations' arithmetic above the first: raised when the same specification gives other images, so that
 the runs that use it, and no others, get new ids."""
@@ -302,6 +303,10 @@ def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dic
 
 def _value(what: str, text: str, kind: Any) -> Any:
     kind = next((k for k in get_args(kind) if k is not type(None)), kind) if get_args(kind) else kind
+    if kind is bool:
+        if text.lower() not in _TRUTH:
+            raise UsageError(f"{what} is true or false, not '{shortened(text)}'")
+        return _TRUTH[text.lower()]
     try:
         value = kind(text)
     except ValueError:

@@ -30,6 +30,7 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "rrc": {"scale": 0.08},
     "cutout": {"length": 8.0},
     "randaugment": {"n": 2.0, "m": 9.0},
+    "augmix": {"severity": 3.0, "mixture_width": 3.0, "alpha": 1.0},
     "mixup": {"alpha": 1.0},
     "cutmix": {"alpha": 1.0},
     "cutmixpick": {"runs": 2.0},
