@@ -35,13 +35,14 @@ def _augs() -> Lines:
         "pick(A):by=kld:runs=2",
         "what ranks highest of runs batches of A, as cutmixpick of cutmix; also pick:base=mixup,alpha=2,by=kld",
     )
+    timm = ("rand-m9-n2-mstd0.5", "timm's strings of its RandAugment, with sections m, n, p, mstd, mmax, inc: see rand")
     curve = (
         "NAME:alpha=0.1..2/5",
         "a curve: five values in equal ratios, or in equal steps where the parameter is linear; in lists",
     )
     words = {"paper": "the paper's nine", "standard": "what people use", "strengths": "curves"}
     sets = [(name, f"{what}: {', '.join(SETS[name])}") for name, what in words.items()]
-    return [*named, chance, group, pick, curve, *sets, ("all", "every single name of this list"), own]
+    return [*named, chance, group, pick, timm, curve, *sets, ("all", "every single name of this list"), own]
 
 
 def _metrics() -> Lines:

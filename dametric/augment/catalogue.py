@@ -33,6 +33,7 @@ from dametric.augment.photometric import (
 )
 from dametric.augment.pick import CutMixPick
 from dametric.augment.policy import AutoAugment
+from dametric.augment.rand import Rand
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,13 @@ def _augmix(
 ) -> Operation:
     """weighted mean of the image and chains of operations, drawn by chance (torchvision's AugMix)"""
     return AugMix(severity, mixture_width, chain_depth, alpha, all_ops)
+
+
+def _rand(
+    images: ImageSpec, m: int = 10, n: int = 2, mstd: float = 0.0, prob: float = 0.5, inc: bool = False, mmax: int = 10
+) -> Operation:
+    """timm's RandAugment, also by its strings: rand-m9-n2-mstd0.5-inc1"""
+    return Rand(m, n, mstd, prob, inc, mmax, _mean(images))
 
 
 def _mixup(images: ImageSpec, alpha: float = 1.0, partner: str | None = None) -> Operation:
@@ -309,6 +317,7 @@ AUGS: dict[str, Callable[..., Operation | None]] = {
     "resizemix": _resizemix,
     "fmix": _fmix,
     "augmix": _augmix,
+    "rand": _rand,
 }
 WITHOUT_PROBABILITY = frozenset({"identity", "cutmixpick"})
 """Names that take no ``p``: there is nothing to leave out, or nothing to pick."""
@@ -349,6 +358,7 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "resizemix": {"scale": 0.8, "partner": "roll"},
     "fmix": {"alpha": 1.0, "partner": "roll"},
     "augmix": {"severity": 3, "mixture_width": 3, "chain_depth": -1, "alpha": 1.0, "all_ops": True},
+    "rand": {"m": 10, "n": 2, "mstd": 0.0, "prob": 0.5, "inc": False, "mmax": 10},
 }
 """Values that an operation's canonical specification omits, some by image size. They enter run ids, so that they never
 change, even where defaults do; a new parameter is added here with the value that equals its absence. A
@@ -412,6 +422,14 @@ RANGES: dict[str, dict[str, str]] = {
         "chain_depth": "operations of a chain, up to 20; -1 draws one to three",
         "alpha": "of the Beta and Dirichlet distributions, from 0.01 to 100",
         "all_ops": "true or false: brightness, colour, contrast and sharpness too",
+    },
+    "rand": {
+        "m": "mean magnitude in tenths, from 0 to 100",
+        "n": "operations, from 1 to 100",
+        "mstd": "standard deviation of the magnitude, from 0 up; above 100 it is uniform from 0 to m",
+        "prob": "probability of each operation, from 0 to 1",
+        "inc": "true or false: whether every operation grows with the magnitude",
+        "mmax": "largest magnitude, from 1 to 100",
     },
 }
 """Meaning and range of operations' parameters, for listings."""
@@ -481,7 +499,20 @@ LINEAR = frozenset(
 )
 """Parameters whose ranges have equal steps; all others' have equal ratios."""
 WHOLE = frozenset(
-    ["padding", "length", "patch", "n", "m", "runs", "bits", "quality", "severity", "mixture_width", "chain_depth"]
+    [
+        "padding",
+        "length",
+        "patch",
+        "n",
+        "m",
+        "runs",
+        "bits",
+        "quality",
+        "severity",
+        "mixture_width",
+        "chain_depth",
+        "mmax",
+    ]
 )
 """Parameters that are whole numbers."""
 

@@ -2,11 +2,12 @@
 
 A specification is operations joined by ``+``, each a name with parameters: ``crop+flip``, ``cutmix:alpha=0.5``,
 ``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a user's callable: ``my_pkg.augs:snow``, ``./augs.py:snow:p=0.5``,
-``torchvision.transforms.v2:ColorJitter:brightness=0.4``. A path that begins with a folder, as in
-``./my+augs.py:snow``, may contain any character. ``p=0.5`` on any operation is the probability that it happens to an
-image, ``oneof(cutout,crop+flip)`` is one of several, drawn for each, and ``pick(mixup:alpha=2):by=kld:runs=3`` (or
-``pick:base=mixup,alpha=2,by=kld,runs=3``) picks from a pool as ``cutmixpick`` does. In lists of specifications,
-``mixup:alpha=0.1..2/5`` is a curve, and ``paper`` or ``standard`` a group (:func:`expand`).
+``torchvision.transforms.v2:ColorJitter:brightness=0.4``, or timm's ``rand-m9-n2-mstd0.5-inc1``. A path that begins
+with a folder, as in ``./my+augs.py:snow``, may contain any character. ``p=0.5`` on any operation is the probability
+that it happens to an image, ``oneof(cutout,crop+flip)`` is one of several, drawn for each, and
+``pick(mixup:alpha=2):by=kld:runs=3`` (or ``pick:base=mixup,alpha=2,by=kld,runs=3``) picks from a pool as ``cutmixpick``
+does. In lists of specifications, ``mixup:alpha=0.1..2/5`` is a curve, and ``paper`` or ``standard`` a group
+(:func:`expand`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dametric.augment.catalogue import AUGS, LINEAR, NEUTRAL, SETS, WHOLE, WITHO
 from dametric.augment.external import External
 from dametric.augment.mix import CutMix
 from dametric.augment.pick import CutMixPick, Pick
+from dametric.augment.rand import of_string
 from dametric.base.arguments import argument
 from dametric.base.user_code import branches, in_full, split_spec
 from dametric.errors import UsageError, shortened, unknown
@@ -193,6 +195,7 @@ def _operation(part: str, images: ImageSpec) -> tuple[Operation | None, str]:
             f"'{part}' are {len(several)} augmentations: give each by itself, as "
             f"{' '.join(argument('augs', word) for word in several)}"
         )
+    part = of_string(part) or part
     name, *words = part.split(":")
     if name not in AUGS and names_a_place(part):
         user_callable = own_callable(part)
