@@ -8,8 +8,11 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +21,8 @@ from typing import Any
 
 from dametric.errors import UsageError
 
+_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
+_NOT_OWN = (_PACKAGE, *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _VERSION = b"2"  # of what is hashed of a function, which names runs: it was its file and bytecode before
 _GROUP = re.compile(r"\s*(?:oneof|pick)\(")
 _OF_PICK = ("by", "runs")
@@ -219,6 +224,16 @@ def one_line(error: BaseException, limit: int = 200) -> str:
     """An exception as one line, such as ``NameError: name 'x' is not defined``."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def line_of(error: BaseException) -> str:
+    """The last line of the user's own code that an exception passed, as `` (augs.py:12)``; empty without one."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [(file, line) for file, line in frames if file.endswith(".py") and not file.startswith(_NOT_OWN)]
+    if not own:
+        return ""
+    file, line = own[-1]
+    return f" ({os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file}:{line})"
 
 
 def _no_such(holder: Any, name: str, where: str, kind: str) -> str:
