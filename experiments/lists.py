@@ -31,13 +31,18 @@ def _augs() -> Lines:
     chance = ("NAME:p=0.5", "any of these with a probability, drawn for each image; p is 1 where no default is named")
     group = ("oneof(A,B)", "one of several, drawn for each image, all equally likely; also oneof(A,B+C):p=0.5")
     named = [(name, f"{describe(name)}; family {family(name)}") for name in AUGS]
+    pick = (
+        "pick(A):by=kld:runs=2",
+        "what ranks highest of runs batches of A, as cutmixpick of cutmix; also pick:base=mixup,alpha=2,by=kld",
+    )
+    timm = ("rand-m9-n2-mstd0.5", "timm's strings of its RandAugment, with sections m, n, p, mstd, mmax, inc: see rand")
     curve = (
         "NAME:alpha=0.1..2/5",
         "a curve: five values in equal ratios, or in equal steps where the parameter is linear; in lists",
     )
     words = {"paper": "the paper's nine", "standard": "what people use", "strengths": "curves"}
     sets = [(name, f"{what}: {', '.join(SETS[name])}") for name, what in words.items()]
-    return [*named, chance, group, curve, *sets, ("all", "every single name of this list"), own]
+    return [*named, chance, group, pick, timm, curve, *sets, ("all", "every single name of this list"), own]
 
 
 def _metrics() -> Lines:

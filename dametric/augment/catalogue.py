@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dametric.augment.affine import Perspective, Rotate, Scale, Shear, Translate
+from dametric.augment.augmix import AugMix
 from dametric.augment.base import Operation
 from dametric.augment.branches import Sometimes
 from dametric.augment.chance import RandAugment, TrivialAugment
@@ -32,6 +33,7 @@ from dametric.augment.photometric import (
 )
 from dametric.augment.pick import CutMixPick
 from dametric.augment.policy import AutoAugment
+from dametric.augment.rand import Rand
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,25 @@ def _randaugment(images: ImageSpec, n: int = 2, m: int = 9) -> Operation:
 def _trivialaugment(images: ImageSpec) -> Operation:
     """one operation of a random magnitude, drawn by chance (the wide version)"""
     return TrivialAugment()
+
+
+def _augmix(
+    images: ImageSpec,
+    severity: int = 3,
+    mixture_width: int = 3,
+    chain_depth: int = -1,
+    alpha: float = 1.0,
+    all_ops: bool = True,
+) -> Operation:
+    """weighted mean of the image and chains of operations, drawn by chance (torchvision's AugMix)"""
+    return AugMix(severity, mixture_width, chain_depth, alpha, all_ops)
+
+
+def _rand(
+    images: ImageSpec, m: int = 10, n: int = 2, mstd: float = 0.0, prob: float = 0.5, inc: bool = False, mmax: int = 10
+) -> Operation:
+    """timm's RandAugment, also by its strings: rand-m9-n2-mstd0.5-inc1"""
+    return Rand(m, n, mstd, prob, inc, mmax, _mean(images))
 
 
 def _mixup(images: ImageSpec, alpha: float = 1.0, partner: str | None = None) -> Operation:
@@ -295,6 +316,8 @@ AUGS: dict[str, Callable[..., Operation | None]] = {
     "mixup-or-cutmix": _mixup_or_cutmix,
     "resizemix": _resizemix,
     "fmix": _fmix,
+    "augmix": _augmix,
+    "rand": _rand,
 }
 WITHOUT_PROBABILITY = frozenset({"identity", "cutmixpick"})
 """Names that take no ``p``: there is nothing to leave out, or nothing to pick."""
@@ -334,6 +357,8 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     "mixup-or-cutmix": {"mixup": 0.8, "cutmix": 1.0, "switch": 0.5, "partner": "roll"},
     "resizemix": {"scale": 0.8, "partner": "roll"},
     "fmix": {"alpha": 1.0, "partner": "roll"},
+    "augmix": {"severity": 3, "mixture_width": 3, "chain_depth": -1, "alpha": 1.0, "all_ops": True},
+    "rand": {"m": 10, "n": 2, "mstd": 0.0, "prob": 0.5, "inc": False, "mmax": 10},
 }
 """Values that an operation's canonical specification omits, some by image size. They enter run ids, so that they never
 change, even where defaults do; a new parameter is added here with the value that equals its absence. A
@@ -391,6 +416,21 @@ RANGES: dict[str, dict[str, str]] = {
     },
     "resizemix": {"scale": "largest share of the side, from 0 to 1", "partner": _PARTNER},
     "fmix": {"alpha": "of the Beta distribution, above 0", "partner": _PARTNER},
+    "augmix": {
+        "severity": "levels of the operations, from 1 to 10",
+        "mixture_width": "chains, from 1 to 20",
+        "chain_depth": "operations of a chain, up to 20; -1 draws one to three",
+        "alpha": "of the Beta and Dirichlet distributions, from 0.01 to 100",
+        "all_ops": "true or false: brightness, colour, contrast and sharpness too",
+    },
+    "rand": {
+        "m": "mean magnitude in tenths, from 0 to 100",
+        "n": "operations, from 1 to 100",
+        "mstd": "standard deviation of the magnitude, from 0 up; above 100 it is uniform from 0 to m",
+        "prob": "probability of each operation, from 0 to 1",
+        "inc": "true or false: whether every operation grows with the magnitude",
+        "mmax": "largest magnitude, from 1 to 100",
+    },
 }
 """Meaning and range of operations' parameters, for listings."""
 _BY_SIZE = {
@@ -415,7 +455,7 @@ PAPER = (
 )
 STANDARD = (
     *("identity", "flip", "crop+flip", "rrc", "rotate", "perspective", "jitter", "grayscale", "blur", "noise"),
-    *("cutout", "erasing", "gridmask", "autoaugment", "randaugment", "trivialaugment"),
+    *("cutout", "erasing", "gridmask", "autoaugment", "randaugment", "trivialaugment", "augmix"),
     *("mixup", "cutmix", "mixup-or-cutmix", "resizemix", "fmix", "cutmixpick:by=teacher_entropy"),
 )
 STRENGTHS = (
@@ -429,16 +469,51 @@ STRENGTHS = (
         "solarize:threshold=32..224/4:p=1",
         "posterize:bits=1..7/4:p=1",
     ),
-    *("sharpness:factor=2..9/4:p=1", "randaugment:m=3..30/4", "mixup:alpha=0.1..2/5", "cutmix:alpha=0.1..2/5"),
+    *(
+        "sharpness:factor=2..9/4:p=1",
+        "randaugment:m=3..30/4",
+        "augmix:severity=1..10/4",
+        "mixup:alpha=0.1..2/5",
+        "cutmix:alpha=0.1..2/5",
+    ),
     *("resizemix:scale=0.2..0.9/4", "fmix:alpha=0.1..2/5"),
 )
 SETS: dict[str, tuple[str, ...]] = {"paper": PAPER, "standard": STANDARD, "strengths": STRENGTHS, "all": tuple(AUGS)}
 """Groups of augmentations by name."""
 LINEAR = frozenset(
-    ["p", "switch", "share", "degrees", "change", "distortion", "threshold", "bits", "quality", "drop", "factor", "m"]
+    [
+        "p",
+        "switch",
+        "share",
+        "degrees",
+        "change",
+        "distortion",
+        "threshold",
+        "bits",
+        "quality",
+        "drop",
+        "factor",
+        "m",
+        "severity",
+    ]
 )
 """Parameters whose ranges have equal steps; all others' have equal ratios."""
-WHOLE = frozenset({"padding", "length", "patch", "n", "m", "runs", "bits", "quality"})
+WHOLE = frozenset(
+    [
+        "padding",
+        "length",
+        "patch",
+        "n",
+        "m",
+        "runs",
+        "bits",
+        "quality",
+        "severity",
+        "mixture_width",
+        "chain_depth",
+        "mmax",
+    ]
+)
 """Parameters that are whole numbers."""
 
 

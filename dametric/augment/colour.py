@@ -121,10 +121,15 @@ def invert(images: Tensor, strength: Tensor) -> Tensor:
     return 255 - images
 
 
-def warp(images: Tensor, xx: Tensor, xy: Tensor, x0: Tensor, yx: Tensor, yy: Tensor, y0: Tensor) -> Tensor:
+Matrix = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+
+
+def warp(
+    images: Tensor, xx: Tensor, xy: Tensor, x0: Tensor, yx: Tensor, yy: Tensor, y0: Tensor, mode: str = "nearest"
+) -> Tensor:
     """Show at (x, y), in pixels from the centre, the pixel of (xx x + xy y + x0, yx x + yy y + y0); black outside.
 
-    Nearest pixel; coefficients have shape (rows,), float64.
+    Nearest pixel, or "bilinear"; coefficients have shape (rows,), float64.
     """
     rows, _, height, width = images.shape
     y = torch.arange(height, device=images.device, dtype=torch.float32) - (height - 1) / 2
@@ -137,39 +142,61 @@ def warp(images: Tensor, xx: Tensor, xy: Tensor, x0: Tensor, yx: Tensor, yy: Ten
         [torch.stack([xx, xy, x0], 1).float() / (width / 2), torch.stack([yx, yy, y0], 1).float() / (height / 2)], 2
     )
     grid = place.reshape(1, -1, 3).expand(rows, -1, -1).bmm(theta).view(rows, height, width, 2)
-    return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).round_().to(torch.uint8)
+    return F.grid_sample(images.float(), grid, mode=mode, align_corners=False).round_().to(torch.uint8)
 
 
-def _constant(strength: Tensor, value: float) -> Tensor:
-    return torch.full_like(strength, value)
+def _constants(strength: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.ones_like(strength), torch.zeros_like(strength)
 
 
-def shear_x(images: Tensor, strength: Tensor) -> Tensor:
+def _shear_x(strength: Tensor, height: int, width: int) -> Matrix:
     """Move every line right by ``strength`` times its height below the upper edge."""
-    ones, zeros = _constant(strength, 1), _constant(strength, 0)
-    return warp(images, ones, strength, strength * images.shape[-2] / 2, zeros, ones, zeros)
+    ones, zeros = _constants(strength)
+    return ones, strength, strength * height / 2, zeros, ones, zeros
 
 
-def shear_y(images: Tensor, strength: Tensor) -> Tensor:
+def _shear_y(strength: Tensor, height: int, width: int) -> Matrix:
     """Move every column down by ``strength`` times its distance from the left edge."""
-    ones, zeros = _constant(strength, 1), _constant(strength, 0)
-    return warp(images, ones, zeros, zeros, strength, ones, strength * images.shape[-1] / 2)
+    ones, zeros = _constants(strength)
+    return ones, zeros, zeros, strength, ones, strength * width / 2
 
 
-def translate_x(images: Tensor, strength: Tensor) -> Tensor:
+def _translate_x(strength: Tensor, height: int, width: int) -> Matrix:
     """Move right by whole pixels."""
-    ones, zeros = _constant(strength, 1), _constant(strength, 0)
-    return warp(images, ones, zeros, -strength.trunc(), zeros, ones, zeros)
+    ones, zeros = _constants(strength)
+    return ones, zeros, -strength.trunc(), zeros, ones, zeros
 
 
-def translate_y(images: Tensor, strength: Tensor) -> Tensor:
+def _translate_y(strength: Tensor, height: int, width: int) -> Matrix:
     """Move down by whole pixels."""
-    ones, zeros = _constant(strength, 1), _constant(strength, 0)
-    return warp(images, ones, zeros, zeros, zeros, ones, -strength.trunc())
+    ones, zeros = _constants(strength)
+    return ones, zeros, zeros, zeros, ones, -strength.trunc()
 
 
-def rotate(images: Tensor, strength: Tensor) -> Tensor:
+def _rotate(strength: Tensor, height: int, width: int) -> Matrix:
     """Turn by ``strength`` degrees counter-clockwise about the centre."""
-    angle = torch.deg2rad(strength)
-    cosine, sine, zeros = torch.cos(angle), torch.sin(angle), _constant(strength, 0)
-    return warp(images, cosine, -sine, zeros, sine, cosine, zeros)
+    angle, zeros = torch.deg2rad(strength), torch.zeros_like(strength)
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    return cosine, -sine, zeros, sine, cosine, zeros
+
+
+MATRICES: dict[str, Callable[[Tensor, int, int], Matrix]] = {
+    "ShearX": _shear_x,
+    "ShearY": _shear_y,
+    "TranslateX": _translate_x,
+    "TranslateY": _translate_y,
+    "Rotate": _rotate,
+}
+"""Coefficients of :func:`warp` by the names of operations, for their strengths, heights and widths of images."""
+
+
+def warping(name: str, mode: str = "nearest") -> Kernel:
+    """The kernel of one of :data:`MATRICES`."""
+
+    def kernel(images: Tensor, strength: Tensor) -> Tensor:
+        return warp(images, *MATRICES[name](strength, images.shape[-2], images.shape[-1]), mode=mode)
+
+    return kernel
+
+
+shear_x, shear_y, translate_x, translate_y, rotate = (warping(name) for name in MATRICES)

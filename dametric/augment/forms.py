@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dametric.base.user_code import one_line
+from dametric.base.user_code import line_of, one_line
 from dametric.errors import UsageError
 
 Function = Callable[..., Any]
@@ -127,7 +127,7 @@ def called(name: str, form: Form, function: Function, images: Tensor, more: dict
     try:
         result = form.call(function, images, more)
     except (Exception, SystemExit) as error:
-        raise CallFailed(f"augmentation {name} failed: {one_line(error)}") from error
+        raise CallFailed(f"augmentation {name} failed: {one_line(error)}{line_of(error)}") from error
     if not isinstance(result, Tensor) or result.shape != images.shape:
         got = f"a tensor of shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
         raise UsageError(f"augmentation {name}: expected images of shape {tuple(images.shape)}, got {got}")

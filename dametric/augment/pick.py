@@ -1,4 +1,4 @@
-"""CutMixPick: mix a pool of images and keep those that a criterion ranks highest."""
+"""Picking: augment a pool of images and keep those that a criterion ranks highest, as CutMixPick does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw, check_at_most
+from dametric.augment.base import Augmented, Draw, Operation, check_at_most
 from dametric.augment.keys import Keys
 from dametric.augment.mix import CutMix
 from dametric.errors import UsageError, unknown
@@ -22,8 +22,70 @@ MOST_RUNS = 100  # of a pool, which is held in memory
 NEEDS_STUDENT = ("student_entropy", "kld")
 
 
+def _check(name: str, by: str, runs: int) -> None:
+    if by not in CRITERIA:
+        raise unknown(f"criterion of {name}", by, CRITERIA)
+    if runs < 2:
+        raise UsageError(f"{name}: runs is a whole number from 2 up, not {runs}")
+    check_at_most(f"{name}: runs", runs, MOST_RUNS)
+
+
+class _Pool:
+    """A pool of images: one operation, ``once``, carried out ``runs`` times."""
+
+    once: Operation
+    runs: int
+
+    def draw(self, keys: Keys, shape: torch.Size) -> Draw:
+        """Draws of all runs, run after run: tensors of shape (runs * rows, ...)."""
+        streams = [keys, *(keys.sub(f"run.{run}") for run in range(1, self.runs))]
+        draws = [self.once.draw(stream, shape) for stream in streams]
+        return {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
+
+    def apply(self, images: Tensor, draw: Draw) -> Augmented:
+        """Make the pool: ``runs * rows`` images, run after run."""
+        rows = len(images)
+        parts = [
+            self.once.apply(images, {name: values.split(rows)[run] for name, values in draw.items()})
+            for run in range(self.runs)
+        ]
+        pool = torch.cat([part.images for part in parts])
+        partners = [part.partner for part in parts if part.partner is not None]
+        lams = [part.lam for part in parts if part.lam is not None]
+        return Augmented(pool, torch.cat(partners), torch.cat(lams)) if partners else Augmented(pool)
+
+
 @dataclass(frozen=True)
-class CutMixPick:
+class Pick(_Pool):
+    """Apply an operation ``runs`` times and keep as many images as a batch has, those ranked highest.
+
+    Attributes
+    ----------
+    once : Operation
+        Operation of one run; the first run is exactly what it makes by itself.
+    by, runs
+        As of :class:`CutMixPick`.
+    """
+
+    once: Operation
+    by: str = "teacher_entropy"
+    runs: int = 2
+    random = True
+
+    def __post_init__(self) -> None:
+        _check("pick", self.by, self.runs)
+
+    @property
+    def stream(self) -> str:
+        return self.once.stream
+
+    @property
+    def mixes(self) -> bool:
+        return self.once.mixes
+
+
+@dataclass(frozen=True)
+class CutMixPick(_Pool):
     """Apply CutMix ``runs`` times and keep as many images as a batch has, those ranked highest (arXiv 2012.02909).
 
     Attributes
@@ -45,34 +107,13 @@ class CutMixPick:
     random = True
 
     def __post_init__(self) -> None:
-        if self.by not in CRITERIA:
-            raise unknown("criterion of cutmixpick", self.by, CRITERIA)
-        if self.runs < 2:
-            raise UsageError(f"cutmixpick: runs is a whole number from 2 up, not {self.runs}")
-        check_at_most("cutmixpick: runs", self.runs, MOST_RUNS)
+        _check("cutmixpick", self.by, self.runs)
         CutMix(self.alpha, self.partner)  # checks both parameters
 
     @property
-    def once(self) -> CutMix:
+    def once(self) -> CutMix:  # type: ignore[override]
         """Operation of one run."""
         return CutMix(self.alpha, self.partner)
-
-    def draw(self, keys: Keys, shape: torch.Size) -> Draw:
-        """Draws of all runs, run after run: tensors of shape (runs * rows,)."""
-        streams = [keys, *(keys.sub(f"run.{run}") for run in range(1, self.runs))]
-        draws = [self.once.draw(stream, shape) for stream in streams]
-        return {name: torch.cat([draw[name] for draw in draws]) for name in draws[0]}
-
-    def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        """Make the pool: ``runs * rows`` images, run after run."""
-        rows = len(images)
-        parts = [
-            self.once.apply(images, {name: values.split(rows)[run] for name, values in draw.items()})
-            for run in range(self.runs)
-        ]
-        partner = torch.cat([part.partner for part in parts if part.partner is not None])
-        lam = torch.cat([part.lam for part in parts if part.lam is not None])
-        return Augmented(torch.cat([part.images for part in parts]), partner, lam)
 
 
 def criterion(by: str, teacher: Tensor | None, student_log: Tensor | None, raw: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -140,7 +140,7 @@ def _send(values: Tensor, device: torch.device) -> Tensor:
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
-def grouped(name: str, images: Tensor, draw: Draw) -> Tensor:
+def grouped(name: str, images: Tensor, draw: Draw, kernels: Sequence[colour.Kernel] | None = None) -> Tensor:
     """Apply drawn operations stage after stage, each to all rows that drew it at once.
 
     Parameters
@@ -150,6 +150,8 @@ def grouped(name: str, images: Tensor, draw: Draw) -> Tensor:
     images : Tensor of shape (rows, channels, height, width)
     draw : dict
         "operation", number in :data:`OPERATIONS` or -1 for none, and "strength": shape (rows, stages), on the CPU.
+    kernels : sequence of kernels, optional
+        In the order of the numbers; by default those of :data:`OPERATIONS`.
 
     Returns
     -------
@@ -163,13 +165,14 @@ def grouped(name: str, images: Tensor, draw: Draw) -> Tensor:
     if images.shape[1] not in (1, 3):
         raise UsageError(f"{name} needs images of 1 or 3 channels, not {images.shape[1]}")
     result = whole(images).clone(memory_format=torch.contiguous_format)
+    kernels = [operation.kernel for operation in OPERATIONS.values()] if kernels is None else kernels
     for drawn, strengths in zip(draw["operation"].unbind(1), draw["strength"].unbind(1), strict=True):
-        for number, operation in enumerate(OPERATIONS.values()):
+        for number, kernel in enumerate(kernels):
             (rows,) = torch.nonzero(drawn == number, as_tuple=True)
             if len(rows):
                 strength = _send(strengths[rows], images.device)
                 rows = _send(rows, images.device)
-                _put(result, rows, operation.kernel(result.index_select(0, rows), strength))
+                _put(result, rows, kernel(result.index_select(0, rows), strength))
     return result
 
 

@@ -2,10 +2,12 @@
 
 A specification is operations joined by ``+``, each a name with parameters: ``crop+flip``, ``cutmix:alpha=0.5``,
 ``cutmixpick:by=kld:runs=3``, ``cutout+mixup``, or a user's callable: ``my_pkg.augs:snow``, ``./augs.py:snow:p=0.5``,
-``torchvision.transforms.v2:ColorJitter:brightness=0.4``. A path that begins with a folder, as in
-``./my+augs.py:snow``, may contain any character. ``p=0.5`` on any operation is the probability that it happens to an
-image, and ``oneof(cutout,crop+flip)`` is one of several, drawn for each. In lists of specifications,
-``mixup:alpha=0.1..2/5`` is a curve, and ``paper`` or ``standard`` a group (:func:`expand`).
+``torchvision.transforms.v2:ColorJitter:brightness=0.4``, or timm's ``rand-m9-n2-mstd0.5-inc1``. A path that begins
+with a folder, as in ``./my+augs.py:snow``, may contain any character. ``p=0.5`` on any operation is the probability
+that it happens to an image, ``oneof(cutout,crop+flip)`` is one of several, drawn for each, and
+``pick(mixup:alpha=2):by=kld:runs=3`` (or ``pick:base=mixup,alpha=2,by=kld,runs=3``) picks from a pool as ``cutmixpick``
+does. In lists of specifications, ``mixup:alpha=0.1..2/5`` is a curve, and ``paper`` or ``standard`` a group
+(:func:`expand`).
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from dametric.augment.branches import OneOf, Sometimes
 from dametric.augment.callables import names_a_place, own_callable
 from dametric.augment.catalogue import AUGS, LINEAR, NEUTRAL, SETS, WHOLE, WITHOUT_PROBABILITY, ImageSpec
 from dametric.augment.external import External
-from dametric.augment.pick import CutMixPick
+from dametric.augment.mix import CutMix
+from dametric.augment.pick import CutMixPick, Pick
+from dametric.augment.rand import of_string
 from dametric.base.arguments import argument
-from dametric.base.user_code import branches, split_spec
+from dametric.base.user_code import branches, in_full, split_spec
 from dametric.errors import UsageError, shortened, unknown
 
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
@@ -32,6 +36,7 @@ _RANGE = re.compile(
     rf"(?<=[:,])\s*(?P<key>[^\W\d]\w*)=(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})(?:/(?P<steps>[^:,+)]*))?(?=[:,+)\s]|$)"
 )
 _STEPS, _MOST_STEPS = 5, 50
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 VERSIONS: dict[str, int] = {"rrc": 2}
 """Versions of operations' arithmetic above the first: raised when the same specification gives other images, so that
 the runs that use it, and no others, get new ids."""
@@ -76,8 +81,9 @@ def parse(spec: str | Augmentation | Callable[..., Any], of: ImageSpec | None = 
         raise UsageError(
             f"augmentation '{spec}': only one of mixup, cutmix and cutmixpick at a time, or of others that mix images"
         )
-    if any(isinstance(operation, CutMixPick) for operation in operations[:-1]):
-        raise UsageError(f"augmentation '{spec}': cutmixpick comes last, what it picks is what is scored")
+    if any(isinstance(operation, (CutMixPick, Pick)) for operation in operations[:-1]):
+        name = next(name for name in ("cutmixpick", "pick") if name in spec)
+        raise UsageError(f"augmentation '{spec}': {name} comes last, what it picks is what is scored")
     return Augmentation("+".join(parts), tuple(operations), "+".join(spelt) or "identity")
 
 
@@ -181,12 +187,15 @@ def _operation(part: str, images: ImageSpec) -> tuple[Operation | None, str]:
     """Parse one operation, and return its canonical specification too."""
     if part.startswith("oneof("):
         return _one_of(part, images)
+    if part.startswith("pick(") or re.split("[:,]", part)[0] == "pick":
+        return _pick(in_full(part), images)
     several = [word.strip() for word in part.split(",")]
     if len(several) > 1 and all(word.partition(":")[0] in {*AUGS, *SETS} for word in several):
         raise UsageError(
             f"'{part}' are {len(several)} augmentations: give each by itself, as "
             f"{' '.join(argument('augs', word) for word in several)}"
         )
+    part = of_string(part) or part
     name, *words = part.split(":")
     if name not in AUGS and names_a_place(part):
         user_callable = own_callable(part)
@@ -226,6 +235,36 @@ def _one_of(part: str, images: ImageSpec) -> tuple[Operation, str]:
     return (group, spelling) if p == 1 else (Sometimes(group, p), f"{spelling}:p={p}")
 
 
+def _pick(part: str, images: ImageSpec) -> tuple[Operation, str]:
+    """Parse ``pick(a)``, or ``pick(a):by=kld:runs=3``; of cutmix it is ``cutmixpick``, with the same draws."""
+    specs = branches(part)
+    if specs is None or len(specs) != 1 or not specs[0]:
+        raise UsageError(
+            f"augmentation '{part}': write pick(mixup:alpha=2):by=kld:runs=2, or pick:base=mixup,by=kld,runs=2"
+        )
+    base = parse(specs[0], images)
+    if base.pick is not None or base.own or not base.random:
+        why = "calls your own function" if base.own else "picks itself" if base.pick else "draws nothing at random"
+        raise UsageError(f"augmentation '{part}': there is nothing to pick from, since {base.name} {why}")
+    words = part[part.rindex(")") + 1 :].replace(",", ":").split(":")
+    if words[0]:
+        raise UsageError(f"augmentation '{part}': after pick(...) come :by= and :runs=, and nothing else")
+    parameters = _parameters("pick", _picking, words[1:])
+    # several operations are drawn anew in every run, as one
+    once = base.operations[0] if len(base.operations) == 1 else OneOf((replace(base, name=base.canonical),))
+    if isinstance(once, CutMix):
+        of_cutmix = CutMixPick(**parameters, alpha=once.alpha, partner=once.partner)
+        return of_cutmix, ":".join(["cutmixpick", *_spelt("cutmixpick", of_cutmix, images)])
+    operation = Pick(once, **parameters)
+    usual = {"by": "teacher_entropy", "runs": 2}  # as of cutmixpick: it never changes
+    words = [f"{key}={getattr(operation, key)}" for key in usual if getattr(operation, key) != usual[key]]
+    return operation, ":".join([f"pick({base.canonical})", *words])
+
+
+def _picking(images: ImageSpec, by: str = "teacher_entropy", runs: int = 2) -> None:
+    """Parameters of a pick."""
+
+
 def _probability(images: ImageSpec, p: float = 1.0) -> None:
     """Parameters that a group has."""
 
@@ -250,7 +289,7 @@ def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dic
     if words and not known and (name in WITHOUT_PROBABILITY or not words[0].startswith("p=")):
         but = "" if name in WITHOUT_PROBABILITY else " but p"
         raise UsageError(f"augmentation '{name}' takes no parameters{but}, got '{':'.join(words)}'")
-    if name not in WITHOUT_PROBABILITY:
+    if name not in {*WITHOUT_PROBABILITY, "pick"}:
         known.setdefault("p", float)
     parameters = {}
     for word in words:
@@ -267,6 +306,10 @@ def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dic
 
 def _value(what: str, text: str, kind: Any) -> Any:
     kind = next((k for k in get_args(kind) if k is not type(None)), kind) if get_args(kind) else kind
+    if kind is bool:
+        if text.lower() not in _TRUTH:
+            raise UsageError(f"{what} is true or false, not '{shortened(text)}'")
+        return _TRUTH[text.lower()]
     try:
         value = kind(text)
     except ValueError:

@@ -8,8 +8,11 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,8 +21,11 @@ from typing import Any
 
 from dametric.errors import UsageError
 
+_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
+_NOT_OWN = (_PACKAGE, *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _VERSION = b"2"  # of what is hashed of a function, which names runs: it was its file and bytecode before
-_GROUP = re.compile(r"\s*oneof\(")
+_GROUP = re.compile(r"\s*(?:oneof|pick)\(")
+_OF_PICK = ("by", "runs")
 _OPERATION = re.compile(r"[^+:]*/.*?\.py:[^+]*|[^+]*", re.DOTALL)
 
 
@@ -98,7 +104,11 @@ def split_spec(spec: str) -> list[str]:
 
 
 def branches(part: str) -> list[str] | None:
-    """The specifications between the commas of ``oneof(a,b)``; None of what is no such group, or is not closed."""
+    """The specifications between the commas of ``oneof(a,b)``; None of what is no such group, or is not closed.
+
+    ``pick(a):by=kld`` is such a group too, and ``pick:base=a,by=kld`` is short for it.
+    """
+    part = in_full(part)
     group = _GROUP.match(part)
     if group is None:
         return None
@@ -113,6 +123,17 @@ def branches(part: str) -> list[str] | None:
         else:
             found[-1] += letter
     return [spec.strip() for spec in found]
+
+
+def in_full(part: str) -> str:
+    """``pick:base=mixup,alpha=2,by=kld`` as ``pick(mixup:alpha=2):by=kld``; any other operation as it is."""
+    name, *words = part.replace(",", ":").split(":")
+    pairs = {key.strip(): text.strip() for key, equals, text in (word.partition("=") for word in words) if equals}
+    if name != "pick" or "base" not in pairs or len(pairs) < len(words):
+        return part
+    inner = [pairs.pop("base"), *(f"{key}={text}" for key, text in pairs.items() if key not in _OF_PICK)]
+    own = [f"{key}={text}" for key, text in pairs.items() if key in _OF_PICK]
+    return ":".join([f"pick({':'.join(inner)})", *own])
 
 
 def _closing(spec: str, start: int) -> int:
@@ -203,6 +224,16 @@ def one_line(error: BaseException, limit: int = 200) -> str:
     """An exception as one line, such as ``NameError: name 'x' is not defined``."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def line_of(error: BaseException) -> str:
+    """The last line of the user's own code that an exception passed, as `` (augs.py:12)``; empty without one."""
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [(file, line) for file, line in frames if file.endswith(".py") and not file.startswith(_NOT_OWN)]
+    if not own:
+        return ""
+    file, line = own[-1]
+    return f" ({os.path.relpath(file) if file.startswith(os.getcwd() + os.sep) else file}:{line})"
 
 
 def _no_such(holder: Any, name: str, where: str, kind: str) -> str:

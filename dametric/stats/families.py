@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from dametric.base.user_code import branches, split_spec
@@ -19,7 +20,7 @@ _FAMILIES = {
     ),
     "filter": ("jpeg", "blur", "noise"),
     "erase": ("cutout", "erasing", "gridmask", "mask"),
-    "policy": ("autoaugment", "randaugment", "trivialaugment", "augmix"),
+    "policy": ("autoaugment", "randaugment", "trivialaugment", "augmix", "rand"),
     "mixup": ("mixup",),
     "cutmix": ("cutmix", "resizemix", "fmix", "cutmixpick", "cutmix_pick_S", "cutmix_pick_T"),
 }
@@ -30,6 +31,8 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "rrc": {"scale": 0.08},
     "cutout": {"length": 8.0},
     "randaugment": {"n": 2.0, "m": 9.0},
+    "augmix": {"severity": 3.0, "mixture_width": 3.0, "alpha": 1.0},
+    "rand": {"m": 10.0, "n": 2.0, "prob": 0.5},
     "mixup": {"alpha": 1.0},
     "cutmix": {"alpha": 1.0},
     "cutmixpick": {"runs": 2.0},
@@ -60,6 +63,7 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "resizemix": {"scale": 0.8},
     "fmix": {"alpha": 1.0},
 }
+_TIMM = re.compile(r"(?:timm:)?rand(?:-|$)")  # its strings
 _FALLING = {"threshold", "bits", "quality"}  # the less, the stronger
 
 
@@ -76,9 +80,9 @@ def family(aug: str) -> str:
     str
         "geometric" (identity, flip, crop and their combinations), "resize" (rrc), "warp" (rotate and its like),
         "colour", "filter" (jpeg, blur, noise), "erase" (cutout, erasing, gridmask, mask), "policy" (autoaugment,
-        randaugment, trivialaugment, augmix), "mixup", or "cutmix" (with resizemix, fmix and the picks). A group such
-        as "oneof(cutmix,cutout)" is what its members are. An operation of the
-        user's own is its own family, by its name without parameters: "./augs.py:snow" of "./augs.py:snow:p=0.5".
+        randaugment, trivialaugment, augmix, rand), "mixup", or "cutmix" (with resizemix, fmix and the picks). A group
+        such as "oneof(cutmix,cutout)" is what its members are, and "pick(mixup)" what it picks from. An operation of
+        the user's own is its own family, by its name without parameters: "./augs.py:snow" of "./augs.py:snow:p=0.5".
         Geometry beside something else does not count ("crop+flip+cutmix" is "cutmix"); two other families are joined
         with "+" in alphabetical order ("cutout+mixup" is "erase+mixup").
 
@@ -108,6 +112,8 @@ def _operation(part: str) -> str:
     name = folder + slash + name
     if name in _OF:
         return _OF[name]
+    if _TIMM.match(part):
+        return "policy"
     if name.startswith(("cutmixpick", "cutmix_pick")):
         return "cutmix"
     if words and "=" not in words[0]:  # a place and the name in it
@@ -140,7 +146,7 @@ def _strength(aug: str) -> tuple[int, float, str]:
     parts = split_spec(aug)
     parts = [part for part in parts if _operation(part) != "geometric"] or parts  # geometry beside it does not count
     named = [part.rpartition("/")[2].partition(":")[0] for part in parts]
-    rank = sum(_PLACES.get(name, len(_PLACES) if name.startswith("cutmix") else 0) for name in named)
+    rank = sum(_PLACES.get(name, len(_PLACES) if name.startswith(("cutmix", "pick")) else 0) for name in named)
     return rank, math.prod(_numbers(name, part) for name, part in zip(named, parts, strict=True)), aug
 
 

@@ -286,7 +286,7 @@ def test_identity_gives_the_images_as_they_are() -> None:
 
 def test_properties_say_what_is_mixed_drawn_and_balanced() -> None:
     mixing = {spec: parse(spec).mixes for spec in EVERY}
-    assert {spec for spec, mixes in mixing.items() if mixes} == {s for s in EVERY if "mix" in s}
+    assert {spec for spec, mixes in mixing.items() if mixes} == {s for s in EVERY if "mix" in s} - {"augmix"}
     assert all(parse(spec).random for spec in EVERY if spec != "identity")
     assert parse("cutmix").balanced
     assert parse("mixup").balanced

@@ -11,41 +11,11 @@ from dametric.augment.catalogue import WITHOUT_PROBABILITY
 from dametric.errors import UsageError
 from tests.loops import each
 
-NOTHING = (
-    "brightness:strength=0",
-    "contrast:strength=0",
-    "saturation:strength=0",
-    "hue:strength=0",
-    "jitter:brightness=0:contrast=0:saturation=0:hue=0",
-    "solarize:threshold=256:p=1",
-    "posterize:bits=8:p=1",
-    "sharpness:factor=1:p=1",
-    "blur:sigma=0",
-    "noise:std=0",
-    "rotate:degrees=0",
-    "translate:share=0",
-    "shear:degrees=0",
-    "scale:change=0",
-    "perspective:distortion=0:p=1",
-    "erasing:area=0:p=1",
-    "gridmask:drop=0",
-    "mask:share=0",
-    "resizemix:scale=0",
-)
 NEW = list(AUGS)[list(AUGS).index("brightness") :]
 
 
 def noise(*shape: int) -> Tensor:
     return torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-
-
-@each("spec", NOTHING)
-@each("shape", [(16, 3, 31, 33), (4, 1, 8, 9), (1, 3, 1, 1)])
-def test_strength_zero_changes_nothing(spec: str, shape: tuple[int, ...]) -> None:
-    images = noise(*shape)
-    out = parse(spec)(images, Keys(0, 1, shape[0]))
-    assert torch.equal(out.images.to(torch.uint8), images)
-    assert out.lam is None or (out.lam == 1).all()
 
 
 @each("spec", [name for name in AUGS if name not in WITHOUT_PROBABILITY])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +217,19 @@ def test_two_functions_draw_independently_and_one_function_repeats() -> None:
     keys = Keys(0, 3, 4)
     assert torch.equal(parse(first)(noise(), keys).images, parse(first)(noise(), keys).images)
     assert not torch.equal(parse(first)(noise(), keys).images, parse(second)(noise(), keys).images)
+
+
+def test_a_failure_names_the_line_of_the_users_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "augs.py"
+    file.write_text(
+        "import torch\n\n\ndef helper(images):\n    return torch.stack([])  # fails inside of torch\n\n\n"
+        "def snow(images):\n    return helper(images)\n\n\ndef direct(images):\n    return images / images.nothing\n"
+    )
+    images = noise(4)
+    with pytest.raises(UsageError, match=rf"snow failed: RuntimeError: .* \({re.escape(str(file))}:5\)$"):
+        parse(f"{file}:snow")(images, Keys(0, 1, 4))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"augs.py:direct failed: AttributeError: .* \(augs\.py:13\)$"):
+        parse("./augs.py:direct")(images, Keys(0, 1, 4))
+    with pytest.raises(UsageError, match=r"torch:bmm failed: TypeError: (?!.*\.py:).*$"):  # no line of the user's own
+        parse("torch:bmm")(images, Keys(0, 1, 4))

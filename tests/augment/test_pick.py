@@ -1,11 +1,16 @@
-"""CutMixPick: the pool is cutmix run after run; picking equals brute force."""
+"""CutMixPick, and picks of any base: the pool is the base run after run; picking equals brute force."""
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pytest
 import torch
 
-from dametric.augment import CRITERIA, NEEDS_STUDENT, Keys, parse, pick
+from dametric.augment import CRITERIA, NEEDS_STUDENT, Keys, expand, parse, pick
+from dametric.errors import UsageError
+from dametric.stats import family
 from tests.loops import each
 from tests.oracles import augment as oracle
 
@@ -117,3 +122,73 @@ def test_pick_of_many_batches_equals_pick_of_each() -> None:
         alone = pick(values[:, batch].flatten(), runs=2, batches=1, keep=8)
         run, row = alone // 8, alone % 8
         assert torch.equal(run * 48 + batch * 8 + row, together[batch])
+
+
+@each("base", ["mixup:alpha=0.4", "rrc", "blur:p=0.9", "mixup-or-cutmix", "oneof(mixup,invert:p=1)", "autoaugment"])
+@each("per", ["sample", "batch"])
+def test_a_pool_of_any_base_is_the_base_run_after_run(base: str, per: str) -> None:
+    images, keys = noise(10, 3, 31, 33), Keys(3, 2, 5, per=per)
+    aug, plain = parse(f"pick({base}):runs=3"), parse(base)
+    assert (aug.runs, aug.pick, aug.mixes, aug.run) == (3, "teacher_entropy", plain.mixes, plain.operations)
+    pool, first = aug(images, keys), plain(images, keys)
+    assert len(pool.images) == 30
+    assert torch.equal(pool.images[:10], first.images)
+    if first.partner is None or first.lam is None:
+        assert pool.partner is None
+        assert pool.lam is None
+    else:
+        assert pool.partner is not None
+        assert pool.lam is not None
+        assert torch.equal(pool.partner[:10], first.partner)
+        assert torch.equal(pool.lam[:10], first.lam)
+    (draw,) = aug.draw(keys, images.shape)
+    for run in range(3):
+        part = {name: values[10 * run : 10 * run + 10] for name, values in draw.items()}
+        assert torch.equal(pool.images[10 * run : 10 * run + 10], plain.operations[0].apply(images, part).images)
+    assert not torch.equal(pool.images[:10], pool.images[10:20])
+
+
+def test_a_pick_of_a_composition_draws_all_of_it_anew_in_every_run() -> None:
+    images = torch.full((64, 1, 16, 16), 200, dtype=torch.uint8)
+    pool = parse("pick(cutout:length=3+flip):runs=2")(images, Keys(0, 1, 64)).images
+    holes = (pool != 200).flatten(1)
+    assert (holes.sum(1) > 0).all()
+    assert (holes[:64] == holes[64:]).all(1).double().mean() < 0.1
+
+
+def test_both_ways_to_write_a_pick_are_one_and_that_of_cutmix_is_cutmixpick() -> None:
+    for spec, canonical in {
+        "pick:base=mixup,by=teacher_entropy,runs=2": "pick(mixup)",
+        "pick:base=mixup:alpha=2,by=kld": "pick(mixup:alpha=2.0):by=kld",
+        "pick:runs=3:base=mixup:alpha=1": "pick(mixup):runs=3",
+        "pick:base=cutmix,alpha=0.3,by=kld": "cutmixpick:by=kld:alpha=0.3",
+        "flip+pick( cutmix ):runs=4": "flip+cutmixpick:runs=4",
+        "pick(cutout+mixup)": "pick(cutout+mixup)",
+    }.items():
+        assert parse(spec).canonical == canonical
+        assert parse(canonical).canonical == canonical
+    assert parse("pick(cutmix)").operations == parse("cutmixpick").operations
+    assert family("pick:base=mixup,alpha=2") == family("pick(mixup)") == "mixup"
+    assert expand(["pick:base=mixup,alpha=0.25..4/3,by=kld"])[1] == "pick:base=mixup,alpha=1,by=kld"
+
+
+@each(
+    ("spec", "message"),
+    [
+        ("pick", "write pick(mixup"),
+        ("pick:by=kld", "write pick(mixup"),
+        ("pick(mixup,cutmix)", "write pick(mixup"),
+        ("pick(identity)", "draws nothing at random"),
+        ("pick(invert:p=1)", "draws nothing at random"),
+        ("pick(cutmixpick)", "picks itself"),
+        ("pick(torchvision.transforms.v2:RandomInvert)", "calls your own function"),
+        ("pick(mixup):p=0.5", "unknown parameter of pick 'p'"),
+        ("pick(mixup):by=chance", "unknown criterion of pick 'chance'"),
+        ("pick(mixup):runs=1", "pick: runs is a whole number from 2 up"),
+        ("pick(mixup)+flip", "pick comes last"),
+        ("pick:base=mixup:depth=3", "unknown parameter of mixup 'depth'"),
+    ],
+)
+def test_what_cannot_be_picked_is_refused(spec: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        parse(spec)
