@@ -7,13 +7,14 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dametric.records.score_rows import Difference, MetricValue, ScoreRow
 from dametric.records.scores import Scores
 from dametric.stats.best_set import best_set, dof_of
+from dametric.stats.families import by_strength
 
 LEAST = 3  # strengths that make a curve
 _NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
@@ -91,24 +92,74 @@ class Curve:
         return f"best: {self.strengths[self.best]:g} ({low:g} to {high:g})"
 
     @property
-    def sentence(self) -> str:
-        """Where the metric is best, how sure that is, and whether it is a strength at all."""
-        if self.best is None:
-            return f"{self.name}: the best strength is not known."
-        lost = len(self.rows) - len(self.competing)
-        destroyed = f" ({lost} of {len(self.rows)} strengths destroy the images and do not count)" if lost else ""
-        at = f"{self.parameter} = {self.strengths[self.best]:g}"
-        if self.interval is None:
-            end = "highest" if self.best == self.competing[-1] else "lowest"
-            last = " that leaves images intact" if destroyed else ""
-            where = f"{self.metric} is best at {at}, the {end}{last}{destroyed}"
-            return f"{self.name}: no best strength inside the range; {where}."
-        low, high = self.interval
-        reaches = [
-            end for end, place in (("lower", self.competing[0]), ("upper", self.competing[-1])) if place in self.tied
+    def spec(self) -> str:
+        """The specification with the best strength; with none where it is not known."""
+        return self.name if self.best is None else self.rows[self.best].aug
+
+
+def sentences(curves: Sequence[Curve]) -> list[str]:
+    """Where the metric is best on each curve, how sure that is, and whether it is a strength at all."""
+    inside, ends = [], [curve for curve in curves if curve.best is not None and not curve.inside]
+    for curve in curves:
+        if curve.best is not None and curve.interval is not None:
+            low, high = curve.interval
+            places = {"lower": curve.competing[0], "upper": curve.competing[-1]}
+            reached = [f"the {end} end" for end, place in places.items() if place in curve.tied]
+            beyond = f", as far as {' and '.join(reached)} of the range" if reached else ""
+            at = f"{curve.metric} is best at {curve.parameter} = {curve.strengths[curve.best]:g}"
+            inside.append(f"{curve.name}: {at}; 95 % interval {low:g} to {high:g}{beyond}.")
+    if ends:
+        intact = ", of strengths that leave images intact" if any(_lost(curve) for curve in ends) else ""
+        listed = ", ".join(curve.spec for curve in ends)
+        inside.append(f"Best strength: none inside the range ({ends[0].metric} is best at its end{intact}): {listed}.")
+        if ends[0].metric.startswith("t_stddev"):
+            inside.append(FOR_EVER)
+    unknown = [curve.name for curve in curves if curve.best is None]
+    return [*inside, *([f"Best strength: not known of {', '.join(unknown)}."] if unknown else [])]
+
+
+def _lost(curve: Curve) -> bool:
+    return any(row.destroyed for row in curve.rows)
+
+
+class TableLine(NamedTuple):
+    """A line of a table of scores.
+
+    Attributes
+    ----------
+    name : str
+        A family, or an augmentation, indented below its family.
+    place : int or None
+        Of the row in the scores; None for a family.
+    mark : str
+        "best of mixup", where it is.
+    """
+
+    name: str
+    place: int | None
+    mark: str = ""
+
+
+def table_lines(scores: Scores) -> list[TableLine]:
+    """The lines of a table: the rows as they are ordered, or by family where strengths are among them.
+
+    Families stand in the order of their best rows; in a family the strengths in order, see
+    :func:`dametric.stats.families.by_strength`.
+    """
+    names = [row.aug for row in scores.rows]
+    if not curves_of(scores):
+        return [TableLine(name, place) for place, name in enumerate(names)]
+    lines = []
+    for family, places in sorted(by_strength(names).items(), key=lambda item: min(item[1])):
+        if len(places) == 1:
+            lines.append(TableLine(names[places[0]], places[0]))
+            continue
+        lines.append(TableLine(family, None))
+        lines += [
+            TableLine(f"  {names[place]}", place, f"best of {family}" if place == min(places) else "")
+            for place in places
         ]
-        beyond = f", up to the {' and the '.join(reaches)} end of the range" if reaches else ""
-        return f"{self.name}: {self.metric} is best at {at}; 95 % interval {low:g} to {high:g}{beyond}{destroyed}."
+    return lines
 
 
 def curves_of(scores: Scores) -> tuple[Curve, ...]:
@@ -136,9 +187,9 @@ def curves_of(scores: Scores) -> tuple[Curve, ...]:
     for (name, key), places in members.items():
         bare = name.replace(f":{key}={_OPEN}", "", 1)
         for place, row in enumerate(scores.rows):
-            value = _parameter(row.parameters, key) if row.aug == bare else None
-            if value is not None:
-                places.setdefault(value, place)
+            usual = _parameter(row.parameters, key) if row.aug == bare else None
+            if usual is not None:
+                places.setdefault(usual, place)
     curves, taken = [], set[int]()
     for (name, key), places in sorted(members.items(), key=lambda item: -len(item[1])):  # sorting is stable
         free = {value: place for value, place in places.items() if place not in taken}
@@ -203,7 +254,7 @@ def not_shown_to_be_worse(rows: Sequence[ScoreRow], sign: int) -> list[bool]:
         np.array([[getattr(cell, name) for cell in line] for line in table], float)
         for name in ("value", "se", "low", "high")
     )
-    return best_set(sign * value, se, dof_of(low, high, se)).tolist()
+    return [bool(kept) for kept in best_set(sign * value, se, dof_of(low, high, se))]
 
 
 def _logarithmic(strengths: Sequence[float]) -> bool:

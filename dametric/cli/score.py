@@ -146,6 +146,7 @@ def _terminal() -> int:
 def _table(result: Scores, shown: Sequence[str]) -> Table:
     from rich.table import Table
 
+    from dametric.analysis.curves import table_lines
     from dametric.base.numbers import aligned
 
     first, rows, direction = result.metrics[0], result.rows, result.direction
@@ -161,11 +162,15 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
     sign = -1 if direction == "higher" else 1
     behind = [_stated(row.difference, each.blocks) for row, each in zip(rows, metrics[first], strict=True)][1:]
     gaps = ["", *aligned([gap._replace(value=sign * gap.value) for gap in behind])]
-    for place, row in enumerate(rows):
-        mark = "best" if place == 0 else "= best" if row.tied_with_best else ""
+    for line in table_lines(result):
+        if line.place is None:
+            table.add_row(line.name)
+            continue
+        place, row = line.place, rows[line.place]
+        mark = "best" if place == 0 else "= best" if row.tied_with_best else line.mark
         mark = "" if direction == "open" else mark  # nobody has said which values are good
         mark = "destroyed" if row.destroyed else mark
-        table.add_row(row.aug, columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
+        table.add_row(line.name, columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
     return table
 
 
@@ -179,6 +184,7 @@ def _stated(number: MetricValue | Difference, blocks: int) -> Number:
 def _footer(result: Scores) -> list[str]:
     import math
 
+    from dametric.analysis.curves import curves_of, sentences
     from dametric.base.guards import DESTROYED, KEPT
 
     config, first = result.settings, result.metrics[0]
@@ -193,6 +199,7 @@ def _footer(result: Scores) -> list[str]:
         *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
         f"{stated}; '= best': not distinguishable from the best (95 %)",
     ]
+    lines += sentences(curves_of(result))
     if config.t_confidence is not None:
         lines.append(_confidence(config.t_confidence, config.data.split))
     images, passes = config.data.images or 0, config.epochs or 0

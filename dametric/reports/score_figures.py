@@ -86,10 +86,18 @@ def score_chart(
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    if legend:
-        below = axes.transAxes + ScaledTranslation(0, -0.42, axes.get_figure(root=True).dpi_scale_trans)  # type: ignore[union-attr]
-        handles, place = legend_handles(scores, rows), {"loc": "upper center", "bbox_to_anchor": (0.4, 0)}
-        axes.legend(handles=handles, bbox_transform=below, ncols=4, frameon=False, fontsize="small", **place)
+    figure = axes.get_figure(root=True)
+    if legend and figure is not None:
+        below = axes.transAxes + ScaledTranslation(0, -0.42, figure.dpi_scale_trans)
+        axes.legend(
+            handles=legend_handles(scores, rows),
+            loc="upper center",
+            bbox_to_anchor=(0.4, 0),
+            bbox_transform=below,
+            ncols=4,
+            frameon=False,
+            fontsize="small",
+        )
     return axes
 
 
@@ -216,10 +224,10 @@ def score_figure(scores: Scores) -> Figure:
     with style(), matplotlib.rc_context({"font.size": 7.0 if small else 8.0}):
         if len(rows) < 2 or not curves:
             figure = Figure(figsize=(WIDTH, heights[bool(curves)]), layout="constrained")
-            upper, lower = figure, figure
+            upper = lower = figure
         else:
             figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-            upper, lower = figure.subfigures(2, 1, height_ratios=heights)
+            upper, lower = np.ravel(figure.subfigures(2, 1, height_ratios=heights, squeeze=False))
         if len(rows) > 1 or not curves:
             _draw_rows(scores, rows, upper)
         if curves:

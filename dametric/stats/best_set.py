@@ -56,7 +56,7 @@ def dof_of(low: ArrayLike, high: ArrayLike, errors: ArrayLike) -> Floats:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         factors = (np.asarray(high, float) - np.asarray(low, float)) / 2 / np.asarray(errors, float)
-    return np.vectorize(_dof, otypes=[float])(factors)
+    return np.asarray(np.vectorize(_dof, otypes=[float])(factors))
 
 
 def _dof(factor: float) -> float:
