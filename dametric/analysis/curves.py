@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dametric.analysis.numbers import listed
 from dametric.records.score_rows import Difference, MetricValue, ScoreRow
 from dametric.records.scores import Scores
 from dametric.stats.best_set import best_set, dof_of
@@ -110,12 +111,12 @@ def sentences(curves: Sequence[Curve]) -> list[str]:
             inside.append(f"{curve.name}: {at}; 95 % interval {low:g} to {high:g}{beyond}.")
     if ends:
         intact = ", of strengths that leave images intact" if any(_lost(curve) for curve in ends) else ""
-        listed = ", ".join(curve.spec for curve in ends)
-        inside.append(f"Best strength: none inside the range ({ends[0].metric} is best at its end{intact}): {listed}.")
+        names = listed([curve.spec for curve in ends])
+        inside.append(f"Best strength: none inside the range ({ends[0].metric} is best at its end{intact}): {names}.")
         if ends[0].metric.startswith("t_stddev"):
             inside.append(FOR_EVER)
     unknown = [curve.name for curve in curves if curve.best is None]
-    return [*inside, *([f"Best strength: not known of {', '.join(unknown)}."] if unknown else [])]
+    return [*inside, *([f"Best strength: not known of {listed(unknown)}."] if unknown else [])]
 
 
 def _lost(curve: Curve) -> bool:

@@ -45,6 +45,7 @@ def score(
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scores as JSON.")
     ] = None,
     picture: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the table: .png, .svg or .pdf.")] = None,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the table.")] = False,
     split: Annotated[str, typer.Option(metavar="train|test", help="Which images are scored.")] = "train",
     accuracy: Annotated[
@@ -67,7 +68,7 @@ def score(
     place = own_device(chosen_device(device))
     with under_torchrun(place) as ranks, ranks.unison():
         if ranks.first:
-            _check_outputs(output, picture)
+            _check_outputs(output, picture, csv)
         scores = score(
             teacher,
             data,
@@ -82,17 +83,17 @@ def score(
             **chosen,
         )
         if ranks.first:
-            _deliver(scores, chosen["metrics"], output, picture, json)
+            _deliver(scores, chosen["metrics"], output, picture, csv, json)
 
 
-def _check_outputs(output: str | None, picture: str | None) -> None:
+def _check_outputs(output: str | None, picture: str | None, csv: str | None) -> None:
     """Refuse before the work what would fail after it."""
     from pathlib import Path
 
     from dametric.base.files import check_writable
     from dametric.errors import UsageError
 
-    for path in (output, picture):
+    for path in (output, picture, csv):
         if path is not None:
             check_writable(Path(path))
     if picture is not None and _kind(picture) not in PICTURES:
@@ -103,11 +104,19 @@ def _kind(path: str) -> str:
     return path.rpartition(".")[2].lower()
 
 
-def _deliver(scores: Scores, asked: Sequence[str] | None, output: str | None, picture: str | None, json: bool) -> None:
+def _deliver(
+    scores: Scores, asked: Sequence[str] | None, output: str | None, picture: str | None, csv: str | None, json: bool
+) -> None:
     """Files first, since the reader of stdout may go; but what cannot be written is at least shown."""
     try:
         if output is not None:
             scores.write(output)
+        if csv is not None:
+            from dametric.base.files import write_atomic
+            from dametric.base.spreadsheet import csv_text
+            from dametric.reports.score_tables import csv_table
+
+            write_atomic(csv, csv_text(csv_table(scores)))
         if picture is not None:
             from dametric.base.files import write_atomic
             from dametric.reports.figures import render, score_figure

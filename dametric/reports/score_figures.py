@@ -62,7 +62,7 @@ def score_chart(
     numbers = [row.metrics[metric] for row in rows]
     small = len(rows) > _MOST_ROWS // 2
     for place, (row, number) in enumerate(zip(rows, numbers, strict=True)):
-        _, colour, marker, face = _kind_of(scores, row)
+        _, colour, marker, face = kind_of(scores, row)
         error = [[number.value - number.low], [number.high - number.value]]
         axes.errorbar(
             number.value,
@@ -107,7 +107,7 @@ def label_of(scores: Scores, metric: str) -> str:
     return f"{metric}{words[scores.rows[0].metrics[metric].direction]}, 95 % interval"
 
 
-def _kind_of(scores: Scores, row: ScoreRow) -> tuple[str, str, str, str]:
+def kind_of(scores: Scores, row: ScoreRow) -> tuple[str, str, str, str]:
     """What is to be said of a row: words, colour, shape, and colour of its inside."""
     if row.destroyed:
         return LOST, GONE, "X", "white"
@@ -122,7 +122,7 @@ def _kind_of(scores: Scores, row: ScoreRow) -> tuple[str, str, str, str]:
 
 def legend_handles(scores: Scores, rows: Sequence[ScoreRow]) -> list[Line2D]:
     """What a legend of the rows is made of; nothing where all are alike and nothing is said of them."""
-    kinds = dict.fromkeys(_kind_of(scores, row) for row in rows)
+    kinds = dict.fromkeys(kind_of(scores, row) for row in rows)
     return [
         Line2D([], [], linestyle="none", marker=marker, color=colour, markerfacecolor=face, markersize=5, label=label)
         for label, colour, marker, face in kinds
@@ -219,7 +219,7 @@ def score_figure(scores: Scores) -> Figure:
     curves = curves_of(scores)
     rows = heads_of(scores, curves)
     across = 4 if len(curves) > 9 else 2 if len(curves) == 4 else min(3, max(len(curves), 1))
-    heights = [_height(len(rows)), 0.3 + (1.75 if across < 4 else 1.5) * math.ceil(len(curves) / across)]
+    heights = [height_of(len(parts_of(rows)[0])), 0.3 + (1.75 if across < 4 else 1.5) * math.ceil(len(curves) / across)]
     small = len(rows) > _MOST_ROWS or across > 3
     with style(), matplotlib.rc_context({"font.size": 7.0 if small else 8.0}):
         if len(rows) < 2 or not curves:
@@ -239,23 +239,33 @@ def score_figure(scores: Scores) -> Figure:
     return figure
 
 
-def _columns(rows: int) -> int:
-    return 1 if rows <= _MOST_ROWS else 2
+def parts_of(rows: Sequence[ScoreRow]) -> list[Sequence[ScoreRow]]:
+    """The rows of each set of axes: all, or half of many."""
+    length = len(rows) if len(rows) <= _MOST_ROWS else -(-len(rows) // 2)
+    return [rows[start : start + length] for start in range(0, len(rows), length)]
 
 
-def _height(rows: int) -> float:
-    """Inches that so many rows take with their axis and legend."""
-    length = -(-rows // _columns(rows))
-    return 1.0 + length * (_ROW if length <= _MOST_ROWS // 2 else _CLOSE)
+def height_of(rows: int) -> float:
+    """Inches that so many rows of one set of axes take with their axis and legend."""
+    return 1.0 + rows * (_ROW if rows <= _MOST_ROWS // 2 else _CLOSE)
+
+
+def wide(scores: Scores) -> tuple[float, float]:
+    """Limits that hold every value and interval, to be the same in several sets of axes."""
+    numbers = [row.metrics[scores.metrics[0]] for row in scores.rows]
+    ends = [end for each in numbers for end in (each.value, each.low, each.high) if np.isfinite(end)]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _draw_rows(scores: Scores, rows: Sequence[ScoreRow], figure: Figure | SubFigure) -> None:
-    columns = _columns(len(rows))
-    length = -(-len(rows) // columns)
+    halves = parts_of(rows)
+    columns = len(halves)
     parts = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
-    for number, axes in enumerate(parts):
-        score_chart(scores, axes, rows=rows[number * length : (number + 1) * length], legend=columns == 1)
-        axes.set_ylim(length - 0.4, -0.6)
+    for axes, half in zip(parts, halves, strict=True):
+        score_chart(scores, axes, rows=half, legend=columns == 1)
+        axes.set_ylim(len(halves[0]) - 0.4, -0.6)
     if columns > 1:
         for axes in parts:
             axes.set_xlabel(label_of(scores, scores.metrics[0]).replace(", ", ",\n"))
