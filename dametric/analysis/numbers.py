@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from dametric.base import numbers
 
@@ -56,6 +57,18 @@ def with_error(value: float, se: float) -> str:
     ('13.7 ± 1.1', '2')
     """
     return numbers.with_error(value, se) if known(value) and known(se) and se > 0 else number(value, ".4g")
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names with commas between, the first of many.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], 2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def counted(count: int, word: str) -> str:

@@ -105,6 +105,25 @@ def read_study(
     return _without_null(_joined(given, only), drop)
 
 
+def read_scores(sources: Iterable[Source]) -> tuple[list[Scores], list[tuple[str, str]]] | None:
+    """Score files with name and SHA-256 of each, where nothing else is among the sources; else None."""
+    given = [_plain(source) for source in sources]
+    for source in given:
+        if not isinstance(source, Scores) and (
+            not isinstance(source, str) or not Path(source).is_file() or is_table(source)
+        ):
+            return None
+    scores = [source if isinstance(source, Scores) else Scores.read(str(source)) for source in given]
+    return (scores, _named_files(given, scores)) if scores else None
+
+
+def _named_files(sources: Sequence[Source], scores: Sequence[Scores]) -> list[tuple[str, str]]:
+    return [
+        (source, sha256(source)) if isinstance(source, str) else ("scores", _digest(each))
+        for source, each in zip(sources, scores, strict=True)
+    ]
+
+
 def _plain(source: Source) -> str | Scores | pd.DataFrame:
     if isinstance(source, Ledger):
         return source.table
@@ -157,11 +176,9 @@ def _joined(given: Sequence[Source], only: Sequence[str]) -> Study:
         example = argument("only", choice)
         notes.append(f"runs of one student differ in {listed}: kept apart; to choose, for example: {example}")
     scores = tuple(source if isinstance(source, Scores) else Scores.read(str(source)) for source in files)
-    named = tuple(
-        (source, sha256(source)) if isinstance(source, str) else ("scores", _digest(read))
-        for source, read in zip(files, scores, strict=True)
+    return Study(
+        study(scores, runs), scores=scores, runs=runs, files=tuple(_named_files(files, scores)), notes=tuple(notes)
     )
-    return Study(study(scores, runs), scores=scores, runs=runs, files=named, notes=tuple(notes))
 
 
 def _is_folder(source: Source) -> bool:

@@ -12,7 +12,8 @@ from dametric.cli.options import Better, Config, Drop, Metrics, OnlyRuns, Paths,
 def report(
     paths: Paths = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Page to write: .html or .md.")
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Page to write: .html, .md; scores alone: .csv."),
     ] = None,
     figures: Annotated[
         str | None,
@@ -24,7 +25,7 @@ def report(
     drop: Drop = False,
     better: Better = None,
     format: Annotated[
-        str | None, typer.Option(metavar="html|md", help="What to write. [default: by the file's ending]")
+        str | None, typer.Option(metavar="html|md|csv", help="What to write. [default: by the file's ending]")
     ] = None,
     chart: Annotated[
         list[str] | None, typer.Option(metavar="./FILE.py:NAME", help="A chart of your own; repeat for several.")
@@ -32,11 +33,12 @@ def report(
     quiet: Quiet = False,
     config: Config = None,
 ) -> None:
-    """Write a page that says which augmentation to take, how sure that is, and why.
+    """Write a page that says which augmentation to take, how sure that is, and why; without runs, what the scores say.
 
     \b
     Examples:
       dametric report scores.json runs -o report.html
+      dametric report scores.json -o scores.html
       dametric report --published -f figures
     """
     import dametric
@@ -50,5 +52,5 @@ def report(
     page = dametric.report(
         paths or (), output, figures=figures, format=format, charts=chart or (), quiet=quiet, **options
     )
-    for line in page.analysis.notes:
+    for line in page.notes:
         note(line)

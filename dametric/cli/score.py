@@ -45,6 +45,7 @@ def score(
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scores as JSON.")
     ] = None,
     picture: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the table: .png, .svg or .pdf.")] = None,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the table.")] = False,
     split: Annotated[str, typer.Option(metavar="train|test", help="Which images are scored.")] = "train",
     accuracy: Annotated[
@@ -67,7 +68,7 @@ def score(
     place = own_device(chosen_device(device))
     with under_torchrun(place) as ranks, ranks.unison():
         if ranks.first:
-            _check_outputs(output, picture)
+            _check_outputs(output, picture, csv)
         scores = score(
             teacher,
             data,
@@ -82,17 +83,17 @@ def score(
             **chosen,
         )
         if ranks.first:
-            _deliver(scores, chosen["metrics"], output, picture, json)
+            _deliver(scores, chosen["metrics"], output, picture, csv, json)
 
 
-def _check_outputs(output: str | None, picture: str | None) -> None:
+def _check_outputs(output: str | None, picture: str | None, csv: str | None) -> None:
     """Refuse before the work what would fail after it."""
     from pathlib import Path
 
     from dametric.base.files import check_writable
     from dametric.errors import UsageError
 
-    for path in (output, picture):
+    for path in (output, picture, csv):
         if path is not None:
             check_writable(Path(path))
     if picture is not None and _kind(picture) not in PICTURES:
@@ -103,11 +104,19 @@ def _kind(path: str) -> str:
     return path.rpartition(".")[2].lower()
 
 
-def _deliver(scores: Scores, asked: Sequence[str] | None, output: str | None, picture: str | None, json: bool) -> None:
+def _deliver(
+    scores: Scores, asked: Sequence[str] | None, output: str | None, picture: str | None, csv: str | None, json: bool
+) -> None:
     """Files first, since the reader of stdout may go; but what cannot be written is at least shown."""
     try:
         if output is not None:
             scores.write(output)
+        if csv is not None:
+            from dametric.base.files import write_atomic
+            from dametric.base.spreadsheet import csv_text
+            from dametric.reports.score_tables import csv_table
+
+            write_atomic(csv, csv_text(csv_table(scores)))
         if picture is not None:
             from dametric.base.files import write_atomic
             from dametric.reports.figures import render, score_figure
@@ -146,6 +155,7 @@ def _terminal() -> int:
 def _table(result: Scores, shown: Sequence[str]) -> Table:
     from rich.table import Table
 
+    from dametric.analysis.curves import table_lines
     from dametric.base.numbers import aligned
 
     first, rows, direction = result.metrics[0], result.rows, result.direction
@@ -161,11 +171,15 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
     sign = -1 if direction == "higher" else 1
     behind = [_stated(row.difference, each.blocks) for row, each in zip(rows, metrics[first], strict=True)][1:]
     gaps = ["", *aligned([gap._replace(value=sign * gap.value) for gap in behind])]
-    for place, row in enumerate(rows):
-        mark = "best" if place == 0 else "= best" if row.tied_with_best else ""
+    for line in table_lines(result):
+        if line.place is None:
+            table.add_row(line.name)
+            continue
+        place, row = line.place, rows[line.place]
+        mark = "best" if place == 0 else "= best" if row.tied_with_best else line.mark
         mark = "" if direction == "open" else mark  # nobody has said which values are good
         mark = "destroyed" if row.destroyed else mark
-        table.add_row(row.aug, columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
+        table.add_row(line.name, columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
     return table
 
 
@@ -179,6 +193,7 @@ def _stated(number: MetricValue | Difference, blocks: int) -> Number:
 def _footer(result: Scores) -> list[str]:
     import math
 
+    from dametric.analysis.curves import curves_of, sentences
     from dametric.base.guards import DESTROYED, KEPT
 
     config, first = result.settings, result.metrics[0]
@@ -193,6 +208,7 @@ def _footer(result: Scores) -> list[str]:
         *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
         f"{stated}; '= best': not distinguishable from the best (95 %)",
     ]
+    lines += sentences(curves_of(result))
     if config.t_confidence is not None:
         lines.append(_confidence(config.t_confidence, config.data.split))
     images, passes = config.data.images or 0, config.epochs or 0

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from dametric.analysis import Analysis
 from dametric.analysis.api import Sources, correlate, several
+from dametric.analysis.study import read_scores
 from dametric.base.arguments import argument, voice
 from dametric.base.files import check_writable, write_atomic
-from dametric.base.progress import progress
+from dametric.base.progress import Advance, progress
+from dametric.base.spreadsheet import csv_text
 from dametric.errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from dametric.reports.page import Report
+    from dametric.records.scores import Scores
+    from dametric.reports.page import Page
 
-FORMATS = ("html", "md")
+FORMATS = ("html", "md", "csv")
 KINDS = ("png", "svg", "pdf")
-ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md", ".pdf": "pdf"}
+ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".markdown": "md", ".csv": "csv", ".pdf": "pdf"}
+NO_CSV = "the table of scores alone is written as CSV; with students, dametric correlate writes every coefficient"
 NO_PDF = "a report is no PDF: write it as .html and print that from a browser"
 
 
@@ -34,24 +38,26 @@ def report(
     charts: Sequence[str | Callable[[Analysis], Any]] | str = (),
     quiet: bool = False,
     **options: Any,
-) -> Report:
+) -> Page:
     """Say on a page which augmentation to take, how sure that is, and why.
+
+    Without students, a page of the scores alone.
 
     Parameters
     ----------
     source : Analysis, or as for :func:`dametric.correlate`
-        What the report is about.
+        What the report is about; score files, or Scores, without runs make a page of these alone.
     output : path, optional
         File to write. Figures of a Markdown report go into a folder beside it: ``report-figures/`` of ``report.md``.
     runs
         As for :func:`dametric.correlate`.
     figures : path, optional
         Folder for every figure as PNG, SVG and PDF in the size of a paper, with its data as CSV.
-    format : {"html", "md"}, optional
-        By the ending of ``output`` by default.
+    format : {"html", "md", "csv"}, optional
+        By the ending of ``output`` by default. CSV is the table of scores alone.
     charts : str or callable, or several
         Charts of your own, after the others: ``./file.py:name``, or functions from an :class:`Analysis` to a
-        :class:`dametric.reports.Chart`.
+        :class:`dametric.reports.Chart`; from Scores where there are no students.
     quiet : bool
         No progress bar.
     **options
@@ -59,8 +65,8 @@ def report(
 
     Returns
     -------
-    Report
-        With ``html()`` and ``markdown()``.
+    Report or ScoreReport
+        With ``html()`` and ``markdown()``; of scores alone with ``table`` too.
 
     Raises
     ------
@@ -77,21 +83,17 @@ def report(
     target, folder = (None if path is None else os.fspath(path) for path in (output, figures))
     kind = _checked(target, format, folder)
     own = [charts] if isinstance(charts, str) or callable(charts) else list(charts)
+    given = {"output": target, "figures": folder, "format": format, "charts": own, **options}
     with progress("report", 3, quiet=quiet) as advance:
-        if isinstance(source, Analysis):
-            if options or runs:
-                raise UsageError(
-                    f"an Analysis was made with its options: give {', '.join(options) or 'runs'} to correlate"
-                )
-            analysis, made_by = source, ""
+        alone = None
+        if not isinstance(source, Analysis) and not runs and not options.get("published"):
+            alone = read_scores(several(source))
+        if alone is not None and not isinstance(source, Analysis):
+            built = _scores_page(*alone, own, _call(source, (), given), options)
+        elif kind == "csv":
+            raise UsageError(NO_CSV)
         else:
-            given = {"output": target, "figures": folder, "format": format, "charts": own, **options}
-            made_by = _call(source, runs, given)
-            analysis = correlate(source, runs, **options)
-        advance()
-        from dametric.reports import page  # matplotlib, after everything that can be refused
-
-        built = page.build(analysis, own, made_by)
+            built = _analysis_page(source, runs, own, given, options, advance)
         advance()
         if folder is not None:
             write_figures(built, Path(folder), KINDS)
@@ -99,6 +101,40 @@ def report(
             _write(built, Path(target), str(kind))
         advance()
     return built
+
+
+def _scores_page(
+    scores: Sequence[Scores], files: Sequence[tuple[str, str]], own: list[Any], made_by: str, options: dict[str, Any]
+) -> Page:
+    """Of scores without students."""
+    if options:
+        names = ", ".join(argument(name) for name in options)
+        raise UsageError(f"{names}: of scores with students; give a folder of runs (dametric distill -o makes one) too")
+    from dametric.reports import score_page
+
+    return score_page.build(scores, files, own, made_by)
+
+
+def _analysis_page(
+    source: Analysis | Sources,
+    runs: Sources,
+    own: list[Any],
+    given: dict[str, Any],
+    options: dict[str, Any],
+    advance: Advance,
+) -> Page:
+    """Of scores and students."""
+    if isinstance(source, Analysis):
+        if options or runs:
+            raise UsageError(f"an Analysis was made with its options: give {', '.join(options) or 'runs'} to correlate")
+        analysis, made_by = source, ""
+    else:
+        made_by = _call(source, runs, given)
+        analysis = correlate(source, runs, **options)
+    advance()
+    from dametric.reports import page  # matplotlib, after everything that can be refused
+
+    return page.build(analysis, own, made_by)
 
 
 def _checked(output: str | None, format: str | None, figures: str | None) -> str | None:
@@ -132,8 +168,10 @@ def beside(output: Path) -> Path:
     return output.with_name(f"{output.stem}-figures")
 
 
-def _write(built: Report, output: Path, kind: str) -> None:
-    if kind == "md":
+def _write(built: Page, output: Path, kind: str) -> None:
+    if kind == "csv":
+        write_atomic(output, csv_text(built.table))
+    elif kind == "md":
         folder = beside(output)
         write_figures(built, folder, ("svg",))  # first, so that the file never points at what is not there
         write_atomic(output, built.markdown(folder.name))
@@ -141,7 +179,7 @@ def _write(built: Report, output: Path, kind: str) -> None:
         write_atomic(output, built.html())
 
 
-def write_figures(built: Report, folder: Path, kinds: Sequence[str] = KINDS) -> None:
+def write_figures(built: Page, folder: Path, kinds: Sequence[str] = KINDS) -> None:
     """Write every figure in the size of a paper, and its data as CSV."""
     from dametric.reports.sheets import rendered
 

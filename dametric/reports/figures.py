@@ -13,94 +13,21 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dametric.records.joining import StudentRow
-from dametric.records.score_rows import MetricValue
-from dametric.records.scores import Scores
 from dametric.records.tables import records_of
 from dametric.reports.drawing import Mark, finish, keys_of, marks_of, style
+from dametric.reports.score_figures import BEST, OTHER, TIED, score_chart, score_figure
 
-_WIDE = 5  # times the usual half width, and the range of all values, beyond which an interval is cut off
-BEST, TIED, OTHER = (
-    "#009E73",
-    "#56B4E9",
-    "#555555",
-)  # Okabe & Ito's palette, for colour-blind readers too
-
-
-def score_chart(scores: Scores, axes: Axes, metric: str | None = None) -> Axes:
-    """Draw every augmentation's value with its 95 % interval, best on top.
-
-    Parameters
-    ----------
-    scores : Scores
-    axes : Axes
-        To draw on.
-    metric : str, optional
-        The one that orders the table by default.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
-    metric = metric or scores.metrics[0]
-    numbers = [row.metrics[metric] for row in scores.rows]
-    for place, (row, number) in enumerate(zip(scores.rows, numbers, strict=True)):
-        colour, marker = (BEST, "D") if place == 0 else (TIED, "o") if row.tied_with_best else (OTHER, "s")
-        error = [[number.value - number.low], [number.high - number.value]]
-        axes.errorbar(number.value, place, xerr=error, fmt=marker, color=colour, markersize=5, capsize=3)
-    _not_compressed(axes, numbers)
-    axes.set_yticks(range(len(numbers)), [row.aug for row in scores.rows], parse_math=False)
-    axes.invert_yaxis()
-    better = {"lower": " (lower is better)", "higher": " (higher is better)", "open": ""}[numbers[0].direction]
-    axes.set_xlabel(f"{metric}{better}, 95 % interval")
-    axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    _legend(scores, axes)
-    return axes
-
-
-def _not_compressed(axes: Axes, numbers: Sequence[MetricValue]) -> None:
-    """Cut an interval off that is so much wider than the others that they would not be told apart beside it."""
-    halves = [(number.high - number.low) / 2 for number in numbers]
-    known = [half for half in halves if np.isfinite(half)]
-    values = [number.value for number in numbers if np.isfinite(number.value)]
-    if not known or max(known) <= _WIDE * max(float(np.median(known)), float(np.ptp(values))):
-        return
-    widest = _WIDE * float(np.median(known))
-    usual = [number for number, half in zip(numbers, halves, strict=True) if half <= widest]
-    low = min(*(number.low for number in usual), *values)
-    high = max(*(number.high for number in usual), *values)
-    margin = 0.05 * (high - low)
-    if not margin > 0:
-        return
-    axes.set_xlim(low - margin, high + margin)
-    axes.annotate("an interval goes on", (1, 1), (0, 3), "axes fraction", "offset points", fontsize="small", ha="right")
-
-
-def _legend(scores: Scores, axes: Axes) -> None:
-    entries = [("best", BEST, "D"), ("not distinguishable from the best (95 %)", TIED, "o"), ("worse", OTHER, "s")]
-    tied = [row.tied_with_best for row in scores.rows[1:]]
-    shown = [True, any(tied), not all(tied)]
-    for (label, colour, marker), wanted in zip(entries, shown, strict=True):
-        if wanted:
-            axes.plot([], [], linestyle="none", marker=marker, color=colour, label=label)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.16), ncols=3, frameon=False, fontsize="small")
-
-
-def score_figure(scores: Scores) -> Figure:
-    """A page-wide figure of :func:`score_chart`, with what was scored as its title."""
-    figure = Figure(figsize=(7.5, 1.6 + 0.32 * len(scores)), layout="constrained")
-    axes = score_chart(scores, figure.subplots())
-    config = scores.settings
-    batch, seed = ("?" if value is None else value for value in (config.b, config.seed))
-    axes.set_title(
-        f"{config.scored.arch or 'teacher'} on {config.data.folder or 'data'}: {scores.batches} batches of {batch}, "
-        f"seed {seed}",
-        fontsize="medium",
-        loc="left",
-    )
-    return figure
+__all__ = [
+    "BEST",
+    "OTHER",
+    "TIED",
+    "grid_figure",
+    "render",
+    "score_chart",
+    "score_figure",
+    "students_chart",
+    "students_figure",
+]
 
 
 def students_chart(joined: pd.DataFrame, axes: Axes, metric: str, marks: Mapping[str, Mark] | None = None) -> Axes:

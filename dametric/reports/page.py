@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from urllib.parse import quote
 
 import matplotlib
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
@@ -22,33 +24,58 @@ from dametric.reports.drawing import GLYPHS, style
 from dametric.reports.provenance import provenance
 
 
-@dataclass(frozen=True, repr=False)
-class Report:
-    """What stands on the page, in its order.
+@dataclass(frozen=True)
+class Lead:
+    """The table that a page begins with.
 
     Attributes
     ----------
-    analysis : Analysis
-        Whose ``answer`` and ``reasons`` the page opens with.
-    take : Table
-        What to take in each unit.
-    charts : tuple of Chart
-        The sections.
-    runs : Table or None
-    provenance : list of (str, str)
-        How each number was made.
+    key, title, note : str
+    table : Table
     """
 
-    analysis: Analysis
-    take: Table
+    key: str
+    title: str
+    note: str
+    table: Table
+
+
+class Page(ABC):
+    """What a page holds, in its order, and the forms that it is written in."""
+
     charts: tuple[Chart, ...]
     runs: Table | None
     provenance: list[tuple[str, str]]
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """Of the page."""
-        return f"Which augmentation to distil with: {self.analysis.metric} and its students"
+
+    @property
+    @abstractmethod
+    def answer(self) -> list[str]:
+        """Sentences that it opens with."""
+
+    @property
+    @abstractmethod
+    def reasons(self) -> list[str]:
+        """What is to be known besides."""
+
+    @property
+    @abstractmethod
+    def leads(self) -> list[Lead]:
+        """The first tables."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was done in reading."""
+        return ()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """What is written as CSV; nothing where the page is none of scores alone."""
+        return pd.DataFrame()
 
     @property
     def figures(self) -> tuple[Chart, ...]:
@@ -77,7 +104,60 @@ class Report:
         return _environment(False).get_template("report.md.j2").render(report=self, folder=place)
 
     def __repr__(self) -> str:
-        return f"<Report of {len(self.charts)} sections: {self.analysis.answer[0]}>"
+        return f"<Report of {len(self.charts)} sections: {self.answer[0]}>"
+
+
+@dataclass(frozen=True, repr=False)
+class Report(Page):
+    """A page on scores and students.
+
+    Attributes
+    ----------
+    analysis : Analysis
+        Whose ``answer`` and ``reasons`` the page opens with.
+    take : Table
+        What to take in each unit.
+    charts : tuple of Chart
+        The sections.
+    runs : Table or None
+    provenance : list of (str, str)
+        How each number was made.
+    """
+
+    analysis: Analysis
+    take: Table
+    charts: tuple[Chart, ...]
+    runs: Table | None
+    provenance: list[tuple[str, str]]
+
+    @property
+    def title(self) -> str:
+        """Of the page."""
+        return f"Which augmentation to distil with: {self.analysis.metric} and its students"
+
+    @property
+    def answer(self) -> list[str]:
+        """Sentences that it opens with."""
+        return list(self.analysis.answer)
+
+    @property
+    def reasons(self) -> list[str]:
+        """What is to be known besides."""
+        return list(self.analysis.reasons)
+
+    @property
+    def leads(self) -> list[Lead]:
+        """What to take."""
+        note = (
+            f"Cost: {self.analysis.outcome.name} of the students of the augmentation with the best score above the"
+            " lowest of all. – : not known. Click a column's head to sort by it."
+        )
+        return [Lead("take", "What to take", note, self.take)]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was done in reading."""
+        return self.analysis.notes
 
     def _repr_html_(self) -> str:
         return self.analysis._repr_html_()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def provenance(analysis: Analysis, made_by: str = "") -> list[tuple[str, str]]:
         rows += _of_scores(path, digest, file)
     if study.runs is not None:
         rows += _of_runs(study.runs)
+    return [(name, text) for name, text in rows if text]
+
+
+def score_provenance(
+    scores: Sequence[Scores], files: Sequence[tuple[str, str]], made_by: str = ""
+) -> list[tuple[str, str]]:
+    """How each number of a page of scores alone was made, as names and texts."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
+    rows = [("Command", made_by), ("Program", f"{_code(CodeVersion.of(code_version()))}; {versions}")]
+    for (path, digest), file in zip(files, scores, strict=True):
+        rows += _of_scores(path, digest, file)
     return [(name, text) for name, text in rows if text]
 
 

@@ -55,13 +55,14 @@ def paper(chart: Chart) -> Figure:
     """
     many = len(chart.panels) > 1
     columns = min(3 if len(chart.panels) > 4 else 2, len(chart.panels))
-    width = PAGE if many else COLUMN
+    width = PAGE if many or chart.panels[0].size[0] > 6 else COLUMN
     height = max(panel.size[1] / panel.size[0] for panel in chart.panels) * width / columns
-    legend = 0.2 * math.ceil(len(chart.marks) / (4 if many else 2))
+    keys = 4 if width == PAGE else 2
+    legend = 0.2 * math.ceil(len(chart.marks) / keys)
     with style(), matplotlib.rc_context({"font.size": 8.0 if columns < 3 else 7.0}):
         size = (width, height * math.ceil(len(chart.panels) / columns) + legend)
         figure = Figure(figsize=size, layout="constrained")
-        draw(chart, chart.panels, columns, figure, keys=4 if many else 2)
+        draw(chart, chart.panels, columns, figure, keys=keys)
     return figure
 
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from dametric.records.scores import Scores
 from dametric.reports.figures import BEST, OTHER, TIED, grid_figure, render, score_chart, score_figure
@@ -131,7 +132,7 @@ def test_the_title_says_what_was_scored(scores: Scores) -> None:
 
 @each("count", [1, 9, 30])
 def test_nothing_is_cut_off_and_rows_do_not_overlap(count: int) -> None:
-    names = {f"cutmixpick:by=student_entropy:runs={i}": (0.1 + i, 0.05 + i, 0.15 + i) for i in range(count)}
+    names = {f"cutmixpick:by=student_entropy+own_{i:03d}": (0.1 + i, 0.05 + i, 0.15 + i) for i in range(count)}
     figure = score_figure(scores_of(names, (True,) * count))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -213,3 +214,62 @@ def test_one_wide_interval_does_not_compress_the_others() -> None:
     low, high = limits(0.02)
     assert low < 0.99
     assert high > 1.08, "an interval that is not much wider is shown whole"
+
+
+@each("count", [2, 9, 22, 60, 80])
+def test_no_words_of_the_score_figure_meet_and_it_fits_a_page(count: int) -> None:
+    names = {
+        f"perspective-{i}-by=teacher": (0.002 + i / 40000, 0.00198 + i / 40000, 0.00203 + i / 40000)
+        for i in range(count)
+    }
+    figure = score_figure(scores_of(names, (True, True) + (False,) * (count - 2)))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    (width, height), renderer = canvas.get_width_height(), canvas.get_renderer()
+    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+    shown = [text for text in texts if not text.get_text().startswith("0.") or _inside_axis(text, figure)]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in shown]
+    for name, box in boxes:
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= -1, name
+    for place, (name, box) in enumerate(boxes):
+        for other, second in boxes[:place]:
+            across = min(box.x1, second.x1) - max(box.x0, second.x0)
+            assert across <= 1 or min(box.y1, second.y1) - max(box.y0, second.y0) <= 2, (name, other)
+    assert figure.get_figwidth() == 7.0
+    assert figure.get_figheight() < 9.0
+
+
+def _inside_axis(text: Text, figure: Figure) -> bool:
+    """Ticks beyond an axis' ends are not drawn."""
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        if text in axes.get_xticklabels():
+            return bool(low <= text.get_position()[0] <= high)
+    return True
+
+
+def test_strengths_are_drawn_as_a_curve_with_the_best_strength_and_its_interval() -> None:
+    figure = score_figure(scores_of_strengths([(0.25, 5.0), (0.5, 2.1), (1, 2.0), (2, 3.0), (4, 6.0)]))
+    rows, curve = figure.axes
+    assert [label.get_text() for label in rows.get_yticklabels()] == ["mixup:alpha=1", "identity"]
+    assert curve.get_xscale() == "log"
+    line = next(line for line in curve.get_lines() if len(line.get_xdata()) == 5)
+    np.testing.assert_allclose(line.get_xdata(), [0.25, 0.5, 1, 2, 4])
+    np.testing.assert_allclose(line.get_ydata(), [5.0, 2.1, 2.0, 3.0, 6.0])
+    assert curve.get_title(loc="left") == "mixup:alpha=…\nbest: 1 (0.5 to 1)"
+    band = next(patch for patch in curve.patches)
+    np.testing.assert_allclose([band.get_x(), band.get_x() + band.get_width()], [0.5, 1])
+
+
+def scores_of_strengths(points: list[tuple[float, float]], direction: str = "lower") -> Scores:
+    """Scores of mixup at these strengths, errors of 0.1, paired differences' of 0.2 with 19 degrees of freedom."""
+    values = {f"mixup:alpha={strength}": value for strength, value in points} | {"identity": 9.0}
+    rows = []
+    for name, value in sorted(values.items(), key=lambda item: item[1] if direction == "lower" else -item[1]):
+        metric = {"value": value, "se": 0.1, "low": value - 0.2, "high": value + 0.2, "direction": direction}
+        gaps = {
+            other: {"value": value - second, "se": 0.2, "low": value - second - 0.4186, "high": value - second + 0.4186}
+            for other, second in values.items()
+        }
+        rows.append({"aug": name, "metrics": {"t_stddev": metric}, "differences": gaps, "rows": 1280})
+    return Scores(rows, {"metrics": ["t_stddev"], "batches": 20, "b": 64, "seed": 0}, {})

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 from dametric.analysis import Analysis
 from dametric.base.user_code import load_object
@@ -39,13 +40,19 @@ def drawn(analysis: Analysis, own: Sequence[str | Maker] = ()) -> tuple[Chart, .
         If what is named cannot be had, or makes something else than a Chart.
     """
     charts = [chart for make in built_in() if (chart := make(analysis)) is not None]
+    return (*charts, *own_charts(analysis, own, {chart.key for chart in charts}))
+
+
+def own_charts(material: Any, own: Sequence[str | Callable[[Any], Any]], known: set[str]) -> list[Chart]:
+    """The user's own charts of an analysis, or of scores, whose keys are not those that are known already."""
+    charts: list[Chart] = []
     for make in own:
-        chart = (load_object(make, "chart") if isinstance(make, str) else make)(analysis)
+        chart = (load_object(make, "chart") if isinstance(make, str) else make)(material)
         if chart is not None and not isinstance(chart, Chart):
             raise UsageError(
                 f"chart {make} returned a {type(chart).__name__}: return a dametric.reports.Chart, or None"
             )
-        if chart is not None and chart.key in {known.key for known in charts}:
+        if chart is not None and chart.key in known | {other.key for other in charts}:
             raise UsageError(f"chart {make} has the key '{chart.key}', as another one: give it one of its own")
         charts += [chart] if chart is not None else []
-    return tuple(charts)
+    return charts
