@@ -26,6 +26,7 @@ _FEW = 10  # batches below which a standard error alone says too little
 @with_options(ScoringOptions, TeacherOptions, AccuracyOptions, ImageOptions, PrecisionOptions)
 def score(
     chosen: dict[str, Any],
+    context: typer.Context,
     aug: Annotated[
         list[str],
         typer.Option(
@@ -44,6 +45,13 @@ def score(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scores as JSON.")
     ] = None,
+    add: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCORES.json",
+            help="Score what this file does not have, as it was scored, and write all into it, or into --output.",
+        ),
+    ] = None,
     picture: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the table: .png, .svg or .pdf.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the table.")] = False,
     split: Annotated[str, typer.Option(metavar="train|test", help="Which images are scored.")] = "train",
@@ -59,30 +67,31 @@ def score(
     Examples:
       dametric score --aug cutmix --teacher teacher.pth
       dametric score --aug paper --teacher t.pth --arch wrn_40_2 --data cifar100 --data-root data -o scores.json
+      dametric score --aug blur --teacher t.pth --add scores.json
     """
     from dametric.models.computing import chosen_device
     from dametric.scoring import score
     from dametric.scoring.ranks import own_device, under_torchrun
 
     place = own_device(chosen_device(device))
+    options = {**chosen, "data": data, "student": student, "student_arch": student_arch}
+    options |= {"student_weights": student_weights, "split": split, "accuracy": accuracy}
+    if add is not None:
+        options = {name: value for name, value in options.items() if _was_given(context, name)}
+        options = {"accuracy": False, **options, "add": add}
+        output = output or add
     with under_torchrun(place) as ranks, ranks.unison():
         if ranks.first:
             _check_outputs(output, picture)
-        scores = score(
-            teacher,
-            data,
-            aug,
-            student=student,
-            student_arch=student_arch,
-            student_weights=student_weights,
-            split=split,
-            accuracy=accuracy,
-            device=str(place),
-            quiet=quiet,
-            **chosen,
-        )
+        scores = score(teacher, augs=aug, device=str(place), quiet=quiet, **options)
         if ranks.first:
             _deliver(scores, chosen["metrics"], output, picture, json)
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was typed, or stands in the file of defaults."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _check_outputs(output: str | None, picture: str | None) -> None:
