@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dametric.base.numbers import Number
-    from dametric.records.score_rows import Difference, MetricValue
+    from dametric.records.score_rows import Difference, MetricValue, Resolution
     from dametric.records.scores import Scores
 
 PICTURES = ("png", "svg", "pdf")
@@ -163,6 +163,9 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
     for name in (first, "above the first" if direction == "open" else "difference to best"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
+    resolved = result.settings.resolution is not None
+    if resolved:
+        table.add_column("group", no_wrap=True)
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     metrics = {name: [row.metrics[name] for row in rows] for name in (first, *shown)}
@@ -174,7 +177,10 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
         mark = "best" if place == 0 else "= best" if row.tied_with_best else ""
         mark = "" if direction == "open" else mark  # nobody has said which values are good
         mark = "destroyed" if row.destroyed else mark
-        table.add_row(row.aug, columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
+        group = [row.group or ""] if resolved else []
+        table.add_row(
+            row.aug, columns[first][place], gaps[place], mark, *group, *(columns[name][place] for name in shown)
+        )
     return table
 
 
@@ -200,7 +206,7 @@ def _footer(result: Scores) -> list[str]:
         f"per {config.per}, stated for n = {config.n} images; {config.dtype}, seed {config.seed}, "
         f"{config.seconds:.1f} s",
         *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
-        f"{stated}; '= best': not distinguishable from the best (95 %)",
+        f"{stated}; {_meaning(config.resolution)}",
     ]
     if config.t_confidence is not None:
         lines.append(_confidence(config.t_confidence, config.data.split))
@@ -230,6 +236,14 @@ def _footer(result: Scores) -> list[str]:
             "nan: too few batches; use at least 4, of 32 classes and more 16, of whose images these show too few."
         )
     return lines
+
+
+def _meaning(resolution: Resolution | None) -> str:
+    """What marks and letters say."""
+    if resolution is None:
+        return "'= best': not distinguishable from the best (95 %)"
+    sure = f"{100 * (1 - resolution.level):g} % for all {resolution.pairs} pairs and {resolution.looks} looks together"
+    return f"'= best': can still be the best; groups without a letter in common are told apart ({sure})"
 
 
 def _confidence(kappa: MetricValue, split: str | None) -> str:

@@ -58,6 +58,7 @@ _SCORE = _object(
         "batches": _COUNT,
         "differences": {"type": "object", "additionalProperties": _DIFFERENCE},
         "influence": _INFLUENCE,
+        "group": _WORD,
     },
 )
 SCORES = _object(
@@ -74,6 +75,9 @@ SCORES = _object(
                 "seed": {"type": "integer"},
                 "request": {"type": "object"},
                 "checksums": {"type": "object"},
+                "resolution": _object(
+                    {"level": _NUMBER, "pairs": _COUNT, "looks": _COUNT}, {"best": {"type": "array", "items": _WORD}}
+                ),
             },
         ),
         "versions": {"type": "object"},

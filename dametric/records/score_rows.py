@@ -66,6 +66,17 @@ class ScoreRow(Document):
     rows: int = 0
     destroyed: bool = False
     influence: BatchInfluence | None = omitted()
+    group: str | None = omitted()
+
+
+@dataclass(frozen=True)
+class Resolution(Document):
+    """How augmentations were told apart: level of all pairs and looks together, and what can still be the best."""
+
+    level: float
+    pairs: int
+    looks: int
+    best: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -141,6 +152,7 @@ class ScoreConfig(Document):
     asked: str | None = omitted()
     request: dict[str, Any] | None = omitted()
     checksums: dict[str, int] | None = omitted()
+    resolution: Resolution | None = omitted()
 
     @property
     def scored(self) -> NetworkName:

@@ -111,6 +111,11 @@ def _settings(file: Scores, path: str, given: dict[str, Any], signature: inspect
             f"{path} was written before scores could be added to, and does not have what differences are made of: "
             "score all augmentations anew"
         )
+    if file.settings.resolution is not None:
+        raise UsageError(
+            f"{path} was made with {argument('resolve', True)}, which compares all augmentations as it goes: "
+            "score all augmentations anew"
+        )
     stored = {**stored, "dtype": file.settings.dtype}
     in_memory = given.get("data") is not None and _plain(given["data"]) is None
     settings = {}

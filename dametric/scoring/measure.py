@@ -123,7 +123,7 @@ def measure(
         student_mean=None if student is None else list(student.mean),
         student_std=None if student is None else list(student.std),
         max_batches=options.max_batches,
-        rel_se=None if options.batches or plan.reference else precision,
+        rel_se=None if options.batches or plan.reference or options.resolve else precision,
         dtype=str(dtype).removeprefix("torch."),
         held_out=None if engine.held_out is None else _images_name(engine.held_out.data),
         guessed=[loaded.interface.guess for loaded in networks if loaded.interface.guess] or None,
@@ -136,7 +136,9 @@ def measure(
     start = time.perf_counter()
     if engine.held_out is not None:
         walk_once(engine.held_out, quiet, stop)
-    reached = walk(engine, options.batches, precision, options.max_batches, quiet, stop)
+    reached, resolved = walk(
+        engine, options.batches, precision, options.max_batches, quiet, stop, resolve=options.resolve
+    )
     spent = time.perf_counter() - start
     engine.total()
     config = replace(
@@ -148,6 +150,8 @@ def measure(
         t_confidence=teacher_confidence(engine),
     )
     rows = ranked(engine)
+    if resolved is not None:
+        rows, config = resolved.marked(rows), replace(config, resolution=resolved.document)
     if add is not None:
         rows, config = joined(rows, config, add)
     return Scores.of(rows, config, machine(device))

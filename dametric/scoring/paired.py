@@ -7,10 +7,12 @@ import binascii
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
 import torch
+from scipy import stats
 from torch import Tensor
 
 from dametric.errors import UsageError
@@ -82,6 +84,13 @@ class Paired(NamedTuple):
         longer = ours if len(ours.influence.total) >= len(theirs.influence.total) else theirs
         return Difference(None, *difference(ours[:2], theirs[:2], longer.passes))
 
+    def order(self, other: Paired, level: float) -> int:
+        """-1 where this is lower than another one at a two-sided level, 1 where it is higher, else 0."""
+        gap, dof = self.gap(other), min(self.influence.dof, other.influence.dof)
+        if dof < 1 or not gap.se > 0 or abs(gap.value) <= _quantile(level, dof) * gap.se + ROUNDING:
+            return 0
+        return -1 if gap.value < 0 else 1
+
     def merged_as(self, coarse: Paired) -> Paired:
         """The same in the larger blocks of a longer pass: influences of neighbours add up, to the first order."""
         place = torch.searchsorted(coarse.units.cumsum(0), self.units.cumsum(0)).clamp(max=len(coarse.units) - 1)
@@ -94,6 +103,11 @@ class Paired(NamedTuple):
         influence = self.influence._replace(total=add(self.influence.total), pairs=add(self.influence.pairs))
         passes = None if self.passes is None else Passes(epoch, units, self.passes.complete)
         return Paired(self.estimate, influence, passes, epoch, units)
+
+
+@lru_cache(maxsize=256)
+def _quantile(level: float, dof: int) -> float:
+    return float(stats.t.isf(level / 2, dof))
 
 
 def _alike(ours: Paired, theirs: Paired) -> bool:

@@ -43,6 +43,12 @@ def check_request(
     if options.base_aug is not None:
         base_augmentation(options.base_aug, ImageSpec())
     Protocol.of(options)
+    for name in ("batches", "rel_se"):
+        if options.resolve and getattr(options, name) is not None:
+            raise UsageError(
+                f"{argument('resolve', True)} shows an augmentation until it is worse than another, at most "
+                f"{argument('max_batches', options.max_batches)}: leave {argument(name)} out"
+            )
     wanted_precision(options.rel_se, options.protocol)
 
 

@@ -66,7 +66,7 @@ def test_old_augmentations_are_not_shown_again(teacher, data) -> None:
 def test_a_row_whose_pass_was_shorter_than_the_blocks_of_a_long_one_keeps_its_error(
     teacher, data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neighbouring blocks are added up in long passes; what was no longer shown then had one block left, and no error."""
+    """Neighbours are added up in long passes; what is no longer shown would have one block left, and no error."""
     monkeypatch.setattr(engine, "MAX_BLOCKS", 20)
     settings = {**QUICK, "rel_se": 0.025, "metrics": ["t_stddev"]}
     whole = dametric.score(teacher, data, ["flip", "cutmix"], **settings)
