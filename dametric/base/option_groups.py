@@ -279,6 +279,11 @@ class ScoringOptions:
     max_batches: int = option(
         1000, "Stop after this many batches even if rel_se is not reached.", low=20, high=limits.BATCHES
     )
+    resolve: bool = option(
+        False,
+        "Find what is best: show an augmentation until it is worse than another, and letter the groups.",
+        in_grid=False,
+    )
     batch_size: int = option(64, "Images of a batch, b.", low=4, high=limits.BATCH_SIZE)
     draw_batches: int = option(
         5, "Batches of a draw, G; scores are stated for n = G b images.", low=1, high=limits.DRAW_BATCHES

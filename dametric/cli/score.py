@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dametric.base.numbers import Number
-    from dametric.records.score_rows import Difference, MetricValue
+    from dametric.records.score_rows import Difference, MetricValue, Resolution
     from dametric.records.scores import Scores
 
 PICTURES = ("png", "svg", "pdf")
@@ -26,6 +26,7 @@ _FEW = 10  # batches below which a standard error alone says too little
 @with_options(ScoringOptions, TeacherOptions, AccuracyOptions, ImageOptions, PrecisionOptions)
 def score(
     chosen: dict[str, Any],
+    context: typer.Context,
     aug: Annotated[
         list[str],
         typer.Option(
@@ -44,6 +45,13 @@ def score(
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scores as JSON.")
     ] = None,
+    add: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCORES.json",
+            help="Score what this file does not have, as it was scored, and write all into it, or into --output.",
+        ),
+    ] = None,
     picture: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the table: .png, .svg or .pdf.")] = None,
     csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the table as CSV.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the table.")] = False,
@@ -60,30 +68,31 @@ def score(
     Examples:
       dametric score --aug cutmix --teacher teacher.pth
       dametric score --aug paper --teacher t.pth --arch wrn_40_2 --data cifar100 --data-root data -o scores.json
+      dametric score --aug blur --teacher t.pth --add scores.json
     """
     from dametric.models.computing import chosen_device
     from dametric.scoring import score
     from dametric.scoring.ranks import own_device, under_torchrun
 
     place = own_device(chosen_device(device))
+    options = {**chosen, "data": data, "student": student, "student_arch": student_arch}
+    options |= {"student_weights": student_weights, "split": split, "accuracy": accuracy}
+    if add is not None:
+        options = {name: value for name, value in options.items() if _was_given(context, name)}
+        options = {"accuracy": False, **options, "add": add}
+        output = output or add
     with under_torchrun(place) as ranks, ranks.unison():
         if ranks.first:
             _check_outputs(output, picture, csv)
-        scores = score(
-            teacher,
-            data,
-            aug,
-            student=student,
-            student_arch=student_arch,
-            student_weights=student_weights,
-            split=split,
-            accuracy=accuracy,
-            device=str(place),
-            quiet=quiet,
-            **chosen,
-        )
+        scores = score(teacher, augs=aug, device=str(place), quiet=quiet, **options)
         if ranks.first:
             _deliver(scores, chosen["metrics"], output, picture, csv, json)
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was typed, or stands in the file of defaults."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _check_outputs(output: str | None, picture: str | None, csv: str | None) -> None:
@@ -164,6 +173,9 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
     for name in (first, "above the first" if direction == "open" else "difference to best"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
+    resolved = result.settings.resolution is not None
+    if resolved:
+        table.add_column("group", no_wrap=True)
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     metrics = {name: [row.metrics[name] for row in rows] for name in (first, *shown)}
@@ -179,7 +191,10 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
         mark = "best" if place == 0 else "= best" if row.tied_with_best else line.mark
         mark = "" if direction == "open" else mark  # nobody has said which values are good
         mark = "destroyed" if row.destroyed else mark
-        table.add_row(line.name, columns[first][place], gaps[place], mark, *(columns[name][place] for name in shown))
+        group = [row.group or ""] if resolved else []
+        table.add_row(
+            line.name, columns[first][place], gaps[place], mark, *group, *(columns[name][place] for name in shown)
+        )
     return table
 
 
@@ -206,7 +221,7 @@ def _footer(result: Scores) -> list[str]:
         f"per {config.per}, stated for n = {config.n} images; {config.dtype}, seed {config.seed}, "
         f"{config.seconds:.1f} s",
         *([] if compiled is None else [f"compiled in {compiled:.1f} s before that"]),
-        f"{stated}; '= best': not distinguishable from the best (95 %)",
+        f"{stated}; {_meaning(config.resolution)}",
     ]
     lines += sentences(curves_of(result))
     if config.t_confidence is not None:
@@ -237,6 +252,14 @@ def _footer(result: Scores) -> list[str]:
             "nan: too few batches; use at least 4, of 32 classes and more 16, of whose images these show too few."
         )
     return lines
+
+
+def _meaning(resolution: Resolution | None) -> str:
+    """What marks and letters say."""
+    if resolution is None:
+        return "'= best': not distinguishable from the best (95 %)"
+    sure = f"{100 * (1 - resolution.level):g} % for all {resolution.pairs} pairs and {resolution.looks} looks together"
+    return f"'= best': can still be the best; groups without a letter in common are told apart ({sure})"
 
 
 def _confidence(kappa: MetricValue, split: str | None) -> str:

@@ -39,6 +39,11 @@ _ESTIMATE = {"value": _MAYBE_NUMBER, "se": _MAYBE_NUMBER}
 _INTERVAL = {"low": _MAYBE_NUMBER, "high": _MAYBE_NUMBER}
 _METRIC = _object({**_ESTIMATE, **_INTERVAL, "direction": {"enum": ["lower", "higher", "open"]}})
 _DIFFERENCE = _object(_ESTIMATE, {**_INTERVAL, "to": _WORD})
+_RUN_OF_BLOCKS = {"type": "array", "items": _COUNT, "minItems": 3, "maxItems": 3}
+_INFLUENCE = _object(
+    {"total": _WORD, "dof": {"type": "integer"}, "blocks": {"type": "array", "items": _RUN_OF_BLOCKS}},
+    {"pairs": _WORD, "shape": _NUMBER, "complete": _COUNT},
+)
 _NETWORK = _or_null(_object(None, {"arch": _MAYBE_WORD, "sha256": _MAYBE_WORD, "file": _MAYBE_WORD}))
 _SCORE = _object(
     {
@@ -52,6 +57,8 @@ _SCORE = _object(
         "destroyed": {"type": "boolean"},
         "batches": _COUNT,
         "differences": {"type": "object", "additionalProperties": _DIFFERENCE},
+        "influence": _INFLUENCE,
+        "group": _WORD,
     },
 )
 SCORES = _object(
@@ -66,6 +73,11 @@ SCORES = _object(
                 "batches": _COUNT,
                 "b": _COUNT,
                 "seed": {"type": "integer"},
+                "request": {"type": "object"},
+                "checksums": {"type": "object"},
+                "resolution": _object(
+                    {"level": _NUMBER, "pairs": _COUNT, "looks": _COUNT}, {"best": {"type": "array", "items": _WORD}}
+                ),
             },
         ),
         "versions": {"type": "object"},

@@ -36,6 +36,23 @@ class Difference(Document):
 
 
 @dataclass(frozen=True)
+class BatchInfluence(Document):
+    """What every block of batches adds to the error of the first metric: paired differences are made of it.
+
+    ``total`` and ``pairs`` are little-endian float64 in base64, a number for each block; ``pairs`` is missing where all
+    are 0. ``blocks`` are runs of alike blocks: epoch, batches of each, and how many of them. ``complete`` is the number
+    of batches of a pass over the images; missing where passes do not matter.
+    """
+
+    total: str
+    dof: int
+    blocks: list[Any] = field(default_factory=list)
+    pairs: str | None = omitted()
+    shape: float = 0.0
+    complete: int | None = omitted()
+
+
+@dataclass(frozen=True)
 class ScoreRow(Document):
     """An augmentation's scores."""
 
@@ -48,6 +65,18 @@ class ScoreRow(Document):
     batches: int | None = None
     rows: int = 0
     destroyed: bool = False
+    influence: BatchInfluence | None = omitted()
+    group: str | None = omitted()
+
+
+@dataclass(frozen=True)
+class Resolution(Document):
+    """How augmentations were told apart: level of all pairs and looks together, and what can still be the best."""
+
+    level: float
+    pairs: int
+    looks: int
+    best: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -121,6 +150,9 @@ class ScoreConfig(Document):
     t_confidence: MetricValue | None = omitted()
     guessed: list[str] | None = omitted()
     asked: str | None = omitted()
+    request: dict[str, Any] | None = omitted()
+    checksums: dict[str, int] | None = omitted()
+    resolution: Resolution | None = omitted()
 
     @property
     def scored(self) -> NetworkName:

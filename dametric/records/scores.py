@@ -26,7 +26,8 @@ A score file is one JSON document (``dametric_scores`` is the version of its sha
           "destroyed": false,                      hardly any information between images is left: no score speaks for it
           "parameters": [ ... ],                   every operation with its resolved parameters
           "batches": 20,                           batches that were shown under it
-          "rows": 1280                             augmented rows that were used
+          "rows": 1280,                            augmented rows that were used
+          "influence": { ... }                     of each block of batches on the first metric, for paired differences
         }, ...
       ],
       "config": { ... },                           n, G, b, w, temperature, per, partner rule, base augmentation, ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,14 +19,15 @@ from dametric.models.failures import network_errors
 from dametric.models.named import AnyNetwork, Named
 from dametric.models.normalisation import Given
 from dametric.records.scores import Scores
+from dametric.scoring.adding import with_request
 from dametric.scoring.inputs import gathered, teacher_accuracy
 from dametric.scoring.measure import measure
-from dametric.scoring.ranks import in_unison, own_device
+from dametric.scoring.ranks import own_device
 from dametric.scoring.request import AugSpec, check_request
 from dametric.scoring.stopping import Stop
 
 
-@in_unison
+@with_request
 @takes(
     options=ScoringOptions,
     precision=PrecisionOptions,
@@ -49,6 +51,7 @@ def score(
     quiet: bool = False,
     provenance: dict[str, Any] | None = None,
     stop: Stop | None = None,
+    add: str | os.PathLike[str] | Scores | None = None,
     options: ScoringOptions,
     precision: PrecisionOptions,
     checkpoint: TeacherOptions,
@@ -91,6 +94,9 @@ def score(
         More for the table's ``config``.
     stop : callable, optional
         Asked after every batch whether to stop.
+    add : path-like or Scores, optional
+        Scores of the same teacher on the same images: only augmentations that are new are scored, on the same batches
+        with the same settings, and the result has all of them.
     **options
 
     Returns
@@ -113,7 +119,8 @@ def score(
     >>> sorted(row["aug"] for row in scores.scores)
     ['cutmix', 'identity']
     """
-    check_request(augs, student is not None, options)
+    assert add is None or isinstance(add, Scores)  # read by `with_request`
+    check_request(augs, student is not None, options, mixes=add is not None)
     place = own_device(chosen_device(device))
     dtype = chosen_dtype(precision.dtype, place)
     request = ImageRequest(**vars(images), source=source_of(data), quiet=quiet)
@@ -146,4 +153,5 @@ def score(
             quiet=quiet,
             known={**inputs.known, **(provenance or {})},
             stop=stop,
+            add=add,
         )

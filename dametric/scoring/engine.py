@@ -274,8 +274,7 @@ class Engine:
                 part = blocks.part(start, stop)
                 self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
             if held + stop - start == most:
-                # retired augmentations too: equally numbered blocks go on holding the same images
-                for key in [key for key in self.blocks if key[1] == contributor]:
+                for key in new:  # not those of augmentations that are no longer shown, whose errors are final
                     self.blocks[key] = self.blocks[key].merged()
                 if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
                     # epochs of hardly a block each, which are not added up

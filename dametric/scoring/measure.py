@@ -17,10 +17,12 @@ from dametric.base.option_groups import ScoringOptions
 from dametric.base.progress import progress
 from dametric.data import ImageSet
 from dametric.errors import UsageError
+from dametric.metrics import METRICS
 from dametric.models import LoadedNetwork, inference_copy
 from dametric.models.network import Network
 from dametric.records.score_rows import ImagesName, ScoreConfig
 from dametric.records.scores import Scores
+from dametric.scoring.adding import check_same, joined, new_ones
 from dametric.scoring.engine import Engine
 from dametric.scoring.held_out import held_out_engine
 from dametric.scoring.protocol import Protocol
@@ -46,6 +48,7 @@ def measure(
     quiet: bool,
     known: dict[str, Any],
     stop: Stop | None,
+    add: Scores | None = None,
 ) -> Scores:
     """Show the images to the networks under every augmentation, and compute the table.
 
@@ -57,12 +60,18 @@ def measure(
         As :func:`dametric.scoring.api.score` takes them.
     known : dict
         Origin of the networks, for the score file.
+    add : Scores, optional
+        Scores of other augmentations, which these are to be joined with.
     """
     ranks, plan = Ranks.current(), Protocol.of(options)
     precision = wanted_precision(options.rel_se, options.protocol)
     image_spec = ImageSpec(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
     chosen = augmentations(augs, image_spec, student is not None)
-    given = Given(student is not None, bool(data.num_classes), data.split != "test", tuple(chosen))
+    chosen = new_ones(chosen, add, quiet)
+    if add is not None and not chosen:
+        return add
+    mixes = add is not None and any("mixing" in METRICS[name].needs for name in add.metrics if name in METRICS)
+    given = Given(student is not None, bool(data.num_classes), data.split != "test", tuple(chosen), mixes)
     metrics = chosen_metrics(options.metrics, given, options.views, quiet)
     data = data.to(device)
     base, *chosen = looked_at(
@@ -100,13 +109,6 @@ def measure(
             ranks, {**_request_of(engine), **limits, "the weights": [weights(loaded.model) for loaded in networks]}
         )
         quiet = quiet or not ranks.first
-    compile_seconds = _warm_up(engine, quiet) if compile else None
-    start = time.perf_counter()
-    if engine.held_out is not None:
-        walk_once(engine.held_out, quiet, stop)
-    reached = walk(engine, options.batches, precision, options.max_batches, quiet, stop)
-    spent = time.perf_counter() - start
-    engine.total()
     named = ScoreConfig.of(known)
     config = replace(
         _settings(engine),
@@ -121,17 +123,38 @@ def measure(
         student_mean=None if student is None else list(student.mean),
         student_std=None if student is None else list(student.std),
         max_batches=options.max_batches,
-        rel_se=None if options.batches or plan.reference else precision,
-        rel_se_reached=reached,
+        rel_se=None if options.batches or plan.reference or options.resolve else precision,
         dtype=str(dtype).removeprefix("torch."),
-        compile_seconds=compile_seconds,
-        seconds=spent,
         held_out=None if engine.held_out is None else _images_name(engine.held_out.data),
-        t_confidence=teacher_confidence(engine),
         guessed=[loaded.interface.guess for loaded in networks if loaded.interface.guess] or None,
+        checksums={name: weights(loaded.model) for name, loaded in zip(("teacher", "student"), networks, strict=False)},
         extra=named.extra,
     )
-    return Scores.of(ranked(engine), config, machine(device))
+    if add is not None:
+        check_same(config, add)
+    compile_seconds = _warm_up(engine, quiet) if compile else None
+    start = time.perf_counter()
+    if engine.held_out is not None:
+        walk_once(engine.held_out, quiet, stop)
+    reached, resolved = walk(
+        engine, options.batches, precision, options.max_batches, quiet, stop, resolve=options.resolve
+    )
+    spent = time.perf_counter() - start
+    engine.total()
+    config = replace(
+        config,
+        **_counts(engine),
+        rel_se_reached=reached,
+        compile_seconds=compile_seconds,
+        seconds=spent,
+        t_confidence=teacher_confidence(engine),
+    )
+    rows = ranked(engine)
+    if resolved is not None:
+        rows, config = resolved.marked(rows), replace(config, resolution=resolved.document)
+    if add is not None:
+        rows, config = joined(rows, config, add)
+    return Scores.of(rows, config, machine(device))
 
 
 def _settings(engine: Engine) -> ScoreConfig:
@@ -150,17 +173,24 @@ def _settings(engine: Engine) -> ScoreConfig:
         image_size=data.image_size,
         base_parameters=[parameters(operation) for operation in engine.base.operations],
         tf32=engine.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
-        batches=engine.done * (plan.draw if plan.reference else 1),
-        epochs=engine.done / plan.units_per_epoch(len(data)),
         device=str(engine.device),
         ranks=engine.ranks.world,
         chunk=engine.teacher.chunk,
-        rows_forwarded={
+        data=_images_name(data),
+    )
+
+
+def _counts(engine: Engine) -> dict[str, Any]:
+    """What was shown, by names of fields of a `ScoreConfig`."""
+    plan = engine.protocol
+    return {
+        "batches": engine.done * (plan.draw if plan.reference else 1),
+        "epochs": engine.done / plan.units_per_epoch(len(engine.data)),
+        "rows_forwarded": {
             "teacher": engine.teacher.rows,
             "student": 0 if engine.student is None else engine.student.rows,
         },
-        data=_images_name(data),
-    )
+    }
 
 
 def _images_name(data: ImageSet) -> ImagesName:

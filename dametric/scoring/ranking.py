@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import math
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,13 +15,12 @@ from scipy import stats
 from dametric.augment import Augmentation
 from dametric.base.guards import DESTROYED, KEPT
 from dametric.metrics import Design, Metric
-from dametric.records.score_rows import Difference, MetricValue, ScoreRow
+from dametric.records.score_rows import MetricValue, ScoreRow
 from dametric.scoring.engine import Engine
-from dametric.scoring.jackknife import Blocks, Estimate, difference, measured
+from dametric.scoring.jackknife import Blocks, Estimate, measured
+from dametric.scoring.paired import Paired, ordered
 from dametric.scoring.population import Passes, of_population
 from dametric.scoring.strata import Influence
-
-ROUNDING = 1e-12  # differences below that are chance roundings, of which the interval may miss zero
 
 
 class Measured(NamedTuple):
@@ -33,11 +32,10 @@ class Measured(NamedTuple):
     influence: Influence
     passes: Passes | None
 
-    def gap(self, other: Measured) -> Difference:
-        """Paired difference to another augmentation, with its error."""
-        longer = self if len(self.influence.total) >= len(other.influence.total) else other
-        numbers = difference((self.estimate, self.influence), (other.estimate, other.influence), longer.passes)
-        return Difference(None, *numbers)
+    @property
+    def paired(self) -> Paired:
+        """What differences to other augmentations are made of."""
+        return Paired(self.estimate, self.influence, self.passes, self.blocks.epoch, self.blocks.units)
 
     def less(self, other: Measured) -> Measured:
         """Difference to a metric of other images, whose error is independent."""
@@ -54,7 +52,10 @@ class Measured(NamedTuple):
         plugin = self.estimate.plugin - other.estimate.plugin
         blocks = min(self.estimate.blocks, other.estimate.blocks)
         estimate = Estimate(value, se, value - half, value + half, plugin, blocks)
-        return Measured(self.blocks, self.design, estimate, influence, None)
+        units, epoch = (
+            torch.cat([getattr(each.blocks, name) for each in (other, self)]) for name in ("units", "epoch")
+        )
+        return Measured(Blocks({}, units, epoch), self.design, estimate, influence, None)
 
     @property
     def floor(self) -> float:
@@ -86,12 +87,7 @@ def measure_of_stream(engine: Engine, aug: Augmentation, metric: Metric) -> Meas
 
 def ranked(engine: Engine) -> list[ScoreRow]:
     """The augmentations best to worst by the first metric, as rows of a score file; destroyed images come last."""
-    first = engine.metrics[0]
-    sign = -1 if first.direction == "higher" else 1
-    by_name = {aug.name: measure_of(engine, aug, first) for aug in engine.augs}
-    lost = {aug.name for aug in engine.augs if _destroyed(engine, aug)}
-    order = sorted(engine.augs, key=lambda aug: (aug.name in lost, _sortable(sign * by_name[aug.name].estimate.value)))
-    return [_row(engine, aug, order[0].name, by_name, aug.name in lost) for aug in order]
+    return ordered([_row(engine, aug) for aug in engine.augs], engine.metrics[0].name)
 
 
 def _destroyed(engine: Engine, aug: Augmentation) -> bool:
@@ -100,38 +96,27 @@ def _destroyed(engine: Engine, aug: Augmentation) -> bool:
     return any(measure_of(engine, aug, guard).estimate.value < DESTROYED for guard in guards)
 
 
-def _sortable(value: float) -> float:
-    return math.inf if math.isnan(value) else value
-
-
-def _row(engine: Engine, aug: Augmentation, best: str, by_name: dict[str, Measured], destroyed: bool) -> ScoreRow:
-    ours, values = by_name[aug.name], {}
+def _row(engine: Engine, aug: Augmentation) -> ScoreRow:
+    """An augmentation's scores, without the differences to others."""
+    first, values = measure_of(engine, aug, engine.metrics[0]), {}
     for metric in engine.of_augmentations:
-        measured = ours if metric is engine.metrics[0] else measure_of(engine, aug, metric)
+        measured = first if metric is engine.metrics[0] else measure_of(engine, aug, metric)
         numbers = asdict(measured.estimate)
         values[metric.name] = MetricValue(**numbers, direction=metric.direction, estimator=measured.design.estimator)
-    gap = ours.gap(by_name[best])  # exactly zero for the best itself
     return ScoreRow(
         aug=aug.name,
         metrics=values,
-        difference=replace(gap, to=best),
-        tied_with_best=_holds_zero(gap.low, gap.high),
-        differences={other: ours.gap(measured) for other, measured in by_name.items()},
         parameters=[parameters(operation) for operation in aug.operations],
         batches=_batches(engine, aug) * (engine.protocol.draw if engine.protocol.reference else 1),
         rows=engine.rows[aug.name],
-        destroyed=destroyed,
+        destroyed=_destroyed(engine, aug),
+        influence=first.paired.kept(),
     )
 
 
 def _batches(engine: Engine, aug: Augmentation) -> int:
     """Batches under which an augmentation was shown."""
     return max(int(blocks.units.sum()) for (name, _), blocks in engine.blocks.items() if name == aug.name)
-
-
-def _holds_zero(low: float, high: float) -> bool:
-    """Whether the interval of a difference holds zero, but for rounding; not where it is not known."""
-    return low <= ROUNDING and high >= -ROUNDING
 
 
 def parameters(operation: Any) -> dict[str, Any]:

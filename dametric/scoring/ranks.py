@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -28,7 +27,6 @@ from dametric.base.terminal import launched
 from dametric.base.user_code import one_line
 from dametric.errors import UsageError
 
-P = ParamSpec("P")
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
 _PATIENCE = timedelta(days=1)  # a rank may have images to decode; one that dies is noticed by the launcher
@@ -122,17 +120,6 @@ class Ranks:
             if reason is not None and trouble is None:
                 raise _know(UsageError(reason))
         return [answer for answer, _ in answers]
-
-
-def in_unison(function: Callable[P, T]) -> Callable[P, T]:
-    """Make a call end on all ranks alike, where several processes make it."""
-
-    @wraps(function)
-    def together(*args: P.args, **kwargs: P.kwargs) -> T:
-        with Ranks.current().unison():
-            return function(*args, **kwargs)
-
-    return together
 
 
 def _know(error: E) -> E:

@@ -27,7 +27,9 @@ _GUARDING = 4  # batches: enough for an error too, and a small part of the work
 STUDENT_METRICS = ("ce_mean", "ce_std", "ce_cov")
 
 
-def check_request(augs: AugSpec | Sequence[AugSpec], student: bool, options: ScoringOptions) -> None:
+def check_request(
+    augs: AugSpec | Sequence[AugSpec], student: bool, options: ScoringOptions, mixes: bool = False
+) -> None:
     """Refuse unknown names, impossible numbers and what needs a student, before any work is done.
 
     Raises
@@ -36,11 +38,17 @@ def check_request(augs: AugSpec | Sequence[AugSpec], student: bool, options: Sco
         For an unknown name, with the nearest known one.
     """
     chosen = augmentations(augs, ImageSpec(), student)
-    given = Given(student, augs=tuple(chosen))
+    given = Given(student, augs=tuple(chosen), mixes=mixes)
     _check_views(chosen_metrics(options.metrics, given, options.views), chosen, options.batch_size)
     if options.base_aug is not None:
         base_augmentation(options.base_aug, ImageSpec())
     Protocol.of(options)
+    for name in ("batches", "rel_se"):
+        if options.resolve and getattr(options, name) is not None:
+            raise UsageError(
+                f"{argument('resolve', True)} shows an augmentation until it is worse than another, at most "
+                f"{argument('max_batches', options.max_batches)}: leave {argument(name)} out"
+            )
     wanted_precision(options.rel_se, options.protocol)
 
 
@@ -133,12 +141,15 @@ class Given:
         Whether the images are of a training split, of which some can be held out.
     augs : tuple of Augmentation
         What is scored.
+    mixes : bool
+        Whether it is scored beside augmentations that mix images.
     """
 
     student: bool
     labels: bool = True
     training: bool = True
     augs: tuple[Augmentation, ...] = ()
+    mixes: bool = False
 
     def lack(self, metric: Metric) -> str | None:
         """What a metric cannot be computed without, in words; None where nothing is missing."""
@@ -149,7 +160,7 @@ class Given:
         held_out = "held_out" in metric.needs or metric.less is not None
         if held_out and not self.training:
             return "on a test split: images are held out of training splits only"
-        if "mixing" in metric.needs and not any(aug.mixes for aug in self.augs):
+        if "mixing" in metric.needs and not (self.mixes or any(aug.mixes for aug in self.augs)):
             return "without an augmentation that mixes images, such as cutmix"
         picks = [aug.name for aug in self.augs if aug.pick is not None]
         if metric.views > 1 and picks:

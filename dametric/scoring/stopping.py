@@ -11,6 +11,7 @@ from dametric.base.progress import Advance, progress
 from dametric.errors import Interrupted, UsageError
 from dametric.scoring.engine import Engine
 from dametric.scoring.ranking import measure_of_stream
+from dametric.scoring.resolving import Elimination, elimination, look
 
 _FIRST_CHECK, _GROWTH = 20, 1.5  # units before the first look at the errors, and between looks
 _MAX_BATCHES = 1000
@@ -19,8 +20,14 @@ Stop = Callable[[], bool]
 
 
 def walk(
-    engine: Engine, batches: int | None, rel_se: float, max_batches: int | None, quiet: bool, stop: Stop | None = None
-) -> bool:
+    engine: Engine,
+    batches: int | None,
+    rel_se: float,
+    max_batches: int | None,
+    quiet: bool,
+    stop: Stop | None = None,
+    resolve: bool = False,
+) -> tuple[bool, Elimination | None]:
     """Show batches until there are enough.
 
     Parameters
@@ -36,11 +43,15 @@ def walk(
         No progress bar.
     stop : callable, optional
         Called after every batch; True stops the pass.
+    resolve : bool
+        In place of ``rel_se``: show every augmentation until it is worse than another.
 
     Returns
     -------
-    bool
+    reached : bool
         Whether the requested precision was reached; True where none was requested.
+    resolved : Elimination or None
+        What was told apart, where that was asked for.
 
     Raises
     ------
@@ -62,16 +73,20 @@ def walk(
             raise UsageError(
                 f"{fixed} batches make {total} replicate(s): an error needs at least 2, raise {argument('batches')}"
             )
-        looks = iter([*range(50, total, 50), total])
+        looks = [*range(50, total, 50), total]
     else:
         total = _MAX_BATCHES if max_batches is None else max_batches
         if total < _FIRST_CHECK:
             raise UsageError(
                 f"{argument('max_batches')} is at least {_FIRST_CHECK}, not {total}: errors are first read then"
             )
-        looks = _growing(total)
+        looks = list(_growing(total))
+    compared = elimination(engine, len(looks)) if resolve else None
     with progress("scoring", total, quiet=quiet) as show:
-        return _until_precise(engine, looks, None if fixed is not None else rel_se, partial(_advance, show, stop))
+        advance = partial(_advance, show, stop)
+        if compared is not None:
+            return _until_resolved(engine, iter(looks), compared, advance), compared
+        return _until_precise(engine, iter(looks), None if fixed is not None else rel_se, advance), None
 
 
 def walk_once(engine: Engine, quiet: bool, stop: Stop | None = None) -> None:
@@ -112,3 +127,12 @@ def _until_precise(engine: Engine, looks: Iterator[int], rel_se: float | None, a
         if rel_se is not None and not engine.active:
             return not limited
     return rel_se is None
+
+
+def _until_resolved(engine: Engine, looks: Iterator[int], compared: Elimination, advance: Advance) -> bool:
+    for _ in engine.run(looks, advance):
+        engine.retired = engine.ranks.agree(look(engine, compared))
+        advance(0, note=f"{len(engine.active)} augmentations to go")
+        if not engine.active:
+            break
+    return True

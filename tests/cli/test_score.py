@@ -575,3 +575,22 @@ def test_errors_that_are_rounding_do_not_widen_a_column() -> None:
     """Black images have no information, to within 1e-16, and so have identity's all."""
     numbers = [Number(v, s) for v, s in ((0.7381, 0.0072), (1.0, 0.0), (-3e-17, 2e-17), (math.nan, math.nan))]
     assert aligned(numbers) == ["0.7381 ± 0.0072", "1.0000", "0.0000", "nan"]
+
+
+def test_adding_needs_no_setting_again_and_joins_into_the_file(
+    score: Run, run: Run, refused: Callable[..., str], teacher: Path, tmp_path: Path
+) -> None:
+    file, both, whole = (tmp_path / f"{name}.json" for name in ("scores", "both", "whole"))
+    settings = ("--seed", 5, "--metric", "t_entropy", "--base-aug", "flip")
+    score("-a", "identity", *settings, "-o", file)
+    score("-a", "identity", "-a", "cutmix", *settings, "-o", whole)
+    before = file.read_bytes()
+    said = run("score", "-a", "cutmix", "-t", teacher, "--add", file, "-o", both)
+    assert said.code == 0, said.err
+    assert {row.split()[0] for row in table_rows(said.out)} == {"identity", "cutmix"}
+    assert file.read_bytes() == before
+    assert Scores.read(both).scores == Scores.read(whole).scores
+    assert run("score", "-a", "cutmix", "-t", teacher, "--add", file, "--seed", 5).code == 0
+    assert Scores.read(file).scores == Scores.read(whole).scores
+    message = refused("score", "-a", "cutmix", "-t", teacher, "--add", file, "--seed", 0)
+    assert "was made with --seed 5: leave --seed 0 out, or score all augmentations anew" in message

@@ -38,7 +38,7 @@ def test_document_has_the_documented_keys(scores: Scores) -> None:
     for row in document["scores"]:
         assert set(row) == {
             "aug", "metrics", "difference", "differences", "tied_with_best", "parameters", "batches", "rows",
-            "destroyed",
+            "destroyed", "influence",
         }  # fmt: skip
         assert set(row["differences"]) == {other["aug"] for other in document["scores"]}
         assert row["differences"][row["difference"]["to"]]["se"] == row["difference"]["se"]

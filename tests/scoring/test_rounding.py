@@ -10,7 +10,7 @@ import torch
 
 import dametric
 from dametric.analysis import analyse
-from dametric.scoring.ranking import _holds_zero
+from dametric.scoring.paired import _holds_zero
 
 AUGS = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "./augs.py:snow"]
 
