@@ -111,7 +111,8 @@ def _values(dots: Tensor, squares: Tensor, gram: Tensor, sizes: Tensor) -> tuple
     one, two = (half / half.sum() for half in ((sizes * first).double(), (sizes * ~first).double()))
     agreement = float(one @ gram @ two)
     scale = (agreement * squares).sqrt() if agreement > 0 else torch.full_like(squares, torch.nan)
-    return torch.where(scale > 0, dots @ (one + two) / 2 / scale, torch.nan), agreement
+    along = (dots * (one + two)).sum(-1) / 2  # row by row, so that no value depends on the others
+    return torch.where(scale > 0, along / scale, torch.nan), agreement
 
 
 def batch_gradient(training: Training, inputs: StepInputs, labels: Tensor, weights: Sequence[Tensor]) -> Tensor:

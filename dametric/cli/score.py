@@ -35,11 +35,16 @@ def score(
     teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],
     data: Data = None,
     student: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Checkpoint of a student, for ce_* and student picks.")
+        str | None,
+        typer.Option(metavar="FILE|NAME", help="Checkpoint of a student, or an architecture to distil shortly first."),
     ] = None,
     student_arch: Annotated[str | None, typer.Option(help="The student's architecture.")] = None,
     student_weights: Annotated[
         str | None, typer.Option(metavar="KEY", help="Which weights of the student's file, as --weights.")
+    ] = None,
+    student_epochs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Epochs the student is meant to train, for grad_align... [default: 240]"),
     ] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scores as JSON.")
@@ -60,6 +65,7 @@ def score(
       dametric score --aug cutmix --teacher teacher.pth
       dametric score --aug paper --teacher t.pth --arch wrn_40_2 --data cifar100 --data-root data -o scores.json
     """
+    from dametric.choose.asked import asked_of_student
     from dametric.models.computing import chosen_device
     from dametric.scoring import score
     from dametric.scoring.ranks import own_device, under_torchrun
@@ -68,20 +74,23 @@ def score(
     with under_torchrun(place) as ranks, ranks.unison():
         if ranks.first:
             _check_outputs(output, picture)
+        of_student = {"student_arch": student_arch, "student_weights": student_weights}
+        more = {"student_epochs": student_epochs, "split": split, "device": place, "quiet": quiet}
+        asked = asked_of_student(teacher, data, aug, student=student, **of_student, **more, **chosen)
         scores = score(
             teacher,
             data,
             aug,
-            student=student,
-            student_arch=student_arch,
-            student_weights=student_weights,
+            student=asked.student,
+            **of_student,
             split=split,
             accuracy=accuracy,
             device=str(place),
             quiet=quiet,
-            **chosen,
+            **{**chosen, "metrics": asked.metrics},
         )
         if ranks.first:
+            scores = asked.added(scores)
             _deliver(scores, chosen["metrics"], output, picture, json)
 
 
@@ -220,7 +229,25 @@ def _footer(result: Scores) -> list[str]:
         lines.append(
             "nan: too few batches; use at least 4, of 32 classes and more 16, of whose images these show too few."
         )
-    return lines
+    return lines + _read_with_student(result)
+
+
+def _read_with_student(result: Scores) -> list[str]:
+    """Of scores that were read with a warm student: whose they are, and what they cost."""
+    student = result.settings.warm_student
+    if student is None:
+        return []
+    learnt = f"distilled for {student.steps} steps on {len(student.candidates or ())} candidates"
+    whose = f"{student.arch}, {learnt if student.steps else 'as it was given'}"
+    costs = {name: metric.cost for name, metric in result.rows[0].metrics.items() if metric.cost is not None}
+    if not costs:
+        return [f"student: {whose}"]
+    each = ", ".join(f"{name} {cost:.4g}" for name, cost in costs.items())
+    return [
+        f"student: {whose}; on 64 batches of 64 and {student.held_out} held-out images",
+        f"cost of an augmentation in training steps of the student: {each}",
+        f"{' and '.join(costs)}: no evidence yet that they order students",
+    ]
 
 
 def _confidence(kappa: MetricValue, split: str | None) -> str:
