@@ -153,6 +153,15 @@ class Augmentation:
             result = result._replace(images=result.images.float().masked_fill(per_row(rows), math.nan))
         return result
 
+    @property
+    def members(self) -> tuple[Augmentation, ...]:
+        """The augmentations that it is a mixture of; of all others it is the only one."""
+        return (self,)
+
+    def of_batch(self, keys: Keys) -> Augmentation:
+        """The augmentation of a batch: of a mixture the one that is drawn for it, else this one."""
+        return self
+
     def __call__(self, images: Tensor, keys: Keys) -> Augmented:
         """Augment a batch.
 

@@ -1,11 +1,13 @@
 """Operations that happen with some probability, and one operation of several.
 
 All that may happen is carried out for every row, and each row keeps what it drew: as many operations whatever is drawn.
+A mixture is one augmentation of several for each training step, and only the one that is drawn is carried out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -106,3 +108,40 @@ def _replaced(result: Augmented, branch: Augmented, rows: Tensor) -> Augmented:
         return result._replace(images=images)
     partner, lam = torch.where(rows, branch.partner, result.partner), torch.where(rows, branch.lam, result.lam)
     return Augmented(images, partner, lam)
+
+
+@dataclass(frozen=True)
+class Mixture(Augmentation):
+    """One of several augmentations for each batch that is trained on, all equally likely; picks may be among them.
+
+    The batch sees what it would see if training knew that augmentation alone: the random numbers are the same.
+
+    Attributes
+    ----------
+    candidates : tuple of Augmentation
+        Each once, in the order of their canonical specifications, so that the order in which they were given is no
+        part of it.
+
+    Examples
+    --------
+    >>> from dametric.augment import Keys, parse
+    >>> mixture = Mixture.of([parse("flip"), parse("cutmix")])
+    >>> mixture.canonical, mixture.of_batch(Keys(0, 1, 64, first=3)).name in ("flip", "cutmix")
+    ('per_batch(cutmix,flip)', True)
+    """
+
+    candidates: tuple[Augmentation, ...] = ()
+
+    @classmethod
+    def of(cls, candidates: Iterable[Augmentation]) -> Mixture:
+        """Of these augmentations; what is spelt in two ways counts once."""
+        each = {candidate.canonical: candidate for candidate in candidates}
+        return cls(f"per_batch({','.join(sorted(each))})", candidates=tuple(each[name] for name in sorted(each)))
+
+    @property
+    def members(self) -> tuple[Augmentation, ...]:
+        return self.candidates
+
+    def of_batch(self, keys: Keys) -> Augmentation:
+        one = replace(keys, batches=1, batch_size=1).on("cpu")  # so that nothing waits for a device
+        return self.candidates[int(one.sub("mixture").integer("candidate", len(self.candidates)))]

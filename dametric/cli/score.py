@@ -36,11 +36,16 @@ def score(
     teacher: Annotated[str, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")],
     data: Data = None,
     student: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Checkpoint of a student, for ce_* and student picks.")
+        str | None,
+        typer.Option(metavar="FILE|NAME", help="Checkpoint of a student, or an architecture to distil shortly first."),
     ] = None,
     student_arch: Annotated[str | None, typer.Option(help="The student's architecture.")] = None,
     student_weights: Annotated[
         str | None, typer.Option(metavar="KEY", help="Which weights of the student's file, as --weights.")
+    ] = None,
+    student_epochs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Epochs the student is meant to train, for grad_align... [default: 240]"),
     ] = None,
     output: Annotated[
         str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the scores as JSON.")
@@ -70,6 +75,7 @@ def score(
       dametric score --aug paper --teacher t.pth --arch wrn_40_2 --data cifar100 --data-root data -o scores.json
       dametric score --aug blur --teacher t.pth --add scores.json
     """
+    from dametric.choose.asked import asked_of_student
     from dametric.models.computing import chosen_device
     from dametric.scoring import score
     from dametric.scoring.ranks import own_device, under_torchrun
@@ -84,8 +90,15 @@ def score(
     with under_torchrun(place) as ranks, ranks.unison():
         if ranks.first:
             _check_outputs(output, picture, csv)
+        asked = None
+        if add is None:
+            more: dict[str, Any] = {"student_epochs": student_epochs, "device": place, "quiet": quiet}
+            more |= {name: value for name, value in options.items() if name != "accuracy"}
+            asked = asked_of_student(teacher, augs=aug, **more)
+            options |= {"student": asked.student, "metrics": asked.metrics}
         scores = score(teacher, augs=aug, device=str(place), quiet=quiet, **options)
         if ranks.first:
+            scores = scores if asked is None else asked.added(scores)
             _deliver(scores, chosen["metrics"], output, picture, csv, json)
 
 
@@ -251,7 +264,25 @@ def _footer(result: Scores) -> list[str]:
         lines.append(
             "nan: too few batches; use at least 4, of 32 classes and more 16, of whose images these show too few."
         )
-    return lines
+    return lines + _read_with_student(result)
+
+
+def _read_with_student(result: Scores) -> list[str]:
+    """Of scores that were read with a warm student: whose they are, and what they cost."""
+    student = result.settings.warm_student
+    if student is None:
+        return []
+    learnt = f"distilled for {student.steps} steps on {len(student.candidates or ())} candidates"
+    whose = f"{student.arch}, {learnt if student.steps else 'as it was given'}"
+    costs = {name: metric.cost for name, metric in result.rows[0].metrics.items() if metric.cost is not None}
+    if not costs:
+        return [f"student: {whose}"]
+    each = ", ".join(f"{name} {cost:.4g}" for name, cost in costs.items())
+    return [
+        f"student: {whose}; on 64 batches of 64 and {student.held_out} held-out images",
+        f"cost of an augmentation in training steps of the student: {each}",
+        f"{' and '.join(costs)}: no evidence yet that they order students",
+    ]
 
 
 def _meaning(resolution: Resolution | None) -> str:

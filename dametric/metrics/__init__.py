@@ -17,6 +17,7 @@ from dametric.metrics.mixing import MIX_GAP, ORDER_VIOLATION
 from dametric.metrics.student_gap import TS_GAP, TS_KL
 from dametric.metrics.t_stddev import T_STDDEV, T_STDDEV_AUG, T_STDDEV_RMS
 from dametric.metrics.teacher_confidence import T_CONFIDENCE
+from dametric.metrics.ts_useful import TS_USEFUL
 from dametric.metrics.variance_split import T_VAR_SPLIT
 
 METRICS: dict[str, Metric] = {
@@ -52,6 +53,7 @@ METRICS: dict[str, Metric] = {
         CE_STD_BETWEEN,
         TS_GAP,
         TS_KL,
+        TS_USEFUL,
     )
 }
 

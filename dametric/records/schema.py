@@ -37,7 +37,8 @@ def _or_null(shape: Mapping[str, Any]) -> dict[str, Any]:
 
 _ESTIMATE = {"value": _MAYBE_NUMBER, "se": _MAYBE_NUMBER}
 _INTERVAL = {"low": _MAYBE_NUMBER, "high": _MAYBE_NUMBER}
-_METRIC = _object({**_ESTIMATE, **_INTERVAL, "direction": {"enum": ["lower", "higher", "open"]}})
+_OF_STUDENT = {"student": _MAYBE_WORD, "cost": _MAYBE_NUMBER, "reason": _MAYBE_WORD}
+_METRIC = _object({**_ESTIMATE, **_INTERVAL, "direction": {"enum": ["lower", "higher", "open"]}}, _OF_STUDENT)
 _DIFFERENCE = _object(_ESTIMATE, {**_INTERVAL, "to": _WORD})
 _RUN_OF_BLOCKS = {"type": "array", "items": _COUNT, "minItems": 3, "maxItems": 3}
 _INFLUENCE = _object(
@@ -69,6 +70,7 @@ SCORES = _object(
             {
                 "teacher": _NETWORK,
                 "student": _NETWORK,
+                "warm_student": _or_null(_object(None, {"arch": _MAYBE_WORD, "sha256": _MAYBE_WORD, "steps": _COUNT})),
                 "data": _object({"name": _WORD}, {"fingerprint": _MAYBE_WORD, "split": _MAYBE_WORD}),
                 "batches": _COUNT,
                 "b": _COUNT,

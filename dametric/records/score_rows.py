@@ -22,6 +22,9 @@ class MetricValue(Document):
     blocks: int = 0
     direction: str = "open"
     estimator: str = ""
+    student: str | None = omitted()
+    cost: float | None = omitted()
+    reason: str | None = omitted()
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,18 @@ class ImagesName(Document):
 
 
 @dataclass(frozen=True)
+class WarmStudentName(Document):
+    """The student that scores were read with: its weights, what it cost in steps, what it was distilled on."""
+
+    arch: str | None = None
+    sha256: str | None = None
+    steps: int = 0
+    candidates: list[str] | None = None
+    held_out: int | None = None
+    schedule: str | None = None
+
+
+@dataclass(frozen=True)
 class ScoreConfig(Document):
     """Every parameter that the numbers depend on."""
 
@@ -148,6 +163,7 @@ class ScoreConfig(Document):
     seconds: float = math.nan
     held_out: ImagesName | None = omitted()
     t_confidence: MetricValue | None = omitted()
+    warm_student: WarmStudentName | None = omitted()
     guessed: list[str] | None = omitted()
     asked: str | None = omitted()
     request: dict[str, Any] | None = omitted()

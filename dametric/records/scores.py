@@ -16,6 +16,9 @@ A score file is one JSON document (``dametric_scores`` is the version of its sha
               "plugin": 0.0137,                    the uncorrected value
               "blocks": 20,                        deleted samples behind the error
               "estimator": "images"                "images": per-image components; "units": means of batches or draws
+                                                   "student": read with a warm student, and then also
+                                                   "student" (hash of its weights), "cost" in student-steps, and where
+                                                   the value is null the "reason"
             }, ...
           },
           "difference": {                          to the best row, by the first metric, on the same batches

@@ -261,10 +261,12 @@ class TrainingContext:
         """Canonical spellings of the augmentations; versions and hashes of the code that they and the loss call."""
         images = ImageSpec(self.train.image_size, self.train.mean)
         base, aug = base_augmentation(recipe.base_aug, images, mixes=True), aug or parse(recipe.aug, images)
+        numbers = versions_of_base(base)
+        numbers |= {name: number for each in aug.members for name, number in versions(each).items()}
         return {
             "operations": {"base_aug": base.canonical, "aug": aug.canonical},
-            "versions": {**versions_of_base(base), **versions(aug), **term_versions(recipe, _arch(student))},
-            "user_code": {**self._user_code(student, base, aug), **_term_code(recipe)},
+            "versions": {**numbers, **term_versions(recipe, _arch(student))},
+            "user_code": {**self._user_code(student, base, *aug.members), **_term_code(recipe)},
         }
 
     def _user_code(self, student: str | nn.Module, *augs: Augmentation) -> dict[str, str]:

@@ -7,7 +7,7 @@ What has to be kept to go on exactly where training stopped is therefore weights
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -248,12 +248,27 @@ class Training:
         """Names of the base augmentation's random numbers in some step, always drawn for each image."""
         return Keys(self.recipe.seed, 1, rows, number, "sample", self.device).sub("base")
 
-    def learn(self, inputs: StepInputs, labels: Tensor) -> None:
-        """Take the step of the optimizer."""
+    @property
+    def drawn(self) -> Augmentation:
+        """The augmentation of the step to come: of a mixture the one that is drawn for it."""
+        return self.aug.of_batch(self.keys(self.recipe.batch_size))
+
+    def loss(self, inputs: StepInputs, labels: Tensor) -> Tensor:
+        """The total loss of the step to come and its terms, to be differentiated: shape (terms,)."""
         keys = self.keys(len(labels))
         torch.manual_seed(keys.sub(str(self.number)).start("network"))  # for dropout and the like
         with forward_pass():
-            terms = self._compiled(inputs, labels)
+            terms: Tensor = self._compiled(inputs, labels)
+        return terms
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The network's logits of images in pixel units, in the mode that it is in: shape (rows, classes)."""
+        with forward_pass(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.half is not None):
+            return self._forward(self._normalised(images, ""))
+
+    def learn(self, inputs: StepInputs, labels: Tensor) -> None:
+        """Take the step of the optimizer."""
+        terms = self.loss(inputs, labels)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, self.number, self.steps)
         self.optimizer.zero_grad(set_to_none=True)
@@ -284,18 +299,18 @@ class Training:
 
     def show(self, raw: Augmented) -> Views:
         """Augment the raw images, and decide which of them the loss needs the teacher's logits for."""
-        objective = self.recipe.objective
-        aug = self.aug(raw.images, self.keys(len(raw.images))).images if objective.sees_augmented else None
+        objective, chosen = self.recipe.objective, self.drawn
+        aug = chosen(raw.images, self.keys(len(raw.images))).images if objective.sees_augmented else None
         self._note("raw", raw.images)
         self._note("aug", aug)
         if self.teacher is None or not objective.needs_teacher:
             return Views(raw, aug, False, False, False)
-        if aug is None or not self.aug.operations:
+        if aug is None or not chosen.operations:
             return Views(raw, aug, True, False, False)
-        if self.aug.pick == "student_entropy":  # the teacher need not see the pool
+        if chosen.pick == "student_entropy":  # the teacher need not see the pool
             return Views(raw, aug[self._picked(aug, None, None)], objective.raw > 0, True, False)
-        asks_raw = objective.raw > 0 or self.aug.pick == "dissimilarity"
-        return Views(raw, aug, asks_raw, True, self.aug.pick is not None)
+        asks_raw = objective.raw > 0 or chosen.pick == "dissimilarity"
+        return Views(raw, aug, asks_raw, True, chosen.pick is not None)
 
     def judge(self, views: Views, raw_target: Tensor | None, aug_target: Tensor | None) -> StepInputs:
         """Take the teacher's answers (of shape (rows, classes), logits), and pick by them what the student sees."""
@@ -314,7 +329,8 @@ class Training:
 
     def _picked(self, pool: Tensor, teacher: Tensor | None, raw: Tensor | None) -> Tensor:
         """Positions in the pool of what ranks highest, by the student as it is now and in evaluation mode."""
-        by = self.aug.pick
+        chosen = self.drawn
+        by = chosen.pick
         assert by is not None
         student_log = None
         if by in NEEDS_STUDENT:
@@ -324,7 +340,7 @@ class Training:
             self.model.train()
         probabilities = [None if logits is None else logits.double().softmax(1) for logits in (teacher, raw)]
         values = criterion(by, probabilities[0], student_log, probabilities[1])
-        return pick(values, runs=self.aug.runs, batches=1, keep=self.recipe.batch_size)
+        return pick(values, runs=chosen.runs, batches=1, keep=self.recipe.batch_size)
 
     def _student(self, inputs: StepInputs) -> tuple[Tensor | None, Tensor | None]:
         """The student's logits of the raw and of the augmented images, in two forwards unless asked otherwise."""
@@ -460,6 +476,25 @@ def advance_together(
 
 
 def _one_step(members: Sequence[Training], pixels: Tensor, labels: Tensor) -> None:
+    for member, inputs in zip(members, step_inputs(members, pixels), strict=True):
+        member.learn(inputs, labels)
+
+
+def step_inputs(members: Sequence[Training], pixels: Tensor) -> Iterator[StepInputs]:
+    """What the step to come shows each of some networks, one after the other.
+
+    Parameters
+    ----------
+    members : sequence of Training
+        See :func:`advance_together`.
+    pixels : Tensor of shape (rows, channels, height, width), uint8
+        Images of the batch, as the base view streams them.
+
+    Yields
+    ------
+    StepInputs
+        Valid until the next one.
+    """
     first = members[0]
     with torch.no_grad():
         raw = first.view(pixels, first.base_keys(len(pixels), first.number))
@@ -468,7 +503,7 @@ def _one_step(members: Sequence[Training], pixels: Tensor, labels: Tensor) -> No
     for member, view, answer in zip(members, views, answers, strict=True):
         with torch.no_grad():
             inputs = member.judge(view, *answer)
-        member.learn(inputs, labels)
+        yield inputs
 
 
 def _teacher_logits(teacher: Network | None, members: Sequence[Views]) -> list[tuple[Tensor | None, Tensor | None]]:

@@ -125,6 +125,9 @@ ORACLES: dict[str, Callable[[Sequence[Row]], float]] = {
     "mix_gap": mean(lambda row: np.abs(row.a - row.lam * row.r - (1 - row.lam) * row.partner).sum()),
     "ts_gap": mean(lambda row: float(row.target @ (np.log(row.a) - np.log(row.s)))),
     "ts_kl": mean(lambda row: special.rel_entr(row.a, row.s).sum()),
+    "ts_useful": mean(
+        lambda row: special.rel_entr(row.a, row.s).sum() * (1 - special.entr(row.a).sum() / math.log(len(row.a)))
+    ),
     "t_cov_rows": of_batches(np.cov),
     "t_cov_classes": of_batches(lambda rows: np.cov(rows.T)),
 }

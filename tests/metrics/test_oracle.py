@@ -79,6 +79,7 @@ def test_the_metrics_are_there_with_their_stated_directions() -> None:
         "ce_std_between": "open",
         "ts_gap": "higher",
         "ts_kl": "higher",
+        "ts_useful": "higher",
     }
     assert all(metric.name == name and metric.summary and metric.reference for name, metric in METRICS.items())
 
@@ -99,7 +100,7 @@ def test_needs_are_no_more_than_the_definitions_ask_for() -> None:
     assert needs["order_violation"] == {"labels", "mixing"}
     assert needs["mix_gap"] == {"raw", "mixing"}
     assert needs["ts_gap"] == {"student", "labels"}
-    assert needs["ts_kl"] == {"student"}
+    assert needs["ts_kl"] == needs["ts_useful"] == {"student"}
 
 
 @each("design", DESIGNS)
