@@ -1,7 +1,7 @@
 """Is `dametric choose` right as often as it says? Simulated truths that its model does not know.
 
-Run it with ``python -m experiments.choose_calibration``; it goes on where its table stops. In every case the frequency of
-"regret below epsilon" is compared with the stated probability, at every look and where the choice stopped at 95 %.
+Run it with ``python -m experiments.choose_calibration``; it goes on where its table stops. In every case the frequency
+of "regret below epsilon" is compared with the stated probability, at every look and where the choice stopped at 95 %.
 """
 
 from __future__ import annotations
@@ -91,6 +91,12 @@ def _undervalued(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
     return replace(truth, effects=truth.effects + np.outer([slope, slope / 2, 0.0], places - places.mean()))
 
 
+def _larger(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
+    """Short runs differ by much more than whole ones, as where the loss falls to a tenth."""
+    truth = _families(rng, arms)
+    return replace(truth, effects=truth.effects * np.array([[5.0], [2.5], [1.0]]))
+
+
 def _unequal(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
     truth = _families(rng, arms)
     return replace(truth, noise=truth.noise * np.exp(rng.uniform(-1, 1, len(arms))))
@@ -117,6 +123,7 @@ CASES: dict[str, Case] = {
     "independent": _independent,
     "peaks": _peaks,
     "undervalued": _undervalued,
+    "larger in short runs": _larger,
     "unequal noise": _unequal,
     "alike": _alike,
     "useful score": _scored(0.6),

@@ -113,4 +113,3 @@ def likeness(arms: Sequence[Arm], share: float, length: float) -> Floats:
     family_part = same_family * 0.5 + (same_family & same_operation) * 0.5 * curve
     result: Floats = share * family_part + (1 - share) * np.eye(len(arms))
     return result
-

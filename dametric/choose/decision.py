@@ -8,12 +8,13 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, qmc
+from scipy.special import ndtr, ndtri
+from scipy.stats import qmc
 
 from dametric.choose.posterior import Posterior, square_root
 
 Floats = NDArray[np.float64]
-DRAWS = 1024
+DRAWS = 512
 _LOOK_AHEAD = 256
 _REPEATS = (1, 2, 4)  # seeds of an arm that are looked at together: one run more may change nothing where four would
 _GROUPS = (2, 3, 4, 6, 8)  # arms that begin a seed or a fraction together: the first alone says nothing
@@ -54,7 +55,7 @@ class Verdict:
 @lru_cache(maxsize=16)
 def _normals(draws: int, dimensions: int) -> Floats:
     """Fixed, evenly spread standard normal numbers: a decision is a function of the runs alone."""
-    result: Floats = norm.ppf(
+    result: Floats = ndtri(
         np.clip(qmc.Sobol(dimensions, scramble=True, rng=np.random.default_rng(0)).random(draws), 1e-9, 1 - 1e-9)
     )
     return result
@@ -95,8 +96,9 @@ def p_within(belief: Posterior, epsilon: float) -> float:
 
 
 def _draws(belief: Posterior) -> tuple[Floats, Floats, int]:
-    """Draws of effects under the settings that have any probability, the weight of each draw, and the best arm."""
-    kept = belief.weights > 1e-6 * belief.weights.max()
+    """Draws of effects under the settings that have 99.9 % of the probability, the weight of each draw, and the best arm."""
+    order = np.argsort(-belief.weights, kind="stable")
+    kept = order[: int((belief.weights[order].cumsum() < 0.999).sum()) + 1]
     weights = belief.weights[kept] / belief.weights[kept].sum()
     likely = replace(belief, weights=weights, mean=belief.mean[kept], cov=belief.cov[kept])
     return likely.draws(_normals(DRAWS, belief.arms)), weights / DRAWS, int(belief.effects.argmin())
@@ -144,14 +146,17 @@ def expected_fall(means: Floats, shifts: Floats) -> float:
             crossing = (heights[line] - heights[last]) / (slopes[last] - slopes[line])
             if crossing > starts[-1]:
                 break
-            lines.pop(), starts.pop()
+            lines.pop()
+            starts.pop()
             if not lines:
                 crossing = -np.inf
                 break
-        lines.append(line), starts.append(crossing)
+        lines.append(line)
+        starts.append(crossing)
     gaps = np.abs(np.diff(slopes[lines]))
     edges = -np.abs(np.array(starts[1:]))
-    return float((gaps * (norm.pdf(edges) + edges * norm.cdf(edges))).sum())
+    density = np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
+    return float((gaps * (density + edges * ndtr(edges))).sum())
 
 
 Run = tuple[int, int, int]  # arm, fraction, seed
@@ -176,9 +181,7 @@ class Step:
     cost: float
 
 
-def next_step(
-    belief: Posterior, taken: Collection[Run], costs: Sequence[float], most: float = np.inf
-) -> Step | None:
+def next_step(belief: Posterior, taken: Collection[Run], costs: Sequence[float], most: float = np.inf) -> Step | None:
     """The runs with the largest fall of expected regret for their cost.
 
     Parameters
@@ -196,7 +199,10 @@ def next_step(
     Step or None
         None where nothing is affordable. A function of its arguments alone: ties go to the first fraction and arm.
     """
-    look = _Look(belief)
+    return _best(_Look(belief), taken, costs, most)
+
+
+def _best(look: _Look, taken: Collection[Run], costs: Sequence[float], most: float) -> Step | None:
     best: Step | None = None
     for fraction, cost in enumerate(costs):
         for runs in _groups(look, fraction, taken, min(most / cost, 1e9)):
@@ -228,26 +234,75 @@ class _Look:
 
     def __init__(self, belief: Posterior) -> None:
         self.layout = belief.prior.layout
-        mean, self.cov = belief.joint
+        self.mean, self.cov = belief.joint
         self.noise = float(belief.weights @ belief.prior.noise**2)
         self.scale = belief.weights @ belief.prior.scale
-        whole = self.layout.whole
-        self.effects, self.across = mean[whole], self.cov[whole]
         normals = _normals(_LOOK_AHEAD, self.layout.arms)
-        draws = self.effects + normals @ square_root(self.across[:, whole])
+        draws = self.effects + normals @ square_root(self.across[:, self.layout.whole])
         self.likely = np.argsort(-np.bincount(draws.argmin(1), minlength=self.layout.arms), kind="stable")
+
+    @property
+    def effects(self) -> Floats:
+        """Expected effects of the whole schedule."""
+        return self.mean[self.layout.whole]
+
+    @property
+    def across(self) -> Floats:
+        """Their covariance with everything that is not known."""
+        return self.cov[self.layout.whole]
 
     def worth(self, runs: Sequence[Run]) -> float:
         """By how much runs of one fraction would lower the expected regret: of one arm, or of one seed."""
-        parts = np.array([self.layout.places(*run) for run in runs])
-        factors = np.array([self.scale[runs[0][1]], 1.0, 1.0])
-        across = self.across[:, parts] @ factors
-        pairs = self.cov[parts[:, None, :, None], parts[None, :, None, :]]
-        variance = np.einsum("ijpq,p,q->ij", pairs, factors, factors)
-        variance += self.noise * np.eye(len(runs))
+        with_losses, variance = self._losses(runs)
+        across = with_losses[self.layout.whole]
         if len({arm for arm, _, _ in runs}) == 1:  # one number carries all that its seeds say
             weights = np.linalg.solve(variance, np.ones(len(runs)))
             return expected_fall(self.effects, across @ weights / np.sqrt(weights.sum()))
         values, vectors = np.linalg.eigh(variance)
         after = self.effects + _normals(_LOOK_AHEAD, len(runs)) @ (across @ vectors / np.sqrt(values)).T
         return float(max(self.effects.min() - after.min(1).mean(), 0.0))
+
+    def observe(self, runs: Sequence[Run]) -> None:
+        """Take runs as made, and as come to what is expected of them."""
+        with_losses, variance = self._losses(runs)
+        self.cov = self.cov - with_losses @ np.linalg.solve(variance, with_losses.T)
+
+    def _losses(self, runs: Sequence[Run]) -> tuple[Floats, Floats]:
+        """Covariance of everything that is not known with the losses of runs of one fraction, and theirs."""
+        parts = np.array([self.layout.places(*run) for run in runs])
+        factors = np.array([self.scale[runs[0][1]], 1.0, 1.0])
+        with_losses: Floats = self.cov[:, parts] @ factors
+        variance: Floats = with_losses[parts].transpose(0, 2, 1) @ factors + self.noise * np.eye(len(runs))
+        return with_losses, variance
+
+
+def expected_regret_after(
+    belief: Posterior, taken: Collection[Run], costs: Sequence[float], most: float, regret: float
+) -> float:
+    """The regret that is expected after so much more cost: what the best runs would take off it, one after the other.
+
+    Parameters
+    ----------
+    belief : Posterior
+    taken : collection of Run
+    costs : sequence of float
+        Of a run at each fraction.
+    most : float
+        What may be spent; NaN where the pace is not known.
+    regret : float
+        As it is now.
+
+    Returns
+    -------
+    float
+        Runs are taken to come to what is expected of them, so this is a forecast and no bound.
+    """
+    if not np.isfinite(most):
+        return float("nan")
+    done, left = set(taken), regret
+    look = _Look(belief)
+    while (step := _best(look, done, costs, most)) is not None and step.worth > 1e-3 * regret and len(done) < 400:
+        left, most = max(left - step.worth, 0.0), most - step.cost
+        look.observe(step.runs)
+        done |= set(step.runs)
+    return left

@@ -1,4 +1,4 @@
-"""What is assumed of short runs and of scores before a user's own runs speak: spreads, noise, and how far they agree."""
+"""What is assumed of short runs and of scores before a user's runs speak: spreads, noise, agreement."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class Parameters:
         low, high = self.fractions
         if shortest <= steps <= longest and low <= min(fractions) and max(fractions) <= high:
             return self, ""
-        half = {value: 1.0 for value in (0.02, 0.1, 0.3, 0.6)}
+        half = dict.fromkeys((0.02, 0.1, 0.3, 0.6), 1.0)
         reason = (
             f"the parameters of short runs come from schedules of {shortest} to {longest} steps in fractions from "
             f"{low:g} to {high:g}: for {steps} steps how far short runs agree with whole ones is taken as unknown"
@@ -168,11 +168,9 @@ def read_parameters(path: str | os.PathLike[str] = SHIPPED) -> Parameters:
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-        tables = {
-            name: {float(value): float(weight) for value, weight in document.pop(name).items()}
-            for name in ("spread", "noise", "half", "growth")
-        }
-        pairs = {name: tuple(document.pop(name)) for name in ("fractions", "steps") if name in document}
-        return Parameters(**tables, **pairs, **document)
+        for name in ("spread", "noise", "half", "growth"):
+            document[name] = {float(value): float(weight) for value, weight in document[name].items()}
+        document |= {name: tuple(document[name]) for name in ("fractions", "steps") if name in document}
+        return Parameters(**document)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{path}: not parameters of a choice ({error})") from error

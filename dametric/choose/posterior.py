@@ -28,7 +28,7 @@ _FREE = 5.0  # standard deviation of the levels m_j beside the first loss there,
 
 @dataclass(frozen=True)
 class Layout:
-    """Places in the vector of what is not known: effects by fraction and arm, levels, and starts by fraction and seed."""
+    """Places in the vector of what is not known: effects by fraction and arm, levels, starts by fraction and seed."""
 
     arms: int
     fractions: int
