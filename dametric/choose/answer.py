@@ -54,7 +54,8 @@ def points_of(runs: Sequence[ChoiceRun]) -> Points:
     slope = (centred[:, 0] @ centred[:, 1]) / power
     rest = ((centred[:, 1] - slope * centred[:, 0]) ** 2).sum()
     reach = float(student_t.ppf(0.975, freedom) * np.sqrt(rest / freedom / power))
-    return Points(-slope, -slope - reach, -slope + reach) if -slope - reach > 0 else Points()
+    gain = -float(slope)
+    return Points(gain, gain - reach, gain + reach) if gain > reach else Points()
 
 
 def sentences(choice: Choice, base: str, remarks: Sequence[str] = ()) -> tuple[str, ...]:
