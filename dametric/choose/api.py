@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from dametric.choose.state import Question
 from dametric.data.given import is_source
 from dametric.errors import Interrupted, UsageError
 from dametric.jobs.budget import seconds_of
-from dametric.jobs.executor import Executor
+from dametric.jobs.executor import Executor, own_executor
 from dametric.jobs.inline import InlineExecutor
 from dametric.jobs.processes import ProcessExecutor
 from dametric.metrics.named import metric_of
@@ -50,6 +50,7 @@ from dametric.models.registry import check_architecture
 from dametric.records.choices import NAME, Choice, read_choice
 from dametric.records.scores import Scores
 from dametric.scoring import score
+from dametric.sweeps.request import ray_cluster
 from dametric.training.api import student_request
 from dametric.training.context import TrainingContext
 from dametric.training.recipe import Recipe
@@ -83,6 +84,11 @@ def choose(
     parameters: Parameters | str | os.PathLike[str] | None = None,
     runner: str | Callable[..., Any] | None = None,
     jobs: int = 1,
+    lockstep: int = 1,
+    executor: Executor | Callable[[], Executor] | str | None = None,
+    ray: str | None = None,
+    cpus_per_run: float = 1.0,
+    gpus_per_run: float = 0.0,
     held_out: int | None = None,
     device: str | torch.device | None = None,
     quiet: bool = False,
@@ -125,6 +131,14 @@ def choose(
         schedule meant.
     jobs : int
         Runs side by side, in processes that share the cores.
+    lockstep : int
+        Train up to so many students of one seed together: the same numbers, sooner; they are chosen together.
+    executor : Executor, callable or str, optional
+        What carries out the runs in place of processes: see :func:`dametric.sweep`.
+    ray : str, optional
+        On a Ray cluster: "auto", "HOST:PORT", "ray://...", or "local". All nodes share ``output``.
+    cpus_per_run, gpus_per_run : float
+        With ``ray``: needs of a run in cores and GPUs.
     held_out : int, optional
         Held-out images: a tenth of the training images, 5,000 at most, by default.
     device : str or torch.device, optional
@@ -158,8 +172,10 @@ def choose(
     """
     if not 0 < epsilon < math.inf:
         raise UsageError(f"{argument('epsilon')} is a loss above 0 nats, not {epsilon}")
-    if jobs < 1:
-        raise UsageError(f"{argument('jobs')} is a number from 1 up, not {jobs}")
+    for name, count in (("jobs", jobs), ("lockstep", lockstep)):
+        if count < 1:
+            raise UsageError(f"{argument(name)} is a number from 1 up, not {count}")
+    places = _Places(jobs, lockstep, executor, ray, cpus_per_run, gpus_per_run, str(device) if device else None)
     folder = Path(output)
     seconds, steps = budget_of(budget, seconds_of)
     assumed = (
@@ -175,7 +191,7 @@ def choose(
     if isinstance(student, str) and runner is None:
         check_architecture(student)
     check_writable(folder / NAME)
-    asked = _Asked(folder, specs, epsilon, fractions, metric, direction, assumed, runner, jobs, seconds, steps, quiet)
+    asked = _Asked(folder, specs, epsilon, fractions, metric, direction, assumed, runner, places, seconds, steps, quiet)
     with network_errors():
         return asked.settled(_request(common, teacher, student, data, folder, checkpoint, held_out))
 
@@ -218,6 +234,44 @@ class _Silent:
 
 
 @dataclass(frozen=True)
+class _Places:
+    """Where runs are carried out."""
+
+    jobs: int = 1
+    lockstep: int = 1
+    executor: Executor | Callable[[], Executor] | str | None = None
+    ray: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.executor is not None and (self.ray is not None or self.jobs > 1):
+            other = argument("jobs") if self.ray is None else argument("ray")
+            raise UsageError(f"{argument('executor')} says where runs are carried out, so {other} has no meaning")
+
+    @property
+    def here(self) -> bool:
+        """Whether runs are carried out in this process."""
+        return self.executor is None and self.ray is None and self.jobs == 1
+
+    @contextmanager
+    def open(self, folder: Path) -> Iterator[Executor]:
+        """What carries them out."""
+        with ray_cluster(self.ray, self.device, self.cpus, self.gpus) as cluster, ExitStack() as stack:
+            executor: Executor
+            if cluster is not None:
+                from dametric.jobs.ray_executor import RayExecutor
+
+                executor = RayExecutor(cluster, folder)
+            elif self.executor is not None:
+                executor = own_executor(self.executor)
+            else:
+                executor = InlineExecutor() if self.jobs == 1 else ProcessExecutor(self.jobs)
+            yield stack.enter_context(executor)
+
+
+@dataclass(frozen=True)
 class _Asked:
     """What `choose` was asked besides students and images."""
 
@@ -229,7 +283,7 @@ class _Asked:
     direction: str
     parameters: Parameters
     runner: str | Callable[..., Any] | None
-    jobs: int
+    places: _Places
     seconds: float
     steps: float
     quiet: bool
@@ -307,7 +361,7 @@ class _Asked:
         clock = Clock(before.costs.seconds if before else 0.0, self.seconds)
         runs: Runs
         if self.runner is None:
-            runs = Students(request, None if self.jobs > 1 else context)
+            runs = Students(request, context if self.places.here else None)
         else:
             runs = OwnTrainer(self.runner, str(self.folder / "own"))
         with ExitStack() as stack:
@@ -317,13 +371,12 @@ class _Asked:
             if not runs.outcomes() and isinstance(runs, Students):
                 clock.pace = _pace(Students(request, context), question)
                 self._say_what_fits(question, clock)
-            executor: Executor = InlineExecutor() if self.jobs == 1 else ProcessExecutor(self.jobs)
             stack.enter_context(network_errors())
             advance = stack.enter_context(progress("short students", None, quiet=self.quiet))
             yield from Settling(
                 question,
                 runs,
-                stack.enter_context(executor),
+                stack.enter_context(self.places.open(self.folder)),
                 clock,
                 self.folder,
                 scoring,
@@ -331,6 +384,7 @@ class _Asked:
                 advance,
                 self.steps,
                 before.looks if before else (),
+                self.places.lockstep,
             )
 
     def _scored(
@@ -369,7 +423,7 @@ class _Asked:
     def _say_what_fits(self, question: Question, clock: Clock) -> None:
         """Before anything is trained: the pace, and what the budget can do."""
         shortest, arms = question.steps[0], len(question.arms)
-        fits = min(clock.left * clock.pace * self.jobs, self.steps)
+        fits = min(clock.left * clock.pace * self.places.jobs, self.steps)
         whole = ", ".join(f"{steps:,}" for steps in question.steps)
         say(
             f"{arms} candidates, runs of {whole} steps, about {clock.pace:.0f} steps a second: the budget is "

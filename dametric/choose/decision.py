@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -96,7 +96,7 @@ def p_within(belief: Posterior, epsilon: float) -> float:
 
 
 def _draws(belief: Posterior) -> tuple[Floats, Floats, int]:
-    """Draws of effects under the settings that have 99.9 % of the probability, the weight of each draw, and the best arm."""
+    """Draws of effects under settings with 99.9 % of the probability, the weight of each draw, and the best arm."""
     order = np.argsort(-belief.weights, kind="stable")
     kept = order[: int((belief.weights[order].cumsum() < 0.999).sum()) + 1]
     weights = belief.weights[kept] / belief.weights[kept].sum()
@@ -181,7 +181,13 @@ class Step:
     cost: float
 
 
-def next_step(belief: Posterior, taken: Collection[Run], costs: Sequence[float], most: float = np.inf) -> Step | None:
+def next_step(
+    belief: Posterior,
+    taken: Collection[Run],
+    costs: Sequence[float],
+    most: float = np.inf,
+    possible: Callable[[Run], bool] = lambda run: True,
+) -> Step | None:
     """The runs with the largest fall of expected regret for their cost.
 
     Parameters
@@ -193,40 +199,52 @@ def next_step(belief: Posterior, taken: Collection[Run], costs: Sequence[float],
         Of a run at each fraction.
     most : float
         Nothing that costs more is considered.
+    possible : callable
+        Whether a run can be made at all.
 
     Returns
     -------
     Step or None
         None where nothing is affordable. A function of its arguments alone: ties go to the first fraction and arm.
     """
-    return _best(_Look(belief), taken, costs, most)
+    return _best(_Look(belief), taken, costs, most, possible)
 
 
-def _best(look: _Look, taken: Collection[Run], costs: Sequence[float], most: float) -> Step | None:
+def _best(
+    look: _Look,
+    taken: Collection[Run],
+    costs: Sequence[float],
+    most: float,
+    possible: Callable[[Run], bool] = lambda run: True,
+) -> Step | None:
     best: Step | None = None
     for fraction, cost in enumerate(costs):
-        for runs in _groups(look, fraction, taken, min(most / cost, 1e9)):
+        for runs in _groups(look, fraction, taken, min(most / cost, 1e9), possible):
             step = Step(runs, look.worth(runs), len(runs) * cost)
             if best is None or step.worth * best.cost > best.worth * step.cost * (1 + 1e-9):
                 best = step
     return best
 
 
-def _groups(look: _Look, fraction: int, taken: Collection[Run], most: float) -> Iterator[tuple[Run, ...]]:
+def _groups(
+    look: _Look, fraction: int, taken: Collection[Run], most: float, possible: Callable[[Run], bool]
+) -> Iterator[tuple[Run, ...]]:
     """What may be done at a fraction: one to four seeds of an arm, or a seed that several arms begin together."""
     layout = look.layout
     begun = {seed for _, level, seed in taken if level == fraction}
     unused = max(begun, default=-1) + 1
     seeds = range(min(unused + 1, layout.seeds))
     for arm in range(layout.arms):
-        missing = [seed for seed in seeds if (arm, fraction, seed) not in taken]
+        runs = [(arm, fraction, seed) for seed in seeds]
+        missing = [run for run in runs if run not in taken and possible(run)]
         for repeats in _REPEATS:
             if len(missing) >= repeats <= most:
-                yield tuple((arm, fraction, seed) for seed in missing[:repeats])
+                yield tuple(missing[:repeats])
     if unused < layout.seeds:
-        for size in sorted({min(size, layout.arms) for size in (*_GROUPS, layout.arms)}):
+        new = [run for arm in look.likely if possible(run := (int(arm), fraction, unused))]
+        for size in sorted({min(size, len(new)) for size in (*_GROUPS, layout.arms)} - {0}):
             if size <= most:
-                yield tuple((int(arm), fraction, unused) for arm in look.likely[:size])
+                yield tuple(new[:size])
 
 
 class _Look:

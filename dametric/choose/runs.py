@@ -22,14 +22,14 @@ from dametric.base.progress import Advance
 from dametric.base.user_code import load_object
 from dametric.data.build import AvailableSplit
 from dametric.data.request import ImageRequest, Splits
-from dametric.errors import Interrupted, RunFailed, UsageError
+from dametric.errors import UsageError
 from dametric.jobs.executor import Job, Stop
 from dametric.models.failures import network_errors
 from dametric.records.record import FINISHED, RunRecord
 from dametric.records.runs import Run
 from dametric.training.context import TrainingContext, TrainingRun
 from dametric.training.request import DistillationRequest
-from dametric.training.run import carry_out
+from dametric.training.run import carry_out_together
 
 FAILED = "failed"
 
@@ -82,8 +82,8 @@ class HeldOutRequest(ImageRequest):
 class Runs(Protocol):
     """Makes runs, and knows those that were begun."""
 
-    def job(self, key: Key) -> Job:
-        """What carries out a run, or goes on with it, and returns its :class:`Outcome` (None: saved, not finished)."""
+    def job(self, keys: Sequence[Key]) -> Job:
+        """What carries out runs of one seed, or goes on with them; what came of them is in :meth:`outcomes`."""
 
     def outcomes(self) -> list[Outcome]:
         """All runs that were begun, finished or not."""
@@ -104,9 +104,9 @@ class Students:
     request: DistillationRequest
     ready: TrainingContext | None = None
 
-    def job(self, key: Key) -> Job:
-        """See :class:`Runs`."""
-        return StudentJob(self, key)
+    def job(self, keys: Sequence[Key]) -> Job:
+        """See :class:`Runs`; several go in lockstep."""
+        return StudentJob(self, tuple(keys))
 
     def run(self, key: Key) -> TrainingRun:
         """A run as the trainer has it."""
@@ -132,20 +132,15 @@ def _outcome(record: RunRecord) -> Outcome:
 
 @dataclass(frozen=True)
 class StudentJob:
-    """One run of dametric's own trainer."""
+    """Runs of dametric's own trainer in lockstep: the same numbers as each alone."""
 
     students: Students
-    key: Key
+    keys: tuple[Key, ...]
 
-    def __call__(self, advance: Advance, stop: Stop) -> Outcome | None:
-        """Carry it out, or go on with it."""
+    def __call__(self, advance: Advance, stop: Stop) -> None:
+        """Carry them out, or go on with them; one that is held by another process is left to it."""
         with network_errors():
-            try:
-                return _outcome(carry_out(self.students.run(self.key), advance=advance, stop=stop))
-            except RunFailed as error:
-                return Outcome(self.key, failed=str(error))
-            except Interrupted:
-                return None
+            carry_out_together([self.students.run(key) for key in self.keys], advance=advance, stop=stop)
 
 
 _read: list[tuple[DistillationRequest, TrainingContext]] = []  # in a process, for all runs of a choice
@@ -216,9 +211,9 @@ class OwnTrainer:
     runner: str | Callable[..., Any]
     folder: str
 
-    def job(self, key: Key) -> Job:
+    def job(self, keys: Sequence[Key]) -> Job:
         """See :class:`Runs`."""
-        return OwnJob(self, key)
+        return OwnJob(self, tuple(keys))
 
     def outcomes(self) -> list[Outcome]:
         """See :class:`Runs`."""
@@ -227,14 +222,20 @@ class OwnTrainer:
 
 @dataclass(frozen=True)
 class OwnJob:
-    """One run of the user's own trainer."""
+    """Runs of the user's own trainer, one after the other."""
 
     trainer: OwnTrainer
-    key: Key
+    keys: tuple[Key, ...]
 
-    def __call__(self, advance: Advance, stop: Stop) -> Outcome | None:
-        """Carry it out from its beginning."""
-        given, key = self.trainer.runner, self.key
+    def __call__(self, advance: Advance, stop: Stop) -> None:
+        """Carry them out from their beginning."""
+        for key in self.keys:
+            if not stop():
+                self._one(key)
+                advance(1)
+
+    def _one(self, key: Key) -> None:
+        given = self.trainer.runner
         function = load_object(given, "runner") if isinstance(given, str) else given
         start = time.monotonic()
         answer = function(augment=View(key.aug, key.seed), steps=key.steps, seed=key.seed)
@@ -251,8 +252,6 @@ class OwnJob:
         name = re.sub(r"[^A-Za-z0-9.+=-]+", "_", f"{key.aug[:80]}-{key.steps}-{key.seed}")
         path = Path(self.trainer.folder) / f"{name}-{zlib.crc32(key.aug.encode()):08x}.json"
         write_atomic(path, json.dumps({**document, "failed": failed}) + "\n")
-        advance(1)
-        return _read_own(path)
 
 
 def _read_own(path: Path) -> Outcome:

@@ -78,6 +78,8 @@ class Settling:
         Student-steps in all.
     looks : tuple of ChoiceLook
         Of the sittings before.
+    lockstep : int
+        Runs that are given together.
     """
 
     question: Question
@@ -90,9 +92,10 @@ class Settling:
     advance: Advance = lambda steps=1, note="": None
     most_steps: float = math.inf
     looks: tuple[ChoiceLook, ...] = ()
+    lockstep: int = 1
 
     def __post_init__(self) -> None:
-        self._going: dict[int, Key] = {}
+        self._going: dict[int, tuple[Key, ...]] = {}
         self._lost: dict[Key, int] = {}
         self._number = 0
 
@@ -135,23 +138,39 @@ class Settling:
         """Give runs while there is place for them and time to end them."""
         begun = [outcome.key for outcome in outcomes if not outcome.finished and not outcome.failed]
         while self.executor.free > 0:
-            waiting = [key for key in begun if key not in self._going.values() and belief.place(key)[0] >= 0]
-            most = self._affordable(outcomes)
-            key = next((key for key in waiting if key.steps <= most), None)
-            if key is None:
-                expecting = belief.with_pending(self._going.values())
-                step = expecting.step(most)
-                if step is None:
-                    return
-                key = expecting.key(step.runs[0])
+            group: list[Key] = []
+            while len(group) < self.lockstep and (key := self._next(belief, outcomes, begun, group)) is not None:
+                group.append(key)
+            if not group:
+                return
             self._number += 1
-            self._going[self._number] = key
-            self.executor.give(self._number, self.runs.job(key), self.advance, self._over)
+            self._going[self._number] = tuple(group)
+            self.executor.give(self._number, self.runs.job(group), self.advance, self._over)
 
-    def _affordable(self, outcomes: Sequence[Outcome]) -> float:
+    def _next(
+        self, belief: Belief, outcomes: Sequence[Outcome], begun: Sequence[Key], group: Sequence[Key]
+    ) -> Key | None:
+        """The next run: first what was begun, then what is worth most; for a group one of its seed."""
+        pending = [*self._pending, *group]
+        most = self._affordable(outcomes, pending)
+        waiting = [key for key in begun if key not in pending and belief.place(key)[0] >= 0 and key.steps <= most]
+        if waiting:
+            return next((key for key in waiting if not group or key.seed == group[0].seed), None)
+        expecting = belief.with_pending(pending)
+        step = expecting.step(most)
+        if step is None:
+            return None
+        key = expecting.key(step.runs[0])
+        return key if not group or key.seed == group[0].seed else None
+
+    @property
+    def _pending(self) -> list[Key]:
+        return [key for group in self._going.values() for key in group]
+
+    def _affordable(self, outcomes: Sequence[Outcome], pending: Sequence[Key]) -> float:
         """Student-steps that a run may have to end in time."""
         spent = sum(outcome.key.steps for outcome in outcomes if outcome.finished)
-        spent += sum(key.steps for key in self._going.values())
+        spent += sum(key.steps for key in pending)
         pace = self.clock.steps_a_second(outcomes)
         in_time = self.clock.left * pace if math.isfinite(pace) else math.inf
         return min(self.most_steps - spent, in_time)
@@ -160,14 +179,15 @@ class Settling:
         return self.stop() or self.clock.left <= 0
 
     def _ended(self, event: Event) -> None:
-        key = self._going.pop(event.number)
+        keys = self._going.pop(event.number)
         if event.kind == "raised":
             raise event.value
         if event.kind == "lost":
-            self._lost[key] = self._lost.get(key, 0) + 1
-            if self._lost[key] >= _LOSSES:
-                raise RunFailed(f"the process of {key.aug} (seed {key.seed}) was lost {_LOSSES} times")
-            say(f"{key.aug}, seed {key.seed}: its process was lost; it goes on from its last saved epoch")
+            for key in keys:
+                self._lost[key] = self._lost.get(key, 0) + 1
+                if self._lost[key] >= _LOSSES:
+                    raise RunFailed(f"the process of {key.aug} (seed {key.seed}) was lost {_LOSSES} times")
+                say(f"{key.aug}, seed {key.seed}: its process was lost; it goes on from its last saved epoch")
 
 
 def budget_of(text: str | float, seconds_of: Callable[[str], float]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from dametric.base.option_groups import (
     TeacherOptions,
     ViewOptions,
 )
-from dametric.cli.options import Data, Device, HeldOut, Quiet, with_options
+from dametric.cli.options import Data, Device, HeldOut, Lockstep, Quiet, with_options
 
 if TYPE_CHECKING:
     from dametric.records.choices import Choice
@@ -52,11 +52,25 @@ def choose(
         str | None, typer.Option(metavar="FILE", help="What is assumed of short runs. [default: what is shipped]")
     ] = None,
     runner: Annotated[
-        str | None, typer.Option(metavar="./FILE.py:NAME", help="Runs by a trainer of your own; see examples/runner.py.")
+        str | None,
+        typer.Option(metavar="./FILE.py:NAME", help="Runs by your own trainer; see examples/runner.py."),
     ] = None,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", min=1, max=limits.PROCESSES, help="Runs side by side, sharing the cores.")
     ] = 1,
+    lockstep: Lockstep = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="[ADDRESS]", help="On a Ray cluster: auto (default), HOST:PORT, ray://..., local."
+        ),
+    ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(metavar="./FILE.py:NAME", help="On an executor of your own; see examples/executor.py."),
+    ] = None,
+    cpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: CPU cores of a run.")] = 1.0,
+    gpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of a run, 0.25 for four on each.")] = 0.0,
     held_out: HeldOut = None,
     device: Device = None,
     status: Annotated[
@@ -85,6 +99,8 @@ def choose(
 
     own: dict[str, Any] = {"output": output, "budget": budget, "epsilon": epsilon, "fractions": _numbers(fractions)}
     own |= {"metric": metric, "parameters": parameters, "runner": runner, "jobs": jobs, "held_out": held_out}
+    own |= {"lockstep": lockstep or 1, "executor": executor, "ray": ray}
+    own |= {"cpus_per_run": cpus_per_run, "gpus_per_run": gpus_per_run}
     states = choose(teacher, student or "", data, candidates or "standard", device=device, quiet=quiet, **own, **chosen)
     choice = None
     for choice in states:
@@ -100,8 +116,8 @@ def say_state(choice: Choice, quiet: bool) -> None:
     if choice.status == "running" and choice.runs:
         last = choice.looks[-1]
         say(
-            f"{last.runs} runs, {last.steps:,} steps, {last.seconds:.0f} s: best {last.best} (P {last.p_best:.2f}; within "
-            f"{choice.epsilon:g} nats {last.p_within:.2f}), expected regret {last.regret:.4f} nats",
+            f"{last.runs} runs, {last.steps:,} steps, {last.seconds:.0f} s: best {last.best} (P {last.p_best:.2f}; "
+            f"within {choice.epsilon:g} nats {last.p_within:.2f}), expected regret {last.regret:.4f} nats",
             quiet,
         )
 
