@@ -65,7 +65,10 @@ def fitted(
     slope, slope_spread = _slope([_slope_of(unit, (scores or {}).get(unit.name)) for unit in units])
     return replace(
         wide,
-        **found,
+        spread=found["spread"],
+        noise=found["noise"],
+        half=found["half"],
+        growth=found["growth"],
         slope=slope,
         slope_spread=slope_spread,
         fractions=(min(shares), 1.0),

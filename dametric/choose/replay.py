@@ -1,8 +1,8 @@
 """What `choose` would have done on runs that exist, beside simpler rules at the same cost.
 
 A unit (teacher, student, data) is complete where every augmentation has a run of the longest schedule, and some have
-shorter ones. Its truth is the mean loss over the seeds of the longest schedule. Rules that are compared, each at the cost
-of every budget, in student-steps:
+shorter ones. Its truth is the mean loss over the seeds of the longest schedule. Rules that are compared, each at every
+budget of student-steps:
 
 ``choose``        the loop of `dametric choose`, with runs looked up
 ``compressed``    all augmentations at the largest fraction that the budget bears, as many seeds as there are
@@ -94,14 +94,14 @@ def complete_units(table: pd.DataFrame) -> list[Unit]:
     units = [unit for name, part in students.groupby(names, dropna=False, sort=False) if (unit := _unit(name, part))]
     if not units:
         raise UsageError(
-            "no unit is complete: a replay needs identity and two more augmentations with runs of the longest schedule, "
-            "and runs of shorter schedules of the same teacher and student"
+            "no unit is complete: a replay needs identity and two more augmentations with runs of the longest "
+            "schedule, and runs of shorter schedules of the same teacher and student"
         )
     return units
 
 
 def _unit(name: tuple[object, ...], part: pd.DataFrame) -> Unit | None:
-    lengths = sorted({int(count) for count in part.step})
+    lengths = sorted(set(part.step.astype(int).tolist()))
     whole = part[part.step == lengths[-1]]
     augs = [BASELINE, *sorted(set(whole.aug) - {BASELINE})]
     if BASELINE not in set(whole.aug) or len(augs) < 3 or len(lengths) < 2:
@@ -109,13 +109,11 @@ def _unit(name: tuple[object, ...], part: pd.DataFrame) -> Unit | None:
     outcome = "held_out_loss" if part.held_out_loss.notna().all() else "test_loss"
     places = {aug: place for place, aug in enumerate(augs)}
     losses = {
-        (places[row.aug], lengths.index(int(row.step)), int(row.seed)): float(getattr(row, outcome))
-        for row in part.itertuples()
-        if row.aug in places
+        (places[aug], lengths.index(int(step)), int(seed)): float(loss)
+        for aug, step, seed, loss in zip(part.aug, part.step, part.seed, part[outcome], strict=True)
+        if aug in places
     }
-    return Unit(
-        " ".join(str(word) for word in (name[1], str(name[2])[:6], name[3])), tuple(augs), tuple(lengths), losses
-    )
+    return Unit(f"{name[1]} {str(name[2])[:6]} -> {name[3]}", tuple(augs), tuple(lengths), losses)
 
 
 def replayed(
