@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dametric.analysis.api import correlate
+    from dametric.choose.api import choose
     from dametric.data import ImageSet, check_data, load_data
     from dametric.errors import UsageError
     from dametric.models import load_checkpoint
@@ -29,6 +30,7 @@ _HOME = {
     "Ledger": "dametric.records.ledger",
     "UsageError": "dametric.errors",
     "check_data": "dametric.data",
+    "choose": "dametric.choose.api",
     "correlate": "dametric.analysis.api",
     "distill": "dametric.training",
     "distill_all": "dametric.training",
@@ -51,6 +53,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "check_data",
+    "choose",
     "correlate",
     "distill",
     "distill_all",

@@ -12,6 +12,7 @@ import typer
 from dametric.base.terminal import printable
 from dametric.cli import (
     cache,
+    choose,
     correlate,
     data,
     demo,
@@ -60,7 +61,7 @@ def _main(
 
 
 for _command in (
-    *(score.score, show.show, train.train, distill.distill, sweep.sweep, runs.runs),
+    *(choose.choose, score.score, show.show, train.train, distill.distill, sweep.sweep, runs.runs),
     *(correlate.correlate, report.report, plan.plan, ls.ls, cache.cache, init.init, demo.demo),
 ):
     app.command()(_command)

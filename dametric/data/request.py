@@ -59,7 +59,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
     def load(self, split: str, available: AvailableSplit | None = None) -> ImageSet:
         """Read one split, or the split ``available``; of the training split the images to train on."""
         available = available or self.find(split)
-        return self._training(available)[0] if split == "train" else available.read(None)
+        return self.training(available)[0] if split == "train" else available.read(None)
 
     def splits(self, train: AvailableSplit | None = None) -> Splits:
         """Read all splits that training needs; a missing one is refused before any image is decoded.
@@ -67,10 +67,11 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         ``train`` is the training split, where it is available already.
         """
         train, test = train or self.find("train"), self.find("test")
-        training, held_out = self._training(train)
+        training, held_out = self.training(train)
         return Splits(training, test.read(None), held_out)
 
-    def _training(self, split: AvailableSplit) -> tuple[ImageSet, ImageSet | None]:
+    def training(self, split: AvailableSplit) -> tuple[ImageSet, ImageSet | None]:
+        """Read the images to train on and those that are held out, from the training split."""
         labels, classes = split.labels, len(split.classes)
         if self.held_out is not None:
             kept, aside = hold_out_rows(labels, classes, self.held_out, self.train_images)

@@ -142,12 +142,45 @@ def by_strength(augs: Sequence[str]) -> dict[str, list[int]]:
     return {name: sorted(places, key=lambda place: _strength(augs[place])) for name, places in found.items()}
 
 
-def _strength(aug: str) -> tuple[int, float, str]:
+def operations(aug: str) -> str:
+    """What the strengths of an augmentation have in common: its operations without their parameters.
+
+    Geometry beside something else does not count, as in :func:`family`.
+
+    Examples
+    --------
+    >>> operations("crop+flip+randaugment:n=2,m=9"), operations("cutmix")
+    ('randaugment', 'cutmix')
+    """
+    return "+".join(_names(_counted(aug)))
+
+
+def strength(aug: str) -> float:
+    """The product of an augmentation's numbers, written or by default: comparable within :func:`operations` only.
+
+    Examples
+    --------
+    >>> strength("mixup:alpha=0.2"), strength("randaugment:n=2,m=9")
+    (0.2, 18.0)
+    """
+    parts = _counted(aug)
+    return math.prod(_numbers(name, part) for name, part in zip(_names(parts), parts, strict=True))
+
+
+def _counted(aug: str) -> list[str]:
+    """The operations that say what an augmentation is: geometry beside something else does not count."""
     parts = split_spec(aug)
-    parts = [part for part in parts if _operation(part) != "geometric"] or parts  # geometry beside it does not count
-    named = [part.rpartition("/")[2].partition(":")[0] for part in parts]
-    rank = sum(_PLACES.get(name, len(_PLACES) if name.startswith(("cutmix", "pick")) else 0) for name in named)
-    return rank, math.prod(_numbers(name, part) for name, part in zip(named, parts, strict=True)), aug
+    return [part for part in parts if _operation(part) != "geometric"] or parts
+
+
+def _names(parts: Sequence[str]) -> list[str]:
+    return [part.rpartition("/")[2].partition(":")[0] for part in parts]
+
+
+def _strength(aug: str) -> tuple[int, float, str]:
+    named = _names(_counted(aug))
+    ranks = (_PLACES.get(name, len(_PLACES) if name.startswith(("cutmix", "pick")) else 0) for name in named)
+    return sum(ranks), strength(aug), aug
 
 
 def _numbers(name: str, part: str) -> float:

@@ -269,9 +269,7 @@ def distill(
     >>> trained.record["config"]["recipe"]["aug"]
     'cutmix'
     """
-    recipe = {**_without_rate(optimizer), **_of_views(view), "objective": _objective(loss)}
-    request = _image_request(data, images, held_out, quiet)
-    common = _request(request, recipe, optimizer.lr, view.base_aug, device, precision, run)
+    common = student_request(data, held_out, device, quiet, optimizer, loss, view, precision, run, images)
     common.check()
     aside = None if is_source(data) else held_out
     with network_errors():
@@ -364,9 +362,7 @@ def distill_all(
     Interrupted
         On Ctrl-C, after everything is saved.
     """
-    recipe = {**_without_rate(optimizer), **_of_views(view), "objective": _objective(loss)}
-    request = _image_request(data, images, held_out, quiet)
-    common = _request(request, recipe, optimizer.lr, view.base_aug, device, precision, run, tensorboard)
+    common = student_request(data, held_out, device, quiet, optimizer, loss, view, precision, run, images, tensorboard)
     common.check()
     check_architecture(student)
     chosen = named_augmentations([augs] if isinstance(augs, str) else augs)
@@ -389,6 +385,31 @@ def distill_all(
         carry_out = in_processes if jobs > 1 else one_by_one
         failed = carry_out(distillation, context, distillation.groups())
     return Ledger(tuple(each for each in runs if each.record is not None), tuple(failed))
+
+
+def student_request(
+    data: Any,
+    held_out: ImageSet | int | None,
+    device: Any,
+    quiet: bool,
+    optimizer: OptimizerOptions,
+    loss: LossOptions,
+    view: ViewOptions,
+    precision: PrecisionOptions,
+    run: RunOptions,
+    images: ImageOptions,
+    tensorboard: bool = False,
+) -> TrainingRequest:
+    """What all students of a call have in common, from its options.
+
+    Raises
+    ------
+    UsageError
+        For options that have no meaning with such data.
+    """
+    recipe = {**_without_rate(optimizer), **_of_views(view), "objective": _objective(loss)}
+    request = _image_request(data, images, held_out, quiet)
+    return _request(request, recipe, optimizer.lr, view.base_aug, device, precision, run, tensorboard)
 
 
 def named_augmentations(augs: Iterable[str]) -> tuple[str, ...]:

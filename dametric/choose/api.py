@@ -1,0 +1,469 @@
+"""`choose`: which augmentation to use, from scores and short students."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dametric.augment import ImageSpec, expand, parse
+from dametric.base.arguments import argument
+from dametric.base.environment import machine
+from dametric.base.files import check_writable
+from dametric.base.interrupts import until_interrupted
+from dametric.base.locks import claimed
+from dametric.base.option_groups import (
+    ImageOptions,
+    LossOptions,
+    OptimizerOptions,
+    PrecisionOptions,
+    RunOptions,
+    TeacherOptions,
+    ViewOptions,
+)
+from dametric.base.options import takes
+from dametric.base.progress import progress, say
+from dametric.choose.arms import BASELINE, arms_of
+from dametric.choose.parameters import Parameters, read_parameters
+from dametric.choose.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, context_of
+from dametric.choose.settle import Clock, Settling, budget_of, fitting
+from dametric.choose.state import Question
+from dametric.data.given import is_source
+from dametric.errors import Interrupted, UsageError
+from dametric.jobs.budget import seconds_of
+from dametric.jobs.executor import Executor, own_executor
+from dametric.jobs.inline import InlineExecutor
+from dametric.jobs.processes import ProcessExecutor
+from dametric.metrics.named import metric_of
+from dametric.models.failures import network_errors
+from dametric.models.named import AnyNetwork, Named
+from dametric.models.registry import check_architecture
+from dametric.records.choices import NAME, Choice, read_choice
+from dametric.records.scores import Scores
+from dametric.scoring import score
+from dametric.sweeps.request import ray_cluster
+from dametric.training.api import student_request
+from dametric.training.context import TrainingContext
+from dametric.training.recipe import Recipe
+from dametric.training.request import DistillationRequest, TrainingRequest
+from dametric.training.run import carry_out
+
+FRACTIONS = (0.05, 0.2, 1.0)
+_HELD_OUT, _LEAST_STEPS, _SCORE_BATCHES = 5_000, 20, 40
+_TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
+
+
+@takes(
+    optimizer=OptimizerOptions,
+    loss=LossOptions,
+    view=ViewOptions,
+    precision=PrecisionOptions,
+    checkpoint=TeacherOptions,
+    images=ImageOptions,
+)
+def choose(
+    teacher: AnyNetwork,
+    student: str | nn.Module,
+    data: Any = None,
+    candidates: str | Sequence[str] = "standard",
+    *,
+    output: str | os.PathLike[str] = "choice",
+    budget: str | float = "30m",
+    epsilon: float = 0.01,
+    fractions: Sequence[float] = FRACTIONS,
+    metric: str = "t_stddev",
+    parameters: Parameters | str | os.PathLike[str] | None = None,
+    runner: str | Callable[..., Any] | None = None,
+    jobs: int = 1,
+    lockstep: int = 1,
+    executor: Executor | Callable[[], Executor] | str | None = None,
+    ray: str | None = None,
+    cpus_per_run: float = 1.0,
+    gpus_per_run: float = 0.0,
+    held_out: int | None = None,
+    device: str | torch.device | None = None,
+    quiet: bool = False,
+    optimizer: OptimizerOptions,
+    loss: LossOptions,
+    view: ViewOptions,
+    precision: PrecisionOptions,
+    checkpoint: TeacherOptions,
+    images: ImageOptions,
+) -> Iterator[Choice]:
+    """Choose an augmentation for distilling: score all, then train short students until the answer is sure enough.
+
+    The same call goes on with what is in ``output``; after every run the state of the answer is yielded, and written
+    to ``output/choice.json``. Students are compared on images of the training split that they are not trained on; the
+    test split is not read.
+
+    Parameters
+    ----------
+    teacher, student, data
+        As :func:`dametric.distill` takes them; of image sets in memory the second is the held-out one.
+    candidates : str or sequence of str
+        Augmentations, ranges and sets as :func:`dametric.score` takes them; ``identity``, the loader's own augmentation
+        alone, is always one.
+    output : path-like
+        A folder for the answer, scores and runs.
+    budget : str or float
+        Time in all, over all calls: ``"30m"``, seconds, or ``"20000steps"`` of students, which is the same on every
+        machine.
+    epsilon : float
+        Stop when the answer is with 95 % probability within so many nats of the best one's loss.
+    fractions : sequence of float
+        Of the schedule (``epochs`` or ``steps``) that is really meant: schedules of runs, each whole in itself.
+    metric : str
+        Of the teacher's scores.
+    parameters : Parameters or path-like, optional
+        What is assumed of short runs and scores; by default what is shipped, see
+        :class:`dametric.choose.parameters.Parameters`.
+    runner : str or callable, optional
+        A trainer of your own that makes the runs: see :class:`dametric.choose.runs.OwnTrainer`. ``steps`` is then the
+        schedule meant.
+    jobs : int
+        Runs side by side, in processes that share the cores.
+    lockstep : int
+        Train up to so many students of one seed together: the same numbers, sooner; they are chosen together.
+    executor : Executor, callable or str, optional
+        What carries out the runs in place of processes: see :func:`dametric.sweep`.
+    ray : str, optional
+        On a Ray cluster: "auto", "HOST:PORT", "ray://...", or "local". All nodes share ``output``.
+    cpus_per_run, gpus_per_run : float
+        With ``ray``: needs of a run in cores and GPUs.
+    held_out : int, optional
+        Held-out images: a tenth of the training images, 5,000 at most, by default.
+    device : str or torch.device, optional
+        CUDA where there is one.
+    quiet : bool
+        No progress on stderr.
+    **options
+
+    Yields
+    ------
+    Choice
+
+    Raises
+    ------
+    UsageError
+        For anything that cannot be, before anything is trained.
+    RunFailed
+        If the student of the images as they are fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dametric.models import build
+    >>> short = {"steps": 60, "batch_size": 32, "device": "cpu", "dtype": "float32", "quiet": True}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     states = choose(build("resnet8", 10, 8), "resnet8", "digits", ["cutmix"], output=folder, image_size=8,
+    ...                     train_images=200, fractions=(0.5, 1), budget="150steps", **short)
+    ...     answer = list(states)[-1]
+    >>> answer.status, sorted(arm.aug for arm in answer.arms)
+    ('spent', ['cutmix', 'identity'])
+    """
+    if not 0 < epsilon < math.inf:
+        raise UsageError(f"{argument('epsilon')} is a loss above 0 nats, not {epsilon}")
+    for name, count in (("jobs", jobs), ("lockstep", lockstep)):
+        if count < 1:
+            raise UsageError(f"{argument(name)} is a number from 1 up, not {count}")
+    places = _Places(jobs, lockstep, executor, ray, cpus_per_run, gpus_per_run, str(device) if device else None)
+    folder = Path(output)
+    seconds, steps = budget_of(budget, seconds_of)
+    assumed = (
+        parameters if isinstance(parameters, Parameters) else read_parameters(*([parameters] if parameters else []))
+    )
+    specs = list(expand([candidates] if isinstance(candidates, str) else candidates))
+    for spec in specs:
+        parse(spec, ImageSpec())
+    run = RunOptions(eval_every="last", keep="none")
+    common = student_request(data, None, device, quiet, optimizer, loss, view, precision, run, images)
+    common.check()
+    direction = metric_of(metric).direction
+    if isinstance(student, str) and runner is None:
+        check_architecture(student)
+    check_writable(folder / NAME)
+    asked = _Asked(folder, specs, epsilon, fractions, metric, direction, assumed, runner, places, seconds, steps, quiet)
+    with network_errors():
+        return asked.settled(_request(common, teacher, student, data, folder, checkpoint, held_out))
+
+
+def _request(
+    common: TrainingRequest,
+    teacher: AnyNetwork,
+    student: str | nn.Module,
+    data: Any,
+    folder: Path,
+    checkpoint: TeacherOptions,
+    held_out: int | None,
+) -> DistillationRequest:
+    """What all runs have in common; of images that are read, a number of them is held out."""
+    request = DistillationRequest(common, teacher, student, (), (), str(folder / "runs"), checkpoint, data)
+    if not is_source(data):
+        if held_out is not None:
+            raise UsageError(f"{argument('held_out')} is about images that are read here: give a second image set")
+        return request
+    own = HeldOutRequest(**{**vars(common.images), "held_out": held_out or 1})
+    if held_out is None:
+        split = own.of(_named_images(request)).find("train")
+        count = min(len(split.labels), own.train_images or len(split.labels))
+        own = replace(own, held_out=max(len(split.classes), min(_HELD_OUT, count // 10)))
+    return replace(request, common=replace(common, images=own))
+
+
+def _named_images(request: DistillationRequest) -> Any:
+    """What the teacher's checkpoint says of its images."""
+    named = Named.read(request.teacher, "teacher", request.checkpoint.arch, request.checkpoint.weights)
+    return named.network if named.speaks_of_images else _Silent()
+
+
+@dataclass(frozen=True)
+class _Silent:
+    """A network that says nothing of its images."""
+
+    data: str | None = None
+    image_size: int | None = None
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where runs are carried out."""
+
+    jobs: int = 1
+    lockstep: int = 1
+    executor: Executor | Callable[[], Executor] | str | None = None
+    ray: str | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.executor is not None and (self.ray is not None or self.jobs > 1):
+            other = argument("jobs") if self.ray is None else argument("ray")
+            raise UsageError(f"{argument('executor')} says where runs are carried out, so {other} has no meaning")
+
+    @property
+    def here(self) -> bool:
+        """Whether runs are carried out in this process."""
+        return self.executor is None and self.ray is None and self.jobs == 1
+
+    @contextmanager
+    def open(self, folder: Path) -> Iterator[Executor]:
+        """What carries them out."""
+        with ray_cluster(self.ray, self.device, self.cpus, self.gpus) as cluster, ExitStack() as stack:
+            executor: Executor
+            if cluster is not None:
+                from dametric.jobs.ray_executor import RayExecutor
+
+                executor = RayExecutor(cluster, folder)
+            elif self.executor is not None:
+                executor = own_executor(self.executor)
+            else:
+                executor = InlineExecutor() if self.jobs == 1 else ProcessExecutor(self.jobs)
+            yield stack.enter_context(executor)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What `choose` was asked besides students and images."""
+
+    folder: Path
+    specs: Sequence[str]
+    epsilon: float
+    fractions: Sequence[float]
+    metric: str
+    direction: str
+    parameters: Parameters
+    runner: str | Callable[..., Any] | None
+    places: _Places
+    seconds: float
+    steps: float
+    quiet: bool
+
+    def settled(self, request: DistillationRequest) -> Iterator[Choice]:
+        """Check everything, then yield the states of the answer."""
+        context = context_of(request)
+        specs = self._distinct(context)
+        arms = arms_of(specs)
+        if self.runner is None:
+            recipe = request.common.resolved(_name(request.student), context.train)
+            total = recipe.length(len(context.train) // recipe.batch_size)
+        else:
+            recipe, total = None, int(request.common.recipe["steps"] or 0)
+            if not total:
+                raise UsageError(f"a trainer of your own needs the schedule that is meant in {argument('steps')}")
+        steps = fitting(total, self.fractions, min(_LEAST_STEPS, total))
+        parameters, widened = self.parameters.for_schedule(total, [count / total for count in steps])
+        remarks = [widened] if widened else []
+        if not (parameters.slope or parameters.slope_spread):
+            remarks.append(f"{self.metric} has no weight: no evidence yet that it orders students beyond a list.")
+        config = self._config(request, context, steps)
+        before = self._before(config)
+        question = Question(
+            arms,
+            steps,
+            self.epsilon,
+            parameters,
+            base="the loader's own" if recipe is None else recipe.base_aug,
+            remarks=tuple(remarks),
+            config=config,
+            versions=machine(context.device),
+        )
+        return self._go(question, request, context, before)
+
+    def _distinct(self, context: TrainingContext) -> list[str]:
+        """Candidates without those that spell another one differently."""
+        spec_of = ImageSpec(context.train.image_size, context.train.mean)
+        first: dict[str, str] = {}
+        for spec in (BASELINE, *self.specs):
+            same = first.setdefault(parse(spec, spec_of).canonical, spec)
+            if same != spec:
+                say(f"{spec} is {same}: one candidate", self.quiet)
+        return list(first.values())
+
+    def _config(self, request: DistillationRequest, context: TrainingContext, steps: Sequence[int]) -> dict[str, Any]:
+        """What a choice must have in common with the runs that are there already."""
+        assert context.teacher is not None
+        return {
+            "student": _name(request.student) if self.runner is None else str(self.runner),
+            "teacher": context.teacher.identity,
+            "data": {"train": context.train.fingerprint, "held_out": context.test.fingerprint},
+            "images": {"name": context.train.name, "train": len(context.train), "held_out": len(context.test)},
+            "recipe": _plain(request.common.resolved(_name(request.student), context.train)),
+            "steps": list(steps),
+            "metric": self.metric,
+        }
+
+    def _before(self, config: dict[str, Any]) -> Choice | None:
+        """The answer of a call before, if it was asked the same."""
+        if not (self.folder / NAME).exists():
+            return None
+        before = read_choice(self.folder)
+        for name in ("student", "teacher", "data", "recipe", "steps"):
+            if before.config.get(name) != config[name]:
+                raise UsageError(
+                    f"{self.folder} holds another choice ({name} was {_short(before.config.get(name))}, now "
+                    f"{_short(config[name])}): choose another {argument('output')}, or remove that folder"
+                )
+        return before
+
+    def _go(
+        self, question: Question, request: DistillationRequest, context: TrainingContext, before: Choice | None
+    ) -> Iterator[Choice]:
+        clock = Clock(before.costs.seconds if before else 0.0, self.seconds)
+        runs: Runs
+        if self.runner is None:
+            runs = Students(request, context if self.places.here else None)
+        else:
+            runs = OwnTrainer(self.runner, str(self.folder / "own"))
+        with ExitStack() as stack:
+            stack.enter_context(claimed(self.folder / ".lock", str(self.folder)))
+            stop = stack.enter_context(until_interrupted())
+            question, scoring = self._scored(question, request, context, stop)
+            if not runs.outcomes() and isinstance(runs, Students):
+                clock.pace = _pace(Students(request, context), question)
+                self._say_what_fits(question, clock)
+            stack.enter_context(network_errors())
+            advance = stack.enter_context(progress("short students", None, quiet=self.quiet))
+            yield from Settling(
+                question,
+                runs,
+                stack.enter_context(self.places.open(self.folder)),
+                clock,
+                self.folder,
+                scoring,
+                stop,
+                advance,
+                self.steps,
+                before.looks if before else (),
+                self.places.lockstep,
+            )
+
+    def _scored(
+        self, question: Question, request: DistillationRequest, context: TrainingContext, stop: Callable[[], bool]
+    ) -> tuple[Question, float]:
+        """The question with the teacher's scores, and the seconds they took; kept in ``scores.json``."""
+        path = self.folder / "scores.json"
+        names = [arm.name for arm in question.arms if "student" not in arm.name]
+        scores = Scores.read(path) if path.exists() else None
+        if scores is None or {row.aug for row in scores.rows} != set(names):
+            scores = score(
+                request.teacher,
+                context.train,
+                names,
+                metrics=(self.metric,),
+                batches=_SCORE_BATCHES,
+                accuracy=False,
+                device=context.device,
+                dtype=str(request.common.resolved(_name(request.student), context.train).dtype),
+                stop=stop,
+                quiet=self.quiet,
+                **asdict(request.checkpoint),
+            )
+            scores.write(path)
+        sign = -1.0 if self.direction == "higher" else 1.0
+        values = {row.aug: row.metrics[self.metric] for row in scores.rows}
+        return (
+            replace(
+                question,
+                score={aug: sign * value.value for aug, value in values.items()},
+                score_error={aug: value.se for aug, value in values.items()},
+            ),
+            scores.settings.seconds,
+        )
+
+    def _say_what_fits(self, question: Question, clock: Clock) -> None:
+        """Before anything is trained: the pace, and what the budget can do."""
+        shortest, arms = question.steps[0], len(question.arms)
+        fits = min(clock.left * clock.pace * self.places.jobs, self.steps)
+        whole = ", ".join(f"{steps:,}" for steps in question.steps)
+        say(
+            f"{arms} candidates, runs of {whole} steps, about {clock.pace:.0f} steps a second: the budget is "
+            f"{fits / question.steps[-1]:.1f} whole schedules",
+            self.quiet,
+        )
+        if fits < arms * shortest:
+            say(
+                f"WARNING: the budget bears {int(fits // shortest)} of the {arms} shortest runs, one a candidate: what "
+                "is not trained is judged by its family alone; give more time, fewer candidates or smaller fractions"
+            )
+
+
+def _pace(students: Students, question: Question) -> float:
+    """Student-steps a second, by a trial of some seconds that leaves nothing behind."""
+    with tempfile.TemporaryDirectory() as folder:
+        trial = replace(students, request=replace(students.request, output=folder))
+        run = trial.run(Key(question.arms[-1].name, max(question.steps), 0))
+        times: list[float] = []
+
+        def stop() -> bool:
+            times.append(time.monotonic())
+            return len(times) > _TRIAL_STEPS or times[-1] - times[0] > _TRIAL_SECONDS
+
+        with suppress(Interrupted):
+            carry_out(run, stop=stop)
+    paced = times[len(times) // 4 :]  # the first steps are slower
+    return (len(paced) - 1) / (paced[-1] - paced[0]) if len(paced) > 1 else math.nan
+
+
+def _name(student: Any) -> str:
+    return student if isinstance(student, str) else ""
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as JSON has it, without what every run has of its own."""
+    own = ("aug", "seed", "epochs", "steps")
+    return {name: value for name, value in asdict(recipe).items() if name not in own}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) < 60 else f"{text[:57]}..."

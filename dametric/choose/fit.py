@@ -1,0 +1,130 @@
+"""Parameters of short runs and scores by maximum likelihood from complete ledgers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from dametric.choose.arms import Floats, arms_of, likeness
+from dametric.choose.parameters import Parameters
+from dametric.choose.posterior import Observation, posterior, prior_of
+from dametric.choose.replay import Unit
+
+WIDE = Parameters(
+    spread=dict.fromkeys((0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5), 1.0),
+    noise=dict.fromkeys((0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12), 1.0),
+    half=dict.fromkeys((0.02, 0.05, 0.1, 0.2, 0.35, 0.6), 1.0),
+    growth=dict.fromkeys((-0.2, 0.0, 0.2, 0.4, 0.7, 1.0), 1.0),
+)
+"""What is possible before any ledger is looked at."""
+_TABLES = ("spread", "noise", "half", "growth")
+_ELSEWHERE = 0.1  # probability that a new unit is like none that was seen
+_ROUNDS = 200
+
+
+def fitted(
+    units: Sequence[Unit],
+    scores: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    wide: Parameters = WIDE,
+    source: str = "",
+    date: str = "",
+) -> Parameters:
+    """Parameters that make the losses of complete units most likely.
+
+    The tables are the distributions over units of greatest likelihood on the grid of ``wide`` (by EM, each table
+    independent of the others), with a tenth of the probability left to what was not seen. A score has weight where
+    the mean of its slope over units is above 0 at 95 % (t over units), else none.
+
+    Parameters
+    ----------
+    units : sequence of Unit
+    scores : mapping of unit's name to mapping of str to float, optional
+        Of the teachers, higher is a higher loss.
+    wide : Parameters
+    source, date : str
+        To be recorded.
+
+    Returns
+    -------
+    Parameters
+    """
+    likelihood = np.array([_likelihoods(unit, wide) for unit in units])
+    shape = tuple(len(getattr(wide, name)) for name in _TABLES)
+    tables = _most_likely(likelihood.reshape(len(units), *shape))
+    found = {
+        name: {value: float(weight) for value, weight in zip(getattr(wide, name), table, strict=True)}
+        for name, table in zip(_TABLES, tables, strict=True)
+    }
+    shares = [steps / unit.steps[-1] for unit in units for steps in unit.steps]
+    longest = [unit.steps[-1] for unit in units]
+    slope, slope_spread = _slope([_slope_of(unit, (scores or {}).get(unit.name)) for unit in units])
+    return replace(
+        wide,
+        spread=found["spread"],
+        noise=found["noise"],
+        half=found["half"],
+        growth=found["growth"],
+        slope=slope,
+        slope_spread=slope_spread,
+        fractions=(min(shares), 1.0),
+        steps=(min(longest) // 2, 2 * max(longest)),
+        source=source,
+        date=date,
+    )
+
+
+def _likelihoods(unit: Unit, wide: Parameters) -> Floats:
+    """Likelihood of a unit's losses under every setting, up to a factor."""
+    arms = arms_of(unit.augs)
+    seeds = 1 + max(seed for _, _, seed in unit.losses)
+    prior = prior_of(arms, [steps / unit.steps[-1] for steps in unit.steps], wide, None, seeds)
+    runs = [Observation(*run, loss) for run, loss in sorted(unit.losses.items())]
+    result: Floats = posterior(prior, runs).weights / prior.weights
+    return result
+
+
+def _most_likely(likelihood: Floats) -> list[Floats]:
+    """Independent distributions over the axes that maximise the product over units of the mean likelihood, by EM."""
+    axes = range(1, likelihood.ndim)
+    tables = [np.full(likelihood.shape[axis], 1 / likelihood.shape[axis]) for axis in axes]
+    for _ in range(_ROUNDS):
+        joint = likelihood.copy()
+        for axis, table in zip(axes, tables, strict=True):
+            joint *= table.reshape([-1 if axis == place else 1 for place in range(likelihood.ndim)])
+        joint /= joint.sum(tuple(axes), keepdims=True)
+        marginals = [joint.sum(tuple(other for other in axes if other != axis)).mean(0) for axis in axes]
+        tables = [np.maximum(marginal, 1e-12) for marginal in marginals]
+    return [(1 - _ELSEWHERE) * table / table.sum() + _ELSEWHERE / len(table) for table in tables]
+
+
+def _slope_of(unit: Unit, score: Mapping[str, float] | None) -> float:
+    """What a standardised score is worth in a unit, in units of the spread of its effects; NaN without one."""
+    if score is None:
+        return math.nan
+    kept = [arm for arm, aug in enumerate(unit.augs) if math.isfinite(score.get(aug, math.nan))]
+    if len(kept) < 3:
+        return math.nan
+    values = np.array([score[unit.augs[arm]] for arm in kept])
+    losses = np.array([unit.truth[arm] for arm in kept])
+    inverse = np.linalg.inv(likeness([arms_of(unit.augs)[arm] for arm in kept], 0.6, 1.0))
+    ones = np.ones(len(kept))
+    inverse = inverse - np.outer(inverse @ ones, ones @ inverse) / (ones @ inverse @ ones)  # beside a free level
+    spread = math.sqrt(losses @ inverse @ losses / (len(kept) - 1))
+    direction = (values - values.mean()) / values.std() if values.std() > 0 else values * 0
+    power = direction @ inverse @ direction
+    return float(direction @ inverse @ losses / power / spread) if power > 0 and spread > 0 else 0.0
+
+
+def _slope(each: Sequence[float]) -> tuple[float, float]:
+    """Mean and deviation over units where the mean is shown to be above 0, else no weight."""
+    known = np.array([slope for slope in each if math.isfinite(slope)])
+    if len(known) < 3:
+        return 0.0, 0.0
+    mean, deviation = float(known.mean()), float(known.std(ddof=1))
+    low = mean - float(student_t.ppf(0.95, len(known) - 1)) * deviation / math.sqrt(len(known))
+    return (mean, deviation) if low > 0 else (0.0, 0.0)

@@ -1,0 +1,176 @@
+"""What is assumed of short runs and of scores before a user's runs speak: spreads, noise, agreement."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dametric.errors import UsageError
+
+SHIPPED = Path(__file__).with_name("shipped.json")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of the grid of what is not known.
+
+    Attributes
+    ----------
+    weight : float
+        Prior probability.
+    spread : float
+        Standard deviation of the arms' effects on the loss of a whole schedule, nats.
+    noise : float
+        Standard deviation of a run's loss over seeds beside that of its common start, nats.
+    agreement : tuple of float
+        Correlation of the arms' effects at each fraction of the schedule with those of the whole one; 1 at the end.
+    scale : tuple of float
+        How much larger than those of the whole one effects are at each fraction; 1 at the end.
+    slope, slope_spread : float
+        Mean and standard deviation of what a standardised score is worth, in units of ``spread``.
+    """
+
+    weight: float
+    spread: float
+    noise: float
+    agreement: tuple[float, ...]
+    scale: tuple[float, ...]
+    slope: float
+    slope_spread: float
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Distributions over what is not known of a choice before its runs.
+
+    Each of the first four is a discrete distribution: values and their probabilities, which are normalised. The
+    posterior is a mixture over their product, so nothing is approximated.
+
+    Attributes
+    ----------
+    spread, noise : dict of float to float
+        As :class:`Setting`, nats.
+    half : dict of float to float
+        The share of the whole schedule at which the correlation of the arms' effects with those of the whole one is
+        a half: at a fraction c it is 1 / (1 + odds (1 / c - 1)), odds = half / (1 - half), with ``half`` in (0, 1).
+    growth : dict of float to float
+        Effects at a fraction c are c^-growth times as large as those of the whole schedule.
+    family_share, length : float
+        See :func:`dametric.choose.arms.likeness`.
+    slope, slope_spread : float
+        Mean and standard deviation of what a standardised score is worth, in units of ``spread``; negative is a score
+        whose higher values mean lower losses. 0 and 0: a score has no weight.
+    trust : float
+        Probability that a score is worth anything here: with the rest of it, the slope is 0.
+    shared_noise : float
+        Variance of a seed's common effect on all arms in units of that of ``noise``.
+    fractions : tuple of float
+        The smallest and the largest fraction of a schedule that the parameters come from.
+    steps : tuple of int
+        The same for the steps of whole schedules.
+    source : str
+        Where they come from.
+    date : str
+    """
+
+    spread: dict[float, float]
+    noise: dict[float, float]
+    half: dict[float, float]
+    growth: dict[float, float]
+    family_share: float = 0.6
+    length: float = 1.0
+    slope: float = 0.0
+    slope_spread: float = 0.0
+    trust: float = 0.5
+    shared_noise: float = 1.0
+    fractions: tuple[float, float] = (0.05, 1.0)
+    steps: tuple[int, int] = (1, 1_000_000_000)
+    source: str = ""
+    date: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("spread", "noise", "half", "growth"):
+            values: dict[float, float] = getattr(self, name)
+            if not values or not all(math.isfinite(value) and weight > 0 for value, weight in values.items()):
+                raise UsageError(f"parameters: {name} is a table of values with probabilities above 0, not {values}")
+        if not 0 <= self.trust <= 1:
+            raise UsageError(f"parameters: trust lies in [0, 1], not {self.trust}")
+        if not (0 <= self.family_share < 1 and self.length > 0 and self.slope_spread >= 0 and self.shared_noise >= 0):
+            raise UsageError("parameters: family_share lies in [0, 1), length above 0, spreads from 0 up")
+        if not all(0 < value < 1 for value in self.half) or min(*self.spread, *self.noise) <= 0:
+            raise UsageError("parameters: half lies in (0, 1), spread and noise above 0")
+
+    def settings(self, fractions: Sequence[float]) -> Iterator[Setting]:
+        """The grid, for these fractions of a schedule, the shortest first.
+
+        Examples
+        --------
+        >>> only = Parameters({0.05: 1}, {0.01: 1}, {0.2: 1}, {0.0: 1})
+        >>> [setting.agreement for setting in only.settings([0.2, 1.0])]
+        [(0.5, 1.0)]
+        """
+        scored, trust = (self.slope, self.slope_spread), self.trust if self.slope or self.slope_spread else 0.0
+        slopes = {slope: weight for slope, weight in ((scored, trust), ((0.0, 0.0), 1 - trust)) if weight > 0}
+        tables: list[dict[Any, float]] = [self.spread, self.noise, self.half, self.growth, slopes]
+        totals = [sum(table.values()) for table in tables]
+        for cell in itertools.product(*(table.items() for table in tables)):
+            (spread, _), (noise, _), (half, _), (growth, _), (slope, _) = cell
+            weight = math.prod(part / total for (_, part), total in zip(cell, totals, strict=True))
+            odds = half / (1 - half)
+            agreement = tuple(1 / (1 + odds * (1 / fraction - 1)) for fraction in fractions)
+            scale = tuple(fraction**-growth for fraction in fractions)
+            yield Setting(weight, spread, noise, agreement, scale, *slope)
+
+    def for_schedule(self, steps: int, fractions: Sequence[float]) -> tuple[Parameters, str]:
+        """The same, made less certain where a schedule lies outside of what they come from, and what was done.
+
+        Parameters
+        ----------
+        steps : int
+            Of the whole schedule.
+        fractions : sequence of float
+
+        Returns
+        -------
+        Parameters
+        str
+            "" where nothing was done.
+        """
+        shortest, longest = self.steps
+        low, high = self.fractions
+        if shortest <= steps <= longest and low <= min(fractions) and max(fractions) <= high:
+            return self, ""
+        half = dict.fromkeys((0.02, 0.1, 0.3, 0.6), 1.0)
+        reason = (
+            f"the parameters of short runs come from schedules of {shortest} to {longest} steps in fractions from "
+            f"{low:g} to {high:g}: for {steps} steps how far short runs agree with whole ones is taken as unknown"
+        )
+        return replace(self, half=half), reason
+
+    def document(self) -> dict[str, object]:
+        """What is written to JSON."""
+        return asdict(self)
+
+
+def read_parameters(path: str | os.PathLike[str] = SHIPPED) -> Parameters:
+    """Parameters from a file; by default those that are shipped.
+
+    Raises
+    ------
+    UsageError
+        If it cannot be read.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        for name in ("spread", "noise", "half", "growth"):
+            document[name] = {float(value): float(weight) for value, weight in document[name].items()}
+        document |= {name: tuple(document[name]) for name in ("fractions", "steps") if name in document}
+        return Parameters(**document)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{path}: not parameters of a choice ({error})") from error

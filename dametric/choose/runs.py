@@ -1,0 +1,266 @@
+"""Short runs of a choice: which there are, what they came to, and the jobs that make them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from dametric.augment import ImageSpec, parse
+from dametric.augment.base import Augmented
+from dametric.augment.keys import Keys
+from dametric.base.files import read_text, write_atomic
+from dametric.base.progress import Advance
+from dametric.base.user_code import load_object
+from dametric.data.build import AvailableSplit
+from dametric.data.request import ImageRequest, Splits
+from dametric.errors import UsageError
+from dametric.jobs.executor import Job, Stop
+from dametric.models.failures import network_errors
+from dametric.records.record import FINISHED, RunRecord
+from dametric.records.runs import Run
+from dametric.training.context import TrainingContext, TrainingRun
+from dametric.training.request import DistillationRequest
+from dametric.training.run import carry_out_together
+
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Key:
+    """What tells the runs of a choice apart."""
+
+    aug: str
+    steps: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run stands.
+
+    Attributes
+    ----------
+    key : Key
+    loss, top1 : float
+        Held-out; NaN where it is not finished.
+    seconds : float
+    failed : str or None
+        Why it cannot be finished.
+    """
+
+    key: Key
+    loss: float = math.nan
+    top1: float = math.nan
+    seconds: float = 0.0
+    failed: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether its loss is known."""
+        return math.isfinite(self.loss)
+
+
+class HeldOutRequest(ImageRequest):
+    """Images for training, and in the place of the test images those that are held out: the test split is not read."""
+
+    def splits(self, train: AvailableSplit | None = None) -> Splits:
+        """The two parts of the training split."""
+        training, held_out = self.training(train or self.find("train"))
+        assert held_out is not None
+        return Splits(training, held_out)
+
+
+class Runs(Protocol):
+    """Makes runs, and knows those that were begun."""
+
+    def job(self, keys: Sequence[Key]) -> Job:
+        """What carries out runs of one seed, or goes on with them; what came of them is in :meth:`outcomes`."""
+
+    def outcomes(self) -> list[Outcome]:
+        """All runs that were begun, finished or not."""
+
+
+@dataclass(frozen=True)
+class Students:
+    """Runs by dametric's own trainer, in a ledger.
+
+    Attributes
+    ----------
+    request : DistillationRequest
+        With a recipe of a whole schedule; its output is the ledger's folder.
+    ready : TrainingContext or None
+        Data and teacher, where they are in memory of this process.
+    """
+
+    request: DistillationRequest
+    ready: TrainingContext | None = None
+
+    def job(self, keys: Sequence[Key]) -> Job:
+        """See :class:`Runs`; several go in lockstep."""
+        return StudentJob(self, tuple(keys))
+
+    def run(self, key: Key) -> TrainingRun:
+        """A run as the trainer has it."""
+        common = self.request.common
+        recipe = {**common.recipe, "epochs": None, "steps": key.steps}
+        request = replace(self.request, common=replace(common, recipe=recipe))
+        return request.work(self.ready or context_of(self.request), key.aug, key.seed)
+
+    def outcomes(self) -> list[Outcome]:
+        """See :class:`Runs`."""
+        runs = [Run(path.parent) for path in sorted(Path(self.request.output).glob("*/record.json"))]
+        return [_outcome(record) for run in runs if (record := run.written) is not None]
+
+
+def _outcome(record: RunRecord) -> Outcome:
+    recipe = record.config.recipe
+    key = Key(record.config.aug, recipe.steps or 0, recipe.seed)
+    if record.status != FINISHED:
+        return Outcome(key, failed=(record.error or "it failed") if record.status == FAILED else None)
+    result = record.result
+    return Outcome(key, result.test_loss, result.test_top1, record.seconds)
+
+
+@dataclass(frozen=True)
+class StudentJob:
+    """Runs of dametric's own trainer in lockstep: the same numbers as each alone."""
+
+    students: Students
+    keys: tuple[Key, ...]
+
+    def __call__(self, advance: Advance, stop: Stop) -> None:
+        """Carry them out, or go on with them; one that is held by another process is left to it."""
+        with network_errors():
+            carry_out_together([self.students.run(key) for key in self.keys], advance=advance, stop=stop)
+
+
+_read: list[tuple[DistillationRequest, TrainingContext]] = []  # in a process, for all runs of a choice
+
+
+def context_of(request: DistillationRequest) -> TrainingContext:
+    """Data and teacher, read once in a process."""
+    if not _read or _read[0][0] != request:
+        _read[:] = [(request, request.context())]
+    return _read[0][1]
+
+
+@dataclass(frozen=True)
+class View:
+    """An augmentation for a trainer of the user's own.
+
+    Attributes
+    ----------
+    name : str
+        Specification.
+    seed : int
+    """
+
+    name: str
+    seed: int
+
+    def __call__(self, images: Tensor, step: int, mean: Sequence[float] | None = None) -> Augmented:
+        """Augment the batch of a step.
+
+        Parameters
+        ----------
+        images : Tensor of shape (rows, channels, height, width), uint8
+            After the loader's own augmentation.
+        step : int
+            Counted from 0; a step and a seed draw the same parameters for ever.
+        mean : sequence of float, optional
+            Colour of what is cut out, 0..1; the middle by default.
+
+        Returns
+        -------
+        Augmented
+            ``images`` (uint8, or float32 in pixel units), and where images are mixed ``partner`` and ``lam``.
+
+        Raises
+        ------
+        UsageError
+            For an augmentation that picks, since that asks a teacher.
+        """
+        size = ImageSpec(int(images.shape[-1]), tuple(mean) if mean else ImageSpec().mean)
+        aug = parse(self.name, size)
+        if aug.pick:
+            raise UsageError(f"{self.name} picks by asking a network, which a trainer of your own cannot be told to do")
+        return aug(images, Keys(self.seed, step, len(images)))
+
+
+@dataclass(frozen=True)
+class OwnTrainer:
+    """Runs by a function of the user's own, one small file each.
+
+    Attributes
+    ----------
+    runner : str or callable
+        ``"./train.py:function"``; called with ``augment`` (a :class:`View`), ``steps`` and ``seed``, it returns the
+        held-out loss, or a dict with "loss" and "top1".
+    folder : str
+    """
+
+    runner: str | Callable[..., Any]
+    folder: str
+
+    def job(self, keys: Sequence[Key]) -> Job:
+        """See :class:`Runs`."""
+        return OwnJob(self, tuple(keys))
+
+    def outcomes(self) -> list[Outcome]:
+        """See :class:`Runs`."""
+        return [_read_own(path) for path in sorted(Path(self.folder).glob("*.json"))]
+
+
+@dataclass(frozen=True)
+class OwnJob:
+    """Runs of the user's own trainer, one after the other."""
+
+    trainer: OwnTrainer
+    keys: tuple[Key, ...]
+
+    def __call__(self, advance: Advance, stop: Stop) -> None:
+        """Carry them out from their beginning."""
+        for key in self.keys:
+            if not stop():
+                self._one(key)
+                advance(1)
+
+    def _one(self, key: Key) -> None:
+        given = self.trainer.runner
+        function = load_object(given, "runner") if isinstance(given, str) else given
+        start = time.monotonic()
+        answer = function(augment=View(key.aug, key.seed), steps=key.steps, seed=key.seed)
+        measures = answer if isinstance(answer, dict) else {"loss": answer}
+        try:
+            loss, top1 = float(measures["loss"]), float(measures.get("top1", math.nan))
+        except (KeyError, TypeError, ValueError):
+            raise UsageError(
+                f"{given} returns the held-out loss, or a dict with 'loss' and 'top1', not {str(answer)[:80]!r}"
+            ) from None
+        failed = None if math.isfinite(loss) else f"its loss is {loss}"
+        document = {"aug": key.aug, "steps": key.steps, "seed": key.seed, "loss": None if failed else loss}
+        document |= {"top1": top1 if math.isfinite(top1) else None, "seconds": time.monotonic() - start}
+        name = re.sub(r"[^A-Za-z0-9.+=-]+", "_", f"{key.aug[:80]}-{key.steps}-{key.seed}")
+        path = Path(self.trainer.folder) / f"{name}-{zlib.crc32(key.aug.encode()):08x}.json"
+        write_atomic(path, json.dumps({**document, "failed": failed}) + "\n")
+
+
+def _read_own(path: Path) -> Outcome:
+    try:
+        part = json.loads(read_text(path))
+        key = Key(str(part["aug"]), int(part["steps"]), int(part["seed"]))
+        loss, top1, seconds = (
+            math.nan if part[name] is None else float(part[name]) for name in ("loss", "top1", "seconds")
+        )
+        return Outcome(key, loss, top1, seconds, part["failed"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not the record of a run ({error}): remove it") from error
