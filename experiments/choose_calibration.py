@@ -139,7 +139,8 @@ def one_choice(case: str, number: int, parameters: Parameters, with_score: bool 
     rng = np.random.default_rng([number, 1])
     noise = rng.normal(size=(3, 8, len(arms))) * truth.noise  # of each run, whenever it is made
     starts = rng.normal(size=(3, 8)) * 0.01
-    prior = prior_of(arms, FRACTIONS, parameters, truth.score if with_score else None)
+    score = truth.score.tolist() if with_score and truth.score is not None else None
+    prior = prior_of(arms, FRACTIONS, parameters, score)
     runs: list[Observation] = []
     spent, whole = 0.0, truth.effects[-1]
     while True:
@@ -176,7 +177,8 @@ def summary(looks: pd.DataFrame) -> pd.DataFrame:
     """By case and bin of what was stated: how often it was so, with a standard error over repeats."""
     looks = looks.assign(within=looks.regret < EPSILON, bin=np.minimum((looks.stated * 5).astype(int), 4) / 5)
     rows = []
-    for (case, low), part in looks.groupby(["case", "bin"], sort=False):
+    for (case, bin_), part in looks.groupby(["case", "bin"], sort=False):
+        low = float(str(bin_))
         each = part.groupby("repeat")[["stated", "within"]].sum().assign(n=part.groupby("repeat").size())
         gap = (each.within - each.stated).sum() / each.n.sum()
         error = np.sqrt((((each.within - each.stated) - gap * each.n) ** 2).sum()) / each.n.sum()

@@ -20,6 +20,27 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 QUICK: dict[str, Any] = {"device": "cpu", "dtype": "float32", "quiet": True}
 
 
+def test_a_runner_of_ones_own_makes_the_runs_of_a_choice(tmp_path: Path) -> None:
+    spec = f"{EXAMPLES / 'runner.py'}:train"
+    sets = tuple(dametric.load_data("digits", split, quiet=True) for split in ("train", "test"))
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(sets[0].images[0].numel(), 10))
+    about: dict[str, Any] = {"output": tmp_path, "budget": "600steps", "steps": 100, "runner": spec, **QUICK}
+    *_, choice = dametric.choose(network, "", sets, ["cutmix", "rotate:degrees=10..80/2"], **about)
+    assert 0 < sum(run.steps for run in choice.runs) <= 600
+    assert {run.aug for run in choice.runs} <= {"identity", "cutmix", "rotate:degrees=10", "rotate:degrees=80"}
+    again = list(dametric.choose(network, "", sets, ["cutmix", "rotate:degrees=10..80/2"], **about))
+    assert again[-1].runs == choice.runs
+    assert len(list((tmp_path / "own").glob("*.json"))) == len(choice.runs)
+    broken = tmp_path / "broken.py"
+    broken.write_text("def train(augment, steps, seed):\n    return {'accuracy': 1}\n")
+    with pytest.raises(UsageError, match="returns the held-out loss"):
+        list(
+            dametric.choose(
+                network, "", sets, "cutmix", **{**about, "output": tmp_path / "b", "runner": f"{broken}:train"}
+            )
+        )
+
+
 def images_and_teacher() -> tuple[torch.Tensor, torch.Tensor, torch.nn.Module]:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (256, 3, 8, 8), dtype=torch.uint8, generator=generator)

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from dametric.augment import ImageSpec, parse
 from dametric.augment.base import Augmented
+from dametric.augment.forms import line_of
 from dametric.augment.keys import Keys
 from dametric.base.files import read_text, write_atomic
 from dametric.base.progress import Advance
-from dametric.base.user_code import load_object
+from dametric.base.user_code import load_object, one_line
 from dametric.data.build import AvailableSplit
 from dametric.data.request import ImageRequest, Splits
 from dametric.errors import UsageError
@@ -193,7 +194,7 @@ class View:
         aug = parse(self.name, size)
         if aug.pick:
             raise UsageError(f"{self.name} picks by asking a network, which a trainer of your own cannot be told to do")
-        return aug(images, Keys(self.seed, step, len(images)))
+        return aug(images, Keys(self.seed, 1, len(images), first=step))
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,12 @@ class OwnJob:
         given = self.trainer.runner
         function = load_object(given, "runner") if isinstance(given, str) else given
         start = time.monotonic()
-        answer = function(augment=View(key.aug, key.seed), steps=key.steps, seed=key.seed)
+        try:
+            answer = function(augment=View(key.aug, key.seed), steps=key.steps, seed=key.seed)
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(f"runner {given} failed: {one_line(error)}{line_of(error)}") from error
         measures = answer if isinstance(answer, dict) else {"loss": answer}
         try:
             loss, top1 = float(measures["loss"]), float(measures.get("top1", math.nan))
