@@ -250,6 +250,7 @@ def test_the_order_of_runs_does_not_matter(seed: int) -> None:
     same(
         believe(arms, fractions, parameters, score, shuffled),
         believe(arms, fractions, parameters, score, runs),
+        tolerance=1e-5,
         level=False,
     )
 
