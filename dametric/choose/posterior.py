@@ -23,7 +23,7 @@ from dametric.choose.arms import Arm, likeness
 from dametric.choose.parameters import Parameters
 
 Floats = NDArray[np.float64]
-_FREE = 5.0  # standard deviation of the levels m_j beside the first loss there, nats: wide beside every effect
+_FREE = 50.0  # standard deviation of the levels m_j beside the first loss there, nats: wide beside every effect
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def prior_of(
     mean[:, :count] = (spread * slope)[:, None] * lever
     cov[:, :count, :count] = spread[:, None, None] ** 2 * effects
     diagonal = np.einsum("sii->si", cov)
-    diagonal[:, count : count + len(fractions)] = (_FREE * scale) ** 2
+    diagonal[:, count : count + len(fractions)] = _FREE**2  # the same in every setting, or it weighs settings
     diagonal[:, count + len(fractions) :] = parameters.shared_noise * noise[:, None] ** 2
     return Prior(layout, np.array([setting.weight for setting in settings]), mean, cov, noise, scale)
 
