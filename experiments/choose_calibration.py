@@ -6,6 +6,7 @@ of "regret below epsilon" is compared with the stated probability, at every look
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -174,19 +175,25 @@ def compressed(case: str, number: int, fraction: int) -> dict[str, float]:
 
 
 def summary(looks: pd.DataFrame) -> pd.DataFrame:
-    """By case and bin of what was stated: how often it was so, with a standard error over repeats."""
-    looks = looks.assign(within=looks.regret < EPSILON, bin=np.minimum((looks.stated * 5).astype(int), 4) / 5)
+    """By case, and for all, and by bin of what was stated: how often it was so, with a standard error over repeats."""
+    looks = looks.assign(within=looks.regret < EPSILON, bin=np.minimum((looks.stated * 5).astype(int), 4))
+    parts = [(str(case), part) for case, part in looks.groupby("case", sort=False)] + [("all", looks)]
     rows = []
-    for (case, bin_), part in looks.groupby(["case", "bin"], sort=False):
-        low = float(str(bin_))
-        each = part.groupby("repeat")[["stated", "within"]].sum().assign(n=part.groupby("repeat").size())
-        gap = (each.within - each.stated).sum() / each.n.sum()
-        error = np.sqrt((((each.within - each.stated) - gap * each.n) ** 2).sum()) / each.n.sum()
-        rows.append((case, f"{low:.1f} to {low + 0.2:.1f}", len(part), part.stated.mean(), part.within.mean(), error))
-    for case, part in looks[looks.stopped].groupby("case", sort=False):
-        error = np.sqrt(part.within.mean() * (1 - part.within.mean()) / len(part))
-        rows.append((case, "stopped", len(part), part.stated.mean(), part.within.mean(), error))
+    for case, part in parts:
+        for place in sorted(set(part.bin)):
+            rows.append((case, f"{place / 5:.1f} to {place / 5 + 0.2:.1f}", *_compared(part[part.bin == place])))
+        if part.stopped.any():
+            rows.append((case, "stopped", *_compared(part[part.stopped.astype(bool)])))
     return pd.DataFrame(rows, columns=["case", "stated P", "looks", "mean stated", "frequency", "error"])
+
+
+def _compared(part: pd.DataFrame) -> tuple[int, float, float, float]:
+    """Looks, mean stated probability, frequency, and the error of their difference: looks of a repeat are alike."""
+    each = part.groupby(["case", "repeat"])[["stated", "within"]].sum()
+    counts = part.groupby(["case", "repeat"]).size()
+    gap = (each.within - each.stated).sum() / len(part)
+    error = math.sqrt(float((((each.within - each.stated) - gap * counts) ** 2).sum())) / len(part)
+    return len(part), float(part.stated.mean()), float(part.within.mean()), error
 
 
 def main(
@@ -194,7 +201,7 @@ def main(
     case: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the tables.")] = RESULTS,
 ) -> None:
-    """Simulate, and write looks.csv.gz, calibration.csv and regret.csv."""
+    """Simulate, and write calibration.csv and regret.csv; looks.csv.gz, which they are made of, is not kept in git."""
     path = output / "looks.csv.gz"
     looks = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["case", "repeat"])
     names = case or list(CASES)
