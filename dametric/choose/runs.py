@@ -16,11 +16,10 @@ from torch import Tensor
 
 from dametric.augment import ImageSpec, parse
 from dametric.augment.base import Augmented
-from dametric.augment.forms import line_of
 from dametric.augment.keys import Keys
 from dametric.base.files import read_text, write_atomic
 from dametric.base.progress import Advance
-from dametric.base.user_code import load_object, one_line
+from dametric.base.user_code import line_of, load_object, one_line
 from dametric.data.build import AvailableSplit
 from dametric.data.request import ImageRequest, Splits
 from dametric.errors import UsageError

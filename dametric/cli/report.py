@@ -39,6 +39,7 @@ def report(
     Examples:
       dametric report scores.json runs -o report.html
       dametric report scores.json -o scores.html
+      dametric report choice -o choice.html
       dametric report --published -f figures
     """
     import dametric

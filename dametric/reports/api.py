@@ -16,6 +16,7 @@ from dametric.base.files import check_writable, write_atomic
 from dametric.base.progress import Advance, progress
 from dametric.base.spreadsheet import csv_text
 from dametric.errors import UsageError, unknown
+from dametric.records.choices import NAME, Choice, read_choice
 
 if TYPE_CHECKING:
     from dametric.records.scores import Scores
@@ -29,7 +30,7 @@ NO_PDF = "a report is no PDF: write it as .html and print that from a browser"
 
 
 def report(
-    source: Analysis | Sources = (),
+    source: Analysis | Choice | Sources = (),
     output: str | os.PathLike[str] | None = None,
     *,
     runs: Sources = (),
@@ -45,8 +46,9 @@ def report(
 
     Parameters
     ----------
-    source : Analysis, or as for :func:`dametric.correlate`
-        What the report is about; score files, or Scores, without runs make a page of these alone.
+    source : Analysis, Choice, or as for :func:`dametric.correlate`
+        What the report is about; score files, or Scores, without runs make a page of these alone,
+        and a folder of :func:`dametric.choose` one of that choice.
     output : path, optional
         File to write. Figures of a Markdown report go into a folder beside it: ``report-figures/`` of ``report.md``.
     runs
@@ -85,15 +87,7 @@ def report(
     own = [charts] if isinstance(charts, str) or callable(charts) else list(charts)
     given = {"output": target, "figures": folder, "format": format, "charts": own, **options}
     with progress("report", 3, quiet=quiet) as advance:
-        alone = None
-        if not isinstance(source, Analysis) and not runs and not options.get("published"):
-            alone = read_scores(several(source))
-        if alone is not None and not isinstance(source, Analysis):
-            built = _scores_page(*alone, own, _call(source, (), given), options)
-        elif kind == "csv":
-            raise UsageError(NO_CSV)
-        else:
-            built = _analysis_page(source, runs, own, given, options, advance)
+        built = _built(source, runs, own, given, options, kind, advance)
         advance()
         if folder is not None:
             write_figures(built, Path(folder), KINDS)
@@ -113,6 +107,49 @@ def _scores_page(
     from dametric.reports import score_page
 
     return score_page.build(scores, files, own, made_by)
+
+
+def _built(
+    source: Analysis | Choice | Sources,
+    runs: Sources,
+    own: list[Any],
+    given: dict[str, Any],
+    options: dict[str, Any],
+    kind: str | None,
+    advance: Advance,
+) -> Page:
+    """The page of what is given: a choice, scores alone, or scores and students."""
+    if isinstance(source, Choice):
+        return _choice_page(source, own, "", options)
+    if not isinstance(source, Analysis) and (choice := _choice_in(source)) is not None:
+        return _choice_page(choice, own, _call(source, (), given), options)
+    if not isinstance(source, Analysis) and not runs and not options.get("published"):
+        alone = read_scores(several(source))
+        if alone is not None:
+            return _scores_page(*alone, own, _call(source, (), given), options)
+    if kind == "csv":
+        raise UsageError(NO_CSV)
+    return _analysis_page(source, runs, own, given, options, advance)
+
+
+def _choice_in(source: Sources) -> Choice | None:
+    """The answer of `choose`, where its file or its folder is what is given."""
+    named = several(source)
+    if len(named) == 1 and isinstance(named[0], (str, os.PathLike)):
+        path = Path(named[0])
+        if path.name == NAME or (path / NAME).is_file():
+            return read_choice(path)
+    return None
+
+
+def _choice_page(choice: Choice, own: list[Any], made_by: str, options: dict[str, Any]) -> Page:
+    """Of a choice."""
+    if options:
+        names = ", ".join(argument(name) for name in options)
+        raise UsageError(f"{names}: of scores with students, not of a choice")
+    from dametric.reports import choice_page
+
+    return choice_page.build(choice, own, made_by)
 
 
 def _analysis_page(
