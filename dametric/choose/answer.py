@@ -76,7 +76,7 @@ def sentences(choice: Choice, base: str, remarks: Sequence[str] = ()) -> tuple[s
         lines.append(f"No candidates any more, since their students failed: {', '.join(failed)}.")
     lines.append(_more(choice))
     lines.append(_spent(choice))
-    return (*lines, *remarks)
+    return (*lines, *remarks, *_next(choice))
 
 
 def _verdict(choice: Choice, base: str) -> str:
@@ -142,6 +142,15 @@ def _spent(choice: Choice) -> str:
     parts = [f"scoring {_time(choice.costs.scoring)}"] if choice.costs.scoring else []
     parts += [f"{len(choice.runs)} runs {_time(choice.costs.runs)} ({runs})"] if choice.runs else []
     return f"Time: {_time(choice.costs.seconds)} in all" + (f"; {'; '.join(parts)}." if parts else ".")
+
+
+def _next(choice: Choice) -> list[str]:
+    """What to type now."""
+    command = choice.config.get("command")
+    if not command or not choice.runs:
+        return []
+    elsewhere = "" if choice.best == "identity" else f"; as code: dametric export {choice.best} --for torchvision"
+    return [f"Next: {str(command).replace('{aug}', choice.best)}{elsewhere}"]
 
 
 def _nats(value: float) -> str:

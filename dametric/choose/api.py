@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +31,7 @@ from dametric.base.option_groups import (
     TeacherOptions,
     ViewOptions,
 )
-from dametric.base.options import takes
+from dametric.base.options import options_of, takes
 from dametric.base.progress import progress, say
 from dametric.choose.arms import BASELINE, arms_of
 from dametric.choose.parameters import Parameters, read_parameters
@@ -340,6 +341,7 @@ class _Asked:
             "recipe": _plain(request.common.resolved(_name(request.student), context.train)),
             "steps": list(steps),
             "metric": self.metric,
+            "command": _command(request) if self.runner is None else None,
         }
 
     def _before(self, config: dict[str, Any]) -> Choice | None:
@@ -369,8 +371,9 @@ class _Asked:
             stop = stack.enter_context(until_interrupted())
             question, scoring = self._scored(question, request, context, stop)
             if not runs.outcomes() and isinstance(runs, Students):
-                clock.pace = _pace(Students(request, context), question)
+                clock.pace, size = _trial(Students(request, context), question)
                 self._say_what_fits(question, clock)
+                self._say_what_it_needs(context, size)
             stack.enter_context(network_errors())
             advance = stack.enter_context(progress("short students", None, quiet=self.quiet))
             yield from Settling(
@@ -436,9 +439,21 @@ class _Asked:
                 "is not trained is judged by its family alone; give more time, fewer candidates or smaller fractions"
             )
 
+    def _say_what_it_needs(self, context: TrainingContext, size: int) -> None:
+        """Before anything is trained: memory and disk."""
+        images = (context.train, context.test)
+        pixels = sum(
+            len(each) * context.train.channels * context.train.image_size**2 for each in images if not each.lazy
+        )
+        memory = f"{pixels * self.places.jobs / 1e6:,.0f} MB of memory for images" if pixels else "images on disk"
+        say(
+            f"needs: {memory}, {size * self.places.jobs / 1e6:,.1f} MB of disk while runs go on, 10 kB a run",
+            self.quiet,
+        )
 
-def _pace(students: Students, question: Question) -> float:
-    """Student-steps a second, by a trial of some seconds that leaves nothing behind."""
+
+def _trial(students: Students, question: Question) -> tuple[float, int]:
+    """Student-steps a second and bytes of a run's folder, by a trial of some seconds that leaves nothing behind."""
     with tempfile.TemporaryDirectory() as folder:
         trial = replace(students, request=replace(students.request, output=folder))
         run = trial.run(Key(question.arms[-1].name, max(question.steps), 0))
@@ -450,8 +465,30 @@ def _pace(students: Students, question: Question) -> float:
 
         with suppress(Interrupted):
             carry_out(run, stop=stop)
+        size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     paced = times[len(times) // 4 :]  # the first steps are slower
-    return (len(paced) - 1) / (paced[-1] - paced[0]) if len(paced) > 1 else math.nan
+    return (len(paced) - 1) / (paced[-1] - paced[0]) if len(paced) > 1 else math.nan, size
+
+
+def _command(request: DistillationRequest) -> str | None:
+    """How the whole schedule is trained with the augmentation that is chosen, as a user would type it."""
+    common, teacher = request.common, request.teacher
+    if not isinstance(teacher, (str, os.PathLike)) or not isinstance(request.student, str):
+        return None
+    words = ["dametric", "distill", "--teacher", str(teacher), "--student", request.student, "--aug", "{aug}"]
+    if common.images.source is not None:
+        words += ["--data", common.images.source]
+    objective, recipe = common.objective, common.recipe
+    values = {**recipe, "lr": common.lr, "base_aug": common.base_aug, "temperature": objective.temperature}
+    values |= {"dtype": None if common.dtype is None else str(common.dtype).removeprefix("torch.")}
+    values |= {f"{name}_weight": getattr(objective, name) for name in ("ce", "raw", "aug")}
+    values |= {"train_images": common.images.train_images, "image_size": common.images.image_size}
+    groups = (OptimizerOptions, LossOptions, ViewOptions, PrecisionOptions, ImageOptions)
+    for each in options_of(*groups):
+        value = values.get(each.name)
+        if value not in (None, False, each.default, each.about.neutral):
+            words += [f"--{each.name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join([*words, "-o", "runs"]).replace("'{aug}'", "{aug}")
 
 
 def _name(student: Any) -> str:

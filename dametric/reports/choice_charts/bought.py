@@ -59,7 +59,7 @@ def _sure(data: pd.DataFrame, axes: Axes) -> Axes:
     _changes(data, axes, False)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("probability of the choice being ...")
-    axes.legend(frameon=False, fontsize="small", loc="lower right")
+    axes.legend(frameon=False, fontsize="small", loc="best")
     return _frame(axes)
 
 
