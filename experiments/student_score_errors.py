@@ -1,6 +1,6 @@
 """Do the errors of grad_align and ridge_student hold what they promise? Simulated batches and held-out images.
 
-    python -m experiments.student_score_errors
+    python -m experiments.student_score_errors > experiments/results/student_score_errors.csv
 
 Every row: of so many repeats with new batches and new held-out images, the share in which the 95 % interval of a paired
 difference between two augmentations holds the value of infinitely many of both, and the mean stated standard error over
