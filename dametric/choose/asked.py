@@ -261,15 +261,14 @@ def _ranked(score: StudentScore, rows: list[ScoreRow]) -> list[ScoreRow]:
     ranked = []
     for row in ordered:
         gap = score.difference(row.aug, best)
-        # what the pass keeps of its own first metric, for differences, is not of this one
-        former: dict[str, Any] = {"influence": None} if hasattr(row, "influence") else {}
         ranked.append(
             replace(
                 row,
                 difference=stated(gap, best),
                 differences={other.aug: stated(score.difference(row.aug, other.aug)) for other in ordered},
                 tied_with_best=gap.low <= 0 <= gap.high,
-                **former,
+                influence=None,  # which the pass keeps of its own first metric
+                keys=tuple(key for key in row.keys or () if key != "influence"),
             )
         )
     return ranked

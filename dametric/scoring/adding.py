@@ -105,6 +105,12 @@ def _settings(file: Scores, path: str, given: dict[str, Any], signature: inspect
     UsageError
         If the file cannot be added to, or something was given that contradicts it.
     """
+    student = file.settings.warm_student
+    if student is not None:
+        raise UsageError(
+            f"{path} was made with a student whose weights are {(student.sha256 or '')[:12]}, and holds what was read "
+            "with it: score all augmentations anew"
+        )
     stored = file.settings.request
     if stored is None or any(row.influence is None for row in file.rows):
         raise UsageError(

@@ -67,6 +67,16 @@ def test_an_architecture_is_distilled_once_and_its_scores_stand_in_table_and_fil
     assert "t_stddev" in given.out.splitlines()[0], "something of the teacher stands beside"
 
 
+def test_scores_read_with_a_student_are_not_added_to(
+    run: Run, small: list[object], refused: Callable[..., str]
+) -> None:
+    """Of another theta0 they would be no scores of the same kind; the file says whose they are."""
+    said = run("score", *small, "--student", "resnet8", "-m", "ridge_student", "--json", "-o", "s.json")
+    line = refused("score", "-t", "t.pth", "--aug", "flip", "--add", "s.json")
+    assert said.document["config"]["warm_student"]["sha256"][:12] in line
+    assert "anew" in line
+
+
 def test_a_given_student_is_the_same_theta0_as_the_one_it_was_saved_from(run: Run, small: list[object]) -> None:
     options = ["-m", "ridge_student", "-m", "t_entropy", "--json"]
     made = run("score", *small, "--student", "resnet8", *options).document
