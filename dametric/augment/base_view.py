@@ -151,7 +151,7 @@ def _crops(aug: Augmentation) -> bool:
 def _note_crops_of_views(base: Augmentation, data: ImageSet, augs: Sequence[Augmentation]) -> None:
     """Tell that crops are cut from images at the size of the set, where these are stored larger."""
     name = next((aug.name for aug in (base, *augs) if _crops(aug)), None)
-    if name is None or not (data.crops_originals or data.originals):
+    if name is None or not data.resized:
         return
     size, better = data.image_size, argument("base_aug", "rrc+flip")
     note_once(

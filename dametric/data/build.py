@@ -121,9 +121,7 @@ def from_arrays(
     image_size, stored = options.image_size, arrays.pixels.shape[2:]
     resize = options.evaluation.resize(image_size, [stored])
 
-    def originals(zoom: Zoom) -> LazyImages | None:
-        if image_size is None or stored == (image_size, image_size):
-            return None
+    def originals(zoom: Zoom) -> LazyImages:
         flat = np.ascontiguousarray(arrays.pixels.transpose(0, 2, 3, 1)).reshape(-1)
         return LazyImages(Originals(flat, np.array([stored] * len(arrays.labels)), resize), image_size)
 
@@ -147,8 +145,12 @@ def from_arrays(
             notes=arrays.notes if resize is None else (*arrays.notes, _line(resize, image_size, options.evaluation)),
         )
         evaluation = None if resize is None else described(resize, image_size)
+        same = image_size is None or stored == (image_size, image_size)
         return replace(
-            images, normalised_by=_normalised_by(known_set), evaluation=evaluation, originals=cache(originals)
+            images,
+            normalised_by=_normalised_by(known_set),
+            evaluation=evaluation,
+            originals=None if same else cache(originals),
         )
 
     labels = torch.from_numpy(arrays.labels)
@@ -229,7 +231,7 @@ class _Source:
             evaluation=self._evaluation,
             decoder=self._decoder,
             substitutes=listing.substitutes or (),
-            originals=_Originals(self, listing, split),
+            originals=None if self.options.image_size is None else _Originals(self, listing, split),
         )
 
     def _statistics(self, computed: Statistics | None) -> tuple[Statistics, tuple[str, ...]]:

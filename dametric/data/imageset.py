@@ -123,6 +123,11 @@ class ImageSet:
         """Whether :meth:`stream` cuts crops from the images as they are stored."""
         return isinstance(self.images, LazyImages)
 
+    @property
+    def resized(self) -> bool:
+        """Whether images may be stored larger than they are here."""
+        return self.images.resized if isinstance(self.images, LazyImages) else self.originals is not None
+
     def with_originals(self, zoom: Zoom) -> ImageSet:
         """The set with its images as they are stored at hand, where they are not these already.
 

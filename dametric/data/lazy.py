@@ -86,6 +86,11 @@ class LazyImages:
         """Whether the original images are held in memory."""
         return isinstance(self._listing, Originals)
 
+    @property
+    def resized(self) -> bool:
+        """Whether images may be stored in other sizes than they have here."""
+        return self._image_size is not None
+
     def __getitem__(self, index: int | slice | Tensor) -> Tensor:
         """Decode the images at an index: (C, H, W) for an int, (b, C, H, W) otherwise."""
         if isinstance(index, int):

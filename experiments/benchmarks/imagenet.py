@@ -41,7 +41,7 @@ from torchvision.transforms import v2
 from dametric import score
 from dametric.base.environment import machine
 from dametric.base.files import write_atomic
-from dametric.data import ImageSet, unpacked
+from dametric.data import ImageSet, decode, unpacked
 from dametric.data.balanced_subset import balanced_subset_rows
 from dametric.data.folder import listing
 from dametric.data.request import ImageRequest
@@ -302,15 +302,48 @@ def small_parts(root: Path, rounds: int) -> dict[str, Comparison]:
     return {name: compared(name, plain, ours, rounds, aim) for name, (plain, ours, aim) in ways.items()}
 
 
-def images_a_second(bench: Bench, images: int) -> dict[str, float]:
-    """Images decoded, cropped in the centre and resized in a second of wall time by one and by two threads."""
-    rates = {}
-    for threads in (1, 2):
+def by_threads(bench: Bench, images: int) -> dict[str, float]:
+    """Evaluation views a second of wall time by some threads, and milliseconds of the CPU that each takes.
+
+    Where threads got into each other's way, the latter would go up with their number, also beyond the cores at hand.
+    """
+    numbers, rows = {}, torch.arange(images).split(BATCH)
+    for threads in (1, 2, 4, 8):
         with patch("dametric.data.lazy.workers", lambda count=threads: count):
-            rows = torch.arange(images).split(BATCH)
-            seconds = spent(partial(deque, bench.data.stream(rows, bench.device), 0)).wall
-        rates[f"{threads} threads"] = images / seconds
-    return rates
+            taken = spent(partial(deque, bench.data.stream(rows, bench.device), 0))
+        numbers[f"{threads} threads, images a second"] = images / taken.wall
+        numbers[f"{threads} threads, ms of the CPU an image"] = 1000 * taken.cpu / images
+    return numbers
+
+
+def under_the_lock(bench: Bench, images: int) -> dict[str, float]:
+    """Milliseconds an image outside of native decoding and resizing, which one thread at a time can do at most.
+
+    Reading of files is among them, though other threads run meanwhile: the number of images a second that it allows,
+    with any number of cores, is a lower bound.
+    """
+    inside, rows = [0.0], torch.arange(images).split(BATCH)
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **options: Any) -> Any:
+            start = time.thread_time()
+            try:
+                return function(*given, **options)
+            finally:
+                inside[0] += time.thread_time() - start
+
+        return call
+
+    operator = decode._operator()
+    with (
+        patch("dametric.data.lazy.workers", lambda: 1),
+        patch.object(decode, "_operator", lambda: timed(operator)),
+        patch.object(F, "interpolate", timed(F.interpolate)),
+    ):
+        start = time.process_time()
+        deque(bench.data.stream(rows, bench.device), 0)
+        outside = time.process_time() - start - inside[0]
+    return {"ms": 1000 * outside / images, "images a second at most": images / outside}
 
 
 def parquet(folder: Path, photos: list[Path], group: int, rounds: int, images: int = 4096) -> dict[str, float]:
@@ -427,7 +460,8 @@ def main(
         numbers: dict[str, Any] = {
             "first batch after listing, s": first_batch(root),
             "one image, evaluation view": cpu_milliseconds(bench, 20 * BATCH),
-            "images a second, evaluation view": images_a_second(bench, 10 * BATCH),
+            "evaluation views by threads": by_threads(bench, 10 * BATCH),
+            "outside of native code, an image": under_the_lock(bench, 10 * BATCH),
             "growth over 200 batches, MB": growth(bench),
             **{
                 f"Parquet in row groups of {group}": parquet(root.parent / f"parquet-{group}", sources, group, rounds)

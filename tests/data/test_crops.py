@@ -281,6 +281,8 @@ def test_where_something_else_comes_first_crops_are_cut_from_what_it_made(
     BaseView.of(parse("flip"), images, [parse("flip+rrc:scale=0.3")])
     assert "'flip+rrc:scale=0.3' cuts its crops from images of 128x128" in capsys.readouterr().err
     BaseView.of(parse("flip+rrc"), images, [parse("rrc")])
+    own = ImageSet.from_tensors(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), [0, 1, 0, 1])
+    BaseView.of(parse("cutout+rrc"), own)  # which are stored as they are
     assert not capsys.readouterr().err
 
 
