@@ -19,7 +19,7 @@ import dametric
 
 
 @cache
-def digits() -> tuple[Tensor, Tensor]:
+def digits() -> tuple[Any, Tensor]:
     images = dametric.load_data("digits", "train", quiet=True)
     return images.images, images.labels
 
