@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dametric.analysis.api import correlate
+    from dametric.augment.export import export
     from dametric.choose.api import choose
     from dametric.data import ImageSet, check_data, load_data
     from dametric.errors import UsageError
@@ -34,6 +35,7 @@ _HOME = {
     "correlate": "dametric.analysis.api",
     "distill": "dametric.training",
     "distill_all": "dametric.training",
+    "export": "dametric.augment.export",
     "join": "dametric.records.joining",
     "load_checkpoint": "dametric.models",
     "load_data": "dametric.data",
@@ -57,6 +59,7 @@ __all__ = [
     "correlate",
     "distill",
     "distill_all",
+    "export",
     "join",
     "load_checkpoint",
     "load_data",

@@ -17,6 +17,7 @@ from dametric.cli import (
     data,
     demo,
     distill,
+    export,
     init,
     ls,
     plan,
@@ -62,7 +63,7 @@ def _main(
 
 for _command in (
     *(choose.choose, score.score, show.show, train.train, distill.distill, sweep.sweep, runs.runs),
-    *(correlate.correlate, report.report, plan.plan, ls.ls, cache.cache, init.init, demo.demo),
+    *(correlate.correlate, report.report, plan.plan, ls.ls, export.export, cache.cache, init.init, demo.demo),
 ):
     app.command()(_command)
 app.add_typer(data.app, name="data")
