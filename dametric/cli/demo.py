@@ -11,12 +11,13 @@ from dametric.cli.options import Quiet, Seed
 if TYPE_CHECKING:
     import pandas as pd
 
-ARCH = "resnet8"  # of teacher and students
+TEACHER, STUDENT = "resnet14", "resnet8"
 SIZE = 16  # pixels: enough for digits, and four times as fast as 32
-TEACHER_EPOCHS, STUDENT_EPOCHS = 20, 6
+TEACHER_EPOCHS, STUDENT_EPOCHS = 20, 4
+MEANT_EPOCHS, BUDGET = 20, "45s"  # of the students that an augmentation is chosen for
 SEEDS = 2
 RATE = 0.1
-FILES = ("teacher.pth", "scores.json", "scores.png", "students.csv", "students.png")
+FILES = ("teacher.pth", "scores.json", "scores.png", "students.csv", "students.png", "choice.html")
 
 
 def demo(
@@ -24,7 +25,7 @@ def demo(
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Train a small teacher on the bundled digits and score the paper's nine augmentations.
+    """Train a small teacher on the bundled digits, score the paper's nine augmentations, and choose one.
 
     \b
     Examples:
@@ -33,9 +34,11 @@ def demo(
     """
     from pathlib import Path
 
+    from dametric import choose, report
     from dametric.base.files import check_writable, write_atomic
     from dametric.base.progress import say
     from dametric.base.spreadsheet import csv_text
+    from dametric.cli.choose import deliver
     from dametric.cli.score import print_table
     from dametric.errors import RunFailed
     from dametric.records.joining import join
@@ -48,9 +51,9 @@ def demo(
         check_writable(folder / name)
     short: dict[str, Any] = {"schedule": "onecycle", "lr": RATE, "image_size": SIZE, "quiet": quiet}
     teacher = folder / "teacher.pth"
-    train(ARCH, "digits", output=teacher, epochs=TEACHER_EPOCHS, seed=seed, **short)
+    train(TEACHER, "digits", output=teacher, epochs=TEACHER_EPOCHS, seed=seed, **short)
     seeds = range(seed, seed + SEEDS)
-    students = distill_all(teacher, ARCH, "digits", out=folder / "runs", epochs=STUDENT_EPOCHS, seeds=seeds, **short)
+    students = distill_all(teacher, STUDENT, "digits", out=folder / "runs", epochs=STUDENT_EPOCHS, seeds=seeds, **short)
     if students.failed:
         raise RunFailed("; ".join(students.failed))
     student = students.runs[0].checkpoint  # distilled without augmentation: it picks, and has cross-entropies
@@ -61,9 +64,14 @@ def demo(
     joined = join(scores, students.table)
     print_joined(joined, scores.metrics[0])
     write_atomic(folder / "students.csv", csv_text(joined))
-    title = f"{ARCH} distilled from {ARCH} on digits, {STUDENT_EPOCHS} epochs, {SEEDS} seeds"
+    title = f"{STUDENT} distilled from {TEACHER} on digits, {STUDENT_EPOCHS} epochs, {SEEDS} seeds"
     write_atomic(folder / "students.png", render(students_figure(joined, scores.metrics[0], title), "png"))
-    say(f"wrote {', '.join(FILES)} and runs/ into {folder}; look at augmentations with: dametric show", quiet)
+    print()
+    about: dict[str, Any] = {**short, "epochs": MEANT_EPOCHS, "budget": BUDGET, "output": folder / "choice"}
+    *_, choice = choose(teacher, STUDENT, "digits", "paper", **about)
+    deliver(choice, False)
+    report(choice, folder / "choice.html", quiet=True)
+    say(f"wrote {', '.join(FILES)}, runs/ and choice/ into {folder}; look at augmentations with: dametric show", quiet)
 
 
 def print_joined(joined: pd.DataFrame, metric: str) -> None:

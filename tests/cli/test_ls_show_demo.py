@@ -18,6 +18,7 @@ from dametric.data import DATA
 from dametric.data.request import ImageRequest, Splits
 from dametric.metrics import METRICS
 from dametric.models import MODELS, load_checkpoint
+from dametric.records.choices import read_choice
 from dametric.records.runs import load_runs
 from dametric.records.scores import Scores
 
@@ -161,6 +162,8 @@ MADE = {
     "scores.png",
     "students.csv",
     "students.png",
+    "choice",
+    "choice.html",
 }
 
 
@@ -185,11 +188,15 @@ def test_the_demo_leaves_teacher_students_scores_and_pictures_and_can_be_repeate
     monkeypatch.setattr(ImageRequest, "splits", fewer)
     monkeypatch.setattr(demo_command, "TEACHER_EPOCHS", 1)
     monkeypatch.setattr(demo_command, "STUDENT_EPOCHS", 1)
+    monkeypatch.setattr(demo_command, "MEANT_EPOCHS", 1)
+    monkeypatch.setattr(demo_command, "BUDGET", "60steps")
     folder = tmp_path / "new" / "demo"
     first = run("demo", "-o", folder)
     assert first.code == 0, first.err
     assert sum("±" in line for line in first.out.splitlines()[:10]) == 9
     assert {path.name for path in folder.iterdir()} == MADE
+    assert len(read_choice(folder / "choice").runs) == 3
+    assert "when the budget was spent" in first.out
     scores = Scores.read(folder / "scores.json")
     assert sorted(row["aug"] for row in scores.scores) == sorted(PAPER)
     assert "ce_cov" in scores.metrics
