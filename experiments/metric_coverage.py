@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,8 +91,10 @@ def truth(metrics: list[Metric], mixed: bool, generator: torch.Generator) -> dic
     return {metric.name: float(leave_one_out(sums[metric.name], metric, design)[0]) for metric in metrics}
 
 
-def lines(mixed: bool, batches: int, repeats: int, seed: int) -> list[dict[str, Any]]:
-    """Lines of the table for all metrics, without or with mixing.
+def lines(
+    mixed: bool, batches: int, repeats: int, seed: int, names: Sequence[str] = tuple(METRICS)
+) -> list[dict[str, Any]]:
+    """Lines of the table for all metrics, or some, without or with mixing.
 
     Returns
     -------
@@ -101,7 +105,7 @@ def lines(mixed: bool, batches: int, repeats: int, seed: int) -> list[dict[str, 
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + int(mixed))
     design = Design(images=320, unit=BATCH, lag=int(mixed))
-    shown = [each for each in METRICS.values() if each.name not in ZERO]
+    shown = [each for each in METRICS.values() if each.name not in ZERO and each.name in names]
     metrics = [each for each in shown if mixed or "mixing" not in each.needs]
     true = truth(metrics, mixed, generator)
     found: dict[str, list[tuple[float, float, float, float]]] = {metric.name: [] for metric in metrics}
@@ -132,13 +136,15 @@ def main(
     repeats: Annotated[int, typer.Option(min=2, help="Simulated passes.")] = 400,
     batches: Annotated[int, typer.Option(min=4, help="Batches of 64 images of each.")] = 40,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    metric: Annotated[list[str] | None, typer.Option(help="Only these metrics; repeat for several.")] = None,
     out: Annotated[Path, typer.Option(help="The table.")] = FILE,
 ) -> None:
     """Write the table anew."""
     torch.set_num_threads(1)
-    table = [line for mixed in (False, True) for line in lines(mixed, batches, repeats, seed)]
+    table = [line for mixed in (False, True) for line in lines(mixed, batches, repeats, seed, metric or list(METRICS))]
     write_atomic(out, pd.DataFrame(table).to_csv(index=False, float_format="%.6g").encode())
-    about = {"command": "python -m experiments.metric_coverage", "repeats": repeats, "batches": batches, "seed": seed}
+    words = ["python -m experiments.metric_coverage", *sys.argv[1:]]
+    about: dict[str, Any] = {"command": " ".join(words), "repeats": repeats, "batches": batches, "seed": seed}
     about |= {"dametric": __version__, **machine(torch.device("cpu"))}
     write_atomic(out.with_suffix(".json"), json.dumps(about, indent=1).encode())
 

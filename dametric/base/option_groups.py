@@ -284,6 +284,11 @@ class ScoringOptions:
         "Find what is best: show an augmentation until it is worse than another, and letter the groups.",
         in_grid=False,
     )
+    cost: bool = option(
+        False,
+        "Measure what each augmentation costs: images a second, and a training step relative to identity.",
+        in_grid=False,
+    )
     batch_size: int = option(64, "Images of a batch, b.", low=4, high=limits.BATCH_SIZE)
     draw_batches: int = option(
         5, "Batches of a draw, G; scores are stated for n = G b images.", low=1, high=limits.DRAW_BATCHES

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dametric.base.numbers import Number
-    from dametric.records.score_rows import Difference, MetricValue, Resolution
+    from dametric.records.score_rows import Cost, Difference, MetricValue, Resolution
     from dametric.records.scores import Scores
 
 PICTURES = ("png", "svg", "pdf")
@@ -189,6 +189,9 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
     resolved = result.settings.resolution is not None
     if resolved:
         table.add_column("group", no_wrap=True)
+    priced = any(row.cost is not None for row in rows)
+    for name in ("images/s", "step") if priced else ():
+        table.add_column(name, justify="right", no_wrap=True)
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     metrics = {name: [row.metrics[name] for row in rows] for name in (first, *shown)}
@@ -209,6 +212,17 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
             line.name, columns[first][place], gaps[place], mark, *group, *(columns[name][place] for name in shown)
         )
     return table
+
+
+def _price(cost: Cost | None) -> list[str]:
+    """Images a second to three digits, and a training step in units of identity's."""
+    import math
+
+    if cost is None:
+        return ["", ""]
+    speed = cost.images_per_second
+    rounded = "" if math.isnan(speed) else f"{round(speed, 2 - math.floor(math.log10(speed))):,.0f}"
+    return [rounded, f"{cost.relative_step:.2f}"]
 
 
 def _stated(number: MetricValue | Difference, blocks: int) -> Number:
@@ -237,6 +251,11 @@ def _footer(result: Scores) -> list[str]:
         f"{stated}; {_meaning(config.resolution)}",
     ]
     lines += sentences(curves_of(result))
+    clocks = {row.cost.clock for row in result.rows if row.cost is not None}
+    if clocks:
+        whose = "the student" if config.student else "a student of the teacher's architecture"
+        of = " and ".join("a second of the CPU" if clock == "cpu" else "a second" for clock in sorted(clocks))
+        lines.append(f"images/s: in {of}, augmenting alone; step: of training {whose}, 1 under identity")
     if config.t_confidence is not None:
         lines.append(_confidence(config.t_confidence, config.data.split))
     images, passes = config.data.images or 0, config.epochs or 0

@@ -56,6 +56,15 @@ class BatchInfluence(Document):
 
 
 @dataclass(frozen=True)
+class Cost(Document):
+    """What an augmentation costs: NaN images a second where it does nothing; ``clock`` is "cpu" or "wall" seconds."""
+
+    images_per_second: float
+    relative_step: float
+    clock: str
+
+
+@dataclass(frozen=True)
 class ScoreRow(Document):
     """An augmentation's scores."""
 
@@ -70,6 +79,7 @@ class ScoreRow(Document):
     destroyed: bool = False
     influence: BatchInfluence | None = omitted()
     group: str | None = omitted()
+    cost: Cost | None = omitted()
 
 
 @dataclass(frozen=True)

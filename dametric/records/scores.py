@@ -31,6 +31,12 @@ A score file is one JSON document (``dametric_scores`` is the version of its sha
           "batches": 20,                           batches that were shown under it
           "rows": 1280,                            augmented rows that were used
           "influence": { ... }                     of each block of batches on the first metric, for paired differences
+          "group": "ab",                           letters of --resolve: no common one between rows told apart
+          "cost": {                                with --cost
+            "images_per_second": 9e4,              null where nothing is done
+            "relative_step": 1.02,                 seconds of a training step, in units of one under identity
+            "clock": "cpu"                         seconds of the CPU; "wall" on a GPU
+          }
         }, ...
       ],
       "config": { ... },                           n, G, b, w, temperature, per, partner rule, base augmentation, ...

@@ -131,7 +131,10 @@ def _settings(file: Scores, path: str, given: dict[str, Any], signature: inspect
             settings[name] = _metrics(file, path, value)
         elif value is None or name not in given:
             settings |= {} if kept is None or (in_memory and name in _OF_IMAGES) else {name: kept}
-        elif name in _OF_SCORING and name != "chunk":  # networks and images are compared when they are read
+        elif name in _OF_SCORING and name not in (
+            "chunk",
+            "cost",
+        ):  # networks and images are compared when they are read
             _check_given(name, _plain(value), kept, _plain(signature.parameters[name].default), path)
     return settings
 

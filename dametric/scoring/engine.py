@@ -98,7 +98,7 @@ class Engine:
         if self._metric_labels and not self.data.num_classes:
             raise UsageError("a metric needs labels, and these images have none")
         self._first = max((metric.first or 0 for metric in self.metrics), default=0)
-        self._view = BaseView.of(self.base, self.data, self.augs)
+        self.base_view = BaseView.of(self.base, self.data, self.augs)
 
     @property
     def needs_student(self) -> bool:
@@ -135,9 +135,11 @@ class Engine:
         int
             Units done; all contributions up to here are in :attr:`blocks`.
         """
-        streams = max(_views(self._streamed, own_base=True) if self._view.cut is not None else 1, 1)
+        streams = max(_views(self._streamed, own_base=True) if self.base_view.cut is not None else 1, 1)
         shown, *plans = tee(enumerate(self._groups(checkpoints)), 1 + streams)
-        pixels = [iter(self._view.stream(self._wanted(plan, number), self.device)) for number, plan in enumerate(plans)]
+        pixels = [
+            iter(self.base_view.stream(self._wanted(plan, number), self.device)) for number, plan in enumerate(plans)
+        ]
         for number, (group, pause) in shown:
             if self.ranks.shows(number):
                 self._observe(group, [next(stream) for stream in pixels], self._labels(group))
@@ -156,7 +158,7 @@ class Engine:
         for number, (group, _) in plan:
             if self.ranks.shows(number):
                 index = torch.cat([index for unit in group for index in unit.batches])
-                yield index, [_of_base(_redrawn(self._keys(segment), view)) for segment in _segments(group)]
+                yield index, [of_base(_redrawn(self.keys(segment), view)) for segment in _segments(group)]
 
     def _groups(self, checkpoints: Iterator[int]) -> Iterator[tuple[list[Unit], bool]]:
         """Units that are augmented together: never across a checkpoint, so that chunks do not move the stop."""
@@ -171,7 +173,7 @@ class Engine:
                 done += count
                 yield [next(source) for _ in range(count)], done == checkpoint
 
-    def _keys(self, segment: Segment) -> Keys:
+    def keys(self, segment: Segment) -> Keys:
         """Names of the random numbers of some batches."""
         batches, size, first = segment
         return Keys(self.protocol.seed, batches, size, first, self.protocol.per, self.device)
@@ -197,9 +199,9 @@ class Engine:
         labels_of = [None] * len(sizes) if labels is None else labels.split(sizes)
         pixels = [stream.split(sizes) for stream in images]
         for place, segment in enumerate(segments):
-            keys = self._keys(segment)
+            keys = self.keys(segment)
             bases = [
-                self._view(pixels[min(n, len(pixels) - 1)][place], _of_base(_redrawn(keys, n))).images
+                self.base_view(pixels[min(n, len(pixels) - 1)][place], of_base(_redrawn(keys, n))).images
                 for n in range(max(views[True], 1))
             ]
             for view in bases:
@@ -417,7 +419,7 @@ def _redrawn(keys: Keys, view: int) -> Keys:
     return keys.sub(f"redrawn{view}") if view else keys
 
 
-def _of_base(keys: Keys) -> Keys:
+def of_base(keys: Keys) -> Keys:
     """Names of the base augmentation's random numbers, which are always drawn for each image."""
     return replace(keys, per="sample").sub("base")
 

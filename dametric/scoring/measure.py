@@ -23,6 +23,7 @@ from dametric.models.network import Network
 from dametric.records.score_rows import ImagesName, ScoreConfig
 from dametric.records.scores import Scores
 from dametric.scoring.adding import check_same, joined, new_ones
+from dametric.scoring.cost import with_costs
 from dametric.scoring.engine import Engine
 from dametric.scoring.held_out import held_out_engine
 from dametric.scoring.protocol import Protocol
@@ -154,6 +155,8 @@ def measure(
         rows, config = resolved.marked(rows), replace(config, resolution=resolved.document)
     if add is not None:
         rows, config = joined(rows, config, add)
+    if options.cost:
+        rows = with_costs(rows, engine, student or teacher, quiet)
     return Scores.of(rows, config, machine(device))
 
 

@@ -594,3 +594,27 @@ def test_adding_needs_no_setting_again_and_joins_into_the_file(
     assert Scores.read(file).scores == Scores.read(whole).scores
     message = refused("score", "-a", "cutmix", "-t", teacher, "--add", file, "--seed", 0)
     assert "was made with --seed 5: leave --seed 0 out, or score all augmentations anew" in message
+
+
+def test_groups_and_costs_are_columns_where_they_are_asked_for(score: Run, run: Run, teacher: Path) -> None:
+    plain = score().out
+    assert "group" not in plain.splitlines()[0]
+    assert "images/s" not in plain
+    said = run("score", "-a", "flip", "-a", "cutmix", "-t", teacher, "--resolve", "--max-batches", 30, "--cost", "-q")
+    header, *rows = said.out.splitlines()[:3]
+    assert header.split() == [
+        "augmentation",
+        "t_stddev",
+        "difference",
+        "to",
+        "best",
+        "group",
+        "images/s",
+        "step",
+        *header.split()[8:],
+    ]
+    assert all(any(word in ("a", "b", "ab") for word in row.split()) for row in rows)
+    assert "groups without a letter in common are told apart (95 % for all 1 pairs and 2 looks together)" in said.out
+    assert (
+        "images/s: in a second of the CPU, augmenting alone; step: of training a student of the teacher's" in said.out
+    )

@@ -31,6 +31,7 @@ from tests.loops import each
 ROOT = Path(__file__).resolve().parents[2]
 AUGS = ["identity", "crop+flip", "cutmix", "cutmixpick:by=teacher_entropy"]
 OPTIONS: dict[str, Any] = {"batch_size": 16, "chunk": 32, "device": "cpu", "dtype": torch.float32, "quiet": True}
+HELD_OUT = ("div_aff", "affinity_acc", "affinity_loss", "t_entropy")
 DIFFERS = ("seconds", "ranks", "threads", "device")  # where processes may differ from one
 
 
@@ -118,6 +119,8 @@ def together(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
         ({"rel_se": 0.05, "per": "batch", "seed": 3}, (3,)),
         ({"batches": 37}, (1, 7)),
         ({"protocol": "reference", "batches": 40}, (3,)),
+        ({"batches": 9, "metrics": ["affinity_loss", "t_conf", "affinity_acc"], "held_out": 60}, (2, 4)),
+        ({"resolve": True, "max_batches": 60}, (2,)),
     ],
 )
 def test_any_number_of_ranks_finds_what_one_process_finds(
@@ -410,6 +413,24 @@ except dametric.UsageError as error:
     print(error, flush=True)
 torch.distributed.destroy_process_group()
 """
+
+
+def test_torchrun_shows_held_out_images_once(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two streams, the second in turns of its own: metrics of either, and of both."""
+    command = ["score", "-a", "flip", "-a", "cutmix", "-t", checkpoint, "--dtype", "float32", "--batch-size", 16]
+    command += ["--batches", 7, "--held-out", 80, *(word for name in HELD_OUT for word in ("-m", name)), "--json", "-q"]
+    with one_thread():
+        assert cli._run([str(word) for word in command]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    done = launched(2, "-m", "dametric", *command, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert_same(document, alone)
+    assert document["config"]["ranks"] == 2
+    # base views, two augmentations of them, and three further views of own base views; each held-out image three times
+    assert document["config"]["rows_forwarded"]["teacher"] == 16 * (4 + 7 * 2 * 4) + 80 * 3
 
 
 @pytest.mark.slow
