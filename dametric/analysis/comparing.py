@@ -346,16 +346,14 @@ class _Influence:
     @classmethod
     def of(cls, row: ScoreRow) -> _Influence | None:
         """Of a row of a score file; None where it has none."""
-        kept: dict[str, Any] | None = row.document().get("influence")
-        if not kept:
+        kept = row.influence
+        if kept is None:
             return None
-        runs = [tuple(run) for run in kept["blocks"]]
-        total = _decoded(kept["total"])
-        pairs = np.zeros_like(total) if kept.get("pairs") is None else _decoded(kept["pairs"])
-        blocks = tuple((epoch, units) for epoch, units, count in runs for _ in range(count))
-        complete = kept.get("complete") or 0
-        passes = sum(units for _, units in blocks) / complete if complete else 1.0
-        return cls(total, pairs, int(kept["dof"]), float(kept.get("shape", 0.0)), blocks, passes)
+        total = _decoded(kept.total)
+        pairs = np.zeros_like(total) if kept.pairs is None else _decoded(kept.pairs)
+        blocks = tuple((epoch, units) for epoch, units, count in kept.blocks for _ in range(count))
+        passes = sum(units for _, units in blocks) / kept.complete if kept.complete else 1.0
+        return cls(total, pairs, kept.dof, kept.shape, blocks, passes)
 
 
 def _decoded(text: str) -> Floats:

@@ -22,6 +22,7 @@ def csv_table(scores: Scores) -> pd.DataFrame:
     rows = []
     for rank, row in enumerate(scores.rows, 1):
         about = {"rank": rank, "aug": row.aug, "family": family(row.aug), "standing": standing(scores, row)}
+        about |= {} if row.group is None else {"group": row.group}
         gap = row.difference
         about |= {
             "difference": gap.value,
@@ -42,11 +43,11 @@ def main_table(scores: Scores) -> Table:
     gaps = _column([(sign * row.difference.value, row.difference.se) for row in scores.rows])
     columns = [_metric(scores, first), gaps, *(_metric(scores, name) for name in shown)]
     about = [
-        (word(row.aug), number(rank, "d"), word(family(row.aug)), word(standing(scores, row)))
+        (word(row.aug), number(rank, "d"), word(family(row.aug)), word(standing(scores, row)), word(row.group))
         for rank, row in enumerate(scores.rows, 1)
     ]
     rows = [(*start, *cells) for start, cells in zip(about, zip(*columns, strict=True), strict=True)]
-    heads = ("Augmentation", "Rank", "Family", "Standing", first, "Difference to best", *shown)
+    heads = ("Augmentation", "Rank", "Family", "Standing", "Group", first, "Difference to best", *shown)
     caption = "Value ± standard error, best first; differences are paired: the same images under both"
     return table_of("scores", caption, heads, rows)
 

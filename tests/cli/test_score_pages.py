@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from dametric.analysis.comparing import _difference
+from dametric.records.scores import Scores
 from tests.cli.conftest import Run
 
 
@@ -38,6 +41,10 @@ def test_two_score_files_are_compared(run: Run, score: Run, refused: Callable[..
     assert head.split() == ["augmentation", "rank", "a", "rank", "b", "a", "b", "b", "-", "a"]
     augs = [row["aug"] for row in json.loads(first.read_text(encoding="utf-8"))["scores"]]
     assert [row.split()[:2] for row in rows[: len(augs)]] == [[aug, str(rank)] for rank, aug in enumerate(augs, 1)]
+    one, two = Scores.read(first).rows[:2]
+    expected, found = one.differences[two.aug], _difference(two, one, "t_stddev", True)
+    assert found.value == pytest.approx(expected.value)
+    assert found.se == pytest.approx(expected.se, rel=1e-9)
     assert "not paired: they were scored on different batches of the same images" in said.out
     assert picture.read_bytes().startswith(b"<?xml")
     assert run("compare", first, second, "--json").document["metric"] == "t_stddev"
