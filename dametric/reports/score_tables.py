@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 
 import pandas as pd
 
-from dametric.analysis.score_words import standing
+from dametric.analysis.score_words import answer, standing
 from dametric.base.guards import KEPT
 from dametric.base.numbers import Number, aligned
 from dametric.records.scores import Scores
@@ -65,6 +66,14 @@ def every_metric(scores: Scores) -> Table | None:
     listed = "; ".join(f"{said}: {', '.join(names)}" for said, names in stated.items())
     caption = f"Value ± standard error. {listed[:1].upper()}{listed[1:]}"
     return table_of("metrics", caption, ("Augmentation", *shown), zip(*columns, strict=True))
+
+
+def notebook(scores: Scores) -> str:
+    """What a notebook shows: the answer, and the main table."""
+    table = main_table(scores)
+    cells = pd.DataFrame([[cell.text for cell in row] for row in table.rows], columns=list(table.columns))
+    lines = "".join(f"<p>{escape(line)}</p>" for line in answer(scores))
+    return f"{lines}{cells.to_html(index=False)}"
 
 
 def _metric(scores: Scores, name: str) -> list[Cell]:
