@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dametric.analysis.api import correlate
+    from dametric.analysis.comparing import compare
     from dametric.augment.export import export
     from dametric.choose.api import choose
     from dametric.data import ImageSet, check_data, load_data
@@ -32,6 +33,7 @@ _HOME = {
     "UsageError": "dametric.errors",
     "check_data": "dametric.data",
     "choose": "dametric.choose.api",
+    "compare": "dametric.analysis.comparing",
     "correlate": "dametric.analysis.api",
     "distill": "dametric.training",
     "distill_all": "dametric.training",
@@ -56,6 +58,7 @@ __all__ = [
     "__version__",
     "check_data",
     "choose",
+    "compare",
     "correlate",
     "distill",
     "distill_all",

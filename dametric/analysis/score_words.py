@@ -80,9 +80,12 @@ def _tied(scores: Scores) -> list[str]:
     if not math.isfinite(scores.rows[0].metrics[scores.metrics[0]].value):
         return []
     tied = [row.aug for row in scores.rows[1:] if row.tied_with_best and not row.destroyed]
+    sure, resolution = "95 %, paired differences", scores.settings.resolution
+    if resolution is not None:
+        sure = f"{100 * (1 - resolution.level):g} % for all {resolution.pairs} pairs together, paired differences"
     if not tied:
-        return ["Every other one is distinguishable from it (95 %, paired differences)."]
-    return [f"Not distinguishable from it (95 %, paired differences): {listed(tied)}."]
+        return [f"Every other one is distinguishable from it ({sure})."]
+    return [f"Not distinguishable from it ({sure}): {listed(tied)}."]
 
 
 def _confidence(scores: Scores) -> list[str]:

@@ -13,6 +13,7 @@ from dametric.base.terminal import printable
 from dametric.cli import (
     cache,
     choose,
+    compare,
     correlate,
     data,
     demo,
@@ -63,7 +64,8 @@ def _main(
 
 for _command in (
     *(choose.choose, score.score, show.show, train.train, distill.distill, sweep.sweep, runs.runs),
-    *(correlate.correlate, report.report, plan.plan, ls.ls, export.export, cache.cache, init.init, demo.demo),
+    *(correlate.correlate, compare.compare, report.report, plan.plan, ls.ls, export.export),
+    *(cache.cache, init.init, demo.demo),
 ):
     app.command()(_command)
 app.add_typer(data.app, name="data")

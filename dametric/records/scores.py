@@ -204,8 +204,8 @@ class Scores:
         return f"Scores({first}: {rows}{more})"
 
     def _repr_html_(self) -> str:
-        table = self.table.rename(columns={"aug": "augmentation", "difference": "difference to best"})
-        return table.to_html(index=False, float_format="{:.6g}".format)
+        text: str = import_module("dametric.reports.score_tables").notebook(self)
+        return text
 
 
 @dataclass(frozen=True)

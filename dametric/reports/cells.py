@@ -49,8 +49,10 @@ def chance(value: float | None) -> Cell:
 
 
 def error(value: Any) -> Cell:
-    """A standard error with two digits that count."""
-    return number(value, "#.2g")
+    """A standard error with two digits that count, never with an exponent that its value does not have."""
+    if not numbers.known(value) or not 0 < abs(value) < 1e-3:
+        return number(value, "#.2g")
+    return number(value, f".{1 - math.floor(math.log10(abs(value)))}f")
 
 
 def ends(result: Result, form: str = ".4f") -> tuple[Cell, Cell, Cell]:

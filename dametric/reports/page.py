@@ -13,6 +13,7 @@ from urllib.parse import quote
 import matplotlib
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from dametric.analysis import Analysis
@@ -192,9 +193,15 @@ def _environment(html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"csv_uri": _csv_uri, "svg_uri": _svg_uri, "line": _line}
+    environment.filters |= {"whole": _whole, "csv_uri": _csv_uri, "svg_uri": _svg_uri, "line": _line}
     environment.globals |= {"glyphs": GLYPHS}
     return environment
+
+
+def _whole(text: str) -> Markup:
+    """A head of a column that is broken at spaces alone, not within tau-b and top-1."""
+    span = Markup('<span class="whole">{}</span>')
+    return Markup(" ").join(span.format(word) if "-" in word else escape(word) for word in text.split())
 
 
 def _csv_uri(text: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 
 import pandas as pd
 
-from dametric.analysis.score_words import standing
+from dametric.analysis.score_words import answer, standing
 from dametric.base.guards import KEPT
 from dametric.base.numbers import Number, aligned
 from dametric.records.scores import Scores
@@ -22,6 +23,7 @@ def csv_table(scores: Scores) -> pd.DataFrame:
     rows = []
     for rank, row in enumerate(scores.rows, 1):
         about = {"rank": rank, "aug": row.aug, "family": family(row.aug), "standing": standing(scores, row)}
+        about |= {} if row.group is None else {"group": row.group}
         gap = row.difference
         about |= {
             "difference": gap.value,
@@ -42,11 +44,11 @@ def main_table(scores: Scores) -> Table:
     gaps = _column([(sign * row.difference.value, row.difference.se) for row in scores.rows])
     columns = [_metric(scores, first), gaps, *(_metric(scores, name) for name in shown)]
     about = [
-        (word(row.aug), number(rank, "d"), word(family(row.aug)), word(standing(scores, row)))
+        (word(row.aug), number(rank, "d"), word(family(row.aug)), word(standing(scores, row)), word(row.group))
         for rank, row in enumerate(scores.rows, 1)
     ]
     rows = [(*start, *cells) for start, cells in zip(about, zip(*columns, strict=True), strict=True)]
-    heads = ("Augmentation", "Rank", "Family", "Standing", first, "Difference to best", *shown)
+    heads = ("Augmentation", "Rank", "Family", "Standing", "Group", first, "Difference to best", *shown)
     caption = "Value ± standard error, best first; differences are paired: the same images under both"
     return table_of("scores", caption, heads, rows)
 
@@ -64,6 +66,14 @@ def every_metric(scores: Scores) -> Table | None:
     listed = "; ".join(f"{said}: {', '.join(names)}" for said, names in stated.items())
     caption = f"Value ± standard error. {listed[:1].upper()}{listed[1:]}"
     return table_of("metrics", caption, ("Augmentation", *shown), zip(*columns, strict=True))
+
+
+def notebook(scores: Scores) -> str:
+    """What a notebook shows: the answer, and the main table."""
+    table = main_table(scores)
+    cells = pd.DataFrame([[cell.text for cell in row] for row in table.rows], columns=list(table.columns))
+    lines = "".join(f"<p>{escape(line)}</p>" for line in answer(scores))
+    return f"{lines}{cells.to_html(index=False)}"
 
 
 def _metric(scores: Scores, name: str) -> list[Cell]:

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
+from dametric.analysis.comparing import _difference
+from dametric.records.scores import Scores
 from tests.cli.conftest import Run
 
 
@@ -26,3 +29,26 @@ def test_scores_become_a_table_and_a_page(run: Run, score: Run, refused: Callabl
     line = refused("report", file, "-o", tmp_path / "no.html", "--only", "temperature=4")
     assert "--only: of scores with students" in line
     assert "there is no" in refused("score", "-t", "t.pth", "--aug", "flip", "--csv", tmp_path / "no" / "t.csv")
+
+
+def test_two_score_files_are_compared(run: Run, score: Run, refused: Callable[..., str], tmp_path: Path) -> None:
+    first, second, picture = tmp_path / "a.json", tmp_path / "b.json", tmp_path / "ranks.svg"
+    assert score("-o", first).code == 0
+    assert score("-o", second, "--seed", "1").code == 0
+    said = run("compare", first, second, "-o", picture)
+    assert said.code == 0
+    head, *rows = said.out.splitlines()
+    assert head.split() == ["augmentation", "rank", "a", "rank", "b", "a", "b", "b", "-", "a"]
+    augs = [row["aug"] for row in json.loads(first.read_text(encoding="utf-8"))["scores"]]
+    assert [row.split()[:2] for row in rows[: len(augs)]] == [[aug, str(rank)] for rank, aug in enumerate(augs, 1)]
+    one, two = Scores.read(first).rows[:2]
+    expected, found = one.differences[two.aug], _difference(two, one, "t_stddev", True)
+    assert found.value == pytest.approx(expected.value)
+    assert found.se == pytest.approx(expected.se, rel=1e-9)
+    assert "not paired: they were scored on different batches of the same images" in said.out
+    assert picture.read_bytes().startswith(b"<?xml")
+    assert run("compare", first, second, "--json").document["metric"] == "t_stddev"
+    assert run("compare", first, second, "-o", tmp_path / "t.csv").code == 0
+    assert pd.read_csv(tmp_path / "t.csv")["rank_a"].tolist() == list(range(1, len(augs) + 1))
+    assert "one of .csv" in refused("compare", first, second, "-o", "x.doc")
+    assert "none.json: No such file" in refused("compare", first, tmp_path / "none.json")

@@ -14,10 +14,11 @@ from dametric.analysis.advice import Advice
 from dametric.analysis.decision import decide
 from dametric.analysis.words import answer
 from dametric.reports import page, tables
-from dametric.reports.cells import number
+from dametric.reports.cells import error, number
 from dametric.reports.charts.noise import within_one
 from dametric.stats import Result
 from tests.loops import each
+from tests.reports.test_page import Page
 
 AUGS = ["identity", "cutout", "autoaugment", "mixup", "cutmix", "./augs.py:snow"]
 
@@ -162,3 +163,13 @@ def test_verdict_answer_and_table_agree_whatever_the_data() -> None:
             assert not recommends
             assert not predicts
     assert min(seen[name] for name in ("recommended", "not shown", "cannot answer", "no direction")) > 20, seen
+
+
+def test_one_unit_stands_upright_and_errors_have_no_exponent() -> None:
+    """What to take in a single unit is a list of names and values: a row of eleven columns does not fit a window."""
+    built = page.build(made(range(6)))
+    rows = [[text for text, _ in row] for row in Page(built.html()).rows]
+    assert rows[:3] == [["Unit", "u0"], ["Take", "identity"], ["m", "0.000"]]
+    assert "| Unit | Take |" in built.markdown()
+    for value, text in ((0.0123, "0.012"), (3.64e-05, "0.000036"), (9.96e-05, "0.000100"), (0.0, "0.0")):
+        assert error(value).text == text

@@ -83,6 +83,13 @@ def test_every_number_of_the_tables_is_one_that_was_scored(scores: Scores) -> No
     assert all(about.get("alt") for tag, about in page.tags if tag == "img")
 
 
+def test_a_notebook_shows_the_answer_and_the_table(scores: Scores) -> None:
+    page = Page(scores._repr_html_())
+    assert page.text.startswith("noise has the best t_stddev of 6 augmentations")
+    assert [row[0][0] for row in page.rows[1:]] == [row.aug for row in scores.rows]
+    assert page.row("noise")[4][0] == "0.00100 ± 0.00010"
+
+
 def test_csv_markdown_and_figures_say_the_same(scores: Scores, tmp_path: Path) -> None:
     file = scores.write(tmp_path / "scores.json")
     built = dametric.report(file, tmp_path / "page.md", figures=tmp_path / "figures", quiet=True)

@@ -60,7 +60,7 @@ def _panel(data: pd.DataFrame, name: str, label: str) -> Panel:
             mean.index, mean[f"random_{name}"], color=COLOURS[1], marker="s", markersize=4, ls="--", label="at random"
         )
         axes.set_xlabel("k, augmentations that are trained")
-        axes.set_ylabel(label)
+        axes.set_ylabel(label.replace(" (", "\n("))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.legend(frameon=False, fontsize="small")
