@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dametric.analysis.api import correlate
     from dametric.analysis.comparing import compare
     from dametric.augment.export import export
-    from dametric.choose.api import choose
+    from dametric.choosing.api import choose
     from dametric.data import ImageSet, check_data, load_data
     from dametric.errors import UsageError
     from dametric.models import load_checkpoint
@@ -32,7 +32,7 @@ _HOME = {
     "Ledger": "dametric.records.ledger",
     "UsageError": "dametric.errors",
     "check_data": "dametric.data",
-    "choose": "dametric.choose.api",
+    "choose": "dametric.choosing.api",
     "compare": "dametric.analysis.comparing",
     "correlate": "dametric.analysis.api",
     "distill": "dametric.training",

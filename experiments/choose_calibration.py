@@ -18,10 +18,10 @@ import typer
 
 from dametric.base.files import write_atomic
 from dametric.base.progress import progress
-from dametric.choose.arms import Arm, Floats, arms_of, likeness
-from dametric.choose.decision import next_step, p_within
-from dametric.choose.parameters import Parameters, read_parameters
-from dametric.choose.posterior import Observation, posterior, prior_of
+from dametric.choosing.arms import Arm, Floats, arms_of, likeness
+from dametric.choosing.decision import next_step, p_within
+from dametric.choosing.parameters import Parameters, read_parameters
+from dametric.choosing.posterior import Observation, posterior, prior_of
 
 RESULTS = Path(__file__).parent / "results" / "choose"
 FRACTIONS, COSTS = (0.05, 0.2, 1.0), (1.0, 4.0, 20.0)

@@ -21,9 +21,9 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from dametric.choose.grad_align import aligned
-from dametric.choose.result import ErrorPart, StatedDifference, StudentScore
-from dametric.choose.ridge_student import centred, refitted
+from dametric.choosing.grad_align import aligned
+from dametric.choosing.result import ErrorPart, StatedDifference, StudentScore
+from dametric.choosing.ridge_student import centred, refitted
 
 Simulation = tuple[float, Callable[[], StatedDifference]]
 _WEIGHTS, _FEATURES, _CLASSES = 30, 8, 5

@@ -33,7 +33,7 @@ ALLOWED = {
     "jobs": {"models"},
     "training": {"augment", "data", "models", "records", "jobs"},
     "sweeps": {"augment", "data", "models", "training", "records", "jobs", "scoring"},
-    "choose": {"augment", "data", "models", "metrics", "scoring", "training", "sweeps", "records", "jobs", "stats"},
+    "choosing": {"augment", "data", "models", "metrics", "scoring", "training", "sweeps", "records", "jobs", "stats"},
     "pictures": {"augment", "data", "reports"},
     "stats": set(),
     "analysis": {"records", "stats", "metrics"},

@@ -95,7 +95,7 @@ def choose(
     if teacher is None or (student is None and runner is None):
         missing = "--teacher" if teacher is None else "--student"
         raise UsageError(f"{missing} is missing: a choice is made for a teacher and a student (see --help)")
-    from dametric.choose.api import choose
+    from dametric.choosing.api import choose
 
     own: dict[str, Any] = {"output": output, "budget": budget, "epsilon": epsilon, "fractions": _numbers(fractions)}
     own |= {"metric": metric, "parameters": parameters, "runner": runner, "jobs": jobs, "held_out": held_out}

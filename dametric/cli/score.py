@@ -75,7 +75,7 @@ def score(
       dametric score --aug paper --teacher t.pth --arch wrn_40_2 --data cifar100 --data-root data -o scores.json
       dametric score --aug blur --teacher t.pth --add scores.json
     """
-    from dametric.choose.asked import asked_of_student
+    from dametric.choosing.asked import asked_of_student
     from dametric.models.computing import chosen_device
     from dametric.scoring import score
     from dametric.scoring.ranks import own_device, under_torchrun

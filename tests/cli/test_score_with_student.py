@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dametric.choose import warm
-from dametric.choose.student_scores import warm_scores
+from dametric.choosing import warm
+from dametric.choosing.student_scores import warm_scores
 from dametric.models import build, save_checkpoint
 from dametric.records.scores import Scores
 from dametric.training import Training

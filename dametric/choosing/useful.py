@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dametric.choose.batches import FixedBatches
-from dametric.choose.result import ErrorPart, StudentScore
+from dametric.choosing.batches import FixedBatches
+from dametric.choosing.result import ErrorPart, StudentScore
 from dametric.metrics.base import Design, Observation
 from dametric.metrics.ts_useful import TS_USEFUL
 from dametric.training.trainer import StepInputs

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dametric.augment import Augmentation
-from dametric.choose.warm import WarmStudent, apart
+from dametric.choosing.warm import WarmStudent, apart
 from dametric.errors import UsageError
 from dametric.training.context import TrainingContext
 from dametric.training.recipe import Recipe

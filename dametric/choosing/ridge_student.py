@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from dametric.choose.batches import FixedBatches
-from dametric.choose.result import ErrorPart, StudentScore
+from dametric.choosing.batches import FixedBatches
+from dametric.choosing.result import ErrorPart, StudentScore
 from dametric.errors import UsageError
 from dametric.training.trainer import StepInputs
 

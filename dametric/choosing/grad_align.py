@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dametric.choose.batches import FixedBatches
-from dametric.choose.result import ErrorPart, StudentScore
+from dametric.choosing.batches import FixedBatches
+from dametric.choosing.result import ErrorPart, StudentScore
 from dametric.training.loss import divergence
 from dametric.training.trainer import StepInputs, Training
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import t as student_t
 
-from dametric.choose.arms import Floats, arms_of, likeness
-from dametric.choose.parameters import Parameters
-from dametric.choose.posterior import Observation, posterior, prior_of
-from dametric.choose.replay import Unit
+from dametric.choosing.arms import Floats, arms_of, likeness
+from dametric.choosing.parameters import Parameters
+from dametric.choosing.posterior import Observation, posterior, prior_of
+from dametric.choosing.replay import Unit
 
 WIDE = Parameters(
     spread=dict.fromkeys((0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5), 1.0),

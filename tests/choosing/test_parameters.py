@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dametric.choose.arms import arms_of
-from dametric.choose.parameters import SHIPPED, Parameters, read_parameters
-from dametric.choose.posterior import prior_of
+from dametric.choosing.arms import arms_of
+from dametric.choosing.parameters import SHIPPED, Parameters, read_parameters
+from dametric.choosing.posterior import prior_of
 from dametric.errors import UsageError
 from tests.loops import each
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dametric.choose.arms import BASELINE, arms_of
-from dametric.choose.decision import Run, next_step, p_within
-from dametric.choose.parameters import Parameters
-from dametric.choose.posterior import Observation, posterior, prior_of
+from dametric.choosing.arms import BASELINE, arms_of
+from dametric.choosing.decision import Run, next_step, p_within
+from dametric.choosing.parameters import Parameters
+from dametric.choosing.posterior import Observation, posterior, prior_of
 from dametric.errors import UsageError
 
 BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0)  # in whole schedules

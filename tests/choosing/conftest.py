@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dametric.choose.warm import WarmStudent
+from dametric.choosing.warm import WarmStudent
 from dametric.data import ImageSet, hold_out
 from dametric.data.request import ImageRequest
 from dametric.training import LABELS, Recipe, Teacher, Training, TrainingContext

@@ -16,9 +16,9 @@ from dametric.base.files import default_cache_dir
 from dametric.base.option_groups import AccuracyOptions, ImageOptions, PrecisionOptions, ScoringOptions, TeacherOptions
 from dametric.base.options import takes
 from dametric.base.progress import say
-from dametric.choose.result import StatedDifference, StudentScore
-from dametric.choose.student_scores import STUDENT_METRICS, warm_scores
-from dametric.choose.warm import WarmStudent, warm_student
+from dametric.choosing.result import StatedDifference, StudentScore
+from dametric.choosing.student_scores import STUDENT_METRICS, warm_scores
+from dametric.choosing.warm import WarmStudent, warm_student
 from dametric.data import ImageSet, hold_out
 from dametric.data.given import source_of
 from dametric.data.request import ImageRequest

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from dametric.choose.answer import points_of, sentences
-from dametric.choose.arms import arms_of
-from dametric.choose.parameters import Parameters, read_parameters
-from dametric.choose.runs import Key, Outcome
-from dametric.choose.settle import Clock, Settling, budget_of, fitting
-from dametric.choose.state import Question
+from dametric.choosing.answer import points_of, sentences
+from dametric.choosing.arms import arms_of
+from dametric.choosing.parameters import Parameters, read_parameters
+from dametric.choosing.runs import Key, Outcome
+from dametric.choosing.settle import Clock, Settling, budget_of, fitting
+from dametric.choosing.state import Question
 from dametric.errors import RunFailed, UsageError
 from dametric.jobs.budget import seconds_of
 from dametric.jobs.executor import Advance, Stop

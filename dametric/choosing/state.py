@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dametric.choose.answer import points_of, sentences
-from dametric.choose.arms import Arm
-from dametric.choose.decision import Run, Step, Verdict, expected_regret_after, next_step, verdict
-from dametric.choose.parameters import Parameters
-from dametric.choose.posterior import Observation, Posterior, posterior, prior_of
-from dametric.choose.runs import Key, Outcome
+from dametric.choosing.answer import points_of, sentences
+from dametric.choosing.arms import Arm
+from dametric.choosing.decision import Run, Step, Verdict, expected_regret_after, next_step, verdict
+from dametric.choosing.parameters import Parameters
+from dametric.choosing.posterior import Observation, Posterior, posterior, prior_of
+from dametric.choosing.runs import Key, Outcome
 from dametric.records.choices import Choice, ChoiceArm, ChoiceCosts, ChoiceLook, ChoiceRun
 
 ENOUGH = 0.95

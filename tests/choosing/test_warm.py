@@ -11,13 +11,13 @@ import torch
 
 from dametric.augment import Augmentation, ImageSpec, Keys, parse
 from dametric.augment.branches import Mixture
-from dametric.choose import warm
-from dametric.choose.warm import WarmStudent, warm_recipe, warm_student
+from dametric.choosing import warm
+from dametric.choosing.warm import WarmStudent, warm_recipe, warm_student
 from dametric.errors import Interrupted, UsageError
 from dametric.records.runs import find_runs
 from dametric.training import Recipe, Training, TrainingContext, learning_rate
 from dametric.training.context import weights_digest
-from tests.choose.conftest import CPU, tiny
+from tests.choosing.conftest import CPU, tiny
 
 SPECS = ("cutmix", "identity", "cutmixpick:by=kld", "cutout:length=4")
 

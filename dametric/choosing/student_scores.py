@@ -9,13 +9,13 @@ from pathlib import Path
 from dametric.augment import Augmentation
 from dametric.base.interrupts import until_interrupted
 from dametric.base.progress import progress
-from dametric.choose.batches import BATCHES, SIZE, FixedBatches
-from dametric.choose.branch_loss import branch_loss
-from dametric.choose.grad_align import GradAlign
-from dametric.choose.result import StudentScore
-from dametric.choose.ridge_student import RidgeStudent
-from dametric.choose.useful import Useful
-from dametric.choose.warm import WarmStudent
+from dametric.choosing.batches import BATCHES, SIZE, FixedBatches
+from dametric.choosing.branch_loss import branch_loss
+from dametric.choosing.grad_align import GradAlign
+from dametric.choosing.result import StudentScore
+from dametric.choosing.ridge_student import RidgeStudent
+from dametric.choosing.useful import Useful
+from dametric.choosing.warm import WarmStudent
 from dametric.errors import Interrupted, unknown
 from dametric.training.context import TrainingContext
 from dametric.training.recipe import Recipe
@@ -48,7 +48,7 @@ def warm_scores(
     context : TrainingContext
         Teacher, training images, and held-out images: its own, else those that it tests on, never a test split.
     student : WarmStudent
-        From :func:`dametric.choose.warm.warm_student`, or given.
+        From :func:`dametric.choosing.warm.warm_student`, or given.
     recipe : Recipe
         The schedule meant, and everything else that the student will really be trained by.
     augs : sequence of Augmentation

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from dametric.choose.arms import arms_of
-from dametric.choose.decision import expected_fall, expected_regret_after, next_step, p_within, verdict
-from dametric.choose.parameters import Parameters
-from dametric.choose.posterior import Observation, Posterior, posterior, prior_of
+from dametric.choosing.arms import arms_of
+from dametric.choosing.decision import expected_fall, expected_regret_after, next_step, p_within, verdict
+from dametric.choosing.parameters import Parameters
+from dametric.choosing.posterior import Observation, Posterior, posterior, prior_of
 from tests.loops import each
 
 SPECS = ["mixup:alpha=0.5", "mixup:alpha=1", "cutmix", "cutout:length=4"]
@@ -138,7 +138,7 @@ def test_the_next_runs_are_a_function_of_the_arguments() -> None:
     assert step.cost == pytest.approx(sum(COSTS[run[1]] for run in step.runs))
     assert step.worth > 0
     code = (
-        "from tests.choose.test_decision import *\n"
+        "from tests.choosing.test_decision import *\n"
         "belief, made = belief_of(2, 6)\n"
         "print(repr(next_step(belief, [(run.arm, run.fraction, run.seed) for run in made], COSTS).runs))"
     )

@@ -62,7 +62,7 @@ class Parameters:
     growth : dict of float to float
         Effects at a fraction c are c^-growth times as large as those of the whole schedule.
     family_share, length : float
-        See :func:`dametric.choose.arms.likeness`.
+        See :func:`dametric.choosing.arms.likeness`.
     slope, slope_spread : float
         Mean and standard deviation of what a standardised score is worth, in units of ``spread``; negative is a score
         whose higher values mean lower losses. 0 and 0: a score has no weight.

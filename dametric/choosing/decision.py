@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
-from dametric.choose.posterior import Posterior, square_root
+from dametric.choosing.posterior import Posterior, square_root
 
 Floats = NDArray[np.float64]
 DRAWS = 512

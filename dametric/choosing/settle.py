@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dametric.base.progress import Advance, say
-from dametric.choose.runs import Key, Outcome, Runs
-from dametric.choose.state import ENOUGH, Belief, Question, answer
+from dametric.choosing.runs import Key, Outcome, Runs
+from dametric.choosing.state import ENOUGH, Belief, Question, answer
 from dametric.errors import RunFailed, UsageError
 from dametric.jobs.executor import Event, Executor, Stop
 from dametric.records.choices import NAME, Choice, ChoiceCosts, ChoiceLook

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from dametric.augment import Augmentation
 from dametric.base.progress import say
-from dametric.choose.result import ErrorPart, StudentScore
-from dametric.choose.warm import WarmStudent, apart, schedule_share
+from dametric.choosing.result import ErrorPart, StudentScore
+from dametric.choosing.warm import WarmStudent, apart, schedule_share
 from dametric.errors import RunFailed
 from dametric.models import load_state
 from dametric.training.context import TrainingContext, TrainingRun
@@ -54,11 +54,11 @@ def branch_loss(
     Parameters
     ----------
     context, student, recipe, augs
-        As of :func:`dametric.choose.student_scores.warm_scores`.
+        As of :func:`dametric.choosing.student_scores.warm_scores`.
     root : path-like
         The ledger's folder.
     quiet, stop
-        See :func:`dametric.choose.warm.warm_student`.
+        See :func:`dametric.choosing.warm.warm_student`.
 
     Raises
     ------

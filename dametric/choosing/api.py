@@ -33,11 +33,11 @@ from dametric.base.option_groups import (
 )
 from dametric.base.options import options_of, takes
 from dametric.base.progress import progress, say
-from dametric.choose.arms import BASELINE, arms_of
-from dametric.choose.parameters import Parameters, read_parameters
-from dametric.choose.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, context_of
-from dametric.choose.settle import Clock, Settling, budget_of, fitting
-from dametric.choose.state import Question
+from dametric.choosing.arms import BASELINE, arms_of
+from dametric.choosing.parameters import Parameters, read_parameters
+from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, context_of
+from dametric.choosing.settle import Clock, Settling, budget_of, fitting
+from dametric.choosing.state import Question
 from dametric.data.given import is_source
 from dametric.errors import Interrupted, UsageError
 from dametric.jobs.budget import seconds_of
@@ -126,9 +126,9 @@ def choose(
         Of the teacher's scores.
     parameters : Parameters or path-like, optional
         What is assumed of short runs and scores; by default what is shipped, see
-        :class:`dametric.choose.parameters.Parameters`.
+        :class:`dametric.choosing.parameters.Parameters`.
     runner : str or callable, optional
-        A trainer of your own that makes the runs: see :class:`dametric.choose.runs.OwnTrainer`. ``steps`` is then the
+        A trainer of your own that makes the runs: see :class:`dametric.choosing.runs.OwnTrainer`. ``steps`` is then the
         schedule meant.
     jobs : int
         Runs side by side, in processes that share the cores.

@@ -14,9 +14,9 @@ from scipy import linalg
 from scipy.stats import multivariate_normal, norm
 
 from dametric.augment import expand
-from dametric.choose.arms import Arm, arms_of, likeness
-from dametric.choose.parameters import Parameters, read_parameters
-from dametric.choose.posterior import Observation, Posterior, posterior, prior_of
+from dametric.choosing.arms import Arm, arms_of, likeness
+from dametric.choosing.parameters import Parameters, read_parameters
+from dametric.choosing.posterior import Observation, Posterior, posterior, prior_of
 from tests.loops import each
 
 SPECS = ["mixup:alpha=0.5", "mixup:alpha=1", "cutmix", "resizemix", "cutout:length=4", "cutout:length=16", "solarize"]

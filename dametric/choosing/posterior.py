@@ -4,7 +4,7 @@ The effect of arm d at the j-th fraction of the schedule is f_jd, that of the wh
 (spread s, noise v, agreements l_j, scales a_j) and a standardised score g,
 
     f_jd = l_j s b g_d + h_jd,     b ~ N(slope, slope_spread^2),
-    Cov(h_jd, h_ke) = s^2 (l_j / l_k) K_de   for j <= k,          K as in :func:`dametric.choose.arms.likeness`,
+    Cov(h_jd, h_ke) = s^2 (l_j / l_k) K_de   for j <= k,          K as in :func:`dametric.choosing.arms.likeness`,
     y = m_j + a_j f_jd + c_jk + e,           c_jk ~ N(0, shared v^2) for a fraction and seed, e ~ N(0, v^2),
 
 with m_j free. Fractions are a Markov chain: where the longer run of an arm is known, its shorter ones add nothing but
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dametric.choose.arms import Arm, likeness
-from dametric.choose.parameters import Parameters
+from dametric.choosing.arms import Arm, likeness
+from dametric.choosing.parameters import Parameters
 
 Floats = NDArray[np.float64]
 _FREE = 50.0  # standard deviation of the levels m_j beside the first loss there, nats: wide beside every effect
@@ -223,7 +223,7 @@ def posterior(prior: Prior, observations: Sequence[Observation]) -> Posterior:
 
     Examples
     --------
-    >>> from dametric.choose.arms import arms_of
+    >>> from dametric.choosing.arms import arms_of
     >>> arms = arms_of(["mixup", "cutmix"])
     >>> known = Parameters({0.05: 1}, {0.001: 1}, {0.2: 1}, {0.0: 1}, shared_noise=0.0)
     >>> runs = [Observation(arm, 1, 0, loss) for arm, loss in enumerate([2.0, 1.9, 2.1])]

@@ -14,13 +14,13 @@ from scipy import special
 from torch import Tensor, nn
 
 from dametric.augment import Augmentation, ImageSpec, Keys, parse
-from dametric.choose import grad_align
-from dametric.choose.batches import SEED
-from dametric.choose.branch_loss import branch_errors
-from dametric.choose.result import ErrorPart, StudentScore
-from dametric.choose.ridge_student import generalised_cross_validation
-from dametric.choose.student_scores import warm_scores
-from dametric.choose.warm import WarmStudent
+from dametric.choosing import grad_align
+from dametric.choosing.batches import SEED
+from dametric.choosing.branch_loss import branch_errors
+from dametric.choosing.result import ErrorPart, StudentScore
+from dametric.choosing.ridge_student import generalised_cross_validation
+from dametric.choosing.student_scores import warm_scores
+from dametric.choosing.warm import WarmStudent
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.training import Objective, Recipe, Training, TrainingContext
