@@ -147,7 +147,7 @@ def one_choice(case: str, number: int, parameters: Parameters, with_score: bool 
     while True:
         belief = posterior(prior, runs)
         sure = p_within(belief, EPSILON)
-        regret = float(whole[int(belief.effects.argmin())] - whole.min())
+        regret = float(whole[belief.best] - whole.min())
         stop = sure >= ENOUGH
         step = None if stop else next_step(belief, {(r.arm, r.fraction, r.seed) for r in runs}, COSTS, BUDGET - spent)
         last = step is None

@@ -97,8 +97,10 @@ def _verdict(choice: Choice, base: str) -> str:
 def _points(choice: Choice) -> str:
     if not math.isfinite(choice.points) or not math.isfinite(choice.gain):
         return ""
-    ends = sorted((choice.points_low * choice.gain, choice.points_high * choice.gain))
-    return f", about {choice.points * choice.gain:.1f} points of accuracy [{ends[0]:.1f}, {ends[1]:.1f}]"
+    # the widest that both intervals allow: of the slope and of the gain
+    slopes, gains = (choice.points_low, choice.points_high), (choice.gain_low, choice.gain_high)
+    ends = [slope * gain for slope in slopes for gain in gains]
+    return f", about {choice.points * choice.gain:.1f} points of accuracy [{min(ends):.1f}, {max(ends):.1f}]"
 
 
 def _certainty(choice: Choice) -> str:
@@ -119,7 +121,11 @@ def _certainty(choice: Choice) -> str:
 def _others(choice: Choice) -> str:
     open_ = [arm for arm in choice.arms if arm.aug != choice.best and arm.p_best >= _NOT_EXCLUDED]
     if not open_:
-        return "All others are excluded at 5 %." if choice.p_best >= SHOWN else ""
+        if choice.p_best >= SHOWN:
+            return "All others are excluded at 5 %."
+        return (
+            f"None of the others is as probable as 5 %, but one of them is the best with {_share(1 - choice.p_best)}."
+        )
     open_.sort(key=lambda arm: -arm.p_best)
     named = ", ".join(f"{arm.aug} ({_share(arm.p_best)})" for arm in open_[:_MOST_NAMED])
     rest = f" and {len(open_) - _MOST_NAMED} more" if len(open_) > _MOST_NAMED else ""
@@ -127,6 +133,8 @@ def _others(choice: Choice) -> str:
 
 
 def _more(choice: Choice) -> str:
+    if not math.isfinite(choice.hour_more) and choice.runs:
+        return "What an hour more would buy is said at the end."
     if not math.isfinite(choice.hour_more):
         return "What an hour more would buy is not known before a run is finished."
     saved = max(choice.regret - choice.hour_more, 0.0)

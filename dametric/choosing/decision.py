@@ -101,7 +101,7 @@ def _draws(belief: Posterior) -> tuple[Floats, Floats, int]:
     kept = order[: int((belief.weights[order].cumsum() < 0.999).sum()) + 1]
     weights = belief.weights[kept] / belief.weights[kept].sum()
     likely = replace(belief, weights=weights, mean=belief.mean[kept], cov=belief.cov[kept])
-    return likely.draws(_normals(DRAWS, belief.arms)), weights / DRAWS, int(belief.effects.argmin())
+    return likely.draws(_normals(DRAWS, belief.arms)), weights / DRAWS, belief.best
 
 
 def _quantiles(values: Floats, weights: Floats, shares: Sequence[float]) -> list[Floats]:

@@ -14,6 +14,11 @@ from typing import Any
 from dametric.errors import UsageError
 
 SHIPPED = Path(__file__).with_name("shipped.json")
+_TABLES = (("spread", 0.0, 100.0), ("noise", 0.0, 100.0), ("half", 0.0, 1.0), ("growth", -3.0, 3.0))
+_NUMBERS = (
+    *(("family_share", 0.0, 0.999), ("length", 0.01, 100.0), ("slope", -100.0, 100.0)),
+    *(("slope_spread", 0.0, 100.0), ("trust", 0.0, 1.0), ("shared_noise", 0.0, 1000.0)),
+)
 
 
 @dataclass(frozen=True)
@@ -95,16 +100,21 @@ class Parameters:
     date: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("spread", "noise", "half", "growth"):
-            values: dict[float, float] = getattr(self, name)
-            if not values or not all(math.isfinite(value) and weight > 0 for value, weight in values.items()):
-                raise UsageError(f"parameters: {name} is a table of values with probabilities above 0, not {values}")
-        if not 0 <= self.trust <= 1:
-            raise UsageError(f"parameters: trust lies in [0, 1], not {self.trust}")
-        if not (0 <= self.family_share < 1 and self.length > 0 and self.slope_spread >= 0 and self.shared_noise >= 0):
-            raise UsageError("parameters: family_share lies in [0, 1), length above 0, spreads from 0 up")
-        if not all(0 < value < 1 for value in self.half) or min(*self.spread, *self.noise) <= 0:
-            raise UsageError("parameters: half lies in (0, 1), spread and noise above 0")
+        for name, low, high in _TABLES:
+            table: dict[float, float] = getattr(self, name)
+            if not table or not all(low < value < high and 0 < weight < math.inf for value, weight in table.items()):
+                raise UsageError(
+                    f"parameters: {name} is a table of values above {low:g} and below {high:g} with probabilities, not "
+                    f"{table}"
+                )
+        for name, low, high in _NUMBERS:
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and low <= value <= high):
+                raise UsageError(f"parameters: {name} is a number from {low:g} to {high:g}, not {value!r}")
+        for name in ("fractions", "steps"):
+            ends = getattr(self, name)
+            if len(ends) != 2 or not 0 < ends[0] <= ends[1]:
+                raise UsageError(f"parameters: {name} are the smallest and the largest, above 0, not {ends!r}")
 
     def settings(self, fractions: Sequence[float]) -> Iterator[Setting]:
         """The grid, for these fractions of a schedule, the shortest first.

@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from dametric.choosing.arms import Arm, likeness
 from dametric.choosing.parameters import Parameters
+from dametric.errors import UsageError
 
 Floats = NDArray[np.float64]
+_NO_LOSS = 1e6  # nats
 _FREE = 50.0  # standard deviation of the levels m_j beside the first loss there, nats: wide beside every effect
 
 
@@ -186,6 +188,12 @@ class Posterior:
         return result
 
     @property
+    def best(self) -> int:
+        """Place of the arm with the lowest expected loss; of equal ones the first."""
+        effects = self.effects
+        return int(np.round(effects - effects.min(), 12).argmin())
+
+    @property
     def joint(self) -> tuple[Floats, Floats]:
         """Mean and covariance of everything that is not known over the whole mixture."""
         mean = self.weights @ self.mean
@@ -233,6 +241,8 @@ def posterior(prior: Prior, observations: Sequence[Observation]) -> Posterior:
     """
     if not observations:
         return Posterior(prior.weights, prior.mean, prior.cov, 0.0, prior)
+    if not all(abs(run.loss) < _NO_LOSS for run in observations):
+        raise UsageError(f"a loss is a number below {_NO_LOSS:g}, not {[run.loss for run in observations]}")
     fraction = np.array([run.fraction for run in observations])
     first = {run.fraction: run.loss for run in reversed(observations)}
     losses = np.array([run.loss - first[run.fraction] for run in observations])

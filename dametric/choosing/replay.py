@@ -154,7 +154,7 @@ def _looks(
     spent = 0.0
     while True:
         belief = posterior(prior, runs)
-        regret, stated = unit.regret(int(belief.effects.argmin())), p_within(belief, epsilon)
+        regret, stated = unit.regret(belief.best), p_within(belief, epsilon)
         yield ReplayRow(unit.name, "choose", math.nan, spent, regret, stated, float(regret < epsilon))
         taken = {(run.arm, run.fraction, run.seed) for run in runs}
         step = next_step(belief, taken, unit.steps, most - spent, lambda run: run in unit.losses)

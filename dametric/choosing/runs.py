@@ -32,6 +32,7 @@ from dametric.training.request import DistillationRequest
 from dametric.training.run import carry_out_together
 
 FAILED = "failed"
+_DIVERGED = 4.0  # times the loss of a network that knows nothing: one such run would outweigh all others
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ def _outcome(record: RunRecord) -> Outcome:
     key = Key(record.config.aug, recipe.steps or 0, recipe.seed)
     if record.status != FINISHED:
         return Outcome(key, failed=(record.error or "it failed") if record.status == FAILED else None)
-    result = record.result
+    result, classes = record.result, record.about.data.classes or 2
+    if not result.test_loss < _DIVERGED * math.log(classes):
+        return Outcome(key, failed=f"its loss is {result.test_loss:.3g}")
     return Outcome(key, result.test_loss, result.test_top1, record.seconds)
 
 

@@ -183,7 +183,7 @@ def answer(
         gain_high=float(known.gain[2]),
         p_gain=known.p_gain,
         epsilon=question.epsilon,
-        hour_more=expected_regret_after(belief.posterior, belief.taken, question.steps, steps_an_hour, known.regret),
+        hour_more=math.nan if status == "running" else _hour_more(belief, known.regret, steps_an_hour),
         points=points.slope,
         points_low=points.low,
         points_high=points.high,
@@ -196,6 +196,11 @@ def answer(
         versions=dict(question.versions),
     )
     return replace(choice, sentences=sentences(choice, question.base, question.remarks))
+
+
+def _hour_more(belief: Belief, regret: float, steps: float) -> float:
+    """Expected regret after so many more student-steps."""
+    return expected_regret_after(belief.posterior, belief.taken, belief.question.steps, steps, regret)
 
 
 def _runs(question: Question, outcomes: Sequence[Outcome]) -> tuple[ChoiceRun, ...]:

@@ -152,7 +152,7 @@ def operations(aug: str) -> str:
     >>> operations("crop+flip+randaugment:n=2,m=9"), operations("cutmix")
     ('randaugment', 'cutmix')
     """
-    return "+".join(_names(_counted(aug)))
+    return "+".join(map(_kind, _counted(aug)))
 
 
 def strength(aug: str) -> float:
@@ -175,6 +175,15 @@ def _counted(aug: str) -> list[str]:
 
 def _names(parts: Sequence[str]) -> list[str]:
     return [part.rpartition("/")[2].partition(":")[0] for part in parts]
+
+
+def _kind(part: str) -> str:
+    """An operation without its numbers: of a group all that is in it, of a function of the user's own its name too."""
+    if branches(part) is not None:
+        return re.sub(r"(?<=[=:])[-+.\de]+", "", part)
+    words = part.rpartition("/")[2].split(":")
+    named = len(words) > 1 and "=" not in words[1]  # a place and the name in it
+    return ":".join(words[: 1 + named])
 
 
 def _strength(aug: str) -> tuple[int, float, str]:
