@@ -133,7 +133,7 @@ def _others(choice: Choice) -> str:
 
 
 def _more(choice: Choice) -> str:
-    if not math.isfinite(choice.hour_more) and choice.runs:
+    if not math.isfinite(choice.hour_more) and choice.runs and choice.status == "running":
         return "What an hour more would buy is said at the end."
     if not math.isfinite(choice.hour_more):
         return "What an hour more would buy is not known before a run is finished."

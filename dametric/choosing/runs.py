@@ -64,6 +64,10 @@ class Outcome:
     seconds: float = 0.0
     failed: str | None = None
 
+    def __post_init__(self) -> None:
+        if math.isinf(self.loss) and self.failed is None:  # or it would be begun for ever
+            object.__setattr__(self, "failed", f"its loss is {self.loss}")
+
     @property
     def finished(self) -> bool:
         """Whether its loss is known."""

@@ -216,7 +216,6 @@ def test_every_state_is_written_as_json(tmp_path: Path) -> None:
     assert [look.runs for look in choice.looks] == sorted({look.runs for look in choice.looks})
 
 
-@pytest.mark.xfail(strict=True, reason="a run that ended without a number is begun again for ever")
 def test_losses_without_a_number_end(tmp_path: Path) -> None:
     """Said to be finished, with infinity."""
 
@@ -282,7 +281,7 @@ CHOICE = Choice(
         ({}, "An hour more is expected to lower the regret from 0.0100 to 0.0040 nats.", "less than"),
         ({"hour_more": 0.01}, "An hour more would buy less than 0.0001 nats.", "is expected to lower"),
         ({"hour_more": math.nan}, "is not known", "is expected to lower"),
-        ({"points": 20.0, "points_low": 10.0, "points_high": 30.0}, "about 1.0 points of accuracy [0.5, 1.5]", "nan"),
+        ({"points": 20.0, "points_low": 10.0, "points_high": 30.0}, "about 1.0 points of accuracy [0.2, 2.4]", "nan"),
         ({"p_gain": 0.94}, "Nothing is shown to beat crop+flip: cutmix looks best", "Use "),
         ({"p_gain": 0.94}, "but may be worse (probability .06)", "Use "),
         ({"best": "identity", "p_gain": 0.0}, "Use crop+flip alone: nothing is shown to beat it.", "Use identity"),
@@ -301,7 +300,6 @@ def test_sentences(changes: dict[str, Any], there: str, absent: str) -> None:
     assert text.endswith("A remark.")
 
 
-@pytest.mark.xfail(strict=True, reason="where each other is below 5 %, but not all together, nothing is said")
 def test_many_improbable_ones_are_not_excluded_together() -> None:
     arms = (ChoiceArm("cutmix", p_best=0.4), *(ChoiceArm(f"a{place}", p_best=0.03) for place in range(20)))
     text = " ".join(sentences(replace(CHOICE, arms=arms, p_best=0.4), "crop+flip"))
