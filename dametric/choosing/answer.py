@@ -123,9 +123,8 @@ def _others(choice: Choice) -> str:
     if not open_:
         if choice.p_best >= SHOWN:
             return "All others are excluded at 5 %."
-        return (
-            f"None of the others is as probable as 5 %, but one of them is the best with {_share(1 - choice.p_best)}."
-        )
+        together = _share(1 - choice.p_best)
+        return f"Not excluded as the best: one of the others, each below .05, together {together}."
     open_.sort(key=lambda arm: -arm.p_best)
     named = ", ".join(f"{arm.aug} ({_share(arm.p_best)})" for arm in open_[:_MOST_NAMED])
     rest = f" and {len(open_) - _MOST_NAMED} more" if len(open_) > _MOST_NAMED else ""
