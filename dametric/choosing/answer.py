@@ -147,6 +147,8 @@ def _more(choice: Choice) -> str:
 def _spent(choice: Choice) -> str:
     runs = ", ".join(f"{steps:,} steps at {fraction} of the schedule" for fraction, steps in choice.costs.steps.items())
     parts = [f"scoring {_time(choice.costs.scoring)}"] if choice.costs.scoring else []
+    if choice.costs.student:
+        parts += [f"warm student and its scores {_time(choice.costs.student)} ({choice.costs.student_steps:,} steps)"]
     parts += [f"{len(choice.runs)} runs {_time(choice.costs.runs)} ({runs})"] if choice.runs else []
     return f"Time: {_time(choice.costs.seconds)} in all" + (f"; {'; '.join(parts)}." if parts else ".")
 

@@ -36,21 +36,21 @@ from dametric.base.progress import progress, say
 from dametric.choosing.arms import BASELINE, arms_of
 from dametric.choosing.parameters import Parameters, read_parameters
 from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, context_of
+from dametric.choosing.scored import ChoiceScores, Scoring, directions_of
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting
 from dametric.choosing.state import Question
+from dametric.choosing.student_scores import STUDENT_METRICS
 from dametric.data.given import is_source
 from dametric.errors import Interrupted, UsageError
 from dametric.jobs.budget import seconds_of
-from dametric.jobs.executor import Executor, own_executor
+from dametric.jobs.executor import Executor, Stop, own_executor
 from dametric.jobs.inline import InlineExecutor
 from dametric.jobs.processes import ProcessExecutor
-from dametric.metrics.named import metric_of
+from dametric.metrics.base import Direction
 from dametric.models.failures import network_errors
 from dametric.models.named import AnyNetwork, Named
 from dametric.models.registry import check_architecture
-from dametric.records.choices import NAME, Choice, read_choice
-from dametric.records.scores import Scores
-from dametric.scoring import score
+from dametric.records.choices import NAME, Choice, ChoiceCosts, read_choice
 from dametric.sweeps.request import ray_cluster
 from dametric.training.api import student_request
 from dametric.training.context import TrainingContext
@@ -59,7 +59,7 @@ from dametric.training.request import DistillationRequest, TrainingRequest
 from dametric.training.run import carry_out
 
 FRACTIONS = (0.05, 0.2, 1.0)
-_HELD_OUT, _LEAST_STEPS, _SCORE_BATCHES = 5_000, 20, 40
+_HELD_OUT, _LEAST_STEPS = 5_000, 20
 _TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
 
 
@@ -81,7 +81,7 @@ def choose(
     budget: str | float = "30m",
     epsilon: float = 0.01,
     fractions: Sequence[float] = FRACTIONS,
-    metric: str = "t_stddev",
+    metric: str | Sequence[str] = "t_stddev",
     parameters: Parameters | str | os.PathLike[str] | None = None,
     runner: str | Callable[..., Any] | None = None,
     jobs: int = 1,
@@ -122,8 +122,10 @@ def choose(
         Stop when the answer is with 95 % probability within so many nats of the best one's loss.
     fractions : sequence of float
         Of the schedule (``epochs`` or ``steps``) that is really meant: schedules of runs, each whole in itself.
-    metric : str
-        Of the teacher's scores.
+    metric : str or sequence of str
+        Scores of the candidates, by the teacher alone or with a warm student (``grad_align``, ``ridge_student``,
+        ``branch_loss``, ``ts_useful``), which is then made. The first is what is expected before any run, as far as
+        ``parameters`` give it weight; all are shown.
     parameters : Parameters or path-like, optional
         What is assumed of short runs and scores; by default what is shipped, see
         :class:`dametric.choosing.parameters.Parameters`.
@@ -188,11 +190,18 @@ def choose(
     run = RunOptions(eval_every="last", keep="none")
     common = student_request(data, None, device, quiet, optimizer, loss, view, precision, run, images)
     common.check()
-    direction = metric_of(metric).direction
+    metrics = (metric,) if isinstance(metric, str) else tuple(metric)
+    directions = directions_of(metrics)
+    if runner is not None and (of_students := [name for name in directions if name in STUDENT_METRICS]):
+        raise UsageError(
+            f"{argument('metric', of_students[0])} is read with a student that is distilled here: leave it out"
+        )
     if isinstance(student, str) and runner is None:
         check_architecture(student)
     check_writable(folder / NAME)
-    asked = _Asked(folder, specs, epsilon, fractions, metric, direction, assumed, runner, places, seconds, steps, quiet)
+    asked = _Asked(
+        folder, specs, epsilon, fractions, metrics, directions, assumed, runner, places, seconds, steps, quiet
+    )
     with network_errors():
         return asked.settled(_request(common, teacher, student, data, folder, checkpoint, held_out))
 
@@ -280,14 +289,19 @@ class _Asked:
     specs: Sequence[str]
     epsilon: float
     fractions: Sequence[float]
-    metric: str
-    direction: str
+    metrics: tuple[str, ...]
+    directions: dict[str, Direction]
     parameters: Parameters
     runner: str | Callable[..., Any] | None
     places: _Places
     seconds: float
     steps: float
     quiet: bool
+
+    @property
+    def metric(self) -> str:
+        """What is expected before any run."""
+        return next(iter(self.directions))
 
     def settled(self, request: DistillationRequest) -> Iterator[Choice]:
         """Check everything, then yield the states of the answer."""
@@ -302,7 +316,9 @@ class _Asked:
             if not total:
                 raise UsageError(f"a trainer of your own needs the schedule that is meant in {argument('steps')}")
         steps = fitting(total, self.fractions, min(_LEAST_STEPS, total))
-        parameters, widened = self.parameters.for_schedule(total, [count / total for count in steps])
+        parameters, widened = self.parameters.for_metric(self.metric).for_schedule(
+            total, [count / total for count in steps]
+        )
         remarks = [widened] if widened else []
         if not (parameters.slope or parameters.slope_spread):
             remarks.append(f"{self.metric} has no weight: no evidence yet that it orders students beyond a list.")
@@ -341,6 +357,7 @@ class _Asked:
             "recipe": _plain(request.common.resolved(_name(request.student), context.train)),
             "steps": list(steps),
             "metric": self.metric,
+            **({"metrics": list(self.directions)} if len(self.directions) > 1 else {}),
             "command": _command(request) if self.runner is None else None,
         }
 
@@ -369,7 +386,7 @@ class _Asked:
         with ExitStack() as stack:
             stack.enter_context(claimed(self.folder / ".lock", str(self.folder)))
             stop = stack.enter_context(until_interrupted())
-            question, scoring = self._scored(question, request, context, stop)
+            question, costs = self._scored(question, request, context, clock, stop)
             if not runs.outcomes() and isinstance(runs, Students):
                 clock.pace, size = _trial(Students(request, context), question)
                 self._say_what_fits(question, clock)
@@ -382,7 +399,7 @@ class _Asked:
                 stack.enter_context(self.places.open(self.folder)),
                 clock,
                 self.folder,
-                scoring,
+                costs,
                 stop,
                 advance,
                 self.steps,
@@ -391,37 +408,29 @@ class _Asked:
             )
 
     def _scored(
-        self, question: Question, request: DistillationRequest, context: TrainingContext, stop: Callable[[], bool]
-    ) -> tuple[Question, float]:
-        """The question with the teacher's scores, and the seconds they took; kept in ``scores.json``."""
-        path = self.folder / "scores.json"
+        self, question: Question, request: DistillationRequest, context: TrainingContext, clock: Clock, stop: Stop
+    ) -> tuple[Question, ChoiceCosts]:
+        """The question with the candidates' scores, and what they took."""
+
+        def over() -> bool:
+            return stop() or clock.left <= 0
+
         names = [arm.name for arm in question.arms if "student" not in arm.name]
-        scores = Scores.read(path) if path.exists() else None
-        if scores is None or {row.aug for row in scores.rows} != set(names):
-            scores = score(
-                request.teacher,
-                context.train,
-                names,
-                metrics=(self.metric,),
-                batches=_SCORE_BATCHES,
-                accuracy=False,
-                device=context.device,
-                dtype=str(request.common.resolved(_name(request.student), context.train).dtype),
-                stop=stop,
-                quiet=self.quiet,
-                **asdict(request.checkpoint),
-            )
-            scores.write(path)
-        sign = -1.0 if self.direction == "higher" else 1.0
-        values = {row.aug: row.metrics[self.metric] for row in scores.rows}
-        return (
-            replace(
-                question,
-                score={aug: sign * value.value for aug, value in values.items()},
-                score_error={aug: value.se for aug, value in values.items()},
-            ),
-            scores.settings.seconds,
+        try:
+            scores = Scoring(request, context, self.metrics, self.folder, self.steps, over).read(names)
+        except Interrupted:
+            if stop():
+                raise
+            scores = ChoiceScores()  # the budget was spent
+        sign = -1.0 if self.directions[self.metric] == "higher" else 1.0
+        question = replace(
+            question,
+            score={aug: sign * value for aug, value in scores.values.get(self.metric, {}).items()},
+            score_error=scores.errors.get(self.metric, {}),
+            scores={name: scores.values.get(name, {}) for name in self.directions},
         )
+        costs = ChoiceCosts(0.0, scores.seconds, scores.student_seconds, scores.student_steps)
+        return question, costs
 
     def _say_what_fits(self, question: Question, clock: Clock) -> None:
         """Before anything is trained: the pace, and what the budget can do."""

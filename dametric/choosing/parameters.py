@@ -71,6 +71,8 @@ class Parameters:
     slope, slope_spread : float
         Mean and standard deviation of what a standardised score is worth, in units of ``spread``; negative is a score
         whose higher values mean lower losses. 0 and 0: a score has no weight.
+    metric : str
+        The score that the slope is of; every other one has no weight.
     trust : float
         Probability that a score is worth anything here: with the rest of it, the slope is 0.
     shared_noise : float
@@ -92,6 +94,7 @@ class Parameters:
     length: float = 1.0
     slope: float = 0.0
     slope_spread: float = 0.0
+    metric: str = "t_stddev"
     trust: float = 0.5
     shared_noise: float = 1.0
     fractions: tuple[float, float] = (0.05, 1.0)
@@ -136,6 +139,10 @@ class Parameters:
             agreement = tuple(1 / (1 + odds * (1 / fraction - 1)) for fraction in fractions)
             scale = tuple(fraction**-growth for fraction in fractions)
             yield Setting(weight, spread, noise, agreement, scale, *slope)
+
+    def for_metric(self, metric: str) -> Parameters:
+        """The same, without weight for a score that the slope is not of."""
+        return self if metric == self.metric else replace(self, slope=0.0, slope_spread=0.0)
 
     def for_schedule(self, steps: int, fractions: Sequence[float]) -> tuple[Parameters, str]:
         """The same, made less certain where a schedule lies outside of what they come from, and what was done.

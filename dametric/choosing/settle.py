@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dametric.base.progress import Advance, say
@@ -69,8 +69,8 @@ class Settling:
     clock : Clock
     folder : Path
         For the answer.
-    scoring : float
-        Seconds that scoring took.
+    scored : ChoiceCosts
+        What scoring took.
     stop : callable
         Whether to save and stop.
     advance : Advance
@@ -87,7 +87,7 @@ class Settling:
     executor: Executor
     clock: Clock
     folder: Path
-    scoring: float = 0.0
+    scored: ChoiceCosts = field(default_factory=ChoiceCosts)
     stop: Stop = lambda: False
     advance: Advance = lambda steps=1, note="": None
     most_steps: float = math.inf
@@ -127,7 +127,7 @@ class Settling:
         if belief.failed.get("identity"):
             raise RunFailed(f"the student of the images as they are failed: {belief.failed['identity']}")
         training = sum(outcome.seconds for outcome in outcomes if outcome.finished)
-        costs = ChoiceCosts(self.clock.spent, self.scoring, training)
+        costs = replace(self.scored, seconds=self.clock.spent, runs=training)
         pace = self.clock.steps_a_second(outcomes) * (len(self._going) + self.executor.free)
         choice = answer(belief, outcomes, status, costs, self.looks, 3600 * pace)
         self.looks = choice.looks
@@ -169,7 +169,7 @@ class Settling:
 
     def _affordable(self, outcomes: Sequence[Outcome], pending: Sequence[Key]) -> float:
         """Student-steps that a run may have to end in time."""
-        spent = sum(outcome.key.steps for outcome in outcomes if outcome.finished)
+        spent = self.scored.student_steps + sum(outcome.key.steps for outcome in outcomes if outcome.finished)
         spent += sum(key.steps for key in pending)
         pace = self.clock.steps_a_second(outcomes)
         in_time = self.clock.left * pace if math.isfinite(pace) else math.inf

@@ -31,8 +31,10 @@ class Question:
     epsilon : float
     parameters : Parameters
     score : dict of str to float
-        Of the teacher alone, higher is a higher loss.
+        By the metric of the choice, its sign such that higher is a higher loss.
     score_error : dict of str to float
+    scores : dict of str to dict of str to float
+        By every metric and augmentation, as they are.
     base : str
         The loader's own augmentation.
     remarks : tuple of str
@@ -46,6 +48,7 @@ class Question:
     parameters: Parameters
     score: Mapping[str, float] = field(default_factory=dict)
     score_error: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     base: str = ""
     remarks: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -165,7 +168,7 @@ def answer(
     runs = _runs(question, outcomes)
     points = points_of(runs)
     best = belief.arms[known.best].name
-    steps = sum(run.steps for run in runs)
+    steps = costs.student_steps + sum(run.steps for run in runs)
     look = ChoiceLook(
         len(runs), steps, costs.seconds, best, float(known.p_best[known.best]), known.p_within, known.regret
     )
@@ -222,11 +225,13 @@ def _arms(belief: Belief, known: Verdict, runs: Sequence[ChoiceRun]) -> tuple[Ch
         arms.append(ChoiceArm(arm.name, arm.family, arm.position, p_best, over, low, high))
     arms += [ChoiceArm(name, failed=why) for name, why in belief.failed.items()]
     question = belief.question
+    score = next(iter(question.scores.values()), question.score)
     return tuple(
         replace(
             arm,
-            score=question.score.get(arm.aug, math.nan),
+            score=score.get(arm.aug, math.nan),
             score_error=question.score_error.get(arm.aug, math.nan),
+            scores={metric: of_aug.get(arm.aug, math.nan) for metric, of_aug in question.scores.items()},
             runs=sum(run.aug == arm.aug for run in runs),
         )
         for arm in arms

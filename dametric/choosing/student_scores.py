@@ -17,6 +17,7 @@ from dametric.choosing.ridge_student import RidgeStudent
 from dametric.choosing.useful import Useful
 from dametric.choosing.warm import WarmStudent
 from dametric.errors import Interrupted, unknown
+from dametric.metrics.base import Direction
 from dametric.training.context import TrainingContext
 from dametric.training.recipe import Recipe
 
@@ -24,7 +25,14 @@ Collector = GradAlign | RidgeStudent | Useful
 COLLECTORS: dict[str, type[GradAlign] | type[RidgeStudent] | type[Useful]] = {
     kind.name: kind for kind in (GradAlign, RidgeStudent, Useful)
 }
-STUDENT_METRICS = ("grad_align", "ridge_student", "branch_loss", "ts_useful")
+DIRECTIONS: dict[str, Direction] = {
+    "grad_align": "higher",
+    "ridge_student": "lower",
+    "branch_loss": "lower",
+    "ts_useful": "higher",
+}
+"""Which values of the scores that a warm student gives are better."""
+STUDENT_METRICS = tuple(DIRECTIONS)
 """The scores that a warm student gives."""
 
 

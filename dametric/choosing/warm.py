@@ -68,6 +68,11 @@ def schedule_share(recipe: Recipe, images: int) -> int:
     return math.ceil(recipe.length(max(1, images // recipe.batch_size)) / SHARE)
 
 
+def warm_steps(recipe: Recipe, images: int) -> int:
+    """Steps of the warm student: 5 % of the schedule meant, 300 at least."""
+    return max(LEAST, schedule_share(recipe, images))
+
+
 def warm_recipe(recipe: Recipe, images: int, mixture: Augmentation) -> Recipe:
     """The warm student's recipe: a whole one-cycle of 5 % of the schedule meant, 300 steps at least, from seed 0.
 
@@ -79,7 +84,7 @@ def warm_recipe(recipe: Recipe, images: int, mixture: Augmentation) -> Recipe:
         Number of training images.
     mixture : Augmentation
     """
-    steps = max(LEAST, schedule_share(recipe, images))
+    steps = warm_steps(recipe, images)
     return replace(recipe, epochs=None, steps=steps, schedule="onecycle", seed=0, aug=mixture.canonical)
 
 

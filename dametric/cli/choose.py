@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,7 +48,15 @@ def choose(
     fractions: Annotated[
         str, typer.Option(metavar="0.05,0.2,1", help="Runs are schedules compressed to these fractions.")
     ] = "0.05,0.2,1",
-    metric: Annotated[str, typer.Option("--metric", "-m", help="Of the teacher's scores.")] = "t_stddev",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            "-m",
+            metavar="NAME",
+            help="Score to start from, by the teacher or a warm student; repeat to see more. [default: t_stddev]",
+        ),
+    ] = None,
     parameters: Annotated[
         str | None, typer.Option(metavar="FILE", help="What is assumed of short runs. [default: what is shipped]")
     ] = None,
@@ -98,7 +107,13 @@ def choose(
     from dametric.choosing.api import choose
 
     own: dict[str, Any] = {"output": output, "budget": budget, "epsilon": epsilon, "fractions": _numbers(fractions)}
-    own |= {"metric": metric, "parameters": parameters, "runner": runner, "jobs": jobs, "held_out": held_out}
+    own |= {
+        "metric": metric or "t_stddev",
+        "parameters": parameters,
+        "runner": runner,
+        "jobs": jobs,
+        "held_out": held_out,
+    }
     own |= {"lockstep": lockstep or 1, "executor": executor, "ray": ray}
     own |= {"cpus_per_run": cpus_per_run, "gpus_per_run": gpus_per_run}
     states = choose(teacher, student or "", data, candidates or "standard", device=device, quiet=quiet, **own, **chosen)
@@ -135,7 +150,10 @@ def deliver(choice: Choice, json: bool) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("augmentation", no_wrap=True)
-    for name in ("P(best)", "loss over the best", "95 % interval", "runs", "score"):
+    first = str(choice.config.get("metric", "score"))
+    others = [name for name in choice.arms[0].scores if name != first]
+    scores = (first, *others) if others else ("score",)
+    for name in ("P(best)", "loss over the best", "95 % interval", "runs", *scores):
         table.add_column(name, justify="right", no_wrap=True)
     for arm in sorted(choice.arms, key=lambda arm: (arm.failed is not None, -arm.p_best, arm.over_best)):
         table.add_row(
@@ -144,13 +162,17 @@ def deliver(choice: Choice, json: bool) -> None:
             f"{arm.over_best:.4f}" if not arm.failed else "",
             f"[{arm.low:.4f}, {arm.high:.4f}]" if not arm.failed and arm.aug != choice.best else "",
             str(arm.runs),
-            f"{arm.score:.4f}" if arm.score == arm.score else "-",
+            *(_known(value) for value in (arm.score, *(arm.scores.get(name, math.nan) for name in others))),
         )
     console = wide_console()
     for sentence in choice.sentences:
         console.print(sentence, highlight=False)
     console.print()
     console.print(table)
+
+
+def _known(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "-"
 
 
 def _numbers(text: str) -> list[float]:

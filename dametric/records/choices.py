@@ -60,7 +60,9 @@ class ChoiceArm(Document):
     over_best, low, high : float
         Its expected loss over that of the arm that is chosen, and the 2.5 and 97.5 % quantiles.
     score, score_error : float
-        Of the teacher alone, in the metric of the choice; NaN without one.
+        By the metric of the choice, the first of several; NaN without one.
+    scores : dict of str to float
+        By every metric that was asked for.
     runs : int
     failed : str or None
         Why it is no candidate any more.
@@ -75,6 +77,7 @@ class ChoiceArm(Document):
     high: float = math.nan
     score: float = math.nan
     score_error: float = math.nan
+    scores: dict[str, float] = field(default_factory=dict)
     runs: int = 0
     failed: str | None = None
 
@@ -94,10 +97,26 @@ class ChoiceLook(Document):
 
 @dataclass(frozen=True)
 class ChoiceCosts(Document):
-    """Where the time went: seconds, and student-steps by fraction of the schedule."""
+    """Where the time went: seconds, and student-steps by fraction of the schedule.
+
+    Attributes
+    ----------
+    seconds : float
+        In all.
+    scoring : float
+        Of the teacher's scores.
+    student, student_steps : float, int
+        Of the warm student and the scores that are read with it: seconds, and student-steps.
+    runs : float
+        Of runs.
+    steps : dict of str to int
+        Student-steps of runs.
+    """
 
     seconds: float = 0.0
     scoring: float = 0.0
+    student: float = 0.0
+    student_steps: int = 0
     runs: float = 0.0
     steps: dict[str, int] = field(default_factory=dict)
 

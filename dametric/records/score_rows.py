@@ -130,6 +130,7 @@ class WarmStudentName(Document):
     candidates: list[str] | None = None
     held_out: int | None = None
     schedule: str | None = None
+    seconds: float | None = omitted()
 
 
 @dataclass(frozen=True)

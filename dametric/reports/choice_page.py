@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -89,6 +90,7 @@ def build(choice: Choice, own: Sequence[str | Callable[[Any], Chart | None]] = (
 def _candidates(choice: Choice) -> Table:
     arms = sorted(choice.arms, key=lambda arm: (arm.failed is not None, -arm.p_best, arm.over_best))
     metric = str(choice.config.get("metric", "score"))
+    others = [name for name in arms[0].scores if name != metric] if arms else []
     rows = [
         (
             word(arm.aug),
@@ -99,11 +101,12 @@ def _candidates(choice: Choice) -> Table:
             number(arm.high),
             number(arm.runs, "d"),
             number(arm.score, "#.4g"),
+            *(number(arm.scores.get(name, math.nan), "#.4g") for name in others),
             word(arm.failed),
         )
         for arm in arms
     ]
-    heads = ("Augmentation", "Family", "P(best)", "Over best", "low", "high", "Runs", metric, "Failed")
+    heads = ("Augmentation", "Family", "P(best)", "Over best", "low", "high", "Runs", metric, *others, "Failed")
     return table_of("candidates", "Held-out losses in nats", heads, rows)
 
 
