@@ -86,12 +86,13 @@ def _verdict(choice: Choice, base: str) -> str:
     if choice.best == "identity":
         return f"Use {loader} alone: nothing is shown to beat it."
     worth = f"{_nats(choice.gain)} nats [{_nats(choice.gain_low)}, {_nats(choice.gain_high)}]{_points(choice)}"
+    loss = "divergence from the teacher" if choice.config.get("loss") == "divergence" else "loss"
     if choice.p_gain < SHOWN:
         return (
-            f"Nothing is shown to beat {loader}: {choice.best} looks best, and lowers the held-out loss by {worth}, "
+            f"Nothing is shown to beat {loader}: {choice.best} looks best, and lowers the held-out {loss} by {worth}, "
             f"but may be worse (probability {_share(1 - choice.p_gain)})."
         )
-    return f"Use {choice.best}: it lowers the held-out loss of {loader} alone by {worth}."
+    return f"Use {choice.best}: it lowers the held-out {loss} of {loader} alone by {worth}."
 
 
 def _points(choice: Choice) -> str:

@@ -306,6 +306,8 @@ class _Asked:
     def settled(self, request: DistillationRequest) -> Iterator[Choice]:
         """Check everything, then yield the states of the answer."""
         context = context_of(request)
+        if self.runner is None:
+            context.check_loss(request.common.objective)
         specs = self._distinct(context)
         arms = arms_of(specs)
         if self.runner is None:
@@ -358,6 +360,7 @@ class _Asked:
             "steps": list(steps),
             "metric": self.metric,
             **({"metrics": list(self.directions)} if len(self.directions) > 1 else {}),
+            **({} if context.labelled or self.runner is not None else {"loss": "divergence"}),
             "command": _command(request) if self.runner is None else None,
         }
 

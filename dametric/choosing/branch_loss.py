@@ -104,7 +104,10 @@ def branch_loss(
 
 
 def _losses(work: TrainingRun, context: TrainingContext) -> Tensor:
-    """Cross-entropy of each held-out image with its label, in nats: NaN where the branch failed."""
+    """Cross-entropy of each held-out image with its label, in nats; without labels, divergence from the teacher.
+
+    NaN where the branch failed.
+    """
     held_out = context.test
     if not work.finished:
         return torch.full((len(held_out),), torch.nan, dtype=torch.float64)
@@ -113,6 +116,11 @@ def _losses(work: TrainingRun, context: TrainingContext) -> Tensor:
     exact = torch.float64 if work.recipe.dtype == "float64" else torch.float32
     normalisation = {"mean": context.train.mean, "std": context.train.std}
     logits = held_out_logits(model, held_out, context.device, exact, work.interface, **normalisation)
+    if not context.labelled:
+        assert context.teacher_logits is not None
+        tau = work.recipe.objective.temperature
+        soft, asked = (each.double().cpu().div(tau).log_softmax(1) for each in (logits, context.teacher_logits))
+        return F.kl_div(soft, asked, reduction="none", log_target=True).sum(1)
     return F.cross_entropy(logits.double(), held_out.labels.to(logits.device), reduction="none").cpu()
 
 

@@ -23,7 +23,7 @@ from dametric.records.documents import plain
 from dametric.records.record import CodeVersion, RunConfig, RunRecord, Timing
 from dametric.records.runs import BusyError, Row, Run, code_version, run_id, seconds_of, summary_of
 from dametric.training.context import TrainingRun
-from dametric.training.evaluate import MEASURES, all_finite, evaluate, held_out_logits
+from dametric.training.evaluate import MEASURES, all_finite, evaluate, evaluate_unlabelled, held_out_logits
 from dametric.training.recipe import learning_rate
 from dametric.training.trainer import DivergedError, Training
 
@@ -237,7 +237,11 @@ def _measured(work: TrainingRun, name: str, images: ImageSet | None, teacher: Ca
             f"the network's output is not finite after epoch {training.epoch}: "
             f"use a smaller learning rate than {training.recipe.lr:g}"
         )
-    values = evaluate(logits, images.labels.cpu(), teacher())
+    asked = teacher()
+    if asked is not None and not work.context.labelled:
+        values = evaluate_unlabelled(logits, asked, work.recipe.objective.temperature)
+    else:
+        values = evaluate(logits, images.labels.cpu(), asked)
     return {f"{name}_{measure}": values[measure] for measure in measures}
 
 

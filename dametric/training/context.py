@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 import os
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -35,7 +36,7 @@ from dametric.records.record import About, RecordedData, RecordedStudent
 from dametric.records.runs import Run
 from dametric.records.score_rows import NetworkName
 from dametric.training.evaluate import all_finite, evaluate, held_out_logits
-from dametric.training.recipe import Recipe, term_versions
+from dametric.training.recipe import Objective, Recipe, term_versions
 from dametric.training.trainer import Training
 
 _CHUNK = {"cuda": 4096}
@@ -97,11 +98,31 @@ class TrainingContext:
 
     def __post_init__(self) -> None:
         for name, images in {"test": self.test, **({"held-out": self.held_out} if self.held_out else {})}.items():
-            if not self.train.num_classes or not images.num_classes:
+            if self.teacher is None and not (self.train.num_classes and images.num_classes):
                 raise UsageError("training needs labelled images, for training and for testing")
+            if bool(self.train.num_classes) != bool(images.num_classes):
+                raise UsageError(f"training and {name} images must have labels both, or neither")
             if self.train.num_classes != images.num_classes or self.train.image_size != images.image_size:
                 raise UsageError(f"training and {name} images must agree in classes and size")
             check_order("training images", self.train.classes, f"the {name} images", images.classes)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether images have labels; without, a student is judged by its divergence from the teacher."""
+        return self.train.num_classes > 0
+
+    @property
+    def num_classes(self) -> int:
+        """Of the images; of those without labels, the teacher's."""
+        if self.labelled or self.teacher_logits is None:
+            return self.train.num_classes
+        return int(self.teacher_logits.shape[1])
+
+    def check_loss(self, objective: Objective) -> None:
+        """Refuse a loss that needs labels where there are none."""
+        if not self.labelled and (objective.ce or objective.term):
+            ways = f"{argument('ce_weight', 0)}, no term of your own"
+            raise UsageError(f"{self.train.name} has no labels: the loss must need none ({ways})")
 
     def tell(self, interface: Interface, quiet: bool = False) -> None:
         """Print what was guessed about a network's output, once for all runs."""
@@ -159,7 +180,7 @@ class TrainingContext:
         logits = held_out_logits(
             network, images, self.device, torch.float32, self.teacher.interface, mean=mean, std=std
         )
-        if logits.shape[1] != self.train.num_classes:
+        if self.labelled and logits.shape[1] != self.train.num_classes:
             raise UsageError(
                 f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
             )
@@ -169,18 +190,20 @@ class TrainingContext:
 
     @cached_property
     def clean(self) -> dict[str, float]:
-        """Loss and accuracy of the teacher on the test images."""
+        """Loss and accuracy of the teacher on the test images; nothing without labels."""
         assert self.teacher_logits is not None
+        if not self.labelled:
+            return {}
         return evaluate(self.teacher_logits, self.test.labels.cpu())
 
     @property
     def clean_top1(self) -> float:
         """Accuracy of the teacher on the test images."""
-        return self.clean["top1"]
+        return self.clean.get("top1", math.nan)
 
     def accuracy(self, most: int) -> tuple[float, int]:
         """Accuracy of the teacher on a sample of at most so many test images, and the number of images."""
-        if len(self.test) <= most:
+        if len(self.test) <= most or not self.labelled:
             return self.clean_top1, len(self.test)
         some = self.test.subset(glance(len(self.test), most))
         return evaluate(self._ask_teacher(some), some.labels.cpu())["top1"], len(some)
@@ -217,12 +240,13 @@ class TrainingContext:
         Raises
         ------
         UsageError
-            For an ``eval_every`` or ``keep`` that does not exist.
+            For an ``eval_every`` or ``keep`` that does not exist, or a loss that needs labels where there are none.
         """
         if not (eval_every == "last" or (type(eval_every) is int and eval_every >= 1)):
             raise UsageError(f"{argument('eval_every')} is a number of epochs from 1 up, or last, not {eval_every}")
         if keep not in get_args(Keep):
             raise unknown("value of keep", str(keep), get_args(Keep))
+        self.check_loss(recipe.objective)
         arch = _arch(student)
         config = {
             "kind": "train" if self.teacher is None else "distill",
@@ -393,7 +417,7 @@ class TrainingRun:
             return copy.deepcopy(self.student)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.recipe.seed)
-            return build(self.student, self.context.train.num_classes, self.context.train.image_size)
+            return build(self.student, self.context.num_classes, self.context.train.image_size)
 
     @property
     def interface(self) -> Interface:
@@ -403,7 +427,7 @@ class TrainingRun:
         key = (self.arch, str(self.config["user_code"].get("weights")))
         ways, data = self.context._interfaces, self.context.train
         if key not in ways:
-            who, classes = "student", data.num_classes
+            who, classes = "student", self.context.num_classes
             ways[key] = interface(self.fresh(), data, data.mean, data.std, who=who, classes=classes, training=True)
         return ways[key]
 
@@ -459,7 +483,9 @@ class TrainingRun:
             ),
             device=str(context.device),
             compile=self.compile,
-            teacher=None if teacher is None else NetworkName(teacher.arch, sha256=teacher.sha256, clean=context.clean),
+            teacher=None
+            if teacher is None
+            else NetworkName(teacher.arch, sha256=teacher.sha256, clean=context.clean or None),
             guessed=[each.guess for each in interfaces if each.guess] or None,
             user_augmentations={function.name: function.findings.plain for function in functions if function.findings}
             or None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from dametric.data import ImageSet
 from dametric.models import inference_copy
 from dametric.models.interface import Interface
 from dametric.models.network import Network
+from dametric.training.loss import divergence
 
 BINS = 15
 MEASURES = ("loss", "top1", "top5", "ece", "agreement")
@@ -94,6 +97,28 @@ def evaluate(logits: Tensor, labels: Tensor, teacher: Tensor | None = None) -> d
     if teacher is not None:
         classes, teacher_classes = (scores.argmax(1).cpu() for scores in (logits, teacher))
         measures["agreement"] = float((classes == teacher_classes).double().mean())
+    return measures
+
+
+def evaluate_unlabelled(logits: Tensor, teacher: Tensor, temperature: float) -> dict[str, float]:
+    """What can be said of a network without labels.
+
+    Parameters
+    ----------
+    logits, teacher : Tensor of shape (images, classes)
+        Logits of the same images.
+    temperature : float
+
+    Returns
+    -------
+    dict
+        ``loss``: the mean Kullback-Leibler divergence of the network from the teacher, both softened by the
+        temperature, in nats; ``agreement``; NaN for the other measures of :func:`evaluate`.
+    """
+    student, teacher = logits.double().cpu(), teacher.double().cpu()
+    measures = dict.fromkeys(MEASURES, math.nan)
+    measures["loss"] = float(divergence(student, teacher, temperature)) / temperature**2
+    measures["agreement"] = float((student.argmax(1) == teacher.argmax(1)).double().mean())
     return measures
 
 

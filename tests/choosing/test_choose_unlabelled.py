@@ -1,0 +1,68 @@
+"""Images without labels: students are judged by their divergence from the teacher."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, softmax
+from torch import Tensor, nn
+
+import dametric
+from dametric.errors import UsageError
+from dametric.models import build
+
+SHORT: dict[str, Any] = {"steps": 40, "batch_size": 32, "device": "cpu", "dtype": "float32", "quiet": True}
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randint(0, 256, (140, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def teacher() -> nn.Module:
+    torch.manual_seed(0)
+    return build("resnet8", 10, 8)
+
+
+def test_the_loss_is_the_divergence_from_the_teacher(tmp_path: Path, images: Tensor, teacher: nn.Module) -> None:
+    sets = (images[:100], images[100:])
+    trained = dametric.distill(teacher, "resnet8", sets, "cutmix", out=tmp_path, ce_weight=0, temperature=3, **SHORT)
+    train = dametric.data.ImageSet.from_tensors(sets[0], None, split="train")
+    mean, std = (torch.tensor(part).view(1, 3, 1, 1) for part in (train.mean, train.std))
+    with torch.no_grad():
+        shown = (sets[1] / 255 - mean) / std
+        asked, told = (network.eval()(shown).double().numpy() for network in (teacher, trained.model))
+    own, other = log_softmax(asked / 3, 1), log_softmax(told / 3, 1)
+    last = trained.record["last"]
+    assert last["test_loss"] == pytest.approx((softmax(asked / 3, 1) * (own - other)).sum(1).mean(), rel=1e-4)
+    assert last["test_agreement"] == pytest.approx(np.mean(asked.argmax(1) == told.argmax(1)))
+    assert (
+        json.loads((trained.folder / "record.json").read_text(), parse_constant=pytest.fail)["last"]["test_top1"]
+        is None
+    )
+    assert dametric.load_checkpoint(trained.folder / "last.pt").num_classes == 10
+
+
+def test_a_choice_needs_no_labels(tmp_path: Path, images: Tensor, teacher: nn.Module) -> None:
+    more = {"fractions": (0.5, 1), "budget": "120steps", "output": tmp_path, **SHORT}
+    sets = (images[:100], images[100:])
+    with pytest.raises(UsageError, match="has no labels: the loss must need none"):
+        next(dametric.choose(teacher, "resnet8", sets, ["cutmix"], **more))
+    assert not (tmp_path / "scores.json").exists()
+    *_, choice = dametric.choose(teacher, "resnet8", sets, ["cutmix"], ce_weight=0, **more)
+    assert choice.runs
+    assert all(run.loss > 0 and run.top1 != run.top1 for run in choice.runs)
+    assert choice.config["loss"] == "divergence"
+    assert not any("accuracy" in sentence for sentence in choice.sentences)
+
+
+def test_labels_are_in_both_sets_or_in_none(images: Tensor, teacher: nn.Module, tmp_path: Path) -> None:
+    sets = (images[:100], (images[100:], torch.arange(40) % 10))
+    with pytest.raises(UsageError, match="must have labels both, or neither"):
+        dametric.distill(teacher, "resnet8", sets, "cutmix", out=tmp_path, ce_weight=0, **SHORT)
