@@ -13,6 +13,7 @@ from dametric.augment import Augmentation, ImageSpec, parse
 from dametric.base.arguments import argument
 from dametric.base.progress import say
 from dametric.choosing.asked import Asked
+from dametric.choosing.batches import SIZE
 from dametric.choosing.student_scores import DIRECTIONS, STUDENT_METRICS, warm_scores
 from dametric.choosing.warm import WarmStudent, schedule_share, warm_steps, warm_student
 from dametric.errors import UsageError
@@ -166,6 +167,7 @@ class Scoring:
             list(augs),
             metrics=own or (_BESIDE,),
             batches=_BATCHES,
+            batch_size=min(SIZE, max(1, len(self.context.train) // 2)),
             accuracy=False,
             device=self.context.device,
             dtype=str(self._recipe.dtype),
@@ -227,6 +229,7 @@ class Scoring:
             self._recipe,
             self._augs(augs),
             self.with_student,
+            size=min(SIZE, len(self.context.train)),
             root=self.folder / LEDGER,
             quiet=self._quiet,
             stop=self.stop,

@@ -60,3 +60,18 @@ def test_photographs_are_trained_on_scored_and_distilled(run: Run, photos: Path,
     assert runs["status"].tolist() == ["finished"]
     (path,) = (tmp_path / "runs").rglob("record.json")
     assert read_record(path)["about"]["data"]["evaluation"] == VIEW
+
+
+def test_an_augmentation_is_chosen_for_photographs(run: Run, photos: Path, tmp_path: Path) -> None:
+    common = ["--data", photos, "--image-size", 224, "--lazy", "--cache-dir", tmp_path / "cache", "--device", "cpu"]
+    common += ["--batch-size", 6, "--dtype", "float32", "--steps", 4]
+    teacher = tmp_path / "teacher.pth"
+    assert run("train", "--arch", NETWORK, *common, "-o", teacher).code == 0
+    asked = ["-t", teacher, "-s", NETWORK, *common, "-a", "cutmix", "--fractions", "0.5,1", "--held-out", 6]
+    chosen = run("choose", *asked, "--budget", "12steps", "-o", tmp_path / "choice", "--json")
+    assert chosen.code == 0, chosen.err
+    answer = chosen.document
+    assert {arm["aug"] for arm in answer["arms"]} == {"identity", "cutmix"}
+    assert answer["config"]["images"] | {"name": ""} == {"name": "", "train": 24, "held_out": 6}
+    assert {run["aug"] for run in answer["runs"]} == {"identity", "cutmix"}
+    assert sum(run["steps"] for run in answer["runs"]) <= 12
