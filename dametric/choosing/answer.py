@@ -34,8 +34,8 @@ def points_of(runs: Sequence[ChoiceRun]) -> Points:
     --------
     >>> runs = [ChoiceRun("a", 100, 0.05, 0, loss, 0.9 - 0.2 * loss + 0.001 * (-1) ** place)
     ...         for place, loss in enumerate([1.0, 1.2, 1.3, 1.5, 1.6, 1.8])]
-    >>> round(points_of(runs).slope, 1)
-    20.0
+    >>> round(points_of(runs).slope)
+    20
     """
     known = [run for run in runs if math.isfinite(run.top1)]
     fractions = sorted({run.fraction for run in known})
