@@ -34,7 +34,8 @@ from dametric.base.option_groups import (
 from dametric.base.options import options_of, takes
 from dametric.base.progress import progress, say
 from dametric.choosing.arms import BASELINE, arms_of
-from dametric.choosing.parameters import Parameters, read_parameters
+from dametric.choosing.fit import assumed_parameters
+from dametric.choosing.parameters import Parameters
 from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, context_of
 from dametric.choosing.scored import ChoiceScores, Scoring, directions_of
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting
@@ -83,6 +84,7 @@ def choose(
     fractions: Sequence[float] = FRACTIONS,
     metric: str | Sequence[str] = "t_stddev",
     parameters: Parameters | str | os.PathLike[str] | None = None,
+    ledger: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     runner: str | Callable[..., Any] | None = None,
     jobs: int = 1,
     lockstep: int = 1,
@@ -129,6 +131,8 @@ def choose(
     parameters : Parameters or path-like, optional
         What is assumed of short runs and scores; by default what is shipped, see
         :class:`dametric.choosing.parameters.Parameters`.
+    ledger : path-like or sequence of path-like
+        Folders of runs: where they hold complete studies, these parameters are fitted to them.
     runner : str or callable, optional
         A trainer of your own that makes the runs: see :class:`dametric.choosing.runs.OwnTrainer`. ``steps`` is then the
         schedule meant.
@@ -181,9 +185,7 @@ def choose(
     places = _Places(jobs, lockstep, executor, ray, cpus_per_run, gpus_per_run, str(device) if device else None)
     folder = Path(output)
     seconds, steps = budget_of(budget, seconds_of)
-    assumed = (
-        parameters if isinstance(parameters, Parameters) else read_parameters(*([parameters] if parameters else []))
-    )
+    assumed, fitted_to = assumed_parameters(parameters, ledger, metric)
     specs = list(expand([candidates] if isinstance(candidates, str) else candidates))
     for spec in specs:
         parse(spec, ImageSpec())
@@ -199,9 +201,8 @@ def choose(
     if isinstance(student, str) and runner is None:
         check_architecture(student)
     check_writable(folder / NAME)
-    asked = _Asked(
-        folder, specs, epsilon, fractions, metrics, directions, assumed, runner, places, seconds, steps, quiet
-    )
+    how = (assumed, runner, places, seconds, steps, quiet, fitted_to)
+    asked = _Asked(folder, specs, epsilon, fractions, metrics, directions, *how)
     with network_errors():
         return asked.settled(_request(common, teacher, student, data, folder, checkpoint, held_out))
 
@@ -297,6 +298,7 @@ class _Asked:
     seconds: float
     steps: float
     quiet: bool
+    fitted_to: str
 
     @property
     def metric(self) -> str:
@@ -321,7 +323,7 @@ class _Asked:
         parameters, widened = self.parameters.for_metric(self.metric).for_schedule(
             total, [count / total for count in steps]
         )
-        remarks = [widened] if widened else []
+        remarks = [text for text in (self.fitted_to, widened) if text]
         if not (parameters.slope or parameters.slope_spread):
             remarks.append(f"{self.metric} has no weight: no evidence yet that it orders students beyond a list.")
         config = self._config(request, context, steps)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.stats import t as student_t
 
+from dametric.base.arguments import argument
 from dametric.choosing.arms import Floats, arms_of, likeness
-from dametric.choosing.parameters import Parameters
+from dametric.choosing.parameters import Parameters, read_parameters
 from dametric.choosing.posterior import Observation, posterior, prior_of
-from dametric.choosing.replay import Unit
+from dametric.choosing.replay import Unit, complete_units, read_ledgers, scores_of
+from dametric.errors import UsageError
 
 WIDE = Parameters(
     spread=dict.fromkeys((0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5), 1.0),
@@ -55,7 +58,7 @@ def fitted(
     """
     likelihood = np.array([_likelihoods(unit, wide) for unit in units])
     shape = tuple(len(getattr(wide, name)) for name in _TABLES)
-    tables = _most_likely(likelihood.reshape(len(units), *shape))
+    tables = map(_widened, most_likely(likelihood.reshape(len(units), *shape)))
     found = {
         name: {value: float(weight) for value, weight in zip(getattr(wide, name), table, strict=True)}
         for name, table in zip(_TABLES, tables, strict=True)
@@ -78,28 +81,131 @@ def fitted(
     )
 
 
+def fitted_from(
+    ledgers: Sequence[str | os.PathLike[str]],
+    scores: Sequence[str | os.PathLike[str]] = (),
+    *,
+    metric: str = "t_stddev",
+    made_by: str = "fitted",
+    date: str = "",
+) -> tuple[Parameters, list[str]]:
+    """Parameters from the complete units of ledgers, which name their ledgers and units.
+
+    Parameters
+    ----------
+    ledgers : sequence of path-like
+    scores : sequence of path-like
+        Of the teachers; by default ``scores/*.json`` in the ledgers.
+    metric : str
+        Of the scores.
+    made_by, date : str
+        To be recorded.
+
+    Returns
+    -------
+    Parameters
+    list of str
+        What is left out, and what the score has shown.
+
+    Raises
+    ------
+    UsageError
+        If no unit is complete, with what is missing.
+    """
+    units, notes = complete_units(read_ledgers(ledgers))
+    by_teacher, _ = scores_of(units, ledgers, scores, metric)
+    by_unit = {unit.name: by_teacher[unit.teacher] for unit in units if unit.teacher in by_teacher}
+    names = ", ".join(unit.name for unit in units)
+    count = f"{len(units)} unit{'s' * (len(units) > 1)}"
+    source = f"{made_by} from {count} of {', '.join(map(str, ledgers))}: {names}"
+    parameters = fitted(units, by_unit, source=source, date=date)
+    weight = f"{metric} has a slope of {parameters.slope:.2f}, spread {parameters.slope_spread:.2f}"
+    none = f"{metric} is not shown to help in {len(by_unit)} units with scores (3 are the least), so it has no weight"
+    return parameters, [*notes, weight if parameters.slope else none]
+
+
+def assumed_parameters(
+    parameters: Parameters | str | os.PathLike[str] | None,
+    ledger: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    metric: str = "t_stddev",
+) -> tuple[Parameters, str]:
+    """What a choice assumes of short runs, and a remark on where it is from.
+
+    Parameters
+    ----------
+    parameters : Parameters or path-like, optional
+    ledger : path-like or sequence of path-like
+        Folders of runs.
+    metric : str
+        Of the scores that lie in them.
+
+    Returns
+    -------
+    Parameters
+        Those that are given, those fitted to complete units of the ledger, or those that are shipped.
+    str
+        "" where there is no ledger.
+
+    Raises
+    ------
+    UsageError
+        If both are given, or the ledger holds no runs.
+    """
+    folders = [ledger] if isinstance(ledger, (str, os.PathLike)) else list(ledger)
+    if not folders:
+        if isinstance(parameters, Parameters):
+            return parameters, ""
+        return read_parameters(*([parameters] if parameters else [])), ""
+    if parameters is not None:
+        raise UsageError(f"{argument('parameters')} and {argument('ledger')} both say what is assumed: give one")
+    read_ledgers(folders)
+    try:
+        known, notes = fitted_from(folders, metric=metric)
+    except UsageError as error:
+        shipped = read_parameters()
+        return shipped, f"What is shipped is assumed of short runs ({shipped.date}): {error}."
+    return known, f"Assumed of short runs: {'; '.join([known.source, *notes])}."
+
+
 def _likelihoods(unit: Unit, wide: Parameters) -> Floats:
     """Likelihood of a unit's losses under every setting, up to a factor."""
     arms = arms_of(unit.augs)
-    seeds = 1 + max(seed for _, _, seed in unit.losses)
-    prior = prior_of(arms, [steps / unit.steps[-1] for steps in unit.steps], wide, None, seeds)
+    prior = prior_of(arms, [steps / unit.steps[-1] for steps in unit.steps], wide, None, unit.seeds)
     runs = [Observation(*run, loss) for run, loss in sorted(unit.losses.items())]
     result: Floats = posterior(prior, runs).weights / prior.weights
     return result
 
 
-def _most_likely(likelihood: Floats) -> list[Floats]:
-    """Independent distributions over the axes that maximise the product over units of the mean likelihood, by EM."""
+def most_likely(likelihood: Floats, rounds: int = _ROUNDS) -> list[Floats]:
+    """Independent distributions over the axes that maximise the product over units of the mean likelihood, by EM.
+
+    Parameters
+    ----------
+    likelihood : ndarray
+        Shape (units, values of the first table, of the second, ...).
+    rounds : int
+
+    Returns
+    -------
+    list of ndarray
+        A table for each axis.
+    """
     axes = range(1, likelihood.ndim)
     tables = [np.full(likelihood.shape[axis], 1 / likelihood.shape[axis]) for axis in axes]
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         joint = likelihood.copy()
         for axis, table in zip(axes, tables, strict=True):
             joint *= table.reshape([-1 if axis == place else 1 for place in range(likelihood.ndim)])
         joint /= joint.sum(tuple(axes), keepdims=True)
         marginals = [joint.sum(tuple(other for other in axes if other != axis)).mean(0) for axis in axes]
-        tables = [np.maximum(marginal, 1e-12) for marginal in marginals]
-    return [(1 - _ELSEWHERE) * table / table.sum() + _ELSEWHERE / len(table) for table in tables]
+        tables = [marginal / marginal.sum() for marginal in marginals]
+    return tables
+
+
+def _widened(table: Floats) -> Floats:
+    """The same with some probability for what was not seen."""
+    result: Floats = (1 - _ELSEWHERE) * table + _ELSEWHERE / len(table)
+    return result
 
 
 def _slope_of(unit: Unit, score: Mapping[str, float] | None) -> float:

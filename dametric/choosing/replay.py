@@ -1,31 +1,50 @@
 """What `choose` would have done on runs that exist, beside simpler rules at the same cost.
 
-A unit (teacher, student, data) is complete where every augmentation has a run of the longest schedule, and some have
-shorter ones. Its truth is the mean loss over the seeds of the longest schedule. Rules that are compared, each at every
-budget of student-steps:
+A unit (teacher, student, data, recipe) is complete where every augmentation has a run of every length of schedule.
+Rules are judged by a seed that none of them sees where a unit has several of the longest schedule, else by the mean of
+the runs that they see, which flatters all of them alike. Rules, each at every budget of student-steps:
 
-``choose``        the loop of `dametric choose`, with runs looked up
+``choose``        the loop of `dametric choose`, with runs looked up; it stops at 95 % as that does
 ``compressed``    all augmentations at the largest fraction that the budget bears, as many seeds as there are
 ``halving``       successive halving: all at the shortest fraction, the better half at the next, and so on
 ``score``         the best score of the teacher, no student
+``published``     the published list, extended to strengths by its families, no student
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student_t
 
+from dametric.base.arguments import argument
+from dametric.base.progress import progress
 from dametric.choosing.arms import BASELINE, arms_of
-from dametric.choosing.decision import Run, next_step, p_within
-from dametric.choosing.parameters import Parameters
-from dametric.choosing.posterior import Observation, posterior, prior_of
+from dametric.choosing.decision import DRAWS, Run, next_step, p_within
+from dametric.choosing.parameters import Parameters, read_parameters
+from dametric.choosing.posterior import Observation, Posterior, posterior, prior_of
+from dametric.choosing.state import ENOUGH
 from dametric.errors import UsageError
+from dametric.records.recipes import OPTIONS
+from dametric.records.runs import find_runs, load_runs
+from dametric.records.scores import Scores, finite
+from dametric.stats import load_published
+from dametric.stats.families import family, operations, strength
 
-BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0)  # in whole schedules
+BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # in whole schedules
+BINS = 5
+_PUBLISHED = {
+    "cutmix_pick_S": "cutmixpick:by=student_entropy",
+    "cutmix_pick_T": "cutmixpick:by=teacher_entropy",
+}
+_OF_A_UNIT = ["data", "teacher", "teacher_sha256", "student", *(n for n in OPTIONS if n not in ("epochs", "steps"))]
 
 
 @dataclass(frozen=True)
@@ -41,12 +60,15 @@ class Unit:
         Of schedules, ascending.
     losses : dict of (int, int, int) to float
         By augmentation, schedule and seed.
+    teacher : str
+        Hash of its weights.
     """
 
     name: str
     augs: tuple[str, ...]
     steps: tuple[int, ...]
     losses: Mapping[Run, float]
+    teacher: str = ""
 
     @property
     def truth(self) -> list[float]:
@@ -54,29 +76,87 @@ class Unit:
         last = len(self.steps) - 1
         return [float(np.mean(self.of(arm, last))) for arm in range(len(self.augs))]
 
+    @property
+    def seeds(self) -> int:
+        """Seeds lie below this number."""
+        return 1 + max(seed for _, _, seed in self.losses)
+
+    @property
+    def missing(self) -> list[tuple[str, int]]:
+        """Augmentations and schedules without a run."""
+        return [
+            (aug, steps)
+            for arm, aug in enumerate(self.augs)
+            for fraction, steps in enumerate(self.steps)
+            if not self.of(arm, fraction)
+        ]
+
     def of(self, arm: int, fraction: int) -> list[float]:
         """Losses of an augmentation at a schedule, by seed."""
         return [loss for (own, level, _), loss in sorted(self.losses.items()) if (own, level) == (arm, fraction)]
+
+    def without(self, seed: int) -> Unit:
+        """The unit as if a seed had never been trained."""
+        losses = {run: loss for run, loss in self.losses.items() if run[2] != seed}
+        return Unit(self.name, self.augs, self.steps, losses, self.teacher)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What rules may see of a unit, and what they are judged by.
+
+    Attributes
+    ----------
+    seen : Unit
+    truth : tuple of float
+        Loss of the whole schedule, by augmentation.
+    unseen : bool
+        Whether the truth is a single run of each augmentation that no rule sees.
+    """
+
+    seen: Unit
+    truth: tuple[float, ...]
+    unseen: bool
 
     def regret(self, arm: int) -> float:
         """What is lost by taking an augmentation, nats."""
         return self.truth[arm] - min(self.truth)
 
 
-@dataclass(frozen=True)
-class ReplayRow:
-    """What a rule came to: the regret of its choice after what it spent, and, of `choose`, the stated probability."""
+def trials(unit: Unit) -> list[Trial]:
+    """One for each seed that can be left out: all augmentations have it, and the others still make a complete unit.
 
-    unit: str
-    rule: str
-    budget: float
-    spent: float
-    regret: float
-    stated: float = math.nan
-    within: float = math.nan
+    Parameters
+    ----------
+    unit : Unit
+
+    Returns
+    -------
+    list of Trial
+        A single one with all runs where no seed can be left out.
+    """
+    last, arms = len(unit.steps) - 1, range(len(unit.augs))
+    held_back = []
+    for seed in range(unit.seeds):
+        truth = tuple(unit.losses.get((arm, last, seed), math.nan) for arm in arms)
+        seen = unit.without(seed)
+        if all(map(math.isfinite, truth)) and seen.losses and not seen.missing:
+            held_back.append(Trial(seen, truth, True))
+    return held_back or [Trial(unit, tuple(unit.truth), False)]
 
 
-def complete_units(table: pd.DataFrame) -> list[Unit]:
+def read_ledgers(ledgers: Sequence[str | os.PathLike[str]]) -> pd.DataFrame:
+    """The table of all runs of several folders, each run once.
+
+    Raises
+    ------
+    UsageError
+        If a folder holds none.
+    """
+    return load_runs(run for ledger in ledgers for run in find_runs(ledger))
+
+
+def complete_units(table: pd.DataFrame) -> tuple[list[Unit], list[str]]:
     """Complete units of a ledger's table.
 
     Parameters
@@ -84,124 +164,468 @@ def complete_units(table: pd.DataFrame) -> list[Unit]:
     table : pandas.DataFrame
         As :func:`dametric.load_runs` makes it. Held-out losses are taken where all runs of a unit have them.
 
+    Returns
+    -------
+    list of Unit
+    list of str
+        What the other units lack, one line each.
+
     Raises
     ------
     UsageError
         If there is none, with what is missing.
     """
     students = table[(table.kind == "distill") & (table.status == "finished")]
-    names = ["data", "teacher", "teacher_sha256", "student", "train_images"]
-    units = [unit for name, part in students.groupby(names, dropna=False, sort=False) if (unit := _unit(name, part))]
+    names = [name for name in _OF_A_UNIT if name in table]
+    units: list[Unit] = []
+    notes: list[str] = []
+    for key, part in students.groupby(names, dropna=False, sort=False):
+        row = dict(zip(names, key, strict=True))
+        name = f"{row['teacher']} {str(row['teacher_sha256'])[:6]} -> {row['student']}"
+        number = 1 + sum(unit.name.partition(" (")[0] == name for unit in units)
+        unit = _unit(name if number == 1 else f"{name} ({number})", str(row["teacher_sha256"]), part)
+        lack = _lack(unit)
+        if lack:
+            notes.append(f"{name} is left out: {lack}")
+        else:
+            units.append(unit)
     if not units:
+        why = notes[0] if notes else "no student is finished"
         raise UsageError(
-            "no unit is complete: a replay needs identity and two more augmentations with runs of the longest "
-            "schedule, and runs of shorter schedules of the same teacher and student"
+            f"no unit is complete ({why}): what is wanted is identity, two more augmentations, and two lengths of "
+            "schedule, each with a run of every augmentation, as a grid of dametric sweep makes them with several "
+            "steps under training; the same command goes on with what is begun"
         )
-    return units
+    return units, notes
 
 
-def _unit(name: tuple[object, ...], part: pd.DataFrame) -> Unit | None:
-    lengths = sorted(set(part.step.astype(int).tolist()))
-    whole = part[part.step == lengths[-1]]
-    augs = [BASELINE, *sorted(set(whole.aug) - {BASELINE})]
-    if BASELINE not in set(whole.aug) or len(augs) < 3 or len(lengths) < 2:
-        return None
+def _unit(name: str, teacher: str, part: pd.DataFrame) -> Unit:
     outcome = "held_out_loss" if part.held_out_loss.notna().all() else "test_loss"
+    part = part[np.isfinite(part[outcome])]
+    lengths = sorted(set(part.step.astype(int).tolist()))
+    augs = [aug for aug in (BASELINE, *sorted(set(part.aug) - {BASELINE})) if (part.aug == aug).any()]
     places = {aug: place for place, aug in enumerate(augs)}
     losses = {
         (places[aug], lengths.index(int(step)), int(seed)): float(loss)
         for aug, step, seed, loss in zip(part.aug, part.step, part.seed, part[outcome], strict=True)
-        if aug in places
     }
-    return Unit(f"{name[1]} {str(name[2])[:6]} -> {name[3]}", tuple(augs), tuple(lengths), losses)
+    return Unit(name, tuple(augs), tuple(lengths), losses, teacher)
 
 
-def replayed(
-    unit: Unit, parameters: Parameters, epsilon: float, score: Mapping[str, float] | None = None
-) -> Iterator[ReplayRow]:
-    """What each rule would have come to on a unit, at every budget.
+def _lack(unit: Unit) -> str:
+    """What keeps a unit from being complete; "" where it is."""
+    if BASELINE not in unit.augs or len(unit.augs) < 3:
+        return f"finished are only {', '.join(unit.augs) or 'none'}"
+    if len(unit.steps) < 2:
+        return f"all its schedules have {unit.steps[0]:,} steps"
+    listed = [f"{aug} at {steps:,} steps" for aug, steps in unit.missing]
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return f"no finished run of {', '.join(listed[:3])}{more}" if listed else ""
+
+
+def scores_by_teacher(
+    files: Sequence[Scores | str | os.PathLike[str]], metric: str
+) -> dict[str | None, dict[str, float]]:
+    """Scores with higher values for higher losses, by the hash of the teacher's weights.
+
+    Raises
+    ------
+    UsageError
+        If a file cannot be read, or lacks the metric.
+    """
+    found: dict[str | None, dict[str, float]] = {}
+    for file in files:
+        scores = file if isinstance(file, Scores) else Scores.read(file)
+        if metric not in scores.metrics:
+            raise UsageError(f"{file} holds no {metric}, but {', '.join(scores.metrics)}")
+        for row in scores.rows:
+            value = row.metrics[metric]
+            if not row.destroyed and value.direction in ("lower", "higher"):
+                signed = value.value if value.direction == "lower" else -value.value
+                found.setdefault(scores.settings.scored.sha256, {})[row.aug] = signed
+    return found
+
+
+def published_order(augs: Sequence[str]) -> list[tuple[float, float]]:
+    """The published list, extended to other strengths by operation and family.
 
     Parameters
     ----------
-    unit : Unit
+    augs : sequence of str
+
+    Returns
+    -------
+    list of (float, float)
+        For each the mean rank, over the ten published units, of the published augmentation of the same operation,
+        or else of its family, that is nearest in strength; then how far it is from that in doublings of strength.
+        The lowest is the list's choice; infinite where the list knows no such family.
+
+    Examples
+    --------
+    >>> order = published_order(["identity", "cutmix:alpha=0.2", "cutmix", "blur"])
+    >>> order[2] < order[1] < order[0], order[3]
+    (True, (inf, inf))
+    """
+    points = load_published()
+    ranks = points.groupby("unit").student_test_loss.rank().groupby(points.aug).mean()
+    listed = {_PUBLISHED.get(str(name), str(name)): float(rank) for name, rank in ranks.items()}
+    return [_listed(aug, listed) for aug in augs]
+
+
+def _listed(aug: str, listed: Mapping[str, float]) -> tuple[float, float]:
+    if aug in listed:
+        return listed[aug], 0.0
+    alike = [name for name in listed if operations(name) == operations(aug) and aug != BASELINE]
+    if alike:
+        distances = {name: _doublings(aug, name) for name in alike}
+        nearest = min(alike, key=lambda name: (distances[name], listed[name]))
+        return listed[nearest], distances[nearest]
+    related = [listed[name] for name in listed if family(name) == family(aug)]
+    return (float(np.mean(related)), math.inf) if related else (math.inf, math.inf)
+
+
+def _doublings(aug: str, other: str) -> float:
+    first, second = strength(aug), strength(other)
+    return abs(math.log2(first / second)) if first > 0 and second > 0 else 0.0
+
+
+Choice = tuple[int, float]  # the augmentation that a rule takes, and the student-steps that it spent
+
+
+def replayed(
+    trial: Trial, parameters: Parameters, epsilon: float, score: Mapping[str, float] | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What each rule would have come to at every budget.
+
+    Parameters
+    ----------
+    trial : Trial
     parameters : Parameters
     epsilon : float
     score : mapping of str to float, optional
         Of the teacher alone, higher is a higher loss.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        Columns ``unit, rule, budget`` (whole schedules), ``spent`` (likewise), ``aug, regret`` (nats). A rule has no
+        row where the budget does not bear it.
+    looks : pandas.DataFrame
+        Every look of ``choose``: ``unit, spent, stated, within``: the stated probability that the regret, as it is
+        judged here, lies below epsilon, and whether it did.
     """
-    whole = unit.steps[-1]
-    looks = list(_looks(unit, parameters, epsilon, score, max(BUDGETS) * whole))
-    for budget in BUDGETS:
-        most = budget * whole
-        reached = [look for look in looks if look.spent <= most][-1]
-        yield ReplayRow(unit.name, "choose", budget, reached.spent, reached.regret, reached.stated, reached.within)
-        yield from _compressed(unit, budget)
-        yield from _halving(unit, budget)
-        if score:
-            best = min(range(len(unit.augs)), key=lambda arm: score.get(unit.augs[arm], math.inf))
-            yield ReplayRow(unit.name, "score", budget, 0.0, unit.regret(best))
+    unit, whole = trial.seen, trial.seen.steps[-1]
+    looks = list(_looks(trial, parameters, epsilon, score, max(BUDGETS) * whole))
+    free: dict[str, int] = {}
+    if score:
+        values = [score.get(aug, math.inf) for aug in unit.augs]
+        free["score"] = int(np.argmin(values))
+    order = published_order(unit.augs)
+    free["published"] = min(range(len(order)), key=order.__getitem__)
+    rules: dict[str, Callable[[float], Choice | None]] = {
+        "choose": lambda most: [(look.arm, look.spent) for look in looks if look.spent <= most][-1],
+        "compressed": lambda most: _compressed(unit, most),
+        "halving": lambda most: _halving(unit, most),
+        **{name: _always(arm) for name, arm in free.items()},
+    }
+    rows = [
+        (unit.name, name, budget, choice[1] / whole, unit.augs[choice[0]], trial.regret(choice[0]))
+        for budget in BUDGETS
+        for name, rule in rules.items()
+        if (choice := rule(budget * whole)) is not None
+    ]
+    seen = [(unit.name, look.spent / whole, look.stated, float(trial.regret(look.arm) < epsilon)) for look in looks]
+    return (
+        pd.DataFrame(rows, columns=["unit", "rule", "budget", "spent", "aug", "regret"]),
+        pd.DataFrame(seen, columns=["unit", "spent", "stated", "within"]),
+    )
+
+
+def _always(arm: int) -> Callable[[float], Choice | None]:
+    return lambda most: (arm, 0.0)
+
+
+@dataclass(frozen=True)
+class _Look:
+    arm: int
+    spent: float
+    stated: float
 
 
 def _looks(
-    unit: Unit, parameters: Parameters, epsilon: float, score: Mapping[str, float] | None, most: float
-) -> Iterator[ReplayRow]:
+    trial: Trial, parameters: Parameters, epsilon: float, score: Mapping[str, float] | None, most: float
+) -> Iterator[_Look]:
     """The loop of `choose`, with its runs looked up."""
-    arms = arms_of(unit.augs)
+    unit = trial.seen
+    fractions = [steps / unit.steps[-1] for steps in unit.steps]
     values = [score.get(aug, math.nan) for aug in unit.augs] if score else None
-    seeds = 1 + max(seed for _, _, seed in unit.losses)
-    prior = prior_of(arms, [steps / unit.steps[-1] for steps in unit.steps], parameters, values, seeds)
+    known, _ = parameters.for_schedule(unit.steps[-1], fractions)
+    prior = prior_of(arms_of(unit.augs), fractions, known, values, unit.seeds)
     runs: list[Observation] = []
     spent = 0.0
     while True:
         belief = posterior(prior, runs)
-        regret, stated = unit.regret(belief.best), p_within(belief, epsilon)
-        yield ReplayRow(unit.name, "choose", math.nan, spent, regret, stated, float(regret < epsilon))
+        sure = p_within(belief, epsilon)
+        stated = _stated_of_a_run(belief, epsilon) if trial.unseen else sure
+        yield _Look(belief.best, spent, stated)
         taken = {(run.arm, run.fraction, run.seed) for run in runs}
-        step = next_step(belief, taken, unit.steps, most - spent, lambda run: run in unit.losses)
+        enough = sure >= ENOUGH and bool(runs)
+        step = None if enough else next_step(belief, taken, unit.steps, most - spent, lambda run: run in unit.losses)
         if step is None:
             return
         runs.append(Observation(*step.runs[0], unit.losses[step.runs[0]]))
         spent += unit.steps[step.runs[0][1]]
 
 
+def _stated_of_a_run(belief: Posterior, epsilon: float) -> float:
+    """Probability that one more run of the choice is within epsilon of the best of one more run of every arm."""
+    order = np.argsort(-belief.weights, kind="stable")
+    kept = order[: int((belief.weights[order].cumsum() < 0.999).sum()) + 1]
+    weights = belief.weights[kept] / belief.weights[kept].sum()
+    likely = replace(belief, weights=weights, mean=belief.mean[kept], cov=belief.cov[kept])
+    random = np.random.default_rng(0)
+    draws = likely.draws(random.normal(size=(DRAWS, belief.arms)))
+    draws = draws + belief.prior.noise[kept, None, None] * random.normal(size=(DRAWS, belief.arms))
+    excess = draws[:, :, belief.best] - draws.min(2)
+    return float((excess < epsilon).mean(1) @ weights)
+
+
 def _mean_losses(unit: Unit, fraction: int, seeds: int, arms: Sequence[int]) -> list[float]:
     return [float(np.mean(unit.of(arm, fraction)[:seeds])) for arm in arms]
 
 
-def _compressed(unit: Unit, budget: float) -> Iterator[ReplayRow]:
+def _compressed(unit: Unit, most: float) -> Choice | None:
     """All augmentations at one fraction: the largest that the budget bears, then as many seeds."""
-    every, most = range(len(unit.augs)), budget * unit.steps[-1]
+    every = range(len(unit.augs))
     for fraction in reversed(range(len(unit.steps))):
         cost = len(every) * unit.steps[fraction]
         seeds = min(int(most // cost), min(len(unit.of(arm, fraction)) for arm in every))
         if seeds:
-            losses = _mean_losses(unit, fraction, seeds, every)
-            yield ReplayRow(unit.name, "compressed", budget, seeds * cost, unit.regret(int(np.argmin(losses))))
-            return
+            return int(np.argmin(_mean_losses(unit, fraction, seeds, every))), seeds * cost
+    return None
 
 
-def _halving(unit: Unit, budget: float) -> Iterator[ReplayRow]:
+def _halving(unit: Unit, most: float) -> Choice | None:
     """All augmentations at the shortest fraction, the better half at the next, while the budget bears it."""
-    left, spent, most = list(range(len(unit.augs))), 0.0, budget * unit.steps[-1]
+    left, spent = list(range(len(unit.augs))), 0.0
     for fraction, steps in enumerate(unit.steps):
-        known = [arm for arm in left if unit.of(arm, fraction)]
-        if not known or spent + len(known) * steps > most:
+        if spent + len(left) * steps > most:
             break
-        spent += len(known) * steps
-        order = np.argsort(_mean_losses(unit, fraction, 1, known), kind="stable")
-        left = [known[place] for place in order[: max(1, len(known) // 2)]]
-    if spent:
-        yield ReplayRow(unit.name, "halving", budget, spent, unit.regret(left[0]))
+        spent += len(left) * steps
+        order = np.argsort(_mean_losses(unit, fraction, 1, left), kind="stable")
+        left = [left[place] for place in order[: max(1, len(left) // 2)]]
+    return (left[0], spent) if spent else None
 
 
-def frontier(rows: Sequence[ReplayRow]) -> pd.DataFrame:
-    """Mean regret of each rule at each budget, with its 95 % interval over units (t; NaN for one unit)."""
-    from scipy.stats import t as student_t
+def frontier(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean regret of each rule at each budget, with its 95 % interval over units.
 
-    table = pd.DataFrame([vars(row) for row in rows])
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        As :func:`replayed` makes them, of all units.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``rule, budget, units, spent, regret, low, high``, and ``over_choose, over_low, over_high``: the regret
+        over that of ``choose`` at the same budget, paired in each unit. Intervals are by Student's t, NaN for one unit.
+    """
+    each = rows.groupby(["rule", "budget", "unit"], sort=False)[["spent", "regret"]].mean().reset_index()
+    own = each[each.rule == "choose"][["budget", "unit", "regret"]]
+    each = each.merge(own.rename(columns={"regret": "own"}), on=["budget", "unit"], sort=False)
     parts = []
-    for (rule, budget), part in table.groupby(["rule", "budget"], sort=False):
-        mean, count = part.regret.mean(), len(part)
-        reach = student_t.ppf(0.975, count - 1) * part.regret.std() / math.sqrt(count) if count > 1 else math.nan
-        parts.append((rule, budget, count, part.spent.mean(), mean, mean - reach, mean + reach))
-    return pd.DataFrame(parts, columns=["rule", "budget", "units", "spent", "regret", "low", "high"])
+    for (rule, budget), part in each.groupby(["rule", "budget"], sort=False):
+        over_choose = (math.nan,) * 3 if rule == "choose" else _mean((part.regret - part.own).to_numpy())
+        parts.append((rule, budget, len(part), part.spent.mean(), *_mean(part.regret.to_numpy()), *over_choose))
+    columns = ["rule", "budget", "units", "spent", "regret", "low", "high", "over_choose", "over_low", "over_high"]
+    return pd.DataFrame(parts, columns=columns).sort_values("budget", kind="stable", ignore_index=True)
+
+
+def _mean(values: np.ndarray[Any, Any]) -> tuple[float, float, float]:
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return mean, math.nan, math.nan
+    reach = float(student_t.ppf(0.975, count - 1) * values.std(ddof=1) / math.sqrt(count))
+    return mean, mean - reach, mean + reach
+
+
+def calibration(looks: pd.DataFrame) -> pd.DataFrame:
+    """How often it was so, by bin of the stated probability.
+
+    Parameters
+    ----------
+    looks : pandas.DataFrame
+        As :func:`replayed` makes them, of all units.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``stated`` ("0.8 to 1.0", last "all"), ``looks, units, mean_stated, frequency, gap, low, high``: the
+        frequency over what was stated, with a 95 % interval over units, NaN for one unit: looks of a unit are alike.
+    """
+    place = np.minimum((looks.stated * BINS).astype(int), BINS - 1)
+    parts = [
+        (f"{number / BINS:.1f} to {(number + 1) / BINS:.1f}", looks[place == number]) for number in sorted(set(place))
+    ]
+    rows = [(name, *_gap(part)) for name, part in [*parts, ("all", looks)]]
+    columns = ["stated", "looks", "units", "mean_stated", "frequency", "gap", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _gap(part: pd.DataFrame) -> tuple[int, int, float, float, float, float, float]:
+    each = part.assign(gap=part.within - part.stated).groupby("unit").gap.agg(["sum", "size"])
+    count, gap, units = len(part), float(each["sum"].sum() / len(part)), len(each)
+    head = (count, units, float(part.stated.mean()), float(part.within.mean()), gap)
+    if units < 2:
+        return *head, math.nan, math.nan
+    rest = float(((each["sum"] - gap * each["size"]) ** 2).sum())
+    reach = float(student_t.ppf(0.975, units - 1)) * math.sqrt(rest * units / (units - 1)) / count
+    return *head, gap - reach, gap + reach
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What `choose` and simpler rules would have come to.
+
+    Attributes
+    ----------
+    frontier, calibration, rows, looks : pandas.DataFrame
+        See :func:`frontier`, :func:`calibration`, :func:`replayed`.
+    units : tuple of str
+    sentences : tuple of str
+        What was done, and what it says.
+    epsilon : float
+    parameters : Parameters
+    """
+
+    frontier: pd.DataFrame
+    calibration: pd.DataFrame
+    rows: pd.DataFrame
+    looks: pd.DataFrame
+    units: tuple[str, ...]
+    sentences: tuple[str, ...]
+    epsilon: float
+    parameters: Parameters
+
+    def document(self) -> dict[str, Any]:
+        """What is printed as JSON."""
+        tables = {name: getattr(self, name).to_dict("records") for name in ("frontier", "calibration", "rows")}
+        document: dict[str, Any] = finite(
+            {
+                "dametric_replay": 1,
+                "units": list(self.units),
+                "epsilon": self.epsilon,
+                "sentences": list(self.sentences),
+                **tables,
+                "parameters": self.parameters.document(),
+            }
+        )
+        return document
+
+
+def replay(
+    ledgers: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    scores: Sequence[Scores | str | os.PathLike[str]] = (),
+    *,
+    parameters: Parameters | str | os.PathLike[str] | None = None,
+    epsilon: float = 0.01,
+    metric: str = "t_stddev",
+    quiet: bool = False,
+) -> Replay:
+    """Replay `choose` and simpler rules on complete ledgers.
+
+    Parameters
+    ----------
+    ledgers : path-like or sequence of path-like
+        Folders of runs.
+    scores : sequence of Scores or path-like
+        Of the teachers; by default ``scores/*.json`` in the ledgers, where `dametric sweep` writes them.
+    parameters : Parameters or path-like, optional
+        By default what is shipped.
+    epsilon : float
+    metric : str
+        Of the scores.
+    quiet : bool
+
+    Returns
+    -------
+    Replay
+
+    Raises
+    ------
+    UsageError
+        If no unit is complete, with what is missing; if scores cannot be read, or are of none of these teachers.
+    """
+    if not 0 < epsilon < math.inf:
+        raise UsageError(f"{argument('epsilon')} is a loss above 0 nats, not {epsilon}")
+    folders = [ledgers] if isinstance(ledgers, (str, os.PathLike)) else list(ledgers)
+    if not isinstance(parameters, Parameters):
+        parameters = read_parameters(*([parameters] if parameters else []))
+    units, notes = complete_units(read_ledgers(folders))
+    by_teacher, more = scores_of(units, folders, scores, metric)
+    parts, unseen = [], True
+    every = [(unit, trial) for unit in units for trial in trials(unit)]
+    with progress("replay", len(every), quiet=quiet) as advance:
+        for unit, trial in every:
+            parts.append(replayed(trial, parameters, epsilon, by_teacher.get(unit.teacher)))
+            unseen = unseen and trial.unseen
+            advance()
+    rows, looks = (pd.concat([part[place] for part in parts], ignore_index=True) for place in (0, 1))
+    tables = frontier(rows), calibration(looks)
+    sentences = (*_words(*tables, len(units), unseen, epsilon), *_widened(units, parameters), *more, *notes)
+    return Replay(*tables, rows, looks, tuple(unit.name for unit in units), sentences, epsilon, parameters)
+
+
+def scores_of(
+    units: Sequence[Unit],
+    folders: Sequence[str | os.PathLike[str]],
+    scores: Sequence[Scores | str | os.PathLike[str]],
+    metric: str,
+) -> tuple[dict[str | None, dict[str, float]], list[str]]:
+    """Scores of the units' teachers, and what is to be said of them."""
+    files = list(scores) or [path for folder in folders for path in sorted(Path(folder).glob("scores/*.json"))]
+    by_teacher = scores_by_teacher(files, metric) if files else {}
+    without = [unit.name for unit in units if unit.teacher not in by_teacher]
+    way_out = f"give score files of these teachers with {argument('scores')} (dametric score -o makes them)"
+    if scores and len(without) == len(units):
+        raise UsageError(f"these scores are of none of the teachers of {', '.join(without)}: {way_out}")
+    notes = [f"No score of {', '.join(without)}, so the rule score is missing there: {way_out}."] if without else []
+    for unit in units:
+        lacking = [aug for aug in unit.augs if aug not in by_teacher.get(unit.teacher, unit.augs)]
+        if lacking:
+            notes.append(f"{unit.name}: {', '.join(lacking)} has no score of a kind, and is never taken by it.")
+    return by_teacher, notes
+
+
+def _widened(units: Sequence[Unit], parameters: Parameters) -> list[str]:
+    reasons = [
+        parameters.for_schedule(unit.steps[-1], [steps / unit.steps[-1] for steps in unit.steps])[1] for unit in units
+    ]
+    return [f"{reason[0].upper()}{reason[1:]}." for reason in dict.fromkeys(reasons) if reason]
+
+
+def _words(costs: pd.DataFrame, stated: pd.DataFrame, units: int, unseen: bool, epsilon: float) -> Iterator[str]:
+    """What was done, and what it says."""
+    yield "One unit: no interval." if units == 1 else f"{units} units; intervals are over these, by Student's t."
+    yield (
+        "Rules are judged by one run of each augmentation of a seed that no rule sees: its noise raises all regrets "
+        "alike, and leaves their differences as they are."
+        if unseen
+        else "No seed can be left out in some units: there rules are judged by the runs that they see themselves, "
+        "which flatters all of them alike."
+    )
+    for row in costs[costs.rule == "compressed"].to_dict("records"):
+        yield (
+            f"At {row['budget']:g} whole schedules the regret of compressed schedules less that of choose is "
+            f"{row['over_choose']:+.4f} nats{_ends(row['over_low'], row['over_high'], '.4f')}."
+        )
+    last, what = stated.iloc[-1], "Regret in a run" if unseen else "Regret"
+    yield (
+        f"{what} below {epsilon:g} nats: stated with probability {last.mean_stated:.2f} in the mean of {last.looks} "
+        f"looks, so in {last.frequency:.2f} of them; difference {last.gap:+.2f}{_ends(last.low, last.high, '.2f')}."
+    )
+
+
+def _ends(low: float, high: float, form: str) -> str:
+    return f" [{low:+{form}}, {high:+{form}}]" if math.isfinite(low) else " (one unit: no interval)"

@@ -38,7 +38,9 @@ def choose(
             "--candidates", "-a", metavar="SPEC", help="Augmentation, range or set; repeat. [default: standard]"
         ),
     ] = None,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="A folder for all of it.")] = "choice",
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", metavar="DIR", help="A folder for all of it. [default: choice]")
+    ] = None,
     budget: Annotated[
         str, typer.Option(metavar="30m", help="Time in all, over all calls; or 20000steps of students.")
     ] = "30m",
@@ -59,6 +61,10 @@ def choose(
     ] = None,
     parameters: Annotated[
         str | None, typer.Option(metavar="FILE", help="What is assumed of short runs. [default: what is shipped]")
+    ] = None,
+    ledger: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR", help="Fit what is assumed to complete studies in there, if there are any; repeat."),
     ] = None,
     runner: Annotated[
         str | None,
@@ -85,6 +91,14 @@ def choose(
     status: Annotated[
         str | None, typer.Option("--status", metavar="DIR", help="Print the present answer in a folder, and end.")
     ] = None,
+    replay: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR", help="What it would have done on the runs of a complete study; repeat."),
+    ] = None,
+    scores: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="With --replay: scores of the teachers. [default: DIR/scores/*.json]"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -94,6 +108,7 @@ def choose(
     Examples:
       dametric choose --teacher teacher.pth --student resnet8 --budget 30m -o choice
       dametric choose --status choice
+      dametric choose --replay runs -o replay.html
     """
     from dametric.errors import UsageError
     from dametric.records.choices import read_choice
@@ -101,19 +116,24 @@ def choose(
     if status is not None:
         deliver(read_choice(status), json)
         return
+    if scores and not replay:
+        raise UsageError("--scores are read by --replay alone: a choice scores its candidates itself")
+    if replay:
+        from dametric.cli.replay import deliver_replay
+
+        others = {"--teacher": teacher, "--student": student, "--runner": runner, "--ledger": ledger, "--data": data}
+        if without := [flag for flag, value in {**others, "--candidates": candidates}.items() if value]:
+            raise UsageError(f"--replay reads finished runs alone, so {without[0]} has no meaning there")
+        deliver_replay(replay, scores or (), output, json, parameters, epsilon, metric, quiet)
+        return
     if teacher is None or (student is None and runner is None):
         missing = "--teacher" if teacher is None else "--student"
         raise UsageError(f"{missing} is missing: a choice is made for a teacher and a student (see --help)")
     from dametric.choosing.api import choose
 
-    own: dict[str, Any] = {"output": output, "budget": budget, "epsilon": epsilon, "fractions": _numbers(fractions)}
-    own |= {
-        "metric": metric or "t_stddev",
-        "parameters": parameters,
-        "runner": runner,
-        "jobs": jobs,
-        "held_out": held_out,
-    }
+    own: dict[str, Any] = {"output": output or "choice", "ledger": ledger or (), "budget": budget}
+    own |= {"epsilon": epsilon, "fractions": _numbers(fractions), "metric": metric or "t_stddev"}
+    own |= {"parameters": parameters, "runner": runner, "jobs": jobs, "held_out": held_out}
     own |= {"lockstep": lockstep or 1, "executor": executor, "ray": ray}
     own |= {"cpus_per_run": cpus_per_run, "gpus_per_run": gpus_per_run}
     states = choose(teacher, student or "", data, candidates or "standard", device=device, quiet=quiet, **own, **chosen)

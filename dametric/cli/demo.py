@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TEACHER, STUDENT = "resnet14", "resnet8"
 SIZE = 16  # pixels: enough for digits, and four times as fast as 32
-TEACHER_EPOCHS, STUDENT_EPOCHS = 20, 4
+TEACHER_EPOCHS, STUDENT_EPOCHS = 15, 4
 MEANT_EPOCHS, BUDGET = 20, "45s"  # of the students that an augmentation is chosen for
 SEEDS = 2
 RATE = 0.1
