@@ -185,14 +185,14 @@ def choose(
     places = _Places(jobs, lockstep, executor, ray, cpus_per_run, gpus_per_run, str(device) if device else None)
     folder = Path(output)
     seconds, steps = budget_of(budget, seconds_of)
-    assumed, fitted_to = assumed_parameters(parameters, ledger, metric)
+    metrics = (metric,) if isinstance(metric, str) else tuple(metric)
+    assumed, fitted_to = assumed_parameters(parameters, ledger, metrics[0])
     specs = list(expand([candidates] if isinstance(candidates, str) else candidates))
     for spec in specs:
         parse(spec, ImageSpec())
     run = RunOptions(eval_every="last", keep="none")
     common = student_request(data, None, device, quiet, optimizer, loss, view, precision, run, images)
     common.check()
-    metrics = (metric,) if isinstance(metric, str) else tuple(metric)
     directions = directions_of(metrics)
     if runner is not None and (of_students := [name for name in directions if name in STUDENT_METRICS]):
         raise UsageError(

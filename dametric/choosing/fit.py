@@ -164,7 +164,8 @@ def assumed_parameters(
     except UsageError as error:
         shipped = read_parameters()
         return shipped, f"What is shipped is assumed of short runs ({shipped.date}): {error}."
-    return known, f"Assumed of short runs: {'; '.join([known.source, *notes])}."
+    said = f"Assumed of short runs: {'; '.join([known.source, *notes])}."
+    return replace(known, metric=metric), said
 
 
 def _likelihoods(unit: Unit, wide: Parameters) -> Floats:

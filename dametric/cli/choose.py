@@ -124,7 +124,7 @@ def choose(
         others = {"--teacher": teacher, "--student": student, "--runner": runner, "--ledger": ledger, "--data": data}
         if without := [flag for flag, value in {**others, "--candidates": candidates}.items() if value]:
             raise UsageError(f"--replay reads finished runs alone, so {without[0]} has no meaning there")
-        deliver_replay(replay, scores or (), output, json, parameters, epsilon, metric, quiet)
+        deliver_replay(replay, scores or (), output, json, parameters, epsilon, (metric or ["t_stddev"])[0], quiet)
         return
     if teacher is None or (student is None and runner is None):
         missing = "--teacher" if teacher is None else "--student"
