@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dametric.augment import ImageSpec, expand, parse
+from dametric.augment import NEEDS_STUDENT, ImageSpec, expand, parse
 from dametric.base.arguments import argument
 from dametric.base.environment import machine
 from dametric.base.files import check_writable
@@ -33,6 +33,7 @@ from dametric.base.option_groups import (
 )
 from dametric.base.options import options_of, takes
 from dametric.base.progress import progress, say
+from dametric.base.user_code import load_object
 from dametric.choosing.arms import BASELINE, arms_of
 from dametric.choosing.fit import assumed_parameters
 from dametric.choosing.parameters import Parameters
@@ -43,7 +44,6 @@ from dametric.choosing.state import Question
 from dametric.choosing.student_scores import STUDENT_METRICS
 from dametric.data.given import is_source
 from dametric.errors import Interrupted, UsageError
-from dametric.jobs.budget import seconds_of
 from dametric.jobs.executor import Executor, Stop, own_executor
 from dametric.jobs.inline import InlineExecutor
 from dametric.jobs.processes import ProcessExecutor
@@ -61,6 +61,7 @@ from dametric.training.run import carry_out
 
 FRACTIONS = (0.05, 0.2, 1.0)
 _HELD_OUT, _LEAST_STEPS = 5_000, 20
+_LEAST_SHARE = 0.2  # of the time, for scores that have no weight
 _TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
 
 
@@ -184,7 +185,7 @@ def choose(
             raise UsageError(f"{argument(name)} is a number from 1 up, not {count}")
     places = _Places(jobs, lockstep, executor, ray, cpus_per_run, gpus_per_run, str(device) if device else None)
     folder = Path(output)
-    seconds, steps = budget_of(budget, seconds_of)
+    seconds, steps = budget_of(budget)
     metrics = (metric,) if isinstance(metric, str) else tuple(metric)
     assumed, fitted_to = assumed_parameters(parameters, ledger, metrics[0])
     specs = list(expand([candidates] if isinstance(candidates, str) else candidates))
@@ -200,6 +201,8 @@ def choose(
         )
     if isinstance(student, str) and runner is None:
         check_architecture(student)
+    if isinstance(runner, str):
+        load_object(runner, "runner")  # what cannot be loaded is refused before anything is scored
     check_writable(folder / NAME)
     how = (assumed, runner, places, seconds, steps, quiet, fitted_to)
     asked = _Asked(folder, specs, epsilon, fractions, metrics, directions, *how)
@@ -354,7 +357,7 @@ class _Asked:
         """What a choice must have in common with the runs that are there already."""
         assert context.teacher is not None
         return {
-            "student": _name(request.student) if self.runner is None else str(self.runner),
+            "student": _name(request.student) if self.runner is None else _runner_name(self.runner),
             "teacher": context.teacher.identity,
             "data": {"train": context.train.fingerprint, "held_out": context.test.fingerprint},
             "images": {"name": context.train.name, "train": len(context.train), "held_out": len(context.test)},
@@ -418,15 +421,19 @@ class _Asked:
         """The question with the candidates' scores, and what they took."""
 
         def over() -> bool:
-            return stop() or clock.left <= 0
+            return stop() or clock.spent > most
 
-        names = [arm.name for arm in question.arms if "student" not in arm.name]
+        weightless = not (question.parameters.slope or question.parameters.slope_spread)
+        read_by_student = any(name in STUDENT_METRICS for name in self.metrics)
+        most = (_LEAST_SHARE if weightless and not read_by_student else 1.0) * clock.budget
+        names = [arm.name for arm in question.arms if parse(arm.name, ImageSpec()).pick not in NEEDS_STUDENT]
         try:
             scores = Scoring(request, context, self.metrics, self.folder, self.steps, over).read(names)
         except Interrupted:
             if stop():
                 raise
-            scores = ChoiceScores()  # the budget was spent
+            scores = ChoiceScores()
+            say(f"scores are left out: they took {clock.spent:.0f} s of the budget", self.quiet)
         sign = -1.0 if self.directions[self.metric] == "higher" else 1.0
         question = replace(
             question,
@@ -503,6 +510,13 @@ def _command(request: DistillationRequest) -> str | None:
         if value not in (None, False, each.default, each.about.neutral):
             words += [f"--{each.name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join([*words, "-o", "runs"]).replace("'{aug}'", "{aug}")
+
+
+def _runner_name(runner: Any) -> str:
+    """What tells a runner from others, in another process too."""
+    if isinstance(runner, str):
+        return runner
+    return f"{getattr(runner, '__module__', '')}:{getattr(runner, '__qualname__', type(runner).__qualname__)}"
 
 
 def _name(student: Any) -> str:

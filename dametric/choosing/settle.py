@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from dametric.base.progress import Advance, say
 from dametric.choosing.runs import Key, Outcome, Runs
 from dametric.choosing.state import ENOUGH, Belief, Question, answer
 from dametric.errors import RunFailed, UsageError
+from dametric.jobs.budget import seconds_of
 from dametric.jobs.executor import Event, Executor, Stop
 from dametric.records.choices import NAME, Choice, ChoiceCosts, ChoiceLook
 
@@ -190,12 +191,12 @@ class Settling:
                 say(f"{key.aug}, seed {key.seed}: its process was lost; it goes on from its last saved epoch")
 
 
-def budget_of(text: str | float, seconds_of: Callable[[str], float]) -> tuple[float, float]:
+def budget_of(text: str | float) -> tuple[float, float]:
     """Seconds and student-steps that may be spent: ``"30m"``, seconds, or ``"20000steps"``.
 
     Examples
     --------
-    >>> budget_of("200steps", float), budget_of(30, float)
+    >>> budget_of("200steps"), budget_of(30)
     ((inf, 200.0), (30.0, inf))
     """
     if isinstance(text, str) and text.replace(" ", "").endswith("steps"):
@@ -203,7 +204,7 @@ def budget_of(text: str | float, seconds_of: Callable[[str], float]) -> tuple[fl
         if not number.isdigit() or int(number) < 1:
             raise UsageError(f"a budget of steps is a number from 1 up, such as 20000steps, not '{text}'")
         return math.inf, float(number)
-    seconds = seconds_of(text) if isinstance(text, str) else float(text)
+    seconds = seconds_of(text, "budget") if isinstance(text, str) else float(text)
     if not seconds > 0:
         raise UsageError(f"a budget is a time such as 30m or 2h, or 20000steps, not {text}")
     return seconds, math.inf

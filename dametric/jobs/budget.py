@@ -44,8 +44,8 @@ class Budget:
         return self.left < 0
 
 
-def seconds_of(text: str) -> float:
-    """A time as a user writes it: ``9m``, ``1h30m``, ``90s`` or ``90``.
+def seconds_of(text: str, name: str = "time_budget") -> float:
+    """A time as a user writes it for the argument ``name``: ``9m``, ``1h30m``, ``90s`` or ``90``.
 
     Raises
     ------
@@ -55,5 +55,5 @@ def seconds_of(text: str) -> float:
     match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip())
     seconds = sum(float(n) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True) if n) if match else 0
     if seconds <= 0:
-        raise UsageError(f"{argument('time_budget')} is a time such as 9m, 1h30m or 90s, not '{text}'")
+        raise UsageError(f"{argument(name)} is a time such as 9m, 1h30m or 90s, not '{text}'")
     return seconds

@@ -20,7 +20,6 @@ from dametric.choosing.runs import Key, Outcome
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting
 from dametric.choosing.state import Question
 from dametric.errors import RunFailed, UsageError
-from dametric.jobs.budget import seconds_of
 from dametric.jobs.executor import Advance, Stop
 from dametric.jobs.inline import InlineExecutor
 from dametric.records.choices import Choice, ChoiceArm, ChoiceRun, read_choice
@@ -322,13 +321,13 @@ def test_points_are_said_only_where_the_runs_say_them() -> None:
     [("30m", (1800, math.inf)), (90, (90, math.inf)), ("20 steps", (math.inf, 20)), ("1h30m", (5400, math.inf))],
 )
 def test_budgets(text: str | float, expected: tuple[float, float]) -> None:
-    assert budget_of(text, seconds_of) == expected
+    assert budget_of(text) == expected
 
 
 @each("text", ["soon", "", "0", "-5m", 0, -1, "0steps", "steps", "-3steps", "1.5steps", math.nan])
 def test_what_is_no_budget(text: str | float) -> None:
     with pytest.raises(UsageError):
-        budget_of(text, seconds_of)
+        budget_of(text)
 
 
 def test_fractions_that_are_too_short_are_left_out() -> None:
