@@ -187,14 +187,14 @@ def choose(
     folder = Path(output)
     seconds, steps = budget_of(budget)
     metrics = (metric,) if isinstance(metric, str) else tuple(metric)
-    assumed, fitted_to = assumed_parameters(parameters, ledger, metrics[0])
+    directions = directions_of(metrics)
+    assumed, fitted_to = assumed_parameters(parameters, ledger, next(iter(directions)))
     specs = list(expand([candidates] if isinstance(candidates, str) else candidates))
     for spec in specs:
         parse(spec, ImageSpec())
     run = RunOptions(eval_every="last", keep="none")
     common = student_request(data, None, device, quiet, optimizer, loss, view, precision, run, images)
     common.check()
-    directions = directions_of(metrics)
     if runner is not None and (of_students := [name for name in directions if name in STUDENT_METRICS]):
         raise UsageError(
             f"{argument('metric', of_students[0])} is read with a student that is distilled here: leave it out"

@@ -187,6 +187,7 @@ def _counts(engine: Engine) -> dict[str, Any]:
     """What was shown, by names of fields of a `ScoreConfig`."""
     plan = engine.protocol
     return {
+        "chunk": engine.teacher.chunk,  # as it was at the end: where memory is short it is halved
         "batches": engine.done * (plan.draw if plan.reference else 1),
         "epochs": engine.done / plan.units_per_epoch(len(engine.data)),
         "rows_forwarded": {
