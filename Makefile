@@ -16,7 +16,7 @@ STUDY_TIME ?=
 .PHONY: help setup demo notebooks lint test test-slow test-gpu bench mutation study study-status clean
 
 help:
-	@echo "make demo       teacher, students and scores of the paper's nine augmentations on the bundled digits"
+	@echo "make demo       teacher, students, scores and a choice on the bundled digits"
 	@echo "make notebooks  execute the notebooks of analysis/, outputs and all; any error ends it"
 	@echo "make test       ruff, mypy and the tests"
 	@echo "make test-slow  the long tests: the published code's values on real images"
