@@ -159,7 +159,7 @@ def _next(choice: Choice) -> list[str]:
     command = choice.config.get("command")
     if not command or not choice.runs:
         return []
-    elsewhere = "" if choice.best == "identity" else f"; as code: dametric export {choice.best} --for torchvision"
+    elsewhere = "" if choice.best == "identity" or "pick" in choice.best else f"; as code: dametric export {choice.best} --for torchvision"
     return [f"Next: {str(command).replace('{aug}', choice.best)}{elsewhere}"]
 
 
