@@ -159,7 +159,8 @@ def _next(choice: Choice) -> list[str]:
     command = choice.config.get("command")
     if not command or not choice.runs:
         return []
-    elsewhere = "" if choice.best == "identity" or "pick" in choice.best else f"; as code: dametric export {choice.best} --for torchvision"
+    exportable = choice.best != "identity" and "pick" not in choice.best  # picks ask a network
+    elsewhere = f"; as code: dametric export {choice.best} --for torchvision" if exportable else ""
     return [f"Next: {str(command).replace('{aug}', choice.best)}{elsewhere}"]
 
 
