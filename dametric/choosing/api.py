@@ -38,7 +38,7 @@ from dametric.choosing.arms import BASELINE, arms_of
 from dametric.choosing.fit import assumed_parameters
 from dametric.choosing.parameters import Parameters
 from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, context_of
-from dametric.choosing.scored import ChoiceScores, Scoring, directions_of
+from dametric.choosing.scored import ChoiceScores, Scoring, directions_of, oriented
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting
 from dametric.choosing.state import Question
 from dametric.choosing.student_scores import STUDENT_METRICS
@@ -434,10 +434,9 @@ class _Asked:
                 raise
             scores = ChoiceScores()
             say(f"scores are left out: they took {clock.spent:.0f} s of the budget", self.quiet)
-        sign = -1.0 if self.directions[self.metric] == "higher" else 1.0
         question = replace(
             question,
-            score={aug: sign * value for aug, value in scores.values.get(self.metric, {}).items()},
+            score=oriented(scores.values.get(self.metric, {}), self.directions[self.metric]),
             score_error=scores.errors.get(self.metric, {}),
             scores={name: scores.values.get(name, {}) for name in self.directions},
         )

@@ -84,6 +84,18 @@ def directions_of(metrics: Sequence[str]) -> dict[str, Direction]:
     return result
 
 
+def oriented(values: Mapping[str, float], direction: Direction) -> dict[str, float]:
+    """Values of a metric by augmentation, turned so that higher ones expect a higher loss.
+
+    Examples
+    --------
+    >>> oriented({"cutmix": 0.5}, "higher"), oriented({"cutmix": 0.5}, "lower")
+    ({'cutmix': -0.5}, {'cutmix': 0.5})
+    """
+    sign = -1.0 if direction == "higher" else 1.0
+    return {aug: sign * value for aug, value in values.items()}
+
+
 @dataclass(frozen=True, eq=False)
 class Scoring:
     """The scores that a choice asks for.

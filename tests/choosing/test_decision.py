@@ -185,3 +185,14 @@ def test_a_forecast_falls_with_what_may_be_spent() -> None:
     assert said == sorted(said, reverse=True)
     assert said[-1] >= 0
     assert np.isnan(expected_regret_after(belief, taken, COSTS, np.nan, regret))
+
+
+def test_a_score_expects_the_loss_that_its_direction_says() -> None:
+    from dametric.choosing.scored import oriented
+
+    arms = arms_of(["mixup", "cutmix"])
+    known = Parameters({0.05: 1}, {0.01: 1}, {0.2: 1}, {0.0: 1}, slope=0.5, slope_spread=0.1)
+    values = {"identity": 0.2, "mixup": 0.9, "cutmix": 0.4}
+    for direction, best in (("higher", 1), ("lower", 0)):
+        turned = oriented(values, direction)  # type: ignore[arg-type]
+        assert posterior(prior_of(arms, [1.0], known, [turned[arm.name] for arm in arms]), []).best == best
