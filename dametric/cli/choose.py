@@ -16,7 +16,18 @@ from dametric.base.option_groups import (
     TeacherOptions,
     ViewOptions,
 )
-from dametric.cli.options import Data, Device, HeldOut, Lockstep, Quiet, with_options
+from dametric.cli.options import (
+    CpusPerRun,
+    Data,
+    Device,
+    GpusPerRun,
+    HeldOut,
+    Lockstep,
+    OwnExecutor,
+    Quiet,
+    Ray,
+    with_options,
+)
 
 if TYPE_CHECKING:
     from dametric.records.choices import Choice
@@ -74,18 +85,10 @@ def choose(
         int, typer.Option("--jobs", "-j", min=1, max=limits.PROCESSES, help="Runs side by side, sharing the cores.")
     ] = 1,
     lockstep: Lockstep = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray", metavar="[ADDRESS]", help="On a Ray cluster: auto (default), HOST:PORT, ray://..., local."
-        ),
-    ] = None,
-    executor: Annotated[
-        str | None,
-        typer.Option(metavar="./FILE.py:NAME", help="On an executor of your own; see examples/executor.py."),
-    ] = None,
-    cpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: CPU cores of a run.")] = 1.0,
-    gpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of a run, 0.25 for four on each.")] = 0.0,
+    ray: Ray = None,
+    executor: OwnExecutor = None,
+    cpus_per_run: CpusPerRun = 1.0,
+    gpus_per_run: GpusPerRun = 0.0,
     held_out: HeldOut = None,
     device: Device = None,
     status: Annotated[

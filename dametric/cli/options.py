@@ -54,6 +54,18 @@ Config = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing on stderr but errors and warnings.")]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="[ADDRESS]", help="On a Ray cluster: auto (default), HOST:PORT, ray://..., local."),
+]
+OwnExecutor = Annotated[
+    str | None,
+    typer.Option("--executor", metavar="./FILE.py:NAME", help="On an executor of your own; see examples/executor.py."),
+]
+CpusPerRun = Annotated[float, typer.Option("--cpus-per-run", min=0, help="With --ray: CPU cores of a run.")]
+GpusPerRun = Annotated[
+    float, typer.Option("--gpus-per-run", min=0, help="With --ray: GPUs of a run, 0.25 for four on each.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=SEEDS, help="Random seed.")]
 Data = Annotated[
     str | None, typer.Option("--data", metavar="NAME|PATH", help="Image set: a name (dametric ls data) or a path.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dametric.base import limits
-from dametric.cli.options import Config, Device, Lockstep, Quiet, Records
+from dametric.cli.options import Config, CpusPerRun, Device, GpusPerRun, Lockstep, OwnExecutor, Quiet, Ray, Records
 from dametric.errors import RunFailed
 
 if TYPE_CHECKING:
@@ -60,18 +60,10 @@ def sweep(
         bool,
         typer.Option("--whole-runs", help="With --time-budget: begin no run that cannot end in it, by runs like it."),
     ] = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray", metavar="[ADDRESS]", help="On a Ray cluster: auto (default), HOST:PORT, ray://..., local."
-        ),
-    ] = None,
-    executor: Annotated[
-        str | None,
-        typer.Option(metavar="./FILE.py:NAME", help="On an executor of your own; see examples/executor.py."),
-    ] = None,
-    cpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: CPU cores of a run.")] = 1.0,
-    gpus_per_run: Annotated[float, typer.Option(min=0, help="With --ray: GPUs of a run, 0.25 for four on each.")] = 0.0,
+    ray: Ray = None,
+    executor: OwnExecutor = None,
+    cpus_per_run: CpusPerRun = 1.0,
+    gpus_per_run: GpusPerRun = 0.0,
     device: Device = None,
     csv: Annotated[str | None, typer.Option(metavar="DIR", help="Write runs.csv and scores.csv there.")] = None,
     json: Records = False,
