@@ -206,6 +206,7 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
         place, row = line.place, rows[line.place]
         mark = "best" if place == 0 else "= best" if row.tied_with_best else line.mark
         mark = "" if direction == "open" else mark  # nobody has said which values are good
+        mark = f"is {row.same_as}" if row.same_as and place else mark
         mark = "destroyed" if row.destroyed else mark
         about = [*([row.group or ""] if resolved else []), *(_price(row.cost) if priced else [])]
         table.add_row(
