@@ -21,6 +21,7 @@ from scipy import stats as scipy_stats
 
 from dametric.analysis.numbers import counted, interval, listed, number
 from dametric.analysis.score_words import BETTER, NOT_COMPARABLE, subject
+from dametric.analysis.study import named_files
 from dametric.base.arguments import argument
 from dametric.errors import UsageError, unknown
 from dametric.records.score_rows import Difference, ScoreRow
@@ -112,6 +113,10 @@ class Comparison:
     unpaired : str
         Why errors of the differences are not paired; empty where they are.
     same_teacher : bool
+    scores : tuple of Scores
+        Both.
+    files : tuple of (str, str)
+        Path and SHA-256 of both; "scores" in place of a path where there is no file.
     """
 
     names: tuple[str, str]
@@ -123,6 +128,8 @@ class Comparison:
     orders: Orders
     unpaired: str
     same_teacher: bool
+    scores: tuple[Scores, Scores]
+    files: tuple[tuple[str, str], ...]
 
     @property
     def answer(self) -> list[str]:
@@ -223,7 +230,7 @@ def compare(a: ScoreSource, b: ScoreSource, *, metric: str | None = None) -> Com
     >>> compare(scores(3.0, 2.0, 1.0), scores(3.0, 1.0, 2.0)).table[["aug", "change"]].values.tolist()
     [['cutmix', -1], ['cutout', 1], ['flip', 0]]
     """
-    first, second = (each if isinstance(each, Scores) else Scores.read(each) for each in (a, b))
+    first, second = both = _read(a), _read(b)
     names = _names((a, b), (first, second))
     metric = _metric(first, second, metric, names)
     _check_settings(first, second, names)
@@ -245,7 +252,12 @@ def compare(a: ScoreSource, b: ScoreSource, *, metric: str | None = None) -> Com
     )
     orders = _orders([pair for pair in matched if not (pair[0].destroyed or pair[1].destroyed)], metric, first, second)
     teachers = {each.settings.scored.sha256 or name for each, name in zip((first, second), names, strict=True)}
-    return Comparison(names, metric, direction, pairs, missing, tau, orders, why, len(teachers) == 1)
+    files = tuple(named_files([each if isinstance(each, Scores) else os.fspath(each) for each in (a, b)], both))
+    return Comparison(names, metric, direction, pairs, missing, tau, orders, why, len(teachers) == 1, both, files)
+
+
+def _read(source: ScoreSource) -> Scores:
+    return source if isinstance(source, Scores) else Scores.read(source)
 
 
 def _names(given: Sequence[ScoreSource], scores: Sequence[Scores]) -> tuple[str, str]:

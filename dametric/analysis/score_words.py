@@ -43,6 +43,7 @@ def reasons(scores: Scores) -> list[str]:
     """What else is to be known before the table is used."""
     config, first = scores.settings, scores.metrics[0]
     lines = sentences(curves_of(scores))
+    lines += [f"{row.aug} is {row.same_as}: the same images." for row in scores.rows if row.same_as]
     lost = [row.aug for row in scores.rows if row.destroyed]
     if lost:
         lines.append(

@@ -114,10 +114,11 @@ def read_scores(sources: Iterable[Source]) -> tuple[list[Scores], list[tuple[str
         ):
             return None
     scores = [source if isinstance(source, Scores) else Scores.read(str(source)) for source in given]
-    return (scores, _named_files(given, scores)) if scores else None
+    return (scores, named_files(given, scores)) if scores else None
 
 
-def _named_files(sources: Sequence[Source], scores: Sequence[Scores]) -> list[tuple[str, str]]:
+def named_files(sources: Sequence[Source], scores: Sequence[Scores]) -> list[tuple[str, str]]:
+    """Path and SHA-256 of each source; of scores that are no file, "scores" and that of their document."""
     return [
         (source, sha256(source)) if isinstance(source, str) else ("scores", _digest(each))
         for source, each in zip(sources, scores, strict=True)
@@ -177,7 +178,7 @@ def _joined(given: Sequence[Source], only: Sequence[str]) -> Study:
         notes.append(f"runs of one student differ in {listed}: kept apart; to choose, for example: {example}")
     scores = tuple(source if isinstance(source, Scores) else Scores.read(str(source)) for source in files)
     return Study(
-        study(scores, runs), scores=scores, runs=runs, files=tuple(_named_files(files, scores)), notes=tuple(notes)
+        study(scores, runs), scores=scores, runs=runs, files=tuple(named_files(files, scores)), notes=tuple(notes)
     )
 
 

@@ -6,6 +6,7 @@ from dametric.augment.base import Augmentation, Augmented
 from dametric.augment.catalogue import AUGS, PAPER, ImageSpec, describe
 from dametric.augment.keys import Keys
 from dametric.augment.pick import CRITERIA, NEEDS_STUDENT, criterion, pick
+from dametric.augment.sameness import repeated
 from dametric.augment.spec import base_augmentation, default_base, expand, parse, versions
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "expand",
     "parse",
     "pick",
+    "repeated",
     "versions",
 ]

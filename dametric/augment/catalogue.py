@@ -363,6 +363,33 @@ NEUTRAL: dict[str, dict[str, Any]] = {
 """Values that an operation's canonical specification omits, some by image size. They enter run ids, so that they never
 change, even where defaults do; a new parameter is added here with the value that equals its absence. A
 probability that is not here is 1."""
+NO_EFFECT: dict[str, dict[str, float]] = {
+    "flip": {"p": 0},
+    "crop": {"padding": 0},
+    "brightness": {"strength": 0},
+    "contrast": {"strength": 0},
+    "saturation": {"strength": 0},
+    "hue": {"strength": 0},
+    "jitter": {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0},
+    "solarize": {"threshold": 256},
+    "posterize": {"bits": 8},
+    "sharpness": {"factor": 1},
+    "blur": {"sigma": 0},
+    "noise": {"std": 0},
+    "rotate": {"degrees": 0},
+    "translate": {"share": 0},
+    "shear": {"degrees": 0},
+    "scale": {"change": 0},
+    "perspective": {"distortion": 0},
+    "erasing": {"area": 0},
+    "gridmask": {"drop": 0},
+    "mask": {"share": 0},
+    "resizemix": {"scale": 0},
+    "rand": {"prob": 0},
+}
+"""Parameters at which an operation changes no image, all of them together; so does any with probability 0. Those that
+are not here have no such strength: the largest part that ``rrc`` cuts out of an image need not be all of it, some
+operations of ``randaugment`` have no magnitude, and with an alpha next to 0 half of the images are others."""
 _PROBABILITY = "probability, from 0 to 1"
 _PARTNER = "roll, permutation or derangement"
 RANGES: dict[str, dict[str, str]] = {

@@ -19,6 +19,7 @@ from dametric.augment.external import External, Findings
 from dametric.augment.forms import BY_BATCH, FORMS, ONE_BY_ONE, CallFailed
 from dametric.augment.keys import Keys
 from dametric.augment.randomness import own_normalisations, parts
+from dametric.augment.sameness import effective
 from dametric.augment.units import Units, decide
 from dametric.base.progress import say
 from dametric.base.user_code import source_digest
@@ -227,7 +228,8 @@ def remarks(aug: Augmentation, images: Tensor, seed: int = 0) -> list[str]:
     changed = ~((result - originals).abs() <= 0.01).flatten(1).all(1)  # NaN is a change too
     blank = _one_colour(result) & ~_one_colour(originals)
     if not bool(changed.any()):
-        lines.append(f"WARNING: augmentation {aug.name} changed none of {len(images)} images that it was tried on")
+        what = "changed" if effective(aug) else "is identity: it changed"
+        lines.append(f"WARNING: augmentation {aug.name} {what} none of {len(images)} images that it was tried on")
     elif int(blank.sum()) > len(blank) // 10:
         share = 100 * int(blank.sum()) / len(blank)
         lines.append(f"WARNING: augmentation {aug.name} left nothing but one colour of {share:.0f} % of images")

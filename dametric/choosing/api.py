@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dametric.augment import NEEDS_STUDENT, ImageSpec, expand, parse
+from dametric.augment import NEEDS_STUDENT, ImageSpec, expand, parse, repeated
 from dametric.base.arguments import argument
 from dametric.base.environment import machine
 from dametric.base.files import check_writable
@@ -346,12 +346,12 @@ class _Asked:
     def _distinct(self, context: TrainingContext) -> list[str]:
         """Candidates without those that spell another one differently."""
         spec_of = ImageSpec(context.train.image_size, context.train.mean)
-        first: dict[str, str] = {}
-        for spec in (BASELINE, *self.specs):
-            same = first.setdefault(parse(spec, spec_of).canonical, spec)
-            if same != spec:
-                say(f"{spec} is {same}: one candidate", self.quiet)
-        return list(first.values())
+        specs = list(dict.fromkeys((BASELINE, *self.specs)))
+        augs = [replace(parse(spec, spec_of), name=spec) for spec in specs]
+        same = repeated(augs)
+        for spec, other in same.items():
+            say(f"{spec} is {other}: one candidate", self.quiet)
+        return [spec for spec in specs if spec not in same]
 
     def _config(self, request: DistillationRequest, context: TrainingContext, steps: Sequence[int]) -> dict[str, Any]:
         """What a choice must have in common with the runs that are there already."""

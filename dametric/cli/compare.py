@@ -9,7 +9,8 @@ import typer
 if TYPE_CHECKING:
     from dametric.analysis.comparing import Comparison
 
-KINDS = ("csv", "json", "png", "svg", "pdf")
+PAGES = {"html": "html", "htm": "html", "md": "md", "markdown": "md"}
+KINDS = ("csv", "json", "png", "svg", "pdf", *PAGES)
 
 
 def compare(
@@ -21,7 +22,12 @@ def compare(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the picture (.png, .svg, .pdf), .csv or .json."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write a page (.html, .md), the picture (.png, .svg, .pdf), .csv, .json.",
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the table.")] = False,
 ) -> None:
@@ -31,6 +37,7 @@ def compare(
     Examples:
       dametric compare resnet20.json wrn_40_2.json
       dametric compare weak.json strong.json -o ranks.svg
+      dametric compare a.json b.json -o page.html
     """
     from pathlib import Path
 
@@ -44,7 +51,9 @@ def compare(
             raise UsageError(f"--output {output}: the ending says the kind, one of .{', .'.join(KINDS)}")
         check_writable(Path(output))
     comparison = dametric.compare(a, b, metric=metric)
-    if output is not None:
+    if kind in PAGES:
+        dametric.report(comparison, output, format=PAGES[kind], quiet=True)
+    elif output is not None:
         write_atomic(output, _content(comparison, kind))
     if json:
         print(comparison.to_json())

@@ -206,10 +206,11 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
         place, row = line.place, rows[line.place]
         mark = "best" if place == 0 else "= best" if row.tied_with_best else line.mark
         mark = "" if direction == "open" else mark  # nobody has said which values are good
+        mark = f"is {row.same_as}" if row.same_as and place else mark
         mark = "destroyed" if row.destroyed else mark
-        group = [row.group or ""] if resolved else []
+        about = [*([row.group or ""] if resolved else []), *(_price(row.cost) if priced else [])]
         table.add_row(
-            line.name, columns[first][place], gaps[place], mark, *group, *(columns[name][place] for name in shown)
+            line.name, columns[first][place], gaps[place], mark, *about, *(columns[name][place] for name in shown)
         )
     return table
 

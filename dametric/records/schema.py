@@ -60,6 +60,7 @@ _SCORE = _object(
         "differences": {"type": "object", "additionalProperties": _DIFFERENCE},
         "influence": _INFLUENCE,
         "group": _WORD,
+        "same_as": _MAYBE_WORD,
         "cost": _object({"images_per_second": _MAYBE_NUMBER, "relative_step": _NUMBER, "clock": _WORD}),
     },
 )

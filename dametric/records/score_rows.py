@@ -77,6 +77,7 @@ class ScoreRow(Document):
     batches: int | None = None
     rows: int = 0
     destroyed: bool = False
+    same_as: str | None = omitted()
     influence: BatchInfluence | None = omitted()
     group: str | None = omitted()
     cost: Cost | None = omitted()

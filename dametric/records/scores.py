@@ -27,6 +27,7 @@ A score file is one JSON document (``dametric_scores`` is the version of its sha
           "differences": {"flip": {...}, ...},     the same to every row
           "tied_with_best": false,                 the 95 % interval of the difference holds zero
           "destroyed": false,                      hardly any information between images is left: no score speaks for it
+          "same_as": "identity",                   where its images are those of another augmentation
           "parameters": [ ... ],                   every operation with its resolved parameters
           "batches": 20,                           batches that were shown under it
           "rows": 1280,                            augmented rows that were used

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dametric.analysis import Analysis
 from dametric.analysis.api import Sources, correlate, several
+from dametric.analysis.comparing import Comparison
 from dametric.analysis.study import read_scores
 from dametric.base.arguments import argument, voice
 from dametric.base.files import check_writable, write_atomic
@@ -30,7 +31,7 @@ NO_PDF = "a report is no PDF: write it as .html and print that from a browser"
 
 
 def report(
-    source: Analysis | Choice | Sources = (),
+    source: Analysis | Choice | Comparison | Sources = (),
     output: str | os.PathLike[str] | None = None,
     *,
     runs: Sources = (),
@@ -46,9 +47,10 @@ def report(
 
     Parameters
     ----------
-    source : Analysis, Choice, or as for :func:`dametric.correlate`
+    source : Analysis, Choice, Comparison, or as for :func:`dametric.correlate`
         What the report is about; score files, or Scores, without runs make a page of these alone,
-        and a folder of :func:`dametric.choose` one of that choice.
+        a folder of :func:`dametric.choose` one of that choice, and what :func:`dametric.compare` returns one of both
+        score files beside each other.
     output : path, optional
         File to write. Figures of a Markdown report go into a folder beside it: ``report-figures/`` of ``report.md``.
     runs
@@ -110,7 +112,7 @@ def _scores_page(
 
 
 def _built(
-    source: Analysis | Choice | Sources,
+    source: Analysis | Choice | Comparison | Sources,
     runs: Sources,
     own: list[Any],
     given: dict[str, Any],
@@ -118,7 +120,9 @@ def _built(
     kind: str | None,
     advance: Advance,
 ) -> Page:
-    """The page of what is given: a choice, scores alone, or scores and students."""
+    """The page of what is given: a choice, a comparison, scores alone, or scores and students."""
+    if isinstance(source, Comparison):
+        return _comparison_page(source, runs, own, options)
     if isinstance(source, Choice):
         return _choice_page(source, own, "", options)
     if not isinstance(source, Analysis) and (choice := _choice_in(source)) is not None:
@@ -150,6 +154,16 @@ def _choice_page(choice: Choice, own: list[Any], made_by: str, options: dict[str
     from dametric.reports import choice_page
 
     return choice_page.build(choice, own, made_by)
+
+
+def _comparison_page(comparison: Comparison, runs: Sources, own: list[Any], options: dict[str, Any]) -> Page:
+    """Of two score files."""
+    if options or runs:
+        names = ", ".join(argument(name) for name in options or ("runs",))
+        raise UsageError(f"{names}: of scores with students, not of two score files")
+    from dametric.reports import comparison_page
+
+    return comparison_page.build(comparison, own)
 
 
 def _analysis_page(

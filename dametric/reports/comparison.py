@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dametric.analysis.comparing import Comparison
-from dametric.reports.drawing import COLOURS, GREY, LINE, short, style
+from dametric.reports.drawing import COLOURS, GREY, LINE, Mark, short, style
 
-_ROW = 0.19  # inches
+_ROW, _CLOSE, _MANY = 0.19, 0.13, 40  # inches of a row, and of one among so many
 _SAME, _MOVED, _REVERSED = (
     "same rank",
     "another rank, order not shown to differ",
@@ -34,14 +34,12 @@ def comparison_chart(comparison: Comparison, axes: Axes) -> Axes:
     Axes
         The same.
     """
-    kinds = set()
     turned = {name for pair in comparison.orders.reversed for name in pair}
     for pair in comparison.pairs:
         kind = _REVERSED if pair.aug in turned else _MOVED if pair.change else _SAME
-        kinds.add(kind)
-        colour, shape, dashes = _STYLES[kind]
+        shape, colour = MARKS[kind]
         faded = 0.5 if pair.destroyed else 1.0
-        axes.plot([0, 1], pair.ranks, dashes, color=colour, marker=shape, markersize=4.5, linewidth=1.3, alpha=faded)
+        axes.plot([0, 1], pair.ranks, "-", color=colour, marker=shape, markersize=4.5, linewidth=1.3, alpha=faded)
     count = len(comparison.pairs)
     left = {pair.ranks[0]: pair.aug + (" (destroyed)" if pair.destroyed else "") for pair in comparison.pairs}
     right = {pair.ranks[1]: pair.other for pair in comparison.pairs}
@@ -70,20 +68,26 @@ def comparison_chart(comparison: Comparison, axes: Axes) -> Axes:
     return axes
 
 
-_STYLES = {_SAME: (GREY, "o", "-"), _MOVED: (LINE, "s", "-"), _REVERSED: (COLOURS[1], "D", "-")}
+MARKS: dict[str, Mark] = {_SAME: ("o", GREY), _MOVED: ("s", LINE), _REVERSED: ("D", COLOURS[1])}
+"""What shape and colour say of an augmentation."""
+
+
+def height_of(comparison: Comparison) -> float:
+    """Inches that the chart takes, its heads included."""
+    count = len(comparison.pairs)
+    return 1.0 + (_ROW if count <= _MANY else _CLOSE) * count
 
 
 def comparison_figure(comparison: Comparison) -> Figure:
     """A page-wide figure of :func:`comparison_chart` with its legend."""
-    with style(), matplotlib.rc_context({"font.size": 8.0 if len(comparison.pairs) <= 40 else 6.5}):
-        row = _ROW if len(comparison.pairs) <= 40 else 0.13
-        figure = Figure(figsize=(7.0, 1.0 + row * len(comparison.pairs)), layout="constrained")
+    with style(), matplotlib.rc_context({"font.size": 8.0 if len(comparison.pairs) <= _MANY else 6.5}):
+        figure = Figure(figsize=(7.0, height_of(comparison)), layout="constrained")
         comparison_chart(comparison, figure.subplots())
         tau = next(line for line in comparison.answer if "tau-b" in line or "not known" in line)
         figure.suptitle(f"Rank by {comparison.metric}. {tau}", fontsize="medium", x=0.01, ha="left")
         handles = [
             Line2D([], [], color=colour, marker=shape, markersize=4.5, label=label)
-            for label, (colour, shape, _) in _STYLES.items()
+            for label, (shape, colour) in MARKS.items()
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
     return figure

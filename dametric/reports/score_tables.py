@@ -41,7 +41,7 @@ def main_table(scores: Scores) -> Table:
     """Rank, value, paired difference to the best, and the main other metrics."""
     first, sign = scores.metrics[0], -1 if scores.direction == "higher" else 1
     shown = [name for name in scores.metrics[1:] if name in _MAIN]
-    gaps = _column([(sign * row.difference.value, row.difference.se) for row in scores.rows])
+    gaps = column([(sign * row.difference.value, row.difference.se) for row in scores.rows])
     columns = [_metric(scores, first), gaps, *(_metric(scores, name) for name in shown)]
     about = [
         (word(row.aug), number(rank, "d"), word(family(row.aug)), word(standing(scores, row)), word(row.group))
@@ -77,10 +77,10 @@ def notebook(scores: Scores) -> str:
 
 
 def _metric(scores: Scores, name: str) -> list[Cell]:
-    return _column([(row.metrics[name].value, row.metrics[name].se) for row in scores.rows])
+    return column([(row.metrics[name].value, row.metrics[name].se) for row in scores.rows])
 
 
-def _column(values: Sequence[tuple[float, float]]) -> list[Cell]:
+def column(values: Sequence[tuple[float, float]]) -> list[Cell]:
     """Values with standard errors, all to the same digit, that are sorted by the value."""
     texts = aligned([Number(*pair) for pair in values])
     return [

@@ -180,7 +180,17 @@ def new_ones(chosen: Sequence[Augmentation], file: Scores | None, quiet: bool) -
             if _as_read(now) != _as_read(rows[aug.name].parameters):
                 raise UsageError(f"{aug.name} is not what it was when the file was made: {ANEW[3:]}")
             say(f"{aug.name} is in the file: it is not scored again", quiet)
-    return [aug for aug in chosen if aug.name not in rows]
+    known = {aug.name: _same_row(aug, file) for aug in chosen if aug.name not in rows}
+    for name, other in known.items():
+        if other is not None:
+            say(f"{name} is {other}, which is in the file: it is not scored again", quiet)
+    return [aug for aug in chosen if aug.name in known and known[aug.name] is None]
+
+
+def _same_row(aug: Augmentation, file: Scores) -> str | None:
+    """The name that a file has an augmentation of the same operations by; functions of the user's own are not told."""
+    now = _as_read([parameters(operation) for operation in aug.operations])
+    return None if aug.own else next((row.aug for row in file.rows if _as_read(row.parameters) == now), None)
 
 
 def _as_read(value: Any) -> Any:

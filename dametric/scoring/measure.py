@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
-from dametric.augment import ImageSpec, base_augmentation, default_base
+from dametric.augment import ImageSpec, base_augmentation, default_base, repeated
 from dametric.augment.examine import check_base, looked_at, sample
 from dametric.base.arguments import argument
 from dametric.base.environment import machine
 from dametric.base.option_groups import ScoringOptions
-from dametric.base.progress import progress
+from dametric.base.progress import progress, say
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.metrics import METRICS
@@ -67,8 +67,12 @@ def measure(
     ranks, plan = Ranks.current(), Protocol.of(options)
     precision = wanted_precision(options.rel_se, options.protocol)
     image_spec = ImageSpec(data.image_size, teacher.mean, "reference" if plan.reference else "roll")
-    chosen = augmentations(augs, image_spec, student is not None)
+    chosen = augmentations(augs, image_spec, student is not None, quiet)
     chosen = new_ones(chosen, add, quiet)
+    same = repeated(chosen)
+    for name, other in same.items():
+        if other != "identity":  # of which there is a warning, when augmentations are looked at
+            say(f"{name} is {other}: the same images", quiet)
     if add is not None and not chosen:
         return add
     mixes = add is not None and any("mixing" in METRICS[name].needs for name in add.metrics if name in METRICS)
@@ -150,7 +154,7 @@ def measure(
         seconds=spent,
         t_confidence=teacher_confidence(engine),
     )
-    rows = ranked(engine)
+    rows = [replace(row, same_as=same.get(row.aug)) for row in ranked(engine)]
     if resolved is not None:
         rows, config = resolved.marked(rows), replace(config, resolution=resolved.document)
     if add is not None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dametric.augment import NEEDS_STUDENT, Augmentation, ImageSpec, base_augmentation, expand, parse
-from dametric.augment.base import Operation
-from dametric.augment.external import External
+from dametric.augment.sameness import same_operations
 from dametric.base.arguments import argument
 from dametric.base.option_groups import ScoringOptions
 from dametric.base.progress import say
@@ -70,8 +68,13 @@ def wanted_precision(rel_se: float | None, protocol: str) -> float:
     return rel_se
 
 
-def augmentations(augs: AugSpec | Sequence[AugSpec], images: ImageSpec, student: bool) -> list[Augmentation]:
-    """Every augmentation that was asked for, once; groups, such as ``"paper"``, and ranges stand for their members."""
+def augmentations(
+    augs: AugSpec | Sequence[AugSpec], images: ImageSpec, student: bool, quiet: bool = True
+) -> list[Augmentation]:
+    """Every augmentation that was asked for, once; groups, such as ``"paper"``, and ranges stand for their members.
+
+    Those that are another one under a second name are left out, and that is printed.
+    """
     if not isinstance(augs, (str, Augmentation, Iterable)) and not callable(augs):
         raise UsageError(f"augmentations are names, functions, or a list of them, not {augs!r}")
     specs: list[AugSpec] = [augs] if isinstance(augs, (str, Augmentation)) or callable(augs) else list(augs)
@@ -86,8 +89,10 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], images: ImageSpec, student:
             )
         # without a student the paper's picks by it cannot be made: leave them out instead of refusing all
         for aug in (aug for aug in requested if aug not in without):
-            alike = [other for other in chosen.values() if other.name.startswith(aug.name)]
-            if aug.name in typed or any(_same(aug, other) for other in alike):
+            same = next((each for each in chosen.values() if same_operations(aug.operations, each.operations)), None)
+            if aug.name in typed or same is not None:
+                if same is not None and same.name != aug.name and isinstance(spec, str):
+                    say(f"{aug.name} is {same.name}: scored once", quiet)
                 continue  # the same again
             if isinstance(spec, str):
                 typed.add(aug.name)
@@ -99,19 +104,6 @@ def augmentations(augs: AugSpec | Sequence[AugSpec], images: ImageSpec, student:
             "no augmentation to score: give at least one, for example cutmix, or paper for the paper's nine"
         )
     return list(chosen.values())
-
-
-def _same(one: Augmentation, other: Augmentation) -> bool:
-    """Whether two augmentations do the same; of functions of the user's own only the same object is sure to."""
-    return [_known_by(operation) for operation in one.operations] == [_known_by(that) for that in other.operations]
-
-
-def _known_by(operation: Operation) -> Any:
-    if not isinstance(operation, External):
-        return operation
-    function = operation.function
-    # every look at a method makes an object of its own, equal to others of the same method of the same object
-    return operation.name, function if inspect.ismethod(function) else id(function)
 
 
 def _check_views(metrics: list[Metric], augs: list[Augmentation], batch_size: int) -> None:

@@ -102,8 +102,12 @@ def test_the_answer(run: Run, teacher: Path, tmp_path: Path) -> None:
             assert said == out
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "c" / "runs").rglob("*.json")}
-    code, _, err = run(*usual(teacher, tmp_path / "c"))
+    again = ["cutmix:alpha=1", "rotate:degrees=0", "cutmix+blur:sigma=0"]
+    code, _, err = run(*usual(teacher, tmp_path / "c", *(word for aug in again for word in ("--candidates", aug))))
     assert code == 0, err
+    for line in ("cutmix:alpha=1 is cutmix", "rotate:degrees=0 is identity", "cutmix+blur:sigma=0 is cutmix"):
+        assert err.splitlines().count(f"{line}: one candidate") == 1
+    assert [arm.aug for arm in read_choice(tmp_path / "c").arms] == ["identity", "cutmix"]
     assert losses(read_choice(tmp_path / "c")) == losses(choice)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "c" / "runs").rglob("*.json")} == before
     code, _, err = run(*usual(teacher, tmp_path / "c", budget="270steps"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -613,7 +614,7 @@ def test_groups_and_costs_are_columns_where_they_are_asked_for(score: Run, run: 
         "step",
         *header.split()[8:],
     ]
-    assert all(any(word in ("a", "b", "ab") for word in row.split()) for row in rows)
+    assert all(re.search(r" (a|b|ab) +[\d,]+ +\d+\.\d\d ", row) for row in rows), "each under its head"
     assert "groups without a letter in common are told apart (95 % for all 1 pairs and 2 looks together)" in said.out
     assert (
         "images/s: in a second of the CPU, augmenting alone; step: of training a student of the teacher's" in said.out

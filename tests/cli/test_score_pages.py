@@ -50,5 +50,11 @@ def test_two_score_files_are_compared(run: Run, score: Run, refused: Callable[..
     assert run("compare", first, second, "--json").document["metric"] == "t_stddev"
     assert run("compare", first, second, "-o", tmp_path / "t.csv").code == 0
     assert pd.read_csv(tmp_path / "t.csv")["rank_a"].tolist() == list(range(1, len(augs) + 1))
+    shown = run("compare", first, second, "-o", tmp_path / "page.html")
+    assert (shown.code, shown.out, shown.err) == (0, said.out, "")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"dametric compare {first} {second} --metric t_stddev" in page
+    assert run("compare", first, second, "-o", tmp_path / "page.md").code == 0
+    assert said.out.splitlines()[-1].split(":")[0] in (tmp_path / "page.md").read_text(encoding="utf-8")
     assert "one of .csv" in refused("compare", first, second, "-o", "x.doc")
     assert "none.json: No such file" in refused("compare", first, tmp_path / "none.json")

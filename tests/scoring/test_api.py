@@ -57,6 +57,27 @@ def test_an_augmentation_asked_for_twice_is_scored_once(teacher, data) -> None:
     assert len(quick(teacher, data, ["flip", "flip", "paper"], batches=2).scores) == len(PAPER) - 1
 
 
+def test_what_is_another_augmentation_under_a_second_name_is_known(teacher, data, capsys) -> None:
+    augs = ["pick(cutmix)", "cutmixpick", "rotate:degrees=0", "identity", "crop", "crop+blur:sigma=0"]
+    scores = quick(teacher, data, augs, batches=4, quiet=False)
+    said = capsys.readouterr().err.splitlines()
+    assert {row.aug: row.same_as for row in scores.rows} == {
+        **dict.fromkeys(("pick(cutmix)", "identity", "crop")),
+        "rotate:degrees=0": "identity",
+        "crop+blur:sigma=0": "crop",
+    }
+    values = {row.aug: row.metrics["t_stddev"] for row in scores.rows}
+    assert values["rotate:degrees=0"] == values["identity"]
+    assert values["crop+blur:sigma=0"] == values["crop"]
+    for line in ("cutmixpick is pick(cutmix): scored once", "crop+blur:sigma=0 is crop: the same images"):
+        assert said.count(line) == 1
+    (zero,) = [line for line in said if "rotate:degrees=0" in line]
+    assert "rotate:degrees=0 is identity: it changed none of" in zero
+    again = score(teacher, data, ["cutmixpick"], add=scores, device="cpu")
+    assert again.scores == scores.scores
+    assert "cutmixpick is pick(cutmix), which is in the file: it is not scored again" in capsys.readouterr().err
+
+
 def test_a_callable_given_twice_is_scored_once(teacher, data) -> None:
     class Mirror:
         def __call__(self, images: Tensor) -> Tensor:
