@@ -65,7 +65,7 @@ class AugMix:
     Notes
     -----
     Operations, levels, interpolation (bilinear) and rounding are those of torchvision's ``AugMix``. Operations are
-    drawn on the CPU, as in :class:`~dametric.augment.policy.AutoAugment`.
+    drawn on the CPU, where rows are grouped by operation, so that nothing waits for a GPU.
     """
 
     severity: int = 3

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dametric.augment.base import Augmented, Draw, check_at_most
 from dametric.augment.keys import Keys
-from dametric.augment.policy import OPERATIONS, grouped
+from dametric.augment.policy import OPERATIONS, applied
 from dametric.errors import UsageError, shortened
 
 HIGHEST = 30  # magnitudes are whole numbers from 0 to this
@@ -18,9 +19,6 @@ MOST_OPERATIONS = 100  # a row: far more than leave anything of an image
 
 # a row draws one of these or nothing, all with equal probability
 _NAMES = tuple(name for name in OPERATIONS if name != "Invert")
-_NUMBERS = torch.tensor([-1, *(list(OPERATIONS).index(name) for name in _NAMES)])
-_SIGNED = torch.tensor([False, *(OPERATIONS[name].signed for name in _NAMES)])
-
 # strength at the highest magnitude, where TrivialAugment goes beyond the policies
 _WIDE = {
     "ShearX": 0.99,
@@ -43,23 +41,36 @@ def _strength(name: str, level: float, height: int, width: int, wide: bool) -> f
     return OPERATIONS[name].strength(level, height, width)
 
 
+class _Tables(NamedTuple):
+    """What a choice, of which all are equally likely, means."""
+
+    number: Tensor  # (choices,)
+    signed: Tensor  # (choices,)
+    strength: Tensor  # (choices, 31), float64: at every magnitude
+
+
 @cache
-def _strengths(height: int, width: int, wide: bool) -> Tensor:
-    """Strength of every choice at every magnitude: Tensor of shape (choices, 31), float64."""
+def _tables(height: int, width: int, wide: bool, device: torch.device) -> _Tables:
     levels = [magnitude / HIGHEST for magnitude in range(HIGHEST + 1)]
-    rows = [[_strength(name, level, height, width, wide) for level in levels] for name in _NAMES]
-    return torch.tensor([[0.0] * len(levels), *rows], dtype=torch.float64)
+    strengths = [[_strength(name, level, height, width, wide) for level in levels] for name in _NAMES]
+    with torch.inference_mode(False):  # kept for whoever comes next
+        return _Tables(
+            torch.tensor([-1, *(list(OPERATIONS).index(name) for name in _NAMES)], device=device),
+            torch.tensor([False, *(OPERATIONS[name].signed for name in _NAMES)], device=device),
+            torch.tensor([[0.0] * len(levels), *strengths], dtype=torch.float64, device=device),
+        )
 
 
-def _drawn(keys: Keys, magnitudes: list[Tensor], strengths: Tensor) -> Draw:
-    """Draw one operation of the given magnitude for each stage and row; both signs are equally likely."""
-    numbers, signed = [], []
-    for stage, magnitude in enumerate(magnitudes):
-        chosen = keys.integer(f"operation.{stage}", len(_NUMBERS))
-        negative = (keys.uniform(f"sign.{stage}") < 0.5) & _SIGNED[chosen]
-        numbers.append(_NUMBERS[chosen])
-        signed.append(strengths[chosen, magnitude] * torch.where(negative, -1.0, 1.0))
-    return {"operation": torch.stack(numbers, 1), "strength": torch.stack(signed, 1)}
+def _drawn(keys: Keys, stages: int, magnitude: int | Tensor, tables: _Tables) -> Draw:
+    """Draw one operation of a magnitude for each stage and row; both signs are equally likely.
+
+    A magnitude is one for all, or of shape (rows, 1).
+    """
+    names = [f"operation.{stage}" for stage in range(stages)] + [f"sign.{stage}" for stage in range(stages)]
+    uniform = keys.uniforms(names)
+    chosen = (uniform[:, :stages] * len(tables.number)).long()
+    sign = torch.where((uniform[:, stages:] < 0.5) & tables.signed[chosen], -1.0, 1.0)
+    return {"operation": tables.number[chosen], "strength": tables.strength[chosen, magnitude] * sign}
 
 
 @dataclass(frozen=True)
@@ -76,8 +87,7 @@ class RandAugment:
     Notes
     -----
     The 14 operations (one of them does nothing) and what the magnitudes mean are those of torchvision's
-    ``RandAugment`` with its 31 magnitudes, each equally likely to point either way. Parameters are drawn on the CPU,
-    as in :class:`~dametric.augment.policy.AutoAugment`.
+    ``RandAugment`` with its 31 magnitudes, each equally likely to point either way.
     """
 
     n: int = 2
@@ -94,13 +104,11 @@ class RandAugment:
             raise UsageError(f"randaugment: m is a magnitude from 0 to {HIGHEST}, not {shortened(self.m)}")
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
-        """Operation number (-1 for none) and strength of every stage: tensors of shape (rows, n) on the CPU."""
-        keys = keys.on("cpu")
-        magnitude = torch.full((keys.rows,), self.m)
-        return _drawn(keys, [magnitude] * self.n, _strengths(shape[-2], shape[-1], False))
+        """Operation number (-1 for none) and strength of every stage: tensors of shape (rows, n)."""
+        return _drawn(keys, self.n, self.m, _tables(shape[-2], shape[-1], False, keys.device))
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        return Augmented(grouped("randaugment", images, draw))
+        return Augmented(applied("randaugment", images, draw))
 
 
 @dataclass(frozen=True)
@@ -110,8 +118,7 @@ class TrivialAugment:
     Notes
     -----
     Operations and magnitudes are those of torchvision's ``TrivialAugmentWide`` with its 31 magnitudes, whose
-    translations are in pixels whatever the image size. Parameters are drawn on the CPU, as in
-    :class:`~dametric.augment.policy.AutoAugment`.
+    translations are in pixels whatever the image size.
     """
 
     stream = "trivialaugment"
@@ -119,10 +126,9 @@ class TrivialAugment:
     random = True
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
-        """Operation number (-1 for none) and strength: tensors of shape (rows, 1) on the CPU."""
-        keys = keys.on("cpu")
-        magnitude = keys.integer("magnitude", HIGHEST + 1)
-        return _drawn(keys, [magnitude], _strengths(shape[-2], shape[-1], True))
+        """Operation number (-1 for none) and strength: tensors of shape (rows, 1)."""
+        magnitude = keys.integer("magnitude", HIGHEST + 1)[:, None]
+        return _drawn(keys, 1, magnitude, _tables(shape[-2], shape[-1], True, keys.device))
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
-        return Augmented(grouped("trivialaugment", images, draw))
+        return Augmented(applied("trivialaugment", images, draw))

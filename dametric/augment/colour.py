@@ -82,14 +82,19 @@ def sharpness(images: Tensor, strength: Tensor) -> Tensor:
     if height <= 2 or width <= 2:
         return images
     pixels = images.float()
+    result = images.clone()
+    blended = torch.addcmul(pixels[..., 1:-1, 1:-1], smoothing(pixels), per_row(-strength.float()))
+    result[..., 1:-1, 1:-1] = blended.clamp_(0, 255).to(torch.uint8)
+    return result
+
+
+def smoothing(pixels: Tensor) -> Tensor:
+    """Difference to a smoothed version, of all but the outermost pixels: (rows, channels, height - 2, width - 2)."""
     lines = pixels[..., :-2, :] + pixels[..., 1:-1, :] + pixels[..., 2:, :]
     nine = lines[..., :-2] + lines[..., 1:-1] + lines[..., 2:]
     inner = pixels[..., 1:-1, 1:-1]
     smooth = ((nine + 4 * inner) / 13).round_()  # never ambiguous: no multiple of 1/13 is halfway between integers
-    result = images.clone()
-    blended = torch.addcmul(inner, smooth - inner, per_row(-strength.float()))
-    result[..., 1:-1, 1:-1] = blended.clamp_(0, 255).to(torch.uint8)
-    return result
+    return smooth.sub_(inner)
 
 
 def posterize(images: Tensor, strength: Tensor) -> Tensor:
@@ -132,17 +137,19 @@ def warp(
     Nearest pixel, or "bilinear"; coefficients have shape (rows,), float64.
     """
     rows, _, height, width = images.shape
-    y = torch.arange(height, device=images.device, dtype=torch.float32) - (height - 1) / 2
-    x = torch.arange(width, device=images.device, dtype=torch.float32) - (width - 1) / 2
-    place = torch.stack(
-        [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x).expand(height, width)],
-        -1,
-    )
     theta = torch.stack(
         [torch.stack([xx, xy, x0], 1).float() / (width / 2), torch.stack([yx, yy, y0], 1).float() / (height / 2)], 2
     )
-    grid = place.reshape(1, -1, 3).expand(rows, -1, -1).bmm(theta).view(rows, height, width, 2)
+    grid = places(height, width, images.device).expand(rows, -1, -1).bmm(theta).view(rows, height, width, 2)
     return F.grid_sample(images.float(), grid, mode=mode, align_corners=False).round_().to(torch.uint8)
+
+
+def places(height: int, width: int, device: torch.device) -> Tensor:
+    """Each pixel's x and y from the centre, and 1: Tensor of shape (1, height * width, 3), float32."""
+    y = torch.arange(height, device=device, dtype=torch.float32) - (height - 1) / 2
+    x = torch.arange(width, device=device, dtype=torch.float32) - (width - 1) / 2
+    sides = [x.expand(height, width), y[:, None].expand(height, width), torch.ones_like(x).expand(height, width)]
+    return torch.stack(sides, -1).view(1, -1, 3)
 
 
 def _constants(strength: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ hash is SplitMix64 (Steele, Lea & Flood 2014, doi 10.1145/2660193.2660195) in wr
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -65,6 +66,11 @@ def splitmix64(start: int | Tensor, counter: Tensor) -> Tensor:
         if factor != 1:
             z = z * _signed(factor)
     return z
+
+
+def _fraction(bits: Tensor) -> Tensor:
+    """The upper 53 of 64 bits as a number on [0, 1), float64."""
+    return ((bits >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
 
 
 def field_of(bits: Tensor, count: int) -> Tensor:
@@ -159,8 +165,13 @@ class Keys:
         Tensor of shape (rows,), float64
         """
         by_row = self.per == "sample" if by_row is None else by_row
-        bits = splitmix64(self.start(name), self._counter(by_row))
-        return ((bits >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+        return _fraction(splitmix64(self.start(name), self._counter(by_row)))
+
+    def uniforms(self, names: Sequence[str], *, by_row: bool | None = None) -> Tensor:
+        """:meth:`uniform` of several quantities, by one hash: Tensor of shape (rows, names), float64."""
+        by_row = self.per == "sample" if by_row is None else by_row
+        starts = torch.tensor([_signed(self.start(name)) for name in names], device=self.device)
+        return _fraction(splitmix64(starts, self._counter(by_row)[:, None]))
 
     def bits(self, name: str) -> Tensor:
         """64 random bits a row, of which :func:`field_of` makes any number of values: Tensor (rows,), int64."""

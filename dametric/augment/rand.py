@@ -120,8 +120,8 @@ class Rand:
     Notes
     -----
     Pixels are Pillow's, with which timm computes; interpolation is bilinear or bicubic, equally likely. Where timm
-    would keep no bits, images are black (Pillow 12 refuses this). Parameters are drawn on the CPU, as in
-    :class:`~dametric.augment.policy.AutoAugment`.
+    would keep no bits, images are black (Pillow 12 refuses this). Parameters are drawn on the CPU,
+    where rows are grouped by operation, so that nothing waits for a GPU.
     """
 
     m: int = 10
