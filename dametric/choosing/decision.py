@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -15,6 +15,7 @@ from dametric.choosing.posterior import Posterior, square_root
 
 Floats = NDArray[np.float64]
 DRAWS = 512
+_AT_ONCE = 16  # settings whose draws stay in the cache
 _LOOK_AHEAD = 256
 _REPEATS = (1, 2, 4)  # seeds of an arm that are looked at together: one run more may change nothing where four would
 _GROUPS = (2, 3, 4, 6, 8)  # arms that begin a seed or a fraction together: the first alone says nothing
@@ -70,20 +71,21 @@ def verdict(belief: Posterior, epsilon: float) -> Verdict:
     epsilon : float
         A loss that would not be worth another run, nats.
     """
-    draws, each, best = _draws(belief)
-    lowest = draws.argmin(2)
+    kept, weights = likely_settings(belief)
+    draws, each, best = belief.draws(_normals(DRAWS, belief.arms), kept), weights / DRAWS, belief.best
+    lowest = draws.argmin(1)
     p_best = np.array([(lowest == arm).sum(1) @ each for arm in range(belief.arms)])
-    over = draws - draws[:, :, best : best + 1]
-    excess = -over.min(2)
-    flat, weights = over.reshape(-1, belief.arms), np.repeat(each, draws.shape[1])
-    low, middle, high = _quantiles(flat, weights, (0.025, 0.5, 0.975))
+    over = draws - draws[:, best : best + 1]
+    excess = -over.min(1)
+    flat = over.swapaxes(0, 1).reshape(belief.arms, -1)
+    low, middle, high = _quantiles(flat, np.repeat(each, DRAWS), (0.025, 0.5, 0.975))
     return Verdict(
         best=best,
         p_best=p_best,
         regret=float(excess.sum(1) @ each),
-        p_within=float((excess < epsilon).sum(1) @ each),
+        p_within=float((excess < epsilon).mean(1) @ weights),
         gain=np.array([low[0], middle[0], high[0]]),
-        p_gain=float((over[:, :, 0] > 0).sum(1) @ each),
+        p_gain=float((over[:, 0] > 0).sum(1) @ each),
         low=low,
         high=high,
     )
@@ -91,26 +93,30 @@ def verdict(belief: Posterior, epsilon: float) -> Verdict:
 
 def p_within(belief: Posterior, epsilon: float) -> float:
     """The same number of :class:`Verdict` alone."""
-    draws, each, best = _draws(belief)
-    return float((draws[:, :, best] - draws.min(2) < epsilon).sum(1) @ each)
+    kept, weights = likely_settings(belief)
+    normals, best, within = _normals(DRAWS, belief.arms), belief.best, np.zeros(len(kept))
+    for start in range(0, len(kept), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        draws = belief.draws(normals, kept[part])
+        within[part] = (draws[:, best] - draws.min(1) < epsilon).mean(1)
+    return float(within @ weights)
 
 
-def _draws(belief: Posterior) -> tuple[Floats, Floats, int]:
-    """Draws of effects under settings with 99.9 % of the probability, the weight of each draw, and the best arm."""
+def likely_settings(belief: Posterior) -> tuple[NDArray[np.intp], Floats]:
+    """Settings with 99.9 % of the probability, the likeliest first, and their probabilities."""
     order = np.argsort(-belief.weights, kind="stable")
     kept = order[: int((belief.weights[order].cumsum() < 0.999).sum()) + 1]
-    weights = belief.weights[kept] / belief.weights[kept].sum()
-    likely = replace(belief, weights=weights, mean=belief.mean[kept], cov=belief.cov[kept])
-    return likely.draws(_normals(DRAWS, belief.arms)), weights / DRAWS, belief.best
+    weights: Floats = belief.weights[kept] / belief.weights[kept].sum()
+    return kept, weights
 
 
 def _quantiles(values: Floats, weights: Floats, shares: Sequence[float]) -> list[Floats]:
-    """Weighted quantiles of every column."""
-    order = values.argsort(0)
-    reached = weights[order].cumsum(0)
-    rows = [np.minimum((reached < share * reached[-1]).sum(0), len(values) - 1) for share in shares]
-    columns = np.arange(values.shape[1])
-    return [values[order[row, columns], columns] for row in rows]
+    """Weighted quantiles of every row."""
+    order = values.argsort(1)
+    reached = weights[order].cumsum(1)
+    places = [np.minimum((reached < share * reached[:, -1:]).sum(1), values.shape[1] - 1) for share in shares]
+    rows = np.arange(len(values))
+    return [values[rows, order[rows, place]] for place in places]
 
 
 def expected_fall(means: Floats, shifts: Floats) -> float:
@@ -135,28 +141,28 @@ def expected_fall(means: Floats, shifts: Floats) -> float:
     >>> round(expected_fall(np.zeros(2), np.array([0.0, 1.0])), 6)  # E max(0, Z) = 1 / sqrt(2 pi)
     0.398942
     """
-    order = np.lexsort((means, -shifts))  # the steepest first; from the left, it is the lowest
-    slopes, heights = shifts[order], means[order]
-    kept = np.concatenate([[True], np.diff(slopes) < 0])  # of parallel lines the lowest
-    slopes, heights = slopes[kept], heights[kept]
-    lines, starts = [0], [-np.inf]
-    for line in range(1, len(slopes)):
-        while True:
-            last = lines[-1]
-            crossing = (heights[line] - heights[last]) / (slopes[last] - slopes[line])
-            if crossing > starts[-1]:
-                break
-            lines.pop()
-            starts.pop()
-            if not lines:
-                crossing = -np.inf
-                break
-        lines.append(line)
-        starts.append(crossing)
-    gaps = np.abs(np.diff(slopes[lines]))
-    edges = -np.abs(np.array(starts[1:]))
-    density = np.exp(-0.5 * edges**2) / np.sqrt(2 * np.pi)
-    return float((gaps * (density + edges * ndtr(edges))).sum())
+    return float(_falls(means, shifts[None])[0])
+
+
+def _falls(means: Floats, shifts: Floats) -> Floats:
+    """The same for many observations: shifts of shape (observations, arms)."""
+    rows = np.arange(len(shifts))
+    line = np.lexsort((np.broadcast_to(means, shifts.shape), -shifts), axis=1)[
+        :, 0
+    ]  # from the left the steepest is lowest
+    falls = np.zeros(len(shifts))
+    while len(rows):
+        slope, height = shifts[rows, line], means[line]
+        gaps = slope[:, None] - shifts[rows]
+        flatter = gaps > 0
+        crossing = np.where(flatter, (means - height[:, None]) / np.where(flatter, gaps, 1.0), np.inf)
+        edge = crossing.min(1)
+        following = np.where(crossing == edge[:, None], gaps, -np.inf).argmax(1)  # of those that meet the flattest
+        more = np.isfinite(edge)
+        rows, line, away = rows[more], following[more], -np.abs(edge[more])
+        gap = gaps[more, line]
+        falls[rows] += gap * (np.exp(-0.5 * away**2) / np.sqrt(2 * np.pi) + away * ndtr(away))
+    return falls
 
 
 Run = tuple[int, int, int]  # arm, fraction, seed
@@ -219,32 +225,33 @@ def _best(
 ) -> Step | None:
     best: Step | None = None
     for fraction, cost in enumerate(costs):
-        for runs in _groups(look, fraction, taken, min(most / cost, 1e9), possible):
-            step = Step(runs, look.worth(runs), len(runs) * cost)
+        for runs, worth in _worths(look, fraction, taken, min(most / cost, 1e9), possible):
+            step = Step(runs, worth, len(runs) * cost)
             if best is None or step.worth * best.cost > best.worth * step.cost * (1 + 1e-9):
                 best = step
     return best
 
 
-def _groups(
+def _worths(
     look: _Look, fraction: int, taken: Collection[Run], most: float, possible: Callable[[Run], bool]
-) -> Iterator[tuple[Run, ...]]:
-    """What may be done at a fraction: one to four seeds of an arm, or a seed that several arms begin together."""
+) -> Iterator[tuple[tuple[Run, ...], float]]:
+    """What may be done at a fraction, and its worth: one to four seeds of an arm, or a seed that several arms begin."""
     layout = look.layout
     begun = {seed for _, level, seed in taken if level == fraction}
     unused = max(begun, default=-1) + 1
     seeds = range(min(unused + 1, layout.seeds))
+    losses = _Losses(look, fraction, min(unused + 1, layout.seeds))
+    repeated: list[tuple[Run, ...]] = []
     for arm in range(layout.arms):
         runs = [(arm, fraction, seed) for seed in seeds]
         missing = [run for run in runs if run not in taken and possible(run)]
-        for repeats in _REPEATS:
-            if len(missing) >= repeats <= most:
-                yield tuple(missing[:repeats])
+        repeated += [tuple(missing[:repeats]) for repeats in _REPEATS if len(missing) >= repeats <= most]
+    yield from zip(repeated, losses.worth_of_arms(repeated), strict=True)
     if unused < layout.seeds:
         new = [run for arm in look.likely if possible(run := (int(arm), fraction, unused))]
         for size in sorted({min(size, len(new)) for size in (*_GROUPS, layout.arms)} - {0}):
             if size <= most:
-                yield tuple(new[:size])
+                yield tuple(new[:size]), losses.worth_together(new[:size])
 
 
 class _Look:
@@ -253,8 +260,7 @@ class _Look:
     def __init__(self, belief: Posterior) -> None:
         self.layout = belief.prior.layout
         self.mean, self.cov = belief.joint
-        self.noise = float(belief.weights @ belief.prior.noise**2)
-        self.scale = belief.weights @ belief.prior.scale
+        self.noise, self.scale = belief.noise, belief.scale
         normals = _normals(_LOOK_AHEAD, self.layout.arms)
         draws = self.effects + normals @ square_root(self.across[:, self.layout.whole])
         self.likely = np.argsort(-np.bincount(draws.argmin(1), minlength=self.layout.arms), kind="stable")
@@ -269,29 +275,54 @@ class _Look:
         """Their covariance with everything that is not known."""
         return self.cov[self.layout.whole]
 
-    def worth(self, runs: Sequence[Run]) -> float:
-        """By how much runs of one fraction would lower the expected regret: of one arm, or of one seed."""
-        with_losses, variance = self._losses(runs)
-        across = with_losses[self.layout.whole]
-        if len({arm for arm, _, _ in runs}) == 1:  # one number carries all that its seeds say
-            weights = np.linalg.solve(variance, np.ones(len(runs)))
-            return expected_fall(self.effects, across @ weights / np.sqrt(weights.sum()))
-        values, vectors = np.linalg.eigh(variance)
-        after = self.effects + _normals(_LOOK_AHEAD, len(runs)) @ (across @ vectors / np.sqrt(values)).T
-        return float(max(self.effects.min() - after.min(1).mean(), 0.0))
-
     def observe(self, runs: Sequence[Run]) -> None:
-        """Take runs as made, and as come to what is expected of them."""
-        with_losses, variance = self._losses(runs)
-        self.cov = self.cov - with_losses @ np.linalg.solve(variance, with_losses.T)
+        """Take runs of one fraction as made, and as come to what is expected of them."""
+        losses = _Losses(self, runs[0][1], self.layout.seeds)
+        places = losses.places([runs])[0]
+        with_losses = losses.across[places]
+        variance = losses.cov[np.ix_(places, places)] + self.noise * np.eye(len(runs))
+        self.cov = self.cov - with_losses.T @ np.linalg.solve(variance, with_losses)
 
-    def _losses(self, runs: Sequence[Run]) -> tuple[Floats, Floats]:
-        """Covariance of everything that is not known with the losses of runs of one fraction, and theirs."""
-        parts = np.array([self.layout.places(*run) for run in runs])
-        factors = np.array([self.scale[runs[0][1]], 1.0, 1.0])
-        with_losses: Floats = self.cov[:, parts] @ factors
-        variance: Floats = with_losses[parts].transpose(0, 2, 1) @ factors + self.noise * np.eye(len(runs))
-        return with_losses, variance
+
+class _Losses:
+    """Expected losses at a fraction of all arms and of the first seeds: how they go with all that is not known."""
+
+    def __init__(self, look: _Look, fraction: int, seeds: int) -> None:
+        self.look, self.seeds = look, seeds
+        layout, scale = look.layout, look.scale[fraction]
+        effect, level, start = layout.places(0, fraction, 0)
+        effects, starts = slice(effect, effect + layout.arms), slice(start, start + seeds)
+
+        def sums(rows: Floats) -> Floats:  # the first axis from what is not known to losses
+            result: Floats = (rows[effects] * scale + rows[level])[:, None] + rows[starts]
+            return result.reshape(-1, rows.shape[1])
+
+        self.across = sums(look.cov)
+        self.cov = sums(self.across.T)
+
+    def places(self, groups: Sequence[Sequence[Run]]) -> NDArray[np.intp]:
+        """Places of groups of as many runs."""
+        return np.array([[arm * self.seeds + seed for arm, _, seed in runs] for runs in groups], np.intp)
+
+    def worth_of_arms(self, repeated: Sequence[Sequence[Run]]) -> list[float]:
+        """By how much runs of one arm would lower the expected regret, exactly, for each such group."""
+        worths = np.zeros(len(repeated))
+        for size in {len(runs) for runs in repeated}:
+            chosen = [number for number, runs in enumerate(repeated) if len(runs) == size]
+            places = self.places([repeated[number] for number in chosen])
+            variance = self.cov[places[:, :, None], places[:, None, :]] + self.look.noise * np.eye(size)
+            weights = np.linalg.solve(variance, np.ones((len(chosen), size, 1)))  # their weighted mean says it all
+            shifts = (self.across[places, self.look.layout.whole] * weights).sum(1)
+            worths[chosen] = _falls(self.look.effects, shifts / np.sqrt(weights.sum(1)))
+        return [float(worth) for worth in worths]
+
+    def worth_together(self, runs: Sequence[Run]) -> float:
+        """By how much runs of one seed would lower the expected regret."""
+        places = self.places([runs])[0]
+        values, vectors = np.linalg.eigh(self.cov[np.ix_(places, places)] + self.look.noise * np.eye(len(runs)))
+        shifts = self.across[places, self.look.layout.whole].T @ vectors / np.sqrt(values)
+        after = self.look.effects + _normals(_LOOK_AHEAD, len(runs)) @ shifts.T
+        return float(max(self.look.effects.min() - after.min(1).mean(), 0.0))
 
 
 def expected_regret_after(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from scipy.stats import t as student_t
 from dametric.base.arguments import argument
 from dametric.base.progress import progress
 from dametric.choosing.arms import BASELINE, arms_of
-from dametric.choosing.decision import DRAWS, Run, next_step, p_within
+from dametric.choosing.decision import DRAWS, Run, likely_settings, next_step, p_within
 from dametric.choosing.parameters import Parameters, read_parameters
 from dametric.choosing.posterior import Observation, Posterior, posterior, prior_of
 from dametric.choosing.state import ENOUGH
@@ -379,14 +379,12 @@ def _looks(
 
 def _stated_of_a_run(belief: Posterior, epsilon: float) -> float:
     """Probability that one more run of the choice is within epsilon of the best of one more run of every arm."""
-    order = np.argsort(-belief.weights, kind="stable")
-    kept = order[: int((belief.weights[order].cumsum() < 0.999).sum()) + 1]
-    weights = belief.weights[kept] / belief.weights[kept].sum()
-    likely = replace(belief, weights=weights, mean=belief.mean[kept], cov=belief.cov[kept])
+    kept, weights = likely_settings(belief)
     random = np.random.default_rng(0)
-    draws = likely.draws(random.normal(size=(DRAWS, belief.arms)))
-    draws = draws + belief.prior.noise[kept, None, None] * random.normal(size=(DRAWS, belief.arms))
-    excess = draws[:, :, belief.best] - draws.min(2)
+    draws = belief.draws(random.normal(size=(DRAWS, belief.arms)), kept)
+    noise = belief.prior.noise[kept // belief.prior.grid[1]]
+    draws = draws + noise[:, None, None] * random.normal(size=(DRAWS, belief.arms)).T
+    excess = draws[:, belief.best] - draws.min(1)
     return float((excess < epsilon).mean(1) @ weights)
 
 

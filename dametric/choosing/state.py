@@ -92,8 +92,10 @@ class Belief:
 
     def with_pending(self, keys: Collection[Key]) -> Belief:
         """The same as if runs that are going on had come to what is expected of them."""
+        if not keys:
+            return self
         mean, _ = self.posterior.joint
-        scale = self.posterior.weights @ self.posterior.prior.scale
+        scale = self.posterior.scale
         layout, first = self.posterior.prior.layout, {run.fraction: run.loss for run in reversed(self.observations)}
         pending = []
         for arm, fraction, seed in map(self.place, keys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -203,6 +204,33 @@ def test_the_dense_model_says_the_same(seed: int) -> None:
     same(belief, expected)
     np.testing.assert_allclose(belief.effects, expected.effects, atol=1e-6)
     assert belief.log_evidence == pytest.approx(expected.log_evidence, abs=1e-6)
+
+
+@each("seed", range(12))
+def test_the_mixture_is_that_of_its_settings(seed: int) -> None:
+    """What is read at once, without the covariance of every setting, is what the settings say one by one."""
+    belief = believe(*case(seed))
+    whole, every = belief.prior.layout.whole, np.arange(len(belief.weights))
+    np.testing.assert_allclose(belief.whole_cov(every), belief.cov[:, whole, whole], atol=1e-11)
+    mean, cov = belief.joint
+    np.testing.assert_allclose(mean, belief.weights @ belief.mean, atol=1e-12)
+    apart = belief.mean - mean
+    expected = np.tensordot(belief.weights, belief.cov, 1) + np.einsum("s,si,sj->ij", belief.weights, apart, apart)
+    np.testing.assert_allclose(cov, expected, atol=1e-9)
+    draws = belief.draws(np.eye(belief.arms), every[:2])
+    roots = np.swapaxes(draws - belief.mean[:2, whole, None], 1, 2)
+    np.testing.assert_allclose(np.swapaxes(roots, 1, 2) @ roots, belief.cov[:2, whole, whole], atol=1e-9)
+
+
+def test_sixty_candidates_take_no_time() -> None:
+    """Nothing grows with the settings but what is diagonal: beside the other tests, and on a slow core."""
+    arms = arms_of([f"mixup:alpha={alpha:.3f}" for alpha in np.geomspace(0.1, 2, 59)])
+    random = np.random.default_rng(0)
+    runs = [Observation(arm, 0, seed, float(random.normal())) for seed in range(2) for arm in range(60)]
+    start = time.process_time()
+    belief = believe(arms, [0.05, 0.2, 1.0], read_parameters(), None, runs)
+    belief.joint  # noqa: B018
+    assert time.process_time() - start < 0.5
 
 
 @each("seed", range(12))
