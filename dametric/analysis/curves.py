@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,12 +13,9 @@ from dametric.analysis.numbers import listed
 from dametric.records.score_rows import Difference, MetricValue, ScoreRow
 from dametric.records.scores import Scores
 from dametric.stats.best_set import best_set, dof_of
-from dametric.stats.families import by_strength
+from dametric.stats.families import by_strength, strength_curves
 
 LEAST = 3  # strengths that make a curve
-_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
-_PARAMETER = re.compile(rf"(?<=[:,])(?P<key>[^\W\d]\w*)=(?P<value>{_NUMBER})(?=[:,+)]|$)")
-_OPEN = "…"
 FOR_EVER = (
     "T. stddev falls for ever with strength, until images are destroyed: it orders augmentations, and cannot find a"
     " best strength."
@@ -181,23 +176,11 @@ def curves_of(scores: Scores) -> tuple[Curve, ...]:
     >>> [curve.short_answer for curve in curves_of(Scores(rows, {"metrics": ["m"]}, {}))]
     ['best: 1 (0.5 to 2)']
     """
-    members: dict[tuple[str, str], dict[float, int]] = defaultdict(dict)
-    for place, row in enumerate(scores.rows):
-        for name, key, value in _templates(row.aug):
-            members[name, key].setdefault(value, place)
-    for (name, key), places in members.items():
-        bare = name.replace(f":{key}={_OPEN}", "", 1)
-        for place, row in enumerate(scores.rows):
-            usual = _parameter(row.parameters, key) if row.aug == bare else None
-            if usual is not None:
-                places.setdefault(usual, place)
-    curves, taken = [], set[int]()
-    for (name, key), places in sorted(members.items(), key=lambda item: -len(item[1])):  # sorting is stable
-        free = {value: place for value, place in places.items() if place not in taken}
-        if len(free) >= LEAST:
-            taken |= set(free.values())
-            curves.append((min(free.values()), _curve(scores, name, key, free)))
-    return tuple(curve for _, curve in sorted(curves, key=lambda pair: pair[0]))
+    rows = scores.rows
+    found = strength_curves(
+        [row.aug for row in rows], LEAST, lambda place, key: _parameter(rows[place].parameters, key)
+    )
+    return tuple(_curve(scores, *curve) for curve in found)
 
 
 def heads_of(scores: Scores, curves: Sequence[Curve]) -> list[ScoreRow]:
@@ -205,13 +188,6 @@ def heads_of(scores: Scores, curves: Sequence[Curve]) -> list[ScoreRow]:
     best = {curve.rows[curve.best].aug for curve in curves if curve.best is not None}
     on_curves = {row.aug for curve in curves for row in curve.rows}
     return [row for row in scores.rows if row.aug in best or row.aug not in on_curves]
-
-
-def _templates(aug: str) -> Iterator[tuple[str, str, float]]:
-    """The specification with each of its numbers left open in turn, that number's name, and the number."""
-    for match in _PARAMETER.finditer(aug):
-        name = f"{aug[: match.start()]}{match['key']}={_OPEN}{aug[match.end() :]}"
-        yield name, match["key"], float(match["value"])
 
 
 def _parameter(parameters: Any, key: str) -> float | None:

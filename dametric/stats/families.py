@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from dametric.base.user_code import branches, split_spec
 from dametric.errors import UsageError
@@ -64,6 +64,13 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "fmix": {"alpha": 1.0},
 }
 _TIMM = re.compile(r"(?:timm:)?rand(?:-|$)")  # its strings
+_SECTION = re.compile(r"(mstd|mmax|inc|m|n|p)(.*)")
+_RAND = {"m": 10.0, "n": 2.0, "mstd": 0.0, "prob": 0.5, "inc": 0.0, "mmax": 10.0}
+_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
+_PARAMETER = re.compile(rf"(?<=[:,])(?P<key>[^\W\d]\w*)=(?P<value>{_NUMBER})(?=[:,+)]|$)")
+_STRING = re.compile(r"(?:^|(?<=[+(,:]))rand(?:-[^-:,+)]+)+")
+_OF_STRING = re.compile(r"(?<=-)(?P<key>mstd|mmax|m|n|p)(?P<value>\d+(?:\.\d*)?|\.\d+)(?=[-:,+)]|$)")
+OPEN = "…"
 _FALLING = {"threshold", "bits", "quality"}  # the less, the stronger
 
 
@@ -158,13 +165,82 @@ def operations(aug: str) -> str:
 def strength(aug: str) -> float:
     """The product of an augmentation's numbers, written or by default: comparable within :func:`operations` only.
 
+    Of timm's RandAugment it is the magnitude alone: its other numbers belong to the operation.
+
     Examples
     --------
-    >>> strength("mixup:alpha=0.2"), strength("randaugment:n=2,m=9")
-    (0.2, 18.0)
+    >>> strength("mixup:alpha=0.2"), strength("randaugment:n=2,m=9"), strength("rand-m9-n2-mstd0.5")
+    (0.2, 18.0, 9.0)
     """
     parts = _counted(aug)
     return math.prod(_numbers(name, part) for name, part in zip(_names(parts), parts, strict=True))
+
+
+def with_one_open(aug: str) -> Iterator[tuple[str, str, float]]:
+    """The specification with each of its numbers left open in turn, that number's name, and the number.
+
+    Examples
+    --------
+    >>> list(with_one_open("crop+mixup:alpha=2")), [name for name, _, _ in with_one_open("rand-m9-n2")]
+    ([('crop+mixup:alpha=…', 'alpha', 2.0)], ['rand-m…-n2', 'rand-m9-n…'])
+    """
+    for match in _PARAMETER.finditer(aug):
+        yield f"{aug[: match.start()]}{match['key']}={OPEN}{aug[match.end() :]}", match["key"], float(match["value"])
+    for string in _STRING.finditer(aug):
+        for match in _OF_STRING.finditer(aug, string.start(), string.end()):
+            yield f"{aug[: match.start()]}{match['key']}{OPEN}{aug[match.end() :]}", match["key"], float(match["value"])
+
+
+def strength_curves(
+    augs: Sequence[str], least: int = 3, usual: Callable[[int, str], float | None] | None = None
+) -> list[tuple[str, str, dict[float, int]]]:
+    """Augmentations that differ in one number alone, the rest of a composition being the same.
+
+    Parameters
+    ----------
+    augs : sequence of str
+    least : int
+        Strengths that make a curve.
+    usual : callable, optional
+        The number that the augmentation at a place has without naming it; by default what the name stands for.
+
+    Returns
+    -------
+    list of (str, str, dict of float to int)
+        Specification with the strength left open, what that is called, and the places of the strengths; in the order
+        of their first places. An augmentation is on one curve at most, the longest that it could be on.
+
+    Examples
+    --------
+    >>> strength_curves(["cutmix", "cutmix:alpha=2", "crop+cutmix:alpha=1", "crop+cutmix:alpha=2", "mixup"], least=2)
+    [('cutmix:alpha=…', 'alpha', {2.0: 1, 1.0: 0}), ('crop+cutmix:alpha=…', 'alpha', {1.0: 2, 2.0: 3})]
+    """
+    members: dict[tuple[str, str], dict[float, int]] = {}
+    for place, aug in enumerate(augs):
+        for name, key, value in with_one_open(aug):
+            members.setdefault((name, key), {}).setdefault(value, place)
+    for (name, key), places in members.items():
+        bare = name.replace(f":{key}={OPEN}", "", 1).replace(f"-{key}{OPEN}", "", 1)
+        for place, aug in enumerate(augs):
+            omitted = (usual(place, key) if usual else _by_default(name, key)) if aug == bare else None
+            if omitted is not None:
+                places.setdefault(omitted, place)
+    found, taken = [], set[int]()
+    for (name, key), places in sorted(members.items(), key=lambda item: -len(item[1])):  # sorting is stable
+        free = {value: place for value, place in places.items() if place not in taken}
+        if len(free) >= least:
+            taken |= set(free.values())
+            found.append((name, key, free))
+    return sorted(found, key=lambda curve: min(curve[2].values()))
+
+
+def _by_default(name: str, key: str) -> float | None:
+    """What the number that is left open is where it is not written."""
+    for part in split_spec(name):
+        if OPEN in part:
+            kind = "rand" if _TIMM.match(part) else part.partition(":")[0]
+            return DEFAULTS.get(kind, {}).get({"p": "prob"}.get(key, key) if kind == "rand" else key)
+    return None
 
 
 def _counted(aug: str) -> list[str]:
@@ -174,16 +250,40 @@ def _counted(aug: str) -> list[str]:
 
 
 def _names(parts: Sequence[str]) -> list[str]:
-    return [part.rpartition("/")[2].partition(":")[0] for part in parts]
+    return ["rand" if _TIMM.match(part) else part.rpartition("/")[2].partition(":")[0] for part in parts]
 
 
 def _kind(part: str) -> str:
     """An operation without its numbers: of a group all that is in it, of a function of the user's own its name too."""
     if branches(part) is not None:
         return re.sub(r"(?<=[=:])[-+.\de]+", "", part)
+    sections = _rand(part)
+    if sections is not None:
+        return ":".join(["rand", *(f"{key}={text}" for key, text in sections.items() if key != "m")])
     words = part.rpartition("/")[2].split(":")
     named = len(words) > 1 and "=" not in words[1]  # a place and the name in it
     return ":".join(words[: 1 + named])
+
+
+def _rand(part: str) -> dict[str, str] | None:
+    """What timm's RandAugment is written with, as a string of its or as `rand:m=9`, without what it has by default."""
+    name, *words = part.replace(",", ":").removeprefix("timm:").split(":")
+    if not _TIMM.match(name):
+        return None
+    matches = [match for section in name.split("-")[1:] if (match := _SECTION.match(section))]
+    written = {"prob" if match[1] == "p" else match[1]: match[2] for match in matches}
+    written |= {key: text for key, _, text in (word.partition("=") for word in words)}
+    numbers = {
+        key: _value({"true": "1", "false": "0"}.get(text.lower(), text)) for key, text in sorted(written.items())
+    }
+    return {key: f"{number:g}" for key, number in numbers.items() if number != _RAND.get(key)}
+
+
+def _value(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _strength(aug: str) -> tuple[int, float, str]:
@@ -194,6 +294,9 @@ def _strength(aug: str) -> tuple[int, float, str]:
 
 def _numbers(name: str, part: str) -> float:
     """The product of an operation's numbers, written or by default."""
+    sections = _rand(part)
+    if sections is not None:
+        return float(sections.get("m", _RAND["m"]))
     numbers = dict(DEFAULTS.get(name, {}))
     for word in part.replace(":", ",").split(","):
         key, equals, value = word.partition("=")

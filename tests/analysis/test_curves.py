@@ -74,8 +74,11 @@ def test_rows_of_a_curve_differ_in_one_number() -> None:
     names = {**values, "mixup": 3.0, "crop+cutmix:alpha=1:p=0.5": 1, "crop+cutmix:alpha=1:p=0.7": 2}
     names |= {"crop+cutmix:alpha=1:p=1": 3, "crop+cutmix:alpha=2:p=1": 4, "./a.py:snow:depth=1e-3": 1}
     names |= {"./a.py:snow:depth=.2": 1, "rotate:degrees=0": 1, "rotate:degrees=10": 2, "rotate:degrees=20": 3}
+    names |= {f"rand-m{m}-n2-mstd0.5": 7 - m for m in (3, 5, 9)}
     curves = {curve.name: curve for curve in curves_of(scores_of(names))}
-    assert curves.keys() == {"mixup:alpha=…", "crop+cutmix:alpha=1:p=…", "rotate:degrees=…"}  # two make no curve
+    known = {"mixup:alpha=…", "crop+cutmix:alpha=1:p=…", "rotate:degrees=…", "rand-m…-n2-mstd0.5"}
+    assert curves.keys() == known, "two make no curve"
+    assert curves["rand-m…-n2-mstd0.5"].strengths == (3, 5, 9)
     assert curves["mixup:alpha=…"].strengths == (0.25, 0.5, 1, 2, 4)  # mixup says 1
     assert not curves["rotate:degrees=…"].logarithmic
 

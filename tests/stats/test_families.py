@@ -16,7 +16,7 @@ from scipy import stats
 from dametric.analysis import analyse
 from dametric.augment import AUGS
 from dametric.stats import by_families, family
-from dametric.stats.families import _FAMILIES, DEFAULTS, by_strength
+from dametric.stats.families import _FAMILIES, DEFAULTS, by_strength, operations, strength, strength_curves
 from dametric.stats.family_permutation import Families
 
 SIX = {
@@ -134,6 +134,7 @@ def test_the_order_of_strengths() -> None:
         ("solarize:threshold=200", "solarize", "solarize:p=0.9", "solarize:threshold=50"),
         ("jpeg:quality=90", "jpeg", "jpeg:quality=10", "blur:sigma=1", "blur", "noise:std=0.01"),
         ("rotate:degrees=5", "crop+rotate", "rotate:degrees=90"),
+        ("rand-m3-n3-mstd0.5", "rand:m=5:n=3", "timm:rand-m9-mstd0.5", "rand", "rand-n2-m15"),
     ):
         assert order(*reversed(expected)) == list(expected)
     assert family("rrc:scale=0.5") == family("flip+rrc") == "resize"
@@ -147,3 +148,44 @@ def test_what_a_name_stands_for_is_what_it_does() -> None:
     for name, numbers in DEFAULTS.items():
         made: dict[str, Any] = {key: value.default for key, value in inspect.signature(AUGS[name]).parameters.items()}
         assert all(made[key] == value or (name, value) == ("cutout", 8) for key, value in numbers.items())
+
+
+def test_a_curve_is_what_differs_in_one_number() -> None:
+    augs = ["cutmix", "crop+flip+cutmix:alpha=0.5", "cutmix:alpha=0.5", "crop+flip+cutmix", "crop:padding=2+cutmix"]
+    augs += ["rand-m9-n2-mstd0.5-inc1", "rand-m3-n2-mstd0.5-inc1", "rand-m5-n3-mstd0.5", "rand-n2-mstd0.5", "mixup"]
+    augs += ["rand-m7-n2-mstd0.5", "./rand-m1.py:f", "./rand-m2.py:f", "oneof(rand-m1,flip)", "oneof(rand-m2,flip)"]
+    found = {name: {value: augs[place] for value, place in each.items()} for name, _, each in strength_curves(augs, 2)}
+    assert found == {
+        "cutmix:alpha=…": {1.0: "cutmix", 0.5: "cutmix:alpha=0.5"},
+        "crop+flip+cutmix:alpha=…": {0.5: augs[1], 1.0: "crop+flip+cutmix"},
+        "rand-m…-n2-mstd0.5-inc1": {9.0: augs[5], 3.0: augs[6]},
+        "rand-m…-n2-mstd0.5": {7.0: "rand-m7-n2-mstd0.5", 10.0: "rand-n2-mstd0.5"},
+        "oneof(rand-m…,flip)": {1.0: augs[-2], 2.0: augs[-1]},
+    }
+
+
+def test_timms_strings_that_differ_in_the_magnitude_are_one_operation() -> None:
+    for spellings in (
+        (
+            "rand-m9-n3-mstd0.5-inc1",
+            "rand-m3-mstd0.50-n3-inc1",
+            "timm:rand-n3-mstd0.5-inc1",
+            "rand:m=9,n=3,mstd=.5,inc=true",
+        ),
+        ("rand-m9", "rand", "rand:m=4", "crop+rand-m9-p0.5"),
+        ("rand-m9-p0.7", "rand:m=3:prob=0.7"),
+        ("rand-m9:p=0.7", "rand:p=0.7:m=3"),
+    ):
+        assert len({operations(spec) for spec in spellings}) == 1, spellings
+    different = (
+        "rand-m9",
+        "rand-m9-n3",
+        "rand-m9-mstd0.5",
+        "rand-m9-inc1",
+        "rand-m9-p0.7",
+        "rand-m9:p=0.7",
+        "rand-mmax9",
+    )
+    assert len({operations(spec) for spec in different}) == len(different)
+    assert [strength(spec) for spec in ("rand-m9-n3", "rand", "rand:m=4:n=9", "rand-m0")] == [9, 10, 4, 0]
+    assert family("rand-m9-n3") == family("timm:rand-m9") == family("rand:m=3") == "policy"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import pandas as pd
@@ -10,66 +9,73 @@ from matplotlib.axes import Axes
 
 from dametric.records.choices import Choice, ChoiceArm
 from dametric.reports.chart import Chart, Panel
-from dametric.reports.drawing import COLOURS, GREY, LINE, Mark, finish
-from dametric.stats.families import operations, strength
+from dametric.reports.drawing import COLOURS, GREY, LINE, Mark, finish, short
+from dametric.stats.families import strength_curves
 
 PLACE = 30
 
 
+_LEAST = 2  # strengths that make a curve
+Curve = tuple[
+    str, str, tuple[tuple[float, ChoiceArm], ...]
+]  # specification with its strength left open, its name, arms
+
+
 def chart(choice: Choice) -> Chart | None:
     """One panel for each augmentation with several strengths; None where there is none."""
-    curves: dict[str, list[ChoiceArm]] = {}
-    for arm in choice.arms:
-        if not arm.failed and arm.aug != "identity":
-            curves.setdefault(operations(arm.aug), []).append(arm)
-    curves = {name: sorted(arms, key=_strength) for name, arms in curves.items() if len(arms) > 1}
-    if not curves:
+    arms = [arm for arm in choice.arms if not arm.failed and arm.aug != "identity"]
+    found: list[Curve] = [
+        (name, key, tuple((strength, arms[place]) for strength, place in sorted(places.items())))
+        for name, key, places in strength_curves([arm.aug for arm in arms], _LEAST)
+    ]
+    if not found:
         return None
     identity = next((arm.over_best for arm in choice.arms if arm.aug == "identity"), 0.0)
-    ends = [end for arms in curves.values() for arm in arms for end in (arm.low, arm.high)] + [identity]
+    ends = [end for _, _, points in found for _, arm in points for end in (arm.low, arm.high)] + [identity]
     limits = (min(ends), max(ends))
-    panels = tuple(
-        Panel(_alt(name, arms), partial(_draw, name, arms, identity, limits), (3.4, 2.8))
-        for name, arms in curves.items()
-    )
+    panels = tuple(Panel(_alt(curve), partial(_draw, curve, identity, limits), (3.4, 2.8)) for curve in found)
     data = pd.DataFrame(
-        {"augmentation": name, "strength": _strength(arm), "over_best": arm.over_best, "low": arm.low, "high": arm.high}
-        for name, arms in curves.items()
-        for arm in arms
+        {
+            "augmentation": name,
+            "parameter": key,
+            "strength": strength,
+            "over_best": arm.over_best,
+            "low": arm.low,
+            "high": arm.high,
+        }
+        for name, key, points in found
+        for strength, arm in points
     )
     marks: dict[str, Mark] = {"expected loss, band: 95 % interval": ("o", LINE), "lowest": ("D", COLOURS[2])}
     note = (
-        "Held-out loss over the chosen one's at every strength; the band is what runs and the family leave open."
-        " Dashed: identity, every family's zero strength."
+        "Held-out loss over the chosen one's at every strength of what is the same otherwise; the band is what runs and"
+        " the family leave open. Dashed: identity, every family's zero strength."
     )
     return Chart("strengths", "How strong it should be", note, panels, data, marks)
 
 
-def _strength(arm: ChoiceArm) -> float:
-    return strength(arm.aug)
+def _alt(curve: Curve) -> str:
+    name, key, points = curve
+    listed = "; ".join(f"{at:g}: {arm.over_best:.4f} [{arm.low:.4f}, {arm.high:.4f}]" for at, arm in points)
+    return f"Held-out loss over the chosen one's by {key} of {name}: {listed}."
 
 
-def _alt(name: str, arms: Sequence[ChoiceArm]) -> str:
-    listed = "; ".join(f"{_strength(arm):g}: {arm.over_best:.4f} [{arm.low:.4f}, {arm.high:.4f}]" for arm in arms)
-    return f"Held-out loss over the chosen one's by strength of {name}: {listed}."
-
-
-def _draw(name: str, arms: Sequence[ChoiceArm], identity: float, limits: tuple[float, float], axes: Axes) -> Axes:
-    places = [_strength(arm) for arm in arms]
+def _draw(curve: Curve, identity: float, limits: tuple[float, float], axes: Axes) -> Axes:
+    name, key, points = curve
+    places = [at for at, _ in points]
     axes.axhline(identity, color=GREY, linewidth=1, linestyle="--")
-    axes.fill_between(
-        places, [arm.low for arm in arms], [arm.high for arm in arms], color=LINE, alpha=0.18, linewidth=0
-    )
-    axes.plot(places, [arm.over_best for arm in arms], color=LINE, marker="o", markersize=4)
-    best = min(arms, key=lambda arm: arm.over_best)
-    axes.plot([_strength(best)], [best.over_best], "D", color=COLOURS[2], markersize=6)
+    lows, highs = [arm.low for _, arm in points], [arm.high for _, arm in points]
+    axes.fill_between(places, lows, highs, color=LINE, alpha=0.18, linewidth=0)
+    axes.plot(places, [arm.over_best for _, arm in points], color=LINE, marker="o", markersize=4)
+    best, arm = min(points, key=lambda point: point[1].over_best)
+    axes.plot([best], [arm.over_best], "D", color=COLOURS[2], markersize=6)
     if min(places) > 0 and max(places) / min(places) > 5:
         axes.set_xscale("log")
     axes.set_xticks(places, [f"{place:g}" for place in places], fontsize="small")
     axes.minorticks_off()
     margin = 0.05 * (limits[1] - limits[0] or 1.0)
     axes.set_ylim(limits[0] - margin, limits[1] + margin)
-    axes.set_title(name, fontsize="medium")
-    axes.set_xlabel("strength (product of its parameters)")
+    axes.set_title(short(name, 34), fontsize="medium")
+    axes.set_xlabel(key)
     axes.set_ylabel("loss (nats)")
     return finish(axes)
