@@ -251,13 +251,18 @@ def compare(a: ScoreSource, b: ScoreSource, *, metric: str | None = None) -> Com
         tuple(row.aug for row in second.rows if row.aug not in theirs),
     )
     orders = _orders([pair for pair in matched if not (pair[0].destroyed or pair[1].destroyed)], metric, first, second)
-    teachers = {each.settings.scored.sha256 or name for each, name in zip((first, second), names, strict=True)}
+    teachers = {_teacher(each) or name for each, name in zip((first, second), names, strict=True)}
     files = tuple(named_files([each if isinstance(each, Scores) else os.fspath(each) for each in (a, b)], both))
     return Comparison(names, metric, direction, pairs, missing, tau, orders, why, len(teachers) == 1, both, files)
 
 
 def _read(source: ScoreSource) -> Scores:
     return source if isinstance(source, Scores) else Scores.read(source)
+
+
+def _teacher(scores: Scores) -> str | int | None:
+    """What tells one teacher from another: its file, or the weights of one in memory."""
+    return scores.settings.scored.sha256 or (scores.settings.checksums or {}).get("teacher")
 
 
 def _names(given: Sequence[ScoreSource], scores: Sequence[Scores]) -> tuple[str, str]:
@@ -405,6 +410,8 @@ def _why_unpaired(first: Scores, second: Scores, metric: str, matched: Sequence[
         return "they were scored on different images"
     if (ours.data.split, ours.data.images, ours.held_out) != (theirs.data.split, theirs.data.images, theirs.held_out):
         return "they were scored on different images"
+    if (ours.base_aug, ours.base_parameters) != (theirs.base_aug, theirs.base_parameters):
+        return f"their base views are not made alike ({ours.base_aug} and {theirs.base_aug})"
     if (ours.seed, ours.b) != (theirs.seed, theirs.b):
         return "they were scored on different batches of the same images"
     if metric != first.metrics[0] or metric != second.metrics[0]:
@@ -449,7 +456,9 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
     best = [min(pairs, key=lambda pair: pair.ranks[side]) for side in (0, 1)]
     which = f"{comparison.metric} ({BETTER.get(comparison.direction, 'no direction stated')})"
     count = counted(len(pairs), "augmentation")
-    if best[0] is best[1]:
+    if comparison.direction not in BETTER:
+        yield f"Nobody has said which values of {comparison.metric} are good: of {count} in both, none is best."
+    elif best[0] is best[1]:
         yield f"Of {count} in both, {best[0].aug} has the best {which} in both: {names[0]}, and {names[1]}."
     else:
         both = f"{best[0].aug} for {names[0]}, {best[1].other} for {names[1]}"

@@ -12,14 +12,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dametric.augment.base import Augmentation, Augmented, Draw, Operation, choose, per_row
+from dametric.augment.base import Augmentation, Augmented, Draw, Operation, choose, per_row, whole
 from dametric.augment.keys import Keys
 from dametric.augment.photometric import check_between
 
 
 @dataclass(frozen=True)
 class Sometimes:
-    """An operation that happens with probability ``p``; where it does not, rows are their own in full (lambda = 1)."""
+    """An operation that happens with probability ``p``.
+
+    Where it does not, rows are their own in full: their own partners, with lambda = 1. What was blended before is
+    rounded to whole pixel values if the operation's result is.
+    """
 
     operation: Operation
     p: float
@@ -49,10 +53,13 @@ class Sometimes:
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         result = self.operation.apply(images, draw)
-        happens = draw["happens"]
-        kept = choose(per_row(happens), result.images, images.to(result.images.dtype))
-        lam = result.lam if result.lam is None else torch.where(happens, result.lam, 1)
-        return Augmented(kept, result.partner, lam)
+        happens, dtype = draw["happens"], result.images.dtype
+        untouched = whole(images) if dtype == torch.uint8 else images.to(dtype)
+        kept = choose(per_row(happens), result.images, untouched)
+        if result.partner is None or result.lam is None:
+            return result._replace(images=kept)
+        rows = torch.arange(len(images), device=images.device)
+        return Augmented(kept, torch.where(happens, result.partner, rows), torch.where(happens, result.lam, 1))
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, get_args, get_type_hints
 
+import torch
+from torch import Tensor
+
 from dametric.augment.base import Augmentation, Operation
 from dametric.augment.branches import OneOf, Sometimes
 from dametric.augment.callables import names_a_place, own_callable
 from dametric.augment.catalogue import AUGS, LINEAR, NEUTRAL, SETS, WHOLE, WITHOUT_PROBABILITY, ImageSpec
 from dametric.augment.external import External
+from dametric.augment.keys import Keys
 from dametric.augment.mix import CutMix
 from dametric.augment.pick import CutMixPick, Pick
 from dametric.augment.rand import of_string
@@ -138,7 +142,7 @@ def _curve(spec: str) -> list[str]:
         raise UsageError(f"augmentation '{spec}': values of {key} have equal ratios, so that they begin above 0")
     shares = [step / (steps - 1) for step in range(1, steps - 1)]
     inner = [low + (high - low) * share if key in LINEAR else low * (high / low) ** share for share in shares]
-    words = [str(round(value)) if key in WHOLE else f"{value:.3g}" for value in inner]
+    words = [str(round(value)) if key in WHOLE else _written(f"{float(f'{value:.3g}'):.10g}") for value in inner]
     points = dict.fromkeys([found["low"], *words, found["high"]])
     return [f"{spec[: found.start()]}{key}={word}{spec[found.end() :]}" for word in points]
 
@@ -149,7 +153,33 @@ def versions(aug: Augmentation | str) -> dict[str, int]:
     names = _names(spec)
     names += ["cutmix"] if {"cutmixpick", "mixup-or-cutmix"} & {*names} else []
     names += ["mixup"] if "mixup-or-cutmix" in names else []
-    return {name: VERSIONS[name] for name in names if VERSIONS.get(name, 1) > 1}
+    raised = {name: VERSIONS[name] for name in names if VERSIONS.get(name, 1) > 1}
+    return {**raised, "untouched rows": 2} if _rounds_untouched_rows(spec) else raised
+
+
+def _rounds_untouched_rows(spec: str) -> bool:
+    """Whether blended images come to an operation that leaves some of them out and returns bytes, of the others too.
+
+    Those were truncated once.
+    """
+    if len(_names(spec)) < 2 or any(names_a_place(part) for part in split_spec(spec)):
+        return False
+    return _left_out_after_blending(parse(spec).operations, torch.zeros(2, 3, 32, 32, dtype=torch.uint8))
+
+
+def _left_out_after_blending(operations: Iterable[Operation], images: Tensor) -> bool:
+    for operation in operations:
+        once = getattr(operation, "once", operation)
+        group = once.operation if isinstance(once, Sometimes) else once
+        if isinstance(group, OneOf) and any(
+            _left_out_after_blending(each.operations, images) for each in group.branches
+        ):
+            return True
+        result = once.apply(images, once.draw(Keys(0, 1, len(images)), images.shape)).images
+        if isinstance(once, Sometimes) and images.is_floating_point() and result.dtype == torch.uint8:
+            return True
+        images = result
+    return False
 
 
 def _names(spec: str) -> list[str]:
@@ -280,8 +310,13 @@ def _spelt(name: str, operation: Operation | None, images: ImageSpec) -> list[st
     for key in dict.fromkeys([*list(inspect.signature(AUGS[name]).parameters)[1:], "p"]):
         value, usual = values[key] if key in values else getattr(inner, key), neutral.get(key)
         if value != (usual(images.size) if callable(usual) else usual):
-            words.append(f"{key}={value}")
+            words.append(_written(f"{key}={value}"))
     return words
+
+
+def _written(number: str) -> str:
+    """A number as it can be read again: without a plus, which joins operations."""
+    return number.replace("e+", "e")
 
 
 def _parameters(name: str, builder: Callable[..., Any], words: list[str]) -> dict[str, Any]:

@@ -139,10 +139,11 @@ class Metric:
         contributions are kept, so that many deleted samples are reduced at once.
     direction : {"lower", "higher", "open"}
         Which values are stated, before any result, to make better students.
-    needs : frozenset of {"raw", "student", "labels", "mixing", "held_out"}
+    needs : frozenset of {"raw", "student", "labels", "mixing", "next_partner", "held_out"}
         What there has to be besides the teacher's answers to augmented images; "mixing" is an augmentation that mixes
-        images, and the raw rows of partners. A metric that needs "held_out" is shown held-out images alone, once, whose
-        raw rows are those of clean images.
+        images, and the raw rows of partners; "next_partner" that images are mixed with the next ones of their batch,
+        if at all. A metric that needs "held_out" is shown held-out images alone, once, whose raw rows are those of
+        clean images.
     positive : bool
         Errors are made on the logarithm, as befits a scale.
     centre : callable, optional

@@ -16,11 +16,12 @@ _TOP = 2
 
 def violation(observation: Observation) -> Tensor:
     """1 where no label of the image is among the two most probable classes, else 0: Tensor of shape (units, rows)."""
+    assert observation.labels is not None
     top = observation.aug.topk(min(_TOP, observation.aug.shape[-1])).indices
-    known = torch.zeros_like(top, dtype=torch.bool)
-    for labels in (observation.labels, observation.partner_labels):
-        if labels is not None:
-            known |= top == labels[..., None]
+    known = top == observation.labels[..., None]
+    if observation.partner_labels is not None and observation.lam is not None:
+        share = observation.lam[..., None]  # of which nothing is in the image, that label counts for nothing
+        known = known & (share > 0) | (top == observation.partner_labels[..., None]) & (share < 1)
     return (~known.any(-1)).double()
 
 

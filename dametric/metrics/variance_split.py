@@ -105,7 +105,7 @@ def _share(name: str, number: int, what: str) -> Metric:
         "open",
         f"share of the variance of a draw that is due to {what}",
         "law of total variance over two views of each image",
-        needs=frozenset({"raw", "labels"}),
+        needs=frozenset({"raw", "labels", "next_partner"}),
         views=2,
     )
 

@@ -87,7 +87,7 @@ class _Step:
 
     def __init__(self, engine: Engine, student: LoadedNetwork, view: Tensor) -> None:
         self._teacher, self._view, self._interface = engine.teacher, view, student.interface
-        self._network = copy.deepcopy(student.model).to(engine.device).train()
+        self._network = copy.deepcopy(student.model).to(engine.device, torch.float32).train()
         self._network.requires_grad_(True)
         mean, std = (
             torch.tensor(values, device=engine.device).view(1, -1, 1, 1) for values in (student.mean, student.std)

@@ -19,7 +19,7 @@ from dametric.augment.base_view import BaseView
 from dametric.base.arguments import argument
 from dametric.data import ImageSet
 from dametric.errors import UsageError
-from dametric.metrics import Contributor, Metric, Observation
+from dametric.metrics import METRICS, Contributor, Metric, Observation
 from dametric.models.network import Network
 from dametric.scoring.cached_rows import CachedRows, Origin, Pool, Rows
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
@@ -333,6 +333,12 @@ class Engine:
         self._classes = self._classes or logits.shape[1]
         if logits.shape[1] != self._classes:
             raise UsageError(f"teacher and student have {self._classes} and {logits.shape[1]} classes: they must agree")
+        indexed = [each.name for each in self.metrics if "labels" in each.needs and _is_built_in(each)]
+        if indexed and self.data.num_classes > self._classes:
+            raise UsageError(
+                f"the images have {self.data.num_classes} classes and the teacher {self._classes}: leave out metrics"
+                f" that need labels, such as {indexed[0]}"
+            )
 
     def _note_finite(self, who: str, rows: Tensor, what: str, segment: Segment) -> None:
         """Keep a flag for each batch of images or logits on the device, to be read at the next checkpoint."""
@@ -407,6 +413,10 @@ def _most_blocks(blocks: Blocks) -> int:
     """How many are kept singly: fewer of large contributions, which bounds the memory."""
     numbers = sum(values[0].numel() for values in blocks.contribution.values())
     return max(min(MAX_BLOCKS, _FEWEST_BLOCKS), min(MAX_BLOCKS, _NUMBERS // numbers))
+
+
+def _is_built_in(metric: Metric) -> bool:
+    return metric.name in METRICS and METRICS[metric.name].observe is metric.observe
 
 
 def _views(metrics: Sequence[Metric], own_base: bool) -> int:

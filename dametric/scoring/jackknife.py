@@ -103,8 +103,10 @@ class Estimate:
 
     @property
     def relative_se(self) -> float:
-        """Standard error as a fraction of the value."""
-        return self.se / abs(self.value) if self.value else math.nan
+        """Standard error as a fraction of the value; of a value that is always 0 it is 0."""
+        if self.value:
+            return self.se / abs(self.value)
+        return 0.0 if self.se == 0 else math.nan
 
 
 def leave_one_out(

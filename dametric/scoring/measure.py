@@ -76,7 +76,9 @@ def measure(
     if add is not None and not chosen:
         return add
     mixes = add is not None and any("mixing" in METRICS[name].needs for name in add.metrics if name in METRICS)
-    given = Given(student is not None, bool(data.num_classes), data.split != "test", tuple(chosen), mixes)
+    given = Given(
+        student is not None, bool(data.num_classes), data.split != "test", tuple(chosen), mixes, plan.reference
+    )
     metrics = chosen_metrics(options.metrics, given, options.views, quiet)
     data = data.to(device)
     base, *chosen = looked_at(

@@ -62,9 +62,8 @@ class Measured(NamedTuple):
         """The relative error that no further pass over the same images lowers."""
         if self.passes is None or not self.estimate.value:
             return 0.0
-        return (
-            self.influence.se * math.sqrt(of_population(self.influence.total, self.passes).floor) / self.estimate.value
-        )
+        share = math.sqrt(of_population(self.influence.total, self.passes).floor)
+        return self.influence.se * share / abs(self.estimate.value)
 
 
 def measure_of(engine: Engine, aug: Augmentation, metric: Metric) -> Measured:

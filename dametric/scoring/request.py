@@ -36,7 +36,7 @@ def check_request(
         For an unknown name, with the nearest known one.
     """
     chosen = augmentations(augs, ImageSpec(), student)
-    given = Given(student, augs=tuple(chosen), mixes=mixes)
+    given = Given(student, augs=tuple(chosen), mixes=mixes, reference=options.protocol == "reference")
     _check_views(chosen_metrics(options.metrics, given, options.views), chosen, options.batch_size)
     if options.base_aug is not None:
         base_augmentation(options.base_aug, ImageSpec())
@@ -135,6 +135,8 @@ class Given:
         What is scored.
     mixes : bool
         Whether it is scored beside augmentations that mix images.
+    reference : bool
+        Whether it is scored by the reference protocol.
     """
 
     student: bool
@@ -142,6 +144,7 @@ class Given:
     training: bool = True
     augs: tuple[Augmentation, ...] = ()
     mixes: bool = False
+    reference: bool = False
 
     def lack(self, metric: Metric) -> str | None:
         """What a metric cannot be computed without, in words; None where nothing is missing."""
@@ -154,6 +157,11 @@ class Given:
             return "on a test split: images are held out of training splits only"
         if "mixing" in metric.needs and not (self.mixes or any(aug.mixes for aug in self.augs)):
             return "without an augmentation that mixes images, such as cutmix"
+        if "next_partner" in metric.needs and self.reference:
+            return "by the reference protocol, whose partners are anywhere in a batch"
+        elsewhere = [aug.name for aug in self.augs if aug.mixes and not aug.balanced and aug.pick is None]
+        if "next_partner" in metric.needs and elsewhere:
+            return f"beside {elsewhere[0]}, which mixes images with others than the next one of their batch"
         picks = [aug.name for aug in self.augs if aug.pick is not None]
         if metric.views > 1 and picks:
             return f"of several views of an image beside {picks[0]}, which picks images"
@@ -195,7 +203,8 @@ def chosen_metrics(
         if "student" in metric.needs and not given.student:
             raise UsageError(f"metric {name} needs a student's output: give one with {argument('student')}")
         held_out = "held_out" in metric.needs or metric.less is not None
-        if ("mixing" in metric.needs or (held_out and not given.training)) and given.lack(metric):
+        to_check = metric.needs & {"mixing", "labels", "next_partner"} or (held_out and not given.training)
+        if to_check and given.lack(metric):
             raise UsageError(f"metric {name} cannot be computed {given.lack(metric)}")
     of_batches = [metric.needs for metric in metrics.values() if "held_out" not in metric.needs]
     first = None if any("raw" in needs for needs in of_batches) else _GUARDING

@@ -30,7 +30,9 @@ def summary(batches: Batches) -> dict[str, float]:
     return {"value": batches.mean(), "se": se, "low": batches.mean() - half, "high": batches.mean() + half}
 
 
-def scores_of(batches: dict[str, Batches], teacher: str = "a", direction: str = "lower", **settings: Any) -> Scores:
+def scores_of(
+    batches: dict[str, Batches], teacher: str | dict[str, str] = "a", direction: str = "lower", **settings: Any
+) -> Scores:
     rows: list[dict[str, Any]] = []
     sign = -1 if direction == "higher" else 1
     for name, values in sorted(batches.items(), key=lambda item: sign * item[1].mean()):
@@ -43,7 +45,8 @@ def scores_of(batches: dict[str, Batches], teacher: str = "a", direction: str = 
         row |= {"difference": {"to": name, "value": 0.0, "se": 0.0}, "tied_with_best": False}
         rows.append({**row, "influence": {"total": total, "dof": n - 1, "blocks": [[0, 1, n]]}})
     config = {"metrics": ["t_stddev", "t_conf"], "protocol": "default", "n": 320, "b": 64, "G": 5, "seed": 0}
-    config |= {"teacher": {"arch": f"net_{teacher}", "sha256": teacher * 64}}
+    by_name = {"arch": f"net_{teacher}", "sha256": f"{teacher}" * 64}
+    config |= {"teacher": teacher if isinstance(teacher, dict) else by_name}
     config |= {"data": {"name": "digits", "split": "train", "images": 5000, "fingerprint": "f" * 64}, **settings}
     return Scores(rows, config, {})
 
@@ -173,3 +176,23 @@ def test_the_document_is_json_and_the_picture_shows_both_orders(
     assert [label[0] for label in words[0]] == [pair.aug for pair in comparison.pairs]
     by_second = sorted(comparison.pairs, key=lambda pair: pair.ranks[1])
     assert [label[1] for label in words[1]] == [pair.other for pair in by_second]
+
+
+def test_base_views_that_differ_are_not_paired_and_weights_in_memory_tell_teachers(
+    batches: tuple[dict[str, Batches], dict[str, Batches]],
+) -> None:
+    first, second = batches
+    paired = dametric.compare(scores_of(first, base_aug="none"), scores_of(second, "b", base_aug="none"))
+    assert not paired.unpaired
+    other = dametric.compare(scores_of(first, base_aug="none"), scores_of(second, "b", base_aug="crop+flip"))
+    assert "base views" in other.unpaired
+    for same in (True, False):
+        sides = [
+            scores_of(each, teacher={"arch": "net"}, checksums={"teacher": 7 + number * (not same)})
+            for number, each in enumerate(batches)
+        ]
+        comparison = dametric.compare(*sides)
+        assert comparison.same_teacher is same
+        assert (NOT_COMPARABLE in comparison.answer) is not same
+    answers = dametric.compare(*(scores_of(each, direction="open") for each in batches)).answer
+    assert answers[0] == "Nobody has said which values of t_stddev are good: of 6 augmentations in both, none is best."

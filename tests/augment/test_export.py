@@ -149,3 +149,16 @@ def test_what_a_library_cannot_do_is_said(library: str) -> None:
         export("flop", library)
     with pytest.raises(UsageError, match="a number of pixels from 1 up"):
         export("flip", library, 0)
+
+
+def test_thresholds_beyond_bytes_and_borders_are_written_as_they_are_scored() -> None:
+    image = torch.full((3, SIDE, SIDE), 200, dtype=torch.uint8)
+    for library, name in (("torchvision", "v2.Identity()"), ("albumentations", "A.NoOp()"), ("kornia", "(p=0)")):
+        assert name in export("solarize:threshold=256:p=1", library), library
+    assert torch.equal(
+        by_library("torchvision", export("solarize:threshold=256:p=1", "torchvision"), image[None])[0], image
+    )
+    # with its default, 0, torchvision takes the border twice: what is scored is pixels outside that are black
+    assert "fill=None" in export("perspective:p=1", "torchvision")
+    assert "inc0" not in export("rand-m9-n2", "timm")
+    assert "-inc1" in export("rand-m9-n2-inc1", "timm")

@@ -210,3 +210,17 @@ def test_a_linear_teacher_has_no_gap_to_its_mixture_and_mixed_labels_are_what_th
     picked = replace(observation, raw=raw.roll(3, 1), own_raw=raw)  # rows of a pick are not in the order of the batch
     for name in ("t_consistency", "t_agree", "t_ei", "mix_gap"):
         assert reduced(name, picked) == reduced(name, observation), name
+
+
+def test_a_label_of_which_nothing_is_in_the_image_is_no_excuse() -> None:
+    answer = torch.tensor([[[0.6, 0.3, 0.1, 0.0]] * 4]).double()
+    observation = Observation(
+        aug=answer,
+        raw=None,
+        design=Design(),
+        labels=torch.tensor([[3, 3, 0, 0]]),
+        partner_labels=torch.tensor([[0, 0, 3, 3]]),
+        lam=torch.tensor([[1.0, 0.9, 1.0, 0.0]]).double(),
+    )
+    blocks = METRICS["order_violation"].observe(observation)
+    assert float(blocks["sum"]) == 2, "the first is all of class 3, the last is all of its partner"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from typing import Any
@@ -47,3 +48,10 @@ def test_each_row_has_its_cost_in_cpu_seconds_where_that_is_asked_for(teacher, s
     both = dametric.score(teacher, data, ["cutout"], add=priced, device="cpu", quiet=True)
     assert all(row.cost is not None for row in both.rows), "settings are the file's"
     assert {row.aug: row.cost for row in both.rows if row.aug != "cutout"} == costs
+
+
+def test_costs_of_networks_in_half_and_double_precision(teacher, data) -> None:
+    for network in (copy.deepcopy(teacher).half(), copy.deepcopy(teacher).double()):
+        scores = dametric.score(network, data, ["flip"], cost=True, **QUICK)
+        assert scores.rows[0].cost is not None
+        assert next(network.parameters()).dtype != torch.float32

@@ -48,7 +48,7 @@ def test_all_metrics_are_those_that_can_be_computed_and_the_others_have_a_reason
 def test_what_was_asked_for_by_name_and_cannot_be_computed_is_refused(teacher, data) -> None:
     with pytest.raises(UsageError, match="metric mix_gap cannot be computed without an augmentation that mixes"):
         dametric.score(teacher, data, ["flip"], metrics=["mix_gap"], **QUICK)
-    with pytest.raises(UsageError, match="needs labels"):
+    with pytest.raises(UsageError, match="metric t_nll cannot be computed without labels"):
         dametric.score(teacher, data.images, ["flip"], metrics=["t_nll"], **QUICK)
 
 
@@ -101,3 +101,30 @@ def test_large_contributions_are_kept_in_fewer_blocks_with_the_same_value(teache
     assert few["t_cmi"]["plugin"] == pytest.approx(whole["t_cmi"]["plugin"], rel=1e-12)
     assert few["t_nll"] == whole["t_nll"]
     assert whole["t_cmi"]["se"] / 2 < few["t_cmi"]["se"] < 2 * whole["t_cmi"]["se"]
+
+
+def test_the_split_of_variance_is_refused_where_partners_are_not_the_next_images(teacher, data) -> None:
+    ask: dict[str, Any] = {"metrics": ["t_var_aug"], **QUICK}
+    for aug in ("mixup:partner=permutation", "cutmix:partner=derangement"):
+        with pytest.raises(UsageError, match=f"t_var_aug cannot be computed beside {aug}, which mixes images with"):
+            dametric.score(teacher, data, ["flip", aug], **ask)
+    with pytest.raises(UsageError, match="t_var_aug cannot be computed by the reference protocol"):
+        dametric.score(teacher, data, ["flip"], protocol="reference", **ask)
+    assert dametric.score(teacher, data, ["mixup", "cutmix:p=0.5"], **ask).metrics[0] == "t_var_aug"
+
+
+def test_labels_of_more_classes_than_the_teacher_has_are_refused_in_one_line(teacher, data) -> None:
+    more = dametric.ImageSet.from_tensors(data.images, torch.arange(len(data)) % (data.num_classes + 5))
+    for name in ("t_nll", "t_cmi", "t_ece", "t_var_label", "affinity_loss"):
+        with pytest.raises(UsageError, match=f"{data.num_classes + 5} classes and the teacher {data.num_classes}"):
+            dametric.score(teacher, more, ["flip"], metrics=[name], accuracy=False, **QUICK)
+
+
+def test_what_is_always_zero_is_known_precisely_and_ends_the_pass(teacher, data) -> None:
+    wanted: dict[str, Any] = {**QUICK, "batches": None, "rel_se": 0.2, "max_batches": 200}
+    scores = dametric.score(teacher, data, ["identity", "cutmix"], metrics=["t_consistency"], **wanted)
+    assert scores.config["rel_se_reached"]
+    identity = next(row for row in scores.rows if row.aug == "identity")
+    assert identity.metrics["t_consistency"].value == 0
+    assert identity.rows is not None
+    assert identity.rows < 200 * 12

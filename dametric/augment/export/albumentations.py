@@ -71,7 +71,9 @@ IMAGES: Table = {
     Hue: lambda op, images: _jitter(hue=op.strength),
     Jitter: lambda op, images: _jitter(op.brightness, op.contrast, op.saturation, op.hue),
     Grayscale: lambda op, images: "A.ToGray(p={p})",
-    Solarize: lambda op, images: f"A.Solarize(({op.threshold / 255!r}, {op.threshold / 255!r}), p={{p}})",
+    Solarize: lambda op, images: (
+        IDENTITY if op.threshold > 255 else f"A.Solarize(({op.threshold / 255!r}, {op.threshold / 255!r}), p={{p}})"
+    ),
     Posterize: lambda op, images: f"A.Posterize(({op.bits}, {op.bits}), p={{p}})",
     Autocontrast: lambda op, images: 'A.AutoContrast(method="pil", p={p})',
     Invert: lambda op, images: "A.InvertImg(p={p})",

@@ -67,7 +67,9 @@ IMAGES: Table = {
     Jitter: lambda op, images: _jitter(op.brightness, op.contrast, op.saturation, op.hue),
     Grayscale: lambda op, images: "K.RandomGrayscale(p={p})",
     Solarize: lambda op, images: (
-        f"K.RandomSolarize(({op.threshold / 255!r}, {op.threshold / 255!r}), (0.0, 0.0), p={{p}})"
+        IDENTITY
+        if op.threshold > 255
+        else f"K.RandomSolarize(({op.threshold / 255!r}, {op.threshold / 255!r}), (0.0, 0.0), p={{p}})"
     ),
     Posterize: lambda op, images: f"K.RandomPosterize(({op.bits}, {op.bits}), p={{p}})",
     Equalize: lambda op, images: "K.RandomEqualize(p={p})",

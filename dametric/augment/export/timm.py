@@ -24,7 +24,8 @@ SOMETIMES, ONE_OF, LATER = torchvision.SOMETIMES, torchvision.ONE_OF, "after_nor
 
 
 def _rand(operation: Rand, images: ImageSpec) -> str:
-    string = f"rand-m{operation.m}-n{operation.n}-p{operation.prob:g}-inc{int(operation.inc)}-mmax{operation.mmax}"
+    increasing = "-inc1" if operation.inc else ""  # some versions take inc0 for true
+    string = f"rand-m{operation.m}-n{operation.n}-p{operation.prob:g}{increasing}-mmax{operation.mmax}"
     string += f"-mstd{operation.mstd:g}" if operation.mstd else ""
     colour = tuple(min(255, round(value)) for value in operation.fill)
     hparams = f'{{"translate_pct": 0.45, "img_mean": {colour if len(colour) == 3 else colour * 3}}}'

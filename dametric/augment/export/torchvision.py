@@ -32,7 +32,7 @@ from dametric.augment.rand import Rand
 
 IMPORTS = {"v2.": "from torchvision.transforms import v2"}
 TAKES = "of one image: uint8, (channels, height, width)"
-MIXES = "of a batch of images and its labels, as mix(images, labels); one lambda for all of it, the partner is the next"
+MIXES = "of a batch of images and its labels, as mix(images, labels); one lambda for all, the partner is the one before"
 IDENTITY, TOGETHER, CHAIN = "v2.Identity()", "v2.Compose([{}])", "v2.Compose([{}])"
 SOMETIMES, ONE_OF = "v2.RandomApply([{}], p={})", "v2.RandomChoice([{}])"
 
@@ -85,7 +85,7 @@ IMAGES: Table = {
     Hue: lambda op, images: f"v2.ColorJitter(hue={op.strength})",
     Jitter: lambda op, images: f"v2.ColorJitter({op.brightness}, {op.contrast}, {op.saturation}, {op.hue})",
     Grayscale: lambda op, images: "v2.RandomGrayscale(p={p})",
-    Solarize: lambda op, images: f"v2.RandomSolarize({op.threshold}, p={{p}})",
+    Solarize: lambda op, images: IDENTITY if op.threshold > 255 else f"v2.RandomSolarize({op.threshold}, p={{p}})",
     Posterize: lambda op, images: f"v2.RandomPosterize({op.bits}, p={{p}})",
     Equalize: lambda op, images: "v2.RandomEqualize(p={p})",
     Autocontrast: lambda op, images: "v2.RandomAutocontrast(p={p})",
@@ -99,7 +99,7 @@ IMAGES: Table = {
     Translate: lambda op, images: f"v2.RandomAffine(0, translate=({op.share}, {op.share}))",
     Shear: lambda op, images: f"v2.RandomAffine(0, shear=({-op.degrees}, {op.degrees}, {-op.degrees}, {op.degrees}))",
     Scale: lambda op, images: f"v2.RandomAffine(0, scale=({1 - op.change}, {1 + op.change}))",
-    Perspective: lambda op, images: f"v2.RandomPerspective({op.distortion}, p={{p}})",
+    Perspective: lambda op, images: f"v2.RandomPerspective({op.distortion}, p={{p}}, fill=None)",
     Erasing: _erasing,
 }
 AFTER: Table = {}
