@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from dametric.base.user_code import branches, split_spec
+from dametric.base.user_code import branches, in_full, split_spec
 from dametric.errors import UsageError
 
 # The weakest first: a combination belongs to what is added to the loader's usual geometry.
@@ -63,6 +63,7 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "resizemix": {"scale": 0.8},
     "fmix": {"alpha": 1.0},
 }
+_OF_PICKS = {"runs": 2.0}
 _TIMM = re.compile(r"(?:timm:)?rand(?:-|$)")  # its strings
 _SECTION = re.compile(r"(mstd|mmax|inc|m|n|p)(.*)")
 _RAND = {"m": 10.0, "n": 2.0, "mstd": 0.0, "prob": 0.5, "inc": 0.0, "mmax": 10.0}
@@ -72,6 +73,7 @@ _STRING = re.compile(r"(?:^|(?<=[+(,:]))rand(?:-[^-:,+)]+)+")
 _OF_STRING = re.compile(r"(?<=-)(?P<key>mstd|mmax|m|n|p)(?P<value>\d+(?:\.\d*)?|\.\d+)(?=[-:,+)]|$)")
 OPEN = "…"
 _FALLING = {"threshold", "bits", "quality"}  # the less, the stronger
+_NO_STRENGTHS = {"chain_depth", "all_ops", "patch", "ratio", "switch"}  # numbers of another kind
 
 
 def family(aug: str) -> str:
@@ -297,13 +299,21 @@ def _numbers(name: str, part: str) -> float:
     sections = _rand(part)
     if sections is not None:
         return float(sections.get("m", _RAND["m"]))
-    numbers = dict(DEFAULTS.get(name, {}))
+    members = branches(part)
+    if members is not None:
+        part = in_full(part)
+        own = _numbers("pick" if part.startswith("pick") else "oneof", part[part.rindex(")") + 1 :])
+        return math.prod(map(strength, members)) * own
+    numbers = dict(_OF_PICKS if name == "pick" else DEFAULTS.get(name, {}))
     for word in part.replace(":", ",").split(","):
         key, equals, value = word.partition("=")
         try:
             numbers |= {key.strip(): float(value)} if equals else {}
         except ValueError:
             continue  # a choice by name, not a strength
-    falling = _FALLING if name in _OF else ()
-    numbers = {key: 1 / (1 + abs(value)) if key in falling else value for key, value in numbers.items()}
+    if name in _OF:
+        numbers = {key: value for key, value in numbers.items() if key not in _NO_STRENGTHS}
+        numbers = {key: 1 / (1 + abs(value)) if key in _FALLING else value for key, value in numbers.items()}
+        if name == "rrc" and numbers["scale"]:  # of the image that is left at least
+            numbers["scale"] = 1 / numbers["scale"]
     return math.prod(value for value in numbers.values() if math.isfinite(value))

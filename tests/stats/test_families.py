@@ -125,7 +125,7 @@ def test_the_order_of_strengths() -> None:
     for expected in (
         ("identity", "flip", "crop", "crop+flip"),
         ("cutout:length=4", "cutout", "cutout:length=16"),
-        ("rrc:scale=0.08", "rrc:scale=0.5", "rrc:scale=0.75"),
+        ("rrc:scale=0.75", "rrc:scale=0.5", "rrc:scale=0.08"),
         ("randaugment:n=1,m=5", "randaugment:n=1,m=14", "randaugment", "randaugment:m=14:n=3"),
         ("mixup:alpha=0.2", "crop+mixup:alpha=.5", "mixup", "mixup:alpha=4"),
         ("cutmix", "cutmix:alpha=4", "cutmix_pick_S", "cutmix_pick_T"),
@@ -189,3 +189,22 @@ def test_timms_strings_that_differ_in_the_magnitude_are_one_operation() -> None:
     assert len({operations(spec) for spec in different}) == len(different)
     assert [strength(spec) for spec in ("rand-m9-n3", "rand", "rand:m=4:n=9", "rand-m0")] == [9, 10, 4, 0]
     assert family("rand-m9-n3") == family("timm:rand-m9") == family("rand:m=3") == "policy"
+
+
+def test_strengths_inside_groups_count_and_numbers_that_are_no_strength_do_not() -> None:
+    rising = (
+        ("pick(mixup:alpha=0.5)", "pick(mixup:alpha=2)", "pick(mixup:alpha=2):runs=4"),
+        ("oneof(flip,mixup:alpha=0.5)", "oneof(flip,mixup:alpha=2)"),
+        ("oneof(mixup:alpha=0.5,flip):p=0.5", "oneof(mixup:alpha=0.5,flip)", "oneof(mixup:alpha=2,flip)"),
+        ("rand-m5-n2", "rand-m15-n2"),
+        ("rrc:scale=0.7", "rrc:scale=0.3", "rrc"),
+    )
+    for specs in rising:
+        strengths = [strength(spec) for spec in specs]
+        assert all(low < high for low, high in itertools.pairwise(strengths)), (specs, strengths)
+    for spec, other in (
+        ("augmix:severity=5:chain_depth=-1", "augmix:severity=5"),
+        ("rand:m=9:inc=0", "rand:m=9"),
+        ("pick:base=mixup,alpha=2,runs=3", "pick(mixup:alpha=2):runs=3"),
+    ):
+        assert strength(spec) == strength(other) > 0, spec
