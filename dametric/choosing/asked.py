@@ -101,6 +101,7 @@ def asked_of_student(
     student_epochs: int | None = None,
     split: str = "train",
     ledger: str | os.PathLike[str] | None = None,
+    known: WarmStudentName | None = None,
     device: str | torch.device | None = None,
     quiet: bool = False,
     options: ScoringOptions,
@@ -123,6 +124,8 @@ def asked_of_student(
         Epochs of the schedule meant, of which 5 % make the warm student and a branch; 240 by default.
     ledger : path-like, optional
         Where students are kept; the user's cache by default.
+    known : WarmStudentName, optional
+        What the student must be: one that other scores were read with.
     **options
 
     Returns
@@ -167,7 +170,9 @@ def asked_of_student(
             dtype=dtype,
         )
         where = Path(ledger) if ledger is not None else default_cache_dir() / "students"
-        return _read(context, recipe, chosen, inputs.student, student, wanted, usual, order, where, quiet)
+        if known is not None and inputs.student is not None:
+            _check_known(inputs.student, student, known)
+        return _read(context, recipe, chosen, inputs.student, student, wanted, usual, order, where, quiet, known)
 
 
 def _read(
@@ -181,6 +186,7 @@ def _read(
     order: tuple[str, ...],
     root: Path,
     quiet: bool,
+    known: WarmStudentName | None,
 ) -> Asked:
     assert student is not None
     if given is None:
@@ -191,15 +197,25 @@ def _read(
         )
     else:
         warm, file = WarmStudent.given(given), student
-        say("student: given; if it was trained on the held-out images, scores read on these are too good", quiet)
+        if known is None:
+            say("student: given; if it was trained on the held-out images, scores read on these are too good", quiet)
     scores = warm_scores(context, warm, recipe, augs, wanted, root=root, quiet=quiet) if wanted else []
-    name = WarmStudentName(
+    name = known or WarmStudentName(
         warm.arch, warm.identity, warm.steps, list(warm.candidates), len(context.test), recipe.asked_length
     )
     for score in scores:
         for aug, reason in score.reasons.items():
             say(f"{score.metric} of {aug} is not known: {reason}")
     return Asked(usual, file, order, tuple(scores), name)
+
+
+def _check_known(student: LoadedNetwork, file: str | None, known: WarmStudentName) -> None:
+    digest = weights_digest(student.model)
+    if digest != known.sha256:
+        raise UsageError(
+            f"{file} has the weights {digest[:12]}, and the scores were read with {(known.sha256 or '')[:12]}: give "
+            f"that student with {argument('student', 'FILE')}, or score all augmentations anew"
+        )
 
 
 def _check(wanted: tuple[str, ...], student: str | None, split: str) -> None:

@@ -75,8 +75,10 @@ def score(
       dametric score --aug paper --teacher t.pth --arch wrn_40_2 --data cifar100 --data-root data -o scores.json
       dametric score --aug blur --teacher t.pth --add scores.json
     """
+    from dametric.choosing.adding import score_and_add
     from dametric.choosing.asked import asked_of_student
     from dametric.models.computing import chosen_device
+    from dametric.records.scores import Scores
     from dametric.scoring import score
     from dametric.scoring.ranks import own_device, under_torchrun
 
@@ -96,7 +98,12 @@ def score(
             more |= {name: value for name, value in options.items() if name != "accuracy"}
             asked = asked_of_student(teacher, augs=aug, **more)
             options |= {"student": asked.student, "metrics": asked.metrics}
-        scores = score(teacher, augs=aug, device=str(place), quiet=quiet, **options)
+        before = None if add is None else Scores.read(add)
+        if before is not None and before.settings.warm_student is not None:
+            more = {name: value for name, value in options.items() if name not in ("add", "accuracy")}
+            scores = score_and_add(before, str(add), teacher, aug, device=place, quiet=quiet, **more)
+        else:
+            scores = score(teacher, augs=aug, device=str(place), quiet=quiet, **options)
         if ranks.first:
             scores = scores if asked is None else asked.added(scores)
             _deliver(scores, chosen["metrics"], output, picture, csv, json)

@@ -109,7 +109,7 @@ def _settings(file: Scores, path: str, given: dict[str, Any], signature: inspect
     if student is not None:
         raise UsageError(
             f"{path} was made with a student whose weights are {(student.sha256 or '')[:12]}, and holds what was read "
-            "with it: score all augmentations anew"
+            "with it: dametric score --add reads it again, with the same student"
         )
     stored = file.settings.request
     if stored is None or any(row.influence is None for row in file.rows):

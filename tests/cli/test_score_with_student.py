@@ -67,14 +67,35 @@ def test_an_architecture_is_distilled_once_and_its_scores_stand_in_table_and_fil
     assert "t_stddev" in given.out.splitlines()[0], "something of the teacher stands beside"
 
 
-def test_scores_read_with_a_student_are_not_added_to(
-    run: Run, small: list[object], refused: Callable[..., str]
+def test_added_to_scores_read_with_a_student_are_what_one_run_gives(
+    run: Run, small: list[object], refused: Callable[..., str], tmp_path: Path
 ) -> None:
-    """Of another theta0 they would be no scores of the same kind; the file says whose they are."""
-    said = run("score", *small, "--student", "resnet8", "-m", "ridge_student", "--json", "-o", "s.json")
-    line = refused("score", "-t", "t.pth", "--aug", "flip", "--add", "s.json")
-    assert said.document["config"]["warm_student"]["sha256"][:12] in line
-    assert "anew" in line
+    for asked in (["-m", "ridge_student", "-m", "t_entropy"], ["-m", "t_entropy", "-m", "grad_align"]):
+        assert run("score", *small, "--student", "resnet8", *asked, "-o", "s.json").code == 0
+        student = next(Path("cache/dametric/students/warm").glob("*/last.pt"))
+        whole = run("score", *small, "--aug", "flip", "--student", student, *asked, "--json").document
+        said = run("score", "-t", "t.pth", "--aug", "flip", "--aug", "cutmix", "--add", "s.json", "--json")
+        assert said.code == 0, said.err
+        assert said.document["scores"] == whole["scores"]
+        assert ("all 3 augmentations are scored again" in said.err) == (asked[1] == "ridge_student")
+        config, before = said.document["config"], Scores.read("s.json").settings
+        assert config["metrics"] == whole["config"]["metrics"]
+        assert config["warm_student"]["steps"] == 3, "whose they are is not forgotten"
+        assert before.warm_student is not None
+        again = run(
+            "score", "-t", "t.pth", "--aug", "noise", "--add", "s.json", "--student", student, "--json"
+        ).document
+        later = {row["aug"]: row["metrics"] for row in again["scores"]}
+        for row in whole["scores"]:
+            for name, metric in row["metrics"].items():
+                assert later[row["aug"]][name]["value"] == pytest.approx(metric["value"], rel=1e-9), name
+    save_checkpoint(tmp_path / "other.pth", build("resnet8", 10, 8), arch="resnet8", data="digits", image_size=8)
+    line = refused("score", "-t", "t.pth", "--aug", "blur", "--add", "s.json", "--student", "other.pth")
+    assert f"the scores were read with {before.warm_student.sha256[:12]}: give that student with --student FILE" in line
+    student.rename("moved.pt")
+    line = refused("score", "-t", "t.pth", "--aug", "blur", "--add", "s.json")
+    assert "last.pt: give its checkpoint with --student FILE, or score all augmentations anew" in line
+    assert run("score", "-t", "t.pth", "--aug", "blur", "--add", "s.json", "--student", "moved.pt").code == 0
 
 
 def test_a_given_student_is_the_same_theta0_as_the_one_it_was_saved_from(run: Run, small: list[object]) -> None:
