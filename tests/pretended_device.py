@@ -209,7 +209,9 @@ class PretendedDevice(TorchDispatchMode):
         if not there and target != "cuda":
             return _plain(func, args, kwargs)
         if name == "_to_copy" and target == "cpu" and there and not _in_backward():
-            self.wait("copy to the host")
+            self.launch("memcpy")
+            if not kwargs.get("non_blocking"):  # else into pinned memory, to be read when the device is drained
+                self.wait("copy to the host")
             return func(args[0].on_cpu, **{**kwargs, "device": _CPU})
         if name == "_to_copy" and not there:
             self._copy_in(args[0], kwargs)
@@ -256,6 +258,7 @@ class PretendedDevice(TorchDispatchMode):
             self._copy_in(source, {})
             target.on_cpu.copy_(source)
         else:
+            self.launch("memcpy")
             self.wait("copy to the host")
             target.copy_(source.on_cpu)
         return target
@@ -267,7 +270,9 @@ class PretendedDevice(TorchDispatchMode):
             return
         strict = name in _ALL_ON_ONE_DEVICE
         numbers = not any(tensor.ndim for tensor in here)  # which go along with the call
-        if here and there and (strict or not numbers):
+        if name == "index_fill_" and here == [args[2]]:  # a list of Python's; what C++ copies to the device unseen
+            self._copy_in(args[2], {})
+        elif here and there and (strict or not numbers):
             shapes = [tuple(tensor.shape) for tensor in here]
             raise MixedDevicesError(f"{func} at {self._line()}: of shape {shapes} on the CPU, others on {CUDA}")
 
@@ -358,6 +363,8 @@ def pretended_cuda(*, devices: int = 1, free: int = 80 << 30, package: str = "/d
     properties = SimpleNamespace(name="Pretended H100", total_memory=free, major=9, minor=0, multi_processor_count=132)
 
     def pin(tensor: Tensor, *args: Any) -> Tensor:
+        if _is_pinned(tensor):
+            return tensor
         device.counts.pinned += 1
         return _pinned(tensor.clone())
 

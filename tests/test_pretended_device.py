@@ -64,6 +64,7 @@ def test_what_is_made_or_moved_there_says_that_it_is_there(device: PretendedDevi
         (lambda x: x[x.argmax(1)] * 2 + torch.tensor(1.0), []),
         (lambda x: torch.where(x > 1, x, 0.0), []),
         (lambda x: x.masked_fill_(x > 1, 0.0), []),
+        (lambda x: x.to("cpu", non_blocking=True), []),
         (lambda x: x.__setitem__(x > 1, 0.0), []),
         (lambda x: x.to("cuda").double(), []),
     ],

@@ -151,15 +151,16 @@ class Perspective:
         height, width = images.shape[-2:]
         if not self.distortion or height == 1 or width == 1:  # a line has no corners
             return Augmented(whole(images))
-        corners = torch.tensor([[0, 0], [1, 0], [1, 1], [0, 1]], dtype=torch.float64, device=images.device)
-        start = corners * torch.tensor([width - 1, height - 1], device=images.device)
+        number = torch.arange(4, device=images.device)  # what is listed in Python would have to be copied to a device
+        corners = torch.stack([(number == 1) | (number == 2), number > 1], 1).double()
+        start = torch.stack([corners[:, 0] * (width - 1), corners[:, 1] * (height - 1)], 1)
         moves = torch.stack(parameters(draw, "across", "down"), 2) * (1 - 2 * corners)
         numbers = _projection(start + moves, start.expand(moves.shape))
         y = torch.arange(height, device=images.device) + 0.5
         x = torch.arange(width, device=images.device) + 0.5
         points = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None], x.new_ones(())), -1).view(1, -1, 3)
         mapped = points @ numbers.float().view(-1, 3, 3).mT  # homogeneous coordinates
-        side = torch.tensor([width, height], dtype=torch.float32, device=images.device) / 2
+        side = torch.stack([torch.full((), length / 2, device=images.device) for length in (width, height)])
         grid = (mapped[..., :2] / side / mapped[..., 2:] - 1).view(-1, height, width, 2)
         warped = F.grid_sample(whole(images).float(), grid, mode="bilinear", align_corners=False)
         return Augmented(warped.round_().to(torch.uint8))

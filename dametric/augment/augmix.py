@@ -13,6 +13,7 @@ from dametric.augment.base import Augmented, Draw, parameters, per_row, whole
 from dametric.augment.keys import Keys
 from dametric.augment.photometric import check_between
 from dametric.augment.policy import OPERATIONS, grouped
+from dametric.base.devices import queued
 
 LEVELS = 10  # of severity
 DEEPEST = 3  # operations of a chain whose length is drawn
@@ -101,7 +102,7 @@ class AugMix:
                 strength.append(strengths[chosen, level] * torch.where(negative, -1.0, 1.0))
         tables = (torch.stack(values, 1).unflatten(1, (self.mixture_width, -1)) for values in (operation, strength))
         own = keys.beta("own", self.alpha)[:, None]
-        weight = torch.cat([own, (1 - own) * self._shares(on_cpu).to(own.device)], 1)
+        weight = torch.cat([own, (1 - own) * queued(self._shares(on_cpu), own.device)], 1)
         return dict(zip(("operation", "strength"), tables, strict=True)) | {"weight": weight}
 
     def _shares(self, keys: Keys) -> Tensor:

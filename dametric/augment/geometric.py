@@ -131,7 +131,10 @@ class RandomResizedCrop:
         Tensor of shape (rows, 4), int64
         """
         area, aspect = draw["area"], draw["ratio"]
-        high, wide = (torch.as_tensor(side, device=area.device).expand(len(area)) for side in (height, width))
+        high, wide = (
+            side if isinstance(side, Tensor) else torch.full((len(area),), side, device=area.device)
+            for side in (height, width)
+        )
         pixels = (high * wide)[:, None] * area
         heights, widths = (pixels / aspect).sqrt().round().long(), (pixels * aspect).sqrt().round().long()
         fits = (heights > 0) & (heights <= high[:, None]) & (widths > 0) & (widths <= wide[:, None])

@@ -88,7 +88,7 @@ def _warp(images: Tensor, strength: Tensor, name: str, fill: tuple[int, ...], bi
     if name == "Rotate":
         return pillow.transform(images, pillow.rotation(strength, height, width), fill, bicubic)
     numbers = torch.zeros(len(images), 6, dtype=torch.float64, device=images.device)
-    numbers[:, (0, 4)] = 1
+    numbers[:, 0::4] = 1
     place, side = {"ShearX": (1, 1), "ShearY": (3, 1), "TranslateX": (2, width), "TranslateY": (5, height)}[name]
     numbers[:, place] = strength * side
     return pillow.transform(images, numbers, fill, bicubic)

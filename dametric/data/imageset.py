@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dametric.base.arguments import argument
+from dametric.base.devices import queued
 from dametric.data.checks import check_labels, check_pixels
 from dametric.data.lazy import Drawn, LazyImages
 from dametric.data.originals import Zoom
@@ -148,14 +149,25 @@ class ImageSet:
             return self
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
+    def labels_of(self, index: Tensor, device: torch.device | str) -> Tensor:
+        """Labels of rows, int64 of shape (b,), on a device. Copies to a CUDA device are queued, not waited for.
+
+        Parameters
+        ----------
+        index : Tensor of shape (b,), int64
+            On the CPU, or where the labels are.
+        device : torch.device or str
+        """
+        return queued(self.labels.index_select(0, queued(index, self.labels.device)), device)
+
     def stream(self, batches: Iterable[Tensor | Drawn], device: torch.device | str) -> Iterator[Tensor]:
         """Yield the images of each index tensor, in order.
 
         Parameters
         ----------
         batches : iterable of Tensor of shape (b,), int64, or of Drawn
-            Rows to draw, on the CPU; taken one by one, a bounded number ahead in lazy sets. Where `crops_originals`,
-            they may be drawn with the parts to cut out, which are yielded resized.
+            Rows to draw, on the CPU or where the images are; taken one by one, a bounded number ahead in lazy sets.
+            Where `crops_originals`, they may be drawn with the parts to cut out, which are yielded resized.
         device : torch.device or str
             Device of the images yielded.
 
@@ -170,8 +182,8 @@ class ImageSet:
             return
         for index in batches:
             assert isinstance(index, Tensor)
-            rows = self.images.index_select(0, _queue(index, self.images.device))
-            yield _queue(rows, device)
+            rows = self.images.index_select(0, queued(index, self.images.device))
+            yield queued(rows, device)
 
     def subset(self, index: Tensor | Sequence[int]) -> ImageSet:
         """The rows at ``index`` (int64 of shape (M,), or a boolean mask of shape (N,)), in that order.
@@ -314,10 +326,3 @@ def _fits(images: Tensor, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return images.numel() * images.element_size() <= free // 2
-
-
-def _queue(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to ``device`` without making the host wait: only from pinned memory is a CUDA copy asynchronous."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)

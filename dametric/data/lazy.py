@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dametric.base.devices import queued
 from dametric.data.decode import Pixels, fitted, size_of, workers
 from dametric.data.listing import Listing
 from dametric.data.originals import Originals
@@ -119,7 +120,7 @@ class LazyImages:
             for task in tasks:
                 task.result()
             waiting.popleft()
-            return (grey(out) if self._grey else out).to(device, non_blocking=True)
+            return queued(grey(out) if self._grey else out, device)
 
         with ThreadPoolExecutor(workers(), thread_name_prefix="decode") as pool:
             try:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from dametric.augment import Augmentation
+from dametric.base.devices import drain
 from dametric.base.progress import progress
 from dametric.models import LoadedNetwork
 from dametric.records.score_rows import Cost, ScoreRow
@@ -112,16 +113,11 @@ def _least(works: Sequence[Callable[[], object]], device: torch.device, show: Ca
         if number > 1 and time.perf_counter() - start > _SECONDS:
             break
         for place, work in enumerate(works):
-            _drain(device)
+            drain(device)
             before = clock()
             work()
-            _drain(device)
+            drain(device)
             if number:
                 least[place] = min(least[place], clock() - before)
         show(int(number > 0))
     return least
-
-
-def _drain(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

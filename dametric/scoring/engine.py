@@ -17,12 +17,13 @@ from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, pick
 from dametric.augment.base import Operation
 from dametric.augment.base_view import BaseView
 from dametric.base.arguments import argument
+from dametric.base.devices import drain
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.metrics import METRICS, Contributor, Metric, Observation
 from dametric.models.network import Network
 from dametric.scoring.cached_rows import CachedRows, Origin, Pool, Rows
-from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
+from dametric.scoring.jackknife import MAX_BLOCKS, Blocks, on_the_way_to_the_host
 from dametric.scoring.protocol import Protocol, Unit, units
 from dametric.scoring.ranks import Ranks
 
@@ -183,7 +184,7 @@ class Engine:
         if not self._metric_labels:
             return None
         index = torch.cat([index for unit in group for index in unit.batches])
-        return self.data.labels[index.to(self.data.labels.device)].to(self.device)
+        return self.data.labels_of(index, self.device)
 
     @torch.inference_mode()
     def _observe(self, group: list[Unit], images: list[Tensor], labels: Tensor | None) -> None:
@@ -228,7 +229,7 @@ class Engine:
                 contribution = observe(replace(observed[0, False], views=tuple(several) if wanted > 1 else ()))
                 new[owner, (observe, wanted, own_base)] = Blocks(contribution, torch.ones_like(epoch), epoch)
         if self.ranks.joined:
-            self._apart.append((self.done, len(group), [blocks.cpu() for blocks in new.values()]))
+            self._apart.append((self.done, len(group), on_the_way_to_the_host(list(new.values()))))
         else:
             self._push(new, len(group))
 
@@ -243,7 +244,9 @@ class Engine:
         """Gather the contributions of all ranks since the last time, in the order of batches."""
         if not self.ranks.joined:
             return
-        for done, count, blocks in merge(*self.ranks.gather(self._apart), key=itemgetter(0)):
+        drain(self.device)
+        arrived = [(done, count, [each.copied() for each in blocks]) for done, count, blocks in self._apart]
+        for done, count, blocks in merge(*self.ranks.gather(arrived), key=itemgetter(0)):
             augs, metrics = self.active, self._shown_at(done)
             keys = [key for aug in augs for key in _kept(aug, augs, metrics)]
             self._push(dict(zip(keys, blocks, strict=True)), count)

@@ -26,6 +26,7 @@ from dametric.augment import (
     pick,
 )
 from dametric.augment.base_view import BaseView
+from dametric.base.devices import queued
 from dametric.base.progress import Advance
 from dametric.data import ImageSet
 from dametric.errors import UsageError
@@ -231,14 +232,15 @@ class Training:
         return dict(zip(self.term_names, self.terms[:steps].mean(0).tolist(), strict=True))
 
     def batches(self, until: int) -> list[Tensor]:
-        """Indices of the batches from here up to a number of steps within the epoch.
+        """Indices of the batches from here up to a number of steps within the epoch, where the images are.
 
         Every epoch has a new random order; its last, incomplete batch is dropped.
         """
         epoch, size = self.number // self.steps, self.recipe.batch_size
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
-        order = torch.randperm(len(self.data), generator=generator)[: self.steps * size].split(size)
-        return list(order[self.number - epoch * self.steps : until - epoch * self.steps])
+        order = torch.randperm(len(self.data), generator=generator)[: self.steps * size]
+        parts = queued(order, self.data.images.device).split(size)  # one copy, and none in a step
+        return list(parts[self.number - epoch * self.steps : until - epoch * self.steps])
 
     def keys(self, rows: int) -> Keys:
         """Names of the random numbers of the step to come."""
@@ -457,13 +459,14 @@ def advance_together(
     """
     first = members[0]
     batches = first.batches(until)
+    labels = first.data.labels_of(torch.cat(batches), first.device).split(first.recipe.batch_size)
     for member in members:
         member.model.train()
         member.staging = first.staging  # they learn one after the other
     with torch.random.fork_rng([first.device] if first.device.type == "cuda" else []):
         drawn = ((index, [first.base_keys(len(index), number)]) for number, index in enumerate(batches, first.number))
-        for index, pixels in zip(batches, first.view.stream(drawn, first.device), strict=True):
-            _one_step(members, pixels, first.data.labels[index.to(first.data.labels.device)].to(first.device))
+        for classes, pixels in zip(labels, first.view.stream(drawn, first.device), strict=True):
+            _one_step(members, pixels, classes)
             if advance is not None:
                 advance(len(members) / first.steps)
             stopped = first.number < until and stop()
