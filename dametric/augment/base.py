@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import torch
@@ -206,13 +207,20 @@ def per_row(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
+@lru_cache(maxsize=256)
+def constant(values: tuple[int, ...], device: torch.device) -> Tensor:
+    """Whole numbers on a device, to which they are copied once: Tensor of shape (values,), int64; not to be changed."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=torch.int64, device=device)
+
+
 def whole(images: Tensor) -> Tensor:
     """Images as bytes: those of an operation that blends are rounded to whole pixel values."""
     return images if images.dtype == torch.uint8 else images.round().clamp(0, 255).to(torch.uint8)
 
 
 def choose(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
-    """``torch.where(mask, chosen, other)``; of bytes by bit operations, which are many times as fast on a CPU.
+    """``torch.where(mask, chosen, other)``; of bytes on a CPU by bit operations, which are many times as fast there.
 
     Parameters
     ----------
@@ -220,7 +228,7 @@ def choose(mask: Tensor, chosen: Tensor, other: Tensor) -> Tensor:
         Broadcast over the images.
     chosen, other : Tensor of shape (rows, channels, height, width)
     """
-    if not chosen.dtype == other.dtype == torch.uint8:
+    if not chosen.dtype == other.dtype == torch.uint8 or chosen.device.type != "cpu":
         return torch.where(mask, chosen, other)
     return (chosen ^ other).bitwise_and_(mask.to(torch.uint8).neg_()).bitwise_xor_(other)
 
@@ -230,8 +238,7 @@ def box_mask(top: Tensor, left: Tensor, bottom: Tensor, right: Tensor, height: i
 
     ``bottom`` and ``right`` are exclusive; rectangles may reach over the image's edges.
     """
-    y = torch.arange(height, device=top.device)
-    x = torch.arange(width, device=top.device)
+    y, x = (constant(tuple(range(side)), top.device) for side in (height, width))
     inside_y = (y >= top[:, None]) & (y < bottom[:, None])
     inside_x = (x >= left[:, None]) & (x < right[:, None])
     return (inside_y[:, None, :, None]) & (inside_x[:, None, None, :])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -24,6 +25,7 @@ MOST_SEED = 2**43 - 1  # so that a million times the seed plus an epoch's number
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 _ROWS_PER_BATCH = 1 << 24  # counters of different batches never meet below this batch size
+_SPARE = 64  # streams beyond twice those that were asked for last time, which are still hashed
 _CANDIDATES = 32  # permutations tried for a derangement: all have a fixed point with probability (1-1/e)^32 = 4e-7
 
 
@@ -102,8 +104,8 @@ class Keys:
         Number of statistical batches in the tensor to be augmented.
     batch_size : int
         Rows of each batch, ``b``.
-    first : int
-        Number of the first of these batches, counted over the whole pass.
+    first : int or Tensor of shape (), int64
+        Number of the first of these batches, counted over the whole pass; a tensor where the device alone knows it.
     per : {"sample", "batch"}
         Whether random parameters are drawn for each row or shared by the rows of a batch.
     device : torch.device
@@ -112,16 +114,19 @@ class Keys:
         Names added by :meth:`sub`.
     view : int
         Number of the view of these rows, see :meth:`of_view`.
+    table : Table, optional
+        Numbers that are hashed already, see :class:`Hashed`.
     """
 
     seed: int
     batches: int
     batch_size: int
-    first: int = 0
+    first: int | Tensor = 0
     per: Per = "sample"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     path: tuple[str, ...] = ()
     view: int = 0
+    table: Table | None = field(default=None, compare=False, repr=False)
 
     @property
     def rows(self) -> int:
@@ -145,10 +150,17 @@ class Keys:
         words = "\x1f".join((str(self.seed), *self.path, name))
         return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "little")
 
-    def _counter(self, by_row: bool) -> Tensor:
-        batch = torch.arange(self.first, self.first + self.batches, device=self.device) * _ROWS_PER_BATCH
-        row = torch.arange(self.batch_size, device=self.device) * int(by_row)
-        return (batch[:, None] + row).flatten()
+    def counters(self, by_row: Tensor | bool) -> Tensor:
+        """Number of each row's output: Tensor of shape (..., rows), int64; ``by_row`` is of shape (..., 1, 1)."""
+        batch = (torch.arange(self.batches, device=self.device) + self.first) * _ROWS_PER_BATCH
+        row = torch.arange(self.batch_size, device=self.device) * by_row
+        return (batch[:, None] + row).flatten(-2)
+
+    def _hashed(self, names: Sequence[str], by_row: bool) -> tuple[Table, list[int]] | None:
+        """Places in the table, if all numbers are there; they are noted to be asked for."""
+        if self.table is None or not self.table.holds(self):
+            return None
+        return self.table.ask([(self.start(name), by_row) for name in names])
 
     def uniform(self, name: str, *, by_row: bool | None = None) -> Tensor:
         """Uniform numbers on [0, 1), one a row.
@@ -165,17 +177,29 @@ class Keys:
         Tensor of shape (rows,), float64
         """
         by_row = self.per == "sample" if by_row is None else by_row
-        return _fraction(splitmix64(self.start(name), self._counter(by_row)))
+        if hashed := self._hashed([name], by_row):
+            table, (place,) = hashed
+            return table.uniform[place]
+        return _fraction(splitmix64(self.start(name), self.counters(by_row)))
 
     def uniforms(self, names: Sequence[str], *, by_row: bool | None = None) -> Tensor:
         """:meth:`uniform` of several quantities, by one hash: Tensor of shape (rows, names), float64."""
         by_row = self.per == "sample" if by_row is None else by_row
-        starts = torch.tensor([_signed(self.start(name)) for name in names], device=self.device)
-        return _fraction(splitmix64(starts, self._counter(by_row)[:, None]))
+        if hashed := self._hashed(names, by_row):
+            table, places = hashed
+            if places == [*range(places[0], places[-1] + 1)]:
+                return table.uniform[places[0] : places[-1] + 1].mT.contiguous()
+            return torch.stack([table.uniform[place] for place in places], 1)
+        starts = _starts(tuple(self.start(name) for name in names), self.device)
+        return _fraction(splitmix64(starts, self.counters(by_row)[:, None]))
 
     def bits(self, name: str) -> Tensor:
         """64 random bits a row, of which :func:`field_of` makes any number of values: Tensor (rows,), int64."""
-        return splitmix64(self.start(name), self._counter(self.per == "sample"))
+        by_row = self.per == "sample"
+        if hashed := self._hashed([name], by_row):
+            table, (place,) = hashed
+            return table.bits[place]
+        return splitmix64(self.start(name), self.counters(by_row))
 
     def integer(self, name: str, high: int) -> Tensor:
         """Integers uniform on 0..high-1, one a row: Tensor of shape (rows,), int64."""
@@ -214,26 +238,104 @@ class Keys:
         Tensor of shape (rows,), int64
         """
         b = self.batch_size
-        base = torch.arange(self.batches, device=self.device)[:, None] * b
         if rule == "roll":
             shift = 1 + self.view % max(b - 1, 1)  # never a whole turn, after which rows are partners of their own
-            within = torch.arange(b, device=self.device).roll(-shift).expand(self.batches, b)
-        elif rule == "permutation":
-            within = self._permutation("partner")
-        else:
-            within = self._derangement()
-        return (base + within).flatten()
+            return _rolled(self.batches, b, shift, self.device)
+        within = self._permutation("partner") if rule == "permutation" else self._derangement()
+        return (torch.arange(self.batches, device=self.device)[:, None] * b + within).flatten()
 
     def _permutation(self, name: str) -> Tensor:
         return self.uniform(name, by_row=True).view(self.batches, self.batch_size).argsort(1)
 
     def _derangement(self) -> Tensor:
         """The first of many random permutations that moves every row; a random cycle if none does."""
+        names = ["partner.cycle", *(f"partner.{attempt}" for attempt in range(_CANDIDATES))]
+        numbers = self.uniforms(names, by_row=True).view(self.batches, self.batch_size, -1)
+        orders = numbers.transpose(1, 2).argsort(2)  # (batches, names, rows)
+        cycle = orders[:, :1]
+        candidates = torch.empty_like(orders).copy_(orders)
+        candidates[:, :1].scatter_(2, cycle, cycle.roll(-1, 2))
         identity = torch.arange(self.batch_size, device=self.device)
-        order = self._permutation("partner.cycle")
-        chosen = torch.empty_like(order).scatter_(1, order, order.roll(-1, 1))
-        for attempt in reversed(range(_CANDIDATES)):
-            candidate = self._permutation(f"partner.{attempt}")
-            moves_all = (candidate != identity).all(1, keepdim=True)
-            chosen = torch.where(moves_all, candidate, chosen)
-        return chosen
+        fixed = (candidates == identity).any(2)[:, 1:]
+        # the first that moves all, which is as low as False is; the cycle, in place 0, if none does
+        first = torch.where(fixed.all(1), 0, 1 + fixed.int().argmin(1))
+        return candidates.gather(1, first[:, None, None].expand(-1, 1, self.batch_size))[:, 0]
+
+
+@lru_cache(maxsize=64)
+def _rolled(batches: int, batch_size: int, shift: int, device: torch.device) -> Tensor:
+    """For every row the row of the same batch that is ``shift`` further, cyclically; not to be changed."""
+    with torch.inference_mode(False):
+        rows = torch.arange(batches * batch_size, device=device).view(batches, batch_size)
+        return rows.roll(-shift, 1).flatten()
+
+
+@lru_cache(maxsize=256)
+def _starts(starts: tuple[int, ...], device: torch.device) -> Tensor:
+    """Starts of streams on a device, to which the same ones are copied once."""
+    with torch.inference_mode(False):
+        return torch.tensor([_signed(start) for start in starts], dtype=torch.int64, device=device)
+
+
+Asked = tuple[int, bool]  # start of a stream, and whether each row has a number of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Random numbers of some rows: ``bits`` and ``uniform`` are of shape (streams, rows), int64 and float64."""
+
+    keys: Keys
+    places: dict[Asked, int]
+    asked: dict[Asked, None]
+    bits: Tensor
+    uniform: Tensor
+
+    def holds(self, keys: Keys) -> bool:
+        """Whether the rows of some keys are these."""
+        mine = self.keys
+        same = (keys.batches, keys.batch_size, keys.device) == (mine.batches, mine.batch_size, mine.device)
+        if isinstance(keys.first, int) and isinstance(mine.first, int):
+            return same and keys.first == mine.first
+        return same and keys.first is mine.first
+
+    def ask(self, streams: Sequence[Asked]) -> tuple[Table, list[int]] | None:
+        """Places of streams, which are noted to be asked for; None unless all are there."""
+        self.asked.update(dict.fromkeys(streams))
+        places = [self.places.get(stream) for stream in streams]
+        return None if None in places else (self, places)  # type: ignore[return-value]
+
+
+class Hashed:
+    """Makes all random numbers of some rows by one hash: those that were asked for of the rows before them.
+
+    What is asked for the first time is hashed by itself. The numbers do not depend on it.
+
+    Examples
+    --------
+    >>> hashed, keys = Hashed(), Keys(0, batches=2, batch_size=64)
+    >>> for first in range(3):
+    ...     number = hashed.of(replace(keys, first=first)).uniform("shift")
+    >>> bool((number == replace(keys, first=2).uniform("shift")).all())
+    True
+    """
+
+    def __init__(self) -> None:
+        self._known: list[Asked] = []
+        self._asked: dict[Asked, None] = {}
+
+    def of(self, keys: Keys) -> Keys:
+        """The same keys, with the numbers that were asked for of earlier ones at hand."""
+        if len(self._known) > _SPARE + 2 * len(self._asked):  # most of them were for something else
+            self._known = []
+        known = {stream: place for place, stream in enumerate(dict.fromkeys([*self._known, *self._asked]))}
+        self._known, self._asked = list(known), {}
+        starts = _starts(tuple(start for start, _ in known), keys.device)
+        by_row = _flags(tuple(by_row for _, by_row in known), keys.device)
+        bits = splitmix64(starts[:, None], keys.counters(by_row[:, None, None]))
+        return replace(keys, table=Table(keys, known, self._asked, bits, _fraction(bits)))
+
+
+@lru_cache(maxsize=256)
+def _flags(flags: tuple[bool, ...], device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.tensor(flags, dtype=torch.int64, device=device)

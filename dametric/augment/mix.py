@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dametric.augment.base import Augmented, Draw, box_mask, choose, per_row
+from dametric.augment.base import Augmented, Draw, box_mask, choose, constant, per_row
 from dametric.augment.keys import Keys
 from dametric.errors import UsageError, unknown
 
@@ -72,16 +72,13 @@ class CutMix:
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
         height, width = shape[-2:]
-        side = torch.sqrt(1 - keys.beta("lam", self.alpha))
-        half_height, half_width = (height * side).long() // 2, (width * side).long() // 2
-        y, x = keys.integer("y", height), keys.integer("x", width)
-        return {
-            "top": (y - half_height).clamp(0, height),
-            "bottom": (y + half_height).clamp(0, height),
-            "left": (x - half_width).clamp(0, width),
-            "right": (x + half_width).clamp(0, width),
-            "partner": keys.partners(self.partner),
-        }
+        sides = constant((height, width), keys.device)
+        half = (sides * torch.sqrt(1 - keys.beta("lam", self.alpha))[:, None]).long() // 2
+        centre = (keys.uniforms(["y", "x"]) * sides).long()
+        top, left = torch.minimum((centre - half).clamp(min=0), sides).unbind(1)
+        bottom, right = torch.minimum((centre + half).clamp(min=0), sides).unbind(1)
+        partner = keys.partners(self.partner)
+        return {"top": top, "bottom": bottom, "left": left, "right": right, "partner": partner}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         height, width = images.shape[-2:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -37,7 +38,8 @@ class Origin(NamedTuple):
         return Origin(*(None if part is None else part[index] for part in self))
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Rows:
     """What the networks say about some images: probabilities, and cross-entropy of the student."""
 
     teacher: Tensor  # (rows, classes), float64
@@ -46,7 +48,7 @@ class Rows(NamedTuple):
     def take(self, index: Tensor) -> Rows:
         return Rows(self.teacher[index], None if self.student_log is None else self.student_log[index])
 
-    @property
+    @cached_property
     def cross_entropy(self) -> Tensor | None:
         """Teacher-student cross-entropy in nats: Tensor of shape (rows,)."""
         return None if self.student_log is None else -(self.teacher * self.student_log).sum(-1)

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dametric.augment import NEEDS_STUDENT, Augmentation, Keys, pick
+from dametric.augment import NEEDS_STUDENT, Augmentation, Augmented, Keys, pick
 from dametric.augment.base import Operation
 from dametric.augment.base_view import BaseView
+from dametric.augment.keys import Hashed
 from dametric.base.arguments import argument
 from dametric.base.devices import drain
 from dametric.data import ImageSet
@@ -26,6 +27,7 @@ from dametric.scoring.cached_rows import CachedRows, Origin, Pool, Rows
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks, on_the_way_to_the_host
 from dametric.scoring.protocol import Protocol, Unit, units
 from dametric.scoring.ranks import Ranks
+from dametric.scoring.together import Task, contributions
 
 _AUGMENTED = 512  # rows that are augmented together at least: their many small operations cost by the call
 _AUGMENTED_BYTES = 16 << 20  # of these rows at most: memory of larger temporaries is fetched from the system every time
@@ -46,6 +48,13 @@ class Segment(NamedTuple):
     batches: int
     size: int
     first: int
+
+
+class Shown(NamedTuple):
+    """What one view of a segment was made into so far."""
+
+    rows: dict[Run, CachedRows]
+    pools: dict[Run, Augmented]  # by the number of runs
 
 
 @dataclass
@@ -87,6 +96,7 @@ class Engine:
     retired: set[str] = field(default_factory=set)
     _classes: int = 0
     _growth: dict[Contributor, int] = field(default_factory=dict)
+    _later: dict[tuple[str, Contributor], list[Blocks]] = field(default_factory=dict)
     _apart: list[tuple[int, int, list[Blocks]]] = field(default_factory=list)
     _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
 
@@ -100,6 +110,7 @@ class Engine:
             raise UsageError("a metric needs labels, and these images have none")
         self._first = max((metric.first or 0 for metric in self.metrics), default=0)
         self.base_view = BaseView.of(self.base, self.data, self.augs)
+        self._hashed = Hashed()
 
     @property
     def needs_student(self) -> bool:
@@ -149,6 +160,7 @@ class Engine:
             if pause or (number + 1) % _MOST_APART == 0:
                 self._check_finite()
                 self._unite()
+                self._join()
             if pause:
                 yield self.done
 
@@ -200,7 +212,7 @@ class Engine:
         labels_of = [None] * len(sizes) if labels is None else labels.split(sizes)
         pixels = [stream.split(sizes) for stream in images]
         for place, segment in enumerate(segments):
-            keys = self.keys(segment)
+            keys = self._hashed.of(self.keys(segment))
             bases = [
                 self.base_view(pixels[min(n, len(pixels) - 1)][place], of_base(_redrawn(keys, n))).images
                 for n in range(max(views[True], 1))
@@ -209,16 +221,19 @@ class Engine:
                 self._note_finite(_IMAGES, view, self.base.name, segment)
             raw = self._ask(bases[0], "the raw images", segment, self._metric_student and always) if raw_asked else None
             raws.append(raw)
-            shown: dict[ViewName, dict[Run, CachedRows]] = {}  # cutmix is the first run of a pool
+            shown: dict[ViewName, Shown] = {}  # cutmix is the first run of a pool
             for aug in sorted(augs, key=lambda aug: aug.pick == "student_entropy"):  # last what asks the teacher least
                 for name in numbers[aug.name]:
                     n, own_base = name
                     named = _redrawn(keys, n) if own_base else keys.of_view(n)
                     base, beside = (bases[n], None) if own_base else (bases[0], raw)
-                    rows = self._rows(aug, base, beside, named, segment, shown.setdefault(name, {}), labels_of[place])
+                    rows = self._rows(
+                        aug, base, beside, named, segment, shown.setdefault(name, Shown({}, {})), labels_of[place]
+                    )
                     parts[aug.name, name].append(rows)
         alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
-        epoch, new = torch.tensor([0 if alone else unit.epoch for unit in group]), {}
+        epoch = torch.tensor([0 if alone else unit.epoch for unit in group])
+        tasks = []
         for aug in augs:
             observed = {n: self._observation(aug, n, len(group), raws, parts[aug.name, n]) for n in numbers[aug.name]}
             shown_rows = sum(each.aug.shape[:2].numel() for each in observed.values())
@@ -226,8 +241,10 @@ class Engine:
             for owner, (observe, wanted, own_base) in _kept(aug, augs, metrics):
                 several = [each for (n, own), each in observed.items() if own == own_base or not n][:wanted]
                 several = several * wanted if len(several) == 1 else several
-                contribution = observe(replace(observed[0, False], views=tuple(several) if wanted > 1 else ()))
-                new[owner, (observe, wanted, own_base)] = Blocks(contribution, torch.ones_like(epoch), epoch)
+                units = replace(observed[0, False], views=tuple(several)) if wanted > 1 else observed[0, False]
+                tasks.append(Task((owner, (observe, wanted, own_base)), units))
+        made = contributions(tasks, together=self.device.type != "cpu")
+        new = {key: Blocks(contribution, torch.ones_like(epoch), epoch) for key, contribution in made.items()}
         if self.ranks.joined:
             self._apart.append((self.done, len(group), on_the_way_to_the_host(list(new.values()))))
         else:
@@ -272,19 +289,30 @@ class Engine:
     def _append(self, contributor: Contributor, new: dict[tuple[str, Contributor], Blocks], count: int) -> None:
         start = 0
         while start < count:
-            held = max((len(self.blocks[key].epoch) for key in new if key in self.blocks), default=0)
+            held = max(map(self._held, new))
             most = self._growth.get(contributor, 1) * 2 * min(_most_blocks(blocks) for blocks in new.values())
             stop = min(count, start + most - held)
             for key, blocks in new.items():
-                part = blocks.part(start, stop)
-                self.blocks[key] = self.blocks[key] + part if key in self.blocks else part
+                self._later.setdefault(key, []).append(blocks.part(start, stop))
             if held + stop - start == most:
+                self._join()
                 for key in new:  # not those of augmentations that are no longer shown, whose errors are final
                     self.blocks[key] = self.blocks[key].merged()
                 if max(len(self.blocks[key].epoch) for key in new) > 0.75 * most:
                     # epochs of hardly a block each, which are not added up
                     self._growth[contributor] = 2 * self._growth.get(contributor, 1)
             start = stop
+
+    def _held(self, key: tuple[str, Contributor]) -> int:
+        """Number of blocks of a contribution."""
+        joined = len(self.blocks[key].epoch) if key in self.blocks else 0
+        return joined + sum(len(part.epoch) for part in self._later.get(key, ()))
+
+    def _join(self) -> None:
+        """Append the blocks since the last time, all at once: one by one they would be copied as often."""
+        for key, parts in self._later.items():
+            self.blocks[key] = Blocks.joined([self.blocks[key], *parts] if key in self.blocks else parts)
+        self._later.clear()
 
     def _rows(
         self,
@@ -293,7 +321,7 @@ class Engine:
         raw: Rows | None,
         keys: Keys,
         segment: Segment,
-        shown: dict[Run, CachedRows],
+        shown: Shown,
         labels: Tensor | None,
     ) -> Part:
         """Rows of the augmented images, the raw row of the same image for each, and what they were made of."""
@@ -301,12 +329,13 @@ class Engine:
             return raw, raw, None if labels is None else Origin(labels)
         teacher = partial(self._teacher, what=aug.name, segment=segment)
         student = partial(self._student_log, what=aug.name, segment=segment)
-        augmented = aug(view, keys)
-        images = augmented.images
+        every = (aug.run, aug.runs)  # picks by several criteria are from one pool
+        augmented = shown.pools[every] if every in shown.pools else aug(view, keys)
+        shown.pools[every], images = augmented, augmented.images
         origin = Origin.of(augmented, labels, len(view)) if self._metric_labels or self._metric_mixing else None
         self._note_finite(_IMAGES, images, aug.name, segment)
         parts = images.split(len(view))
-        runs = [shown.setdefault((aug.run, n), CachedRows(part, teacher, student)) for n, part in enumerate(parts)]
+        runs = [shown.rows.setdefault((aug.run, n), CachedRows(part, teacher, student)) for n, part in enumerate(parts)]
         if aug.pick is None:
             return runs[0].rows(self._metric_student), raw, origin
         pool = Pool(runs)
@@ -320,17 +349,20 @@ class Engine:
 
     def _teacher(self, images: Tensor, what: str, segment: Segment) -> Tensor:
         """Probabilities of the teacher; what is not finite is noted for the next checkpoint."""
-        logits = self.teacher(images) / self.protocol.temperature
+        logits = self._softened(self.teacher(images))
         self._note_classes(logits)
         self._note_finite("teacher", logits, what, segment)
         return logits.softmax(-1)
 
     def _student_log(self, images: Tensor, what: str, segment: Segment) -> Tensor:
         assert self.student is not None
-        logits = self.student(images) / self.protocol.temperature
+        logits = self._softened(self.student(images))
         self._note_classes(logits)
         self._note_finite("student", logits, what, segment)
         return logits.log_softmax(-1)
+
+    def _softened(self, logits: Tensor) -> Tensor:
+        return logits if self.protocol.temperature == 1 else logits / self.protocol.temperature
 
     def _note_classes(self, logits: Tensor) -> None:
         self._classes = self._classes or logits.shape[1]
@@ -347,11 +379,12 @@ class Engine:
         """Keep a flag for each batch of images or logits on the device, to be read at the next checkpoint."""
         if not rows.is_floating_point():
             return
-        finite = rows.isfinite().flatten(1).all(1)
-        if len(finite) % (segment.batches * segment.size) == 0:  # batch after batch, a pool run after run
-            finite = finite.view(-1, segment.batches, segment.size).all(2).all(0)
+        # nothing times a number is zero, nothing times NaN or Inf is NaN, and so is a sum with that: three kernels
+        flat = (rows * 0).flatten(1)
+        if len(flat) % (segment.batches * segment.size) == 0:  # batch after batch, a pool run after run
+            finite = flat.view(-1, segment.batches, segment.size * flat.shape[1]).sum((0, 2)) == 0
         else:  # picked rows, more of them than a short batch has
-            finite = finite.view(segment.batches, -1).all(1)
+            finite = flat.view(segment.batches, -1).sum(1) == 0
         self._finite.append((who, what, segment.first, finite))
 
     def _observation(
@@ -362,7 +395,8 @@ class Engine:
 
         def stack(values: list[Tensor | None]) -> Tensor | None:
             present = [value for value in values if value is not None]
-            return torch.cat(present).unflatten(0, (count, -1)) if present else None
+            whole = present[0] if len(present) == 1 else torch.cat(present) if present else None
+            return None if whole is None else whole.unflatten(0, (count, -1))
 
         probabilities = stack([rows.teacher for rows, *_ in parts])
         assert probabilities is not None

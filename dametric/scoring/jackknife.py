@@ -38,13 +38,17 @@ class Blocks:
     units: Tensor
     epoch: Tensor
 
-    def __add__(self, later: Blocks) -> Blocks:
-        names = self.contribution
-        return Blocks(
-            {name: torch.cat([self.contribution[name], later.contribution[name]]) for name in names},
-            torch.cat([self.units, later.units]),
-            torch.cat([self.epoch, later.epoch]),
+    @classmethod
+    def joined(cls, parts: Sequence[Blocks]) -> Blocks:
+        """Blocks that follow each other."""
+        return cls(
+            {name: torch.cat([part.contribution[name] for part in parts]) for name in parts[0].contribution},
+            torch.cat([part.units for part in parts]),
+            torch.cat([part.epoch for part in parts]),
         )
+
+    def __add__(self, later: Blocks) -> Blocks:
+        return Blocks.joined([self, later])
 
     def part(self, start: int, stop: int) -> Blocks:
         """Some of the blocks, from ``start`` up to, not including, ``stop``."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dametric.augment import Keys
-from dametric.augment.keys import check_seed, splitmix64
+from dametric.augment.keys import Hashed, check_seed, splitmix64
 from dametric.errors import UsageError
 from tests.loops import each
 from tests.oracles import augment as oracle
@@ -253,3 +256,91 @@ def test_seeds_end_where_a_million_times_them_is_below_2_to_63(seed: int) -> Non
     assert check_seed(seed) == seed
     with pytest.raises(UsageError, match=str(2**43 - 1)):
         check_seed(seed + (1 if seed > 0 else -1))
+
+
+@each("size", [1, 2, 3, 8, 64])
+def test_a_derangement_is_the_first_of_32_permutations_that_moves_every_row(size: int) -> None:
+    """The plain loop over the permutations one by one, as the first version had it."""
+    keys = Keys(3, 40, size, first=5)
+    identity = torch.arange(size)
+
+    def permutation(name: str) -> torch.Tensor:
+        return keys.uniform(name, by_row=True).view(40, size).argsort(1)
+
+    expected = []
+    for batch, cycle in enumerate(permutation("partner.cycle")):
+        for attempt in range(32):
+            candidate = permutation(f"partner.{attempt}")[batch]
+            if (candidate != identity).all():
+                break
+        else:
+            candidate = torch.empty_like(cycle).scatter_(0, cycle, cycle.roll(-1))
+        expected.append(candidate + batch * size)
+    assert torch.equal(keys.partners("derangement"), torch.cat(expected))
+
+
+class Kernels(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@each("per", ["sample", "batch"])
+def test_hashed_together_numbers_are_the_same_and_take_one_hash(per: str) -> None:
+    def numbers(keys: Keys) -> list[torch.Tensor]:
+        part = keys.sub("part")
+        several = part.uniforms(["a", "b", "c"])
+        return [
+            *(keys.uniform("u"), keys.uniform("u", by_row=True), keys.integer("i", 9), keys.beta("beta", 0.3)),
+            *(keys.bits("noise"), several, keys.partners("derangement"), keys.partners("permutation")),
+            *(part.uniforms(["c", "a"]), keys.of_view(2).uniform("u")),
+        ]
+
+    hashed, counts = Hashed(), []
+    for first in (0, 7, 8):
+        keys = Keys(7, 6, 5, first=first, per=per)
+        plain = numbers(keys)
+        with Kernels() as mode:
+            ours = numbers(hashed.of(keys))
+        counts.append(mode.count)
+        for one, other in zip(ours, plain, strict=True):
+            assert torch.equal(one, other)
+            assert one.dtype == other.dtype
+            assert one.is_contiguous()
+    assert counts[2] <= counts[1] < counts[0] / 2, counts
+
+
+def test_keys_of_other_rows_take_no_number_from_a_table() -> None:
+    hashed = Hashed()
+    hashed.of(Keys(0, 4, 8)).uniform("u")
+    keys = hashed.of(Keys(0, 4, 8))
+    for other in (Keys(0, 4, 8, first=1), Keys(0, 1, 1), Keys(0, 2, 16), Keys(1, 4, 8), Keys(0, 4, 8, per="batch")):
+        assert torch.equal(replace(other, table=keys.table).uniform("u"), other.uniform("u"))
+
+
+def test_names_that_are_no_longer_asked_for_are_dropped() -> None:
+    hashed = Hashed()
+    keys = hashed.of(Keys(0, 1, 4))
+    for name in range(500):
+        keys.uniform(str(name))
+    sizes = []
+    for _ in range(3):
+        keys = hashed.of(Keys(0, 1, 4))
+        assert keys.table is not None
+        keys.uniform("0")
+        sizes.append(len(keys.table.uniform))
+    assert sizes == [500, 1, 1]
+
+
+def test_a_first_batch_that_only_the_device_knows_gives_the_same_numbers() -> None:
+    here, there = Keys(3, 4, 8, first=11), Keys(3, 4, 8, first=torch.tensor(11))
+    assert torch.equal(here.uniform("u"), there.uniform("u"))
+    hashed = Hashed()
+    for _ in range(2):
+        keys = hashed.of(there)
+        assert torch.equal(keys.uniform("u"), here.uniform("u"))
+        assert torch.equal(replace(keys, first=torch.tensor(12)).uniform("u"), replace(here, first=12).uniform("u"))
