@@ -195,6 +195,8 @@ def choose(
     run = RunOptions(eval_every="last", keep="none")
     common = student_request(data, None, device, quiet, optimizer, loss, view, precision, run, images)
     common.check()
+    if runner is not None:
+        _check_own_trainer(lockstep, optimizer, loss, view)
     if runner is not None and (of_students := [name for name in directions if name in STUDENT_METRICS]):
         raise UsageError(
             f"{argument('metric', of_students[0])} is read with a student that is distilled here: leave it out"
@@ -208,6 +210,15 @@ def choose(
     asked = _Asked(folder, specs, epsilon, fractions, metrics, directions, *how)
     with network_errors():
         return asked.settled(_request(common, teacher, student, data, folder, checkpoint, held_out))
+
+
+def _check_own_trainer(lockstep: int, *groups: Any) -> None:
+    """Refuse what would be silently left out, since a trainer of the user's own has a recipe of its own."""
+    unknown = ["lockstep"] if lockstep > 1 else []
+    for group in groups:
+        unknown += [each.name for each in options_of(type(group)) if getattr(group, each.name) != each.default]
+    if others := [name for name in unknown if name != "steps"]:
+        raise UsageError(f"{argument('runner')} trains by a recipe of its own, so {argument(others[0])} has no meaning")
 
 
 def _request(
@@ -263,6 +274,13 @@ class _Places:
         if self.executor is not None and (self.ray is not None or self.jobs > 1):
             other = argument("jobs") if self.ray is None else argument("ray")
             raise UsageError(f"{argument('executor')} says where runs are carried out, so {other} has no meaning")
+        if self.ray is not None and self.jobs > 1:
+            raise UsageError(
+                f"with {argument('ray')} the cluster says how many runs go on, so {argument('jobs')} has no meaning"
+            )
+        if self.ray is None and (self.cpus, self.gpus) != (1.0, 0.0):
+            name = "cpus_per_run" if self.cpus != 1.0 else "gpus_per_run"
+            raise UsageError(f"{argument(name)} has a meaning with {argument('ray')} alone")
 
     @property
     def here(self) -> bool:

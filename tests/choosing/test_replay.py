@@ -224,6 +224,12 @@ def test_what_cannot_be_is_one_line(ledger: Path, tmp_path: Path, capsys: pytest
         return lines[0]
 
     assert "--teacher has no meaning there" in refused("--replay", ledger, "--teacher", "t.pth")
+    for flag, value in {"--budget": "1h", "--jobs": 2, "--fractions": "1", "--lr": 0.1, "--device": "cpu"}.items():
+        assert f"so {flag} has no meaning there" in refused("--replay", ledger, flag, value)
+        assert f"so {flag} has no meaning there" in refused("--status", ledger, flag, value)
+    assert "so --download has no meaning there" in refused("--replay", ledger, "--download")
+    assert "so --output has no meaning there" in refused("--status", ledger, "-o", "x")
+    assert "compares one score" in refused("--replay", ledger, "-m", "t_stddev", "-m", "h_t")
     assert "--scores are read by --replay alone" in refused("--scores", "scores.json")
     assert "there is no folder" in refused("--replay", tmp_path / "nothing")
     assert "no unit is complete" in refused("--replay", next(ledger.glob("resnet20-*")))
