@@ -39,7 +39,7 @@ from dametric.choosing.fit import assumed_parameters
 from dametric.choosing.parameters import Parameters
 from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, context_of
 from dametric.choosing.scored import ChoiceScores, Scoring, directions_of, oriented
-from dametric.choosing.settle import Clock, Settling, budget_of, fitting
+from dametric.choosing.settle import Clock, Settling, budget_of, fitting, seconds_kept
 from dametric.choosing.state import Question
 from dametric.choosing.student_scores import STUDENT_METRICS
 from dametric.data.given import is_source
@@ -61,6 +61,7 @@ from dametric.training.run import carry_out
 
 FRACTIONS = (0.05, 0.2, 1.0)
 _HELD_OUT, _LEAST_STEPS = 5_000, 20
+_CLOCK = "clock.json"
 _LEAST_SHARE = 0.2  # of the time, for scores that have no weight
 _TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
 
@@ -403,7 +404,8 @@ class _Asked:
     def _go(
         self, question: Question, request: DistillationRequest, context: TrainingContext, before: Choice | None
     ) -> Iterator[Choice]:
-        clock = Clock(before.costs.seconds if before else 0.0, self.seconds)
+        kept = self.folder / _CLOCK
+        clock = Clock(max(before.costs.seconds if before else 0.0, seconds_kept(kept)), self.seconds)
         runs: Runs
         if self.runner is None:
             runs = Students(request, context if self.places.here else None)
@@ -411,6 +413,7 @@ class _Asked:
             runs = OwnTrainer(self.runner, str(self.folder / "own"))
         with ExitStack() as stack:
             stack.enter_context(claimed(self.folder / ".lock", str(self.folder)))
+            stack.enter_context(clock.kept(kept))
             stop = stack.enter_context(until_interrupted())
             question, costs = self._scored(question, request, context, clock, stop)
             if not runs.outcomes() and isinstance(runs, Students):
