@@ -1,7 +1,13 @@
-"""Is `dametric choose` right as often as it says? Simulated truths that its model does not know.
+"""Is `dametric choose` right as often as it says? Simulated truths, of its own model and of others.
 
-Run it with ``python -m experiments.choose_calibration``; it goes on where its table stops. In every case the frequency
-of "regret below epsilon" is compared with the stated probability, at every look and where the choice stopped at 95 %.
+Run it with ``python -m experiments.choose_calibration``; it goes on where its tables stop. In every case the frequency
+of "regret below epsilon" is compared with the stated probability, at every look and where the choice stopped at 95 %,
+and what the second half of the budget bought with what was expected of it.
+
+A probability can only be right on average over units such as the prior expects. So in every case spread, noise and how
+far short runs agree are drawn from the distributions that are shipped, and what is wrong is the structure alone. In
+"prior" nothing is wrong, and any difference is one of arithmetic; in "of one size" the units are of one kind that the
+prior thinks possible, but not certain.
 """
 
 from __future__ import annotations
@@ -10,28 +16,31 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import typer
+from scipy.special import expit, logit
 
 from dametric.base.files import write_atomic
 from dametric.base.progress import progress
 from dametric.choosing.arms import Arm, Floats, arms_of, likeness
-from dametric.choosing.decision import next_step, p_within
+from dametric.choosing.decision import expected_regret_after, next_step, p_within, verdict
 from dametric.choosing.parameters import Parameters, read_parameters
 from dametric.choosing.posterior import Observation, posterior, prior_of
 
 RESULTS = Path(__file__).parent / "results" / "choose"
 FRACTIONS, COSTS = (0.05, 0.2, 1.0), (1.0, 4.0, 20.0)
 BUDGET, EPSILON, ENOUGH = 240.0, 0.01, 0.95
+_BLOCK = 10  # repeats that are saved together
 SPECS = [
     *("cutout:length=4", "cutout:length=8", "cutout:length=16", "mixup:alpha=0.2", "mixup:alpha=1"),
     *("cutmix:alpha=0.2", "cutmix:alpha=1", "randaugment:n=1,m=5", "randaugment:n=2,m=9", "randaugment:n=3,m=14"),
     *("autoaugment", "crop+flip"),
 ]
 _SCORED = replace(read_parameters(), slope=0.4, slope_spread=0.4)
+Scale = Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -43,45 +52,102 @@ class Truth:
     score: Floats | None = None
 
 
+@dataclass(frozen=True)
+class Unit:
+    """What is the same for all augmentations of a unit; see :class:`dametric.choosing.parameters.Parameters`."""
+
+    spread: float
+    noise: float
+    half: float
+    growth: float
+
+
 Case = Callable[[np.random.Generator, tuple[Arm, ...]], Truth]
-_AGREE = np.array([0.21, 0.57, 1.0])
 
 
-def _between(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+def _on_the_grid(rng: np.random.Generator) -> Unit:
+    """From the prior that is shipped, as it is."""
+    return Unit(*(_drawn(rng, table) for table in _tables()))
 
 
-def _short(effects: Floats, rng: np.random.Generator, arms: tuple[Arm, ...], spread: float) -> Floats:
+def _unit(rng: np.random.Generator) -> Unit:
+    """From the prior that is shipped, with all values between those of its tables."""
+    spread, noise, half, growth = _tables()
+    return Unit(
+        _between(rng, spread, np.log, np.exp),
+        _between(rng, noise, np.log, np.exp),
+        _between(rng, half, logit, expit),
+        _between(rng, growth, lambda value: value, lambda value: value),
+    )
+
+
+def _tables() -> tuple[dict[float, float], ...]:
+    shipped = read_parameters()
+    return shipped.spread, shipped.noise, shipped.half, shipped.growth
+
+
+def _drawn(rng: np.random.Generator, table: dict[float, float]) -> float:
+    weights = np.array(list(table.values()))
+    return float(rng.choice(list(table), p=weights / weights.sum()))
+
+
+def _between(rng: np.random.Generator, table: dict[float, float], to: Scale, back: Scale) -> float:
+    """Uniform on some scale around a value of a table, as far as half of the way to its neighbours."""
+    values = to(np.array(sorted(table)))
+    place = sorted(table).index(_drawn(rng, table))
+    middles = (values[1:] + values[:-1]) / 2
+    edges = np.concatenate([[2 * values[0] - middles[0]], middles, [2 * values[-1] - middles[-1]]])
+    return float(back(rng.uniform(edges[place], edges[place + 1])))
+
+
+def _short(effects: Floats, rng: np.random.Generator, arms: tuple[Arm, ...], unit: Unit) -> Floats:
     """Effects at every fraction: the shorter, the more of their own."""
     levels, root = [effects], np.linalg.cholesky(likeness(arms, 0.6, 1.0))
+    share = np.array(FRACTIONS)
+    agreement = 1 / (1 + unit.half / (1 - unit.half) * (1 / share - 1))
     for place in (1, 0):
-        ratio = _AGREE[place] / _AGREE[place + 1]
-        levels.insert(0, ratio * levels[0] + np.sqrt(1 - ratio**2) * spread * root @ rng.normal(size=len(arms)))
-    return np.array(levels)
+        ratio = agreement[place] / agreement[place + 1]
+        levels.insert(0, ratio * levels[0] + np.sqrt(1 - ratio**2) * unit.spread * root @ rng.normal(size=len(arms)))
+    result: Floats = np.array(levels) * share[:, None] ** -unit.growth
+    return result
+
+
+def _of_families(rng: np.random.Generator, arms: tuple[Arm, ...], unit: Unit) -> Truth:
+    effects = unit.spread * np.linalg.cholesky(likeness(arms, 0.6, 1.0)) @ rng.normal(size=len(arms))
+    return Truth(_short(effects, rng, arms, unit), np.full(len(arms), unit.noise))
+
+
+def _prior(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
+    """The model itself."""
+    return _of_families(rng, arms, _on_the_grid(rng))
 
 
 def _families(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
-    spread, noise = _between(rng, 0.008, 0.1), _between(rng, 0.003, 0.03)
-    effects = spread * np.linalg.cholesky(likeness(arms, 0.6, 1.0)) @ rng.normal(size=len(arms))
-    return Truth(_short(effects, rng, arms, spread), np.full(len(arms), noise))
+    return _of_families(rng, arms, _unit(rng))
+
+
+def _of_one_size(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
+    """Units with effects beyond epsilon, whose short runs agree in one way."""
+    spread, noise = np.exp(rng.uniform(np.log([0.008, 0.003]), np.log([0.1, 0.03])))
+    return _of_families(rng, arms, Unit(float(spread), float(noise), 0.165, 0.0))
 
 
 def _independent(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
     """No families, and now and then one that stands out."""
-    spread, noise = _between(rng, 0.008, 0.1), _between(rng, 0.003, 0.03)
-    effects = 0.7 * spread * rng.standard_t(4, size=len(arms))
-    return Truth(_short(effects, rng, arms, spread), np.full(len(arms), noise))
+    unit = _unit(rng)
+    effects = 0.7 * unit.spread * rng.standard_t(4, size=len(arms))
+    return Truth(_short(effects, rng, arms, unit), np.full(len(arms), unit.noise))
 
 
 def _peaks(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
     """Every operation has a best strength inside its range, and falls off like a parabola."""
-    effects, spread, noise = np.zeros(len(arms)), _between(rng, 0.008, 0.1), _between(rng, 0.003, 0.03)
+    effects, unit = np.zeros(len(arms)), _unit(rng)
     for operation in sorted({arm.operation for arm in arms if arm.operation}):
-        height, place, width = spread * rng.uniform(0, 2), rng.uniform(0.5, 2.5), rng.uniform(0.7, 1.5)
+        height, place, width = unit.spread * rng.uniform(0, 2), rng.uniform(0.5, 2.5), rng.uniform(0.7, 1.5)
         for number, arm in enumerate(arms):
             if arm.operation == operation:
                 effects[number] = height * min(((arm.position - place) / width) ** 2 - 1, 1.5)
-    return Truth(_short(effects, rng, arms, spread), np.full(len(arms), noise))
+    return Truth(_short(effects, rng, arms, unit), np.full(len(arms), unit.noise))
 
 
 def _undervalued(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
@@ -93,9 +159,8 @@ def _undervalued(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
 
 
 def _larger(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
-    """Short runs differ by much more than whole ones, as where the loss falls to a tenth."""
-    truth = _families(rng, arms)
-    return replace(truth, effects=truth.effects * np.array([[5.0], [2.5], [1.0]]))
+    """Short runs differ by five times as much as whole ones, as where the loss falls to a tenth."""
+    return _of_families(rng, arms, replace(_unit(rng), growth=0.54))
 
 
 def _unequal(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
@@ -120,6 +185,8 @@ def _scored(relation: float) -> Case:
 
 
 CASES: dict[str, Case] = {
+    "prior": _prior,
+    "of one size": _of_one_size,
     "families": _families,
     "independent": _independent,
     "peaks": _peaks,
@@ -144,14 +211,19 @@ def one_choice(case: str, number: int, parameters: Parameters, with_score: bool 
     prior = prior_of(arms, FRACTIONS, parameters, score)
     runs: list[Observation] = []
     spent, whole = 0.0, truth.effects[-1]
+    expected = math.nan
     while True:
         belief = posterior(prior, runs)
-        sure = p_within(belief, EPSILON)
-        regret = float(whole[belief.best] - whole.min())
+        sure, taken = p_within(belief, EPSILON), {(run.arm, run.fraction, run.seed) for run in runs}
         stop = sure >= ENOUGH
-        step = None if stop else next_step(belief, {(r.arm, r.fraction, r.seed) for r in runs}, COSTS, BUDGET - spent)
-        last = step is None
-        yield {"runs": len(runs), "spent": spent, "stated": sure, "regret": regret, "stopped": stop, "last": last}
+        step = None if stop else next_step(belief, taken, COSTS, BUDGET - spent)
+        look = {"runs": len(runs), "spent": spent, "stated": sure, "regret": float(whole[belief.best] - whole.min())}
+        look |= {"stopped": stop, "last": step is None, "effects": float(whole.std())}
+        if math.isnan(expected) and spent >= BUDGET / 2 and step is not None:
+            expected = verdict(belief, EPSILON).regret
+            forecast = expected_regret_after(belief, taken, COSTS, BUDGET - spent, expected)
+            look |= {"expected": expected, "forecast": forecast}
+        yield look
         if step is None:
             return
         arm, fraction, seed = step.runs[0]
@@ -174,10 +246,18 @@ def compressed(case: str, number: int, fraction: int) -> dict[str, float]:
     return {"spent": seeds * len(arms) * COSTS[fraction], "regret": float(whole[best] - whole.min())}
 
 
+_SIZES = {"effects below 0.01": (0.0, 0.01), "0.01 to 0.03": (0.01, 0.03), "above 0.03": (0.03, math.inf)}
+
+
 def summary(looks: pd.DataFrame) -> pd.DataFrame:
-    """By case, and for all, and by bin of what was stated: how often it was so, with a standard error over repeats."""
+    """By case, for all, and for units by the size of their effects, which no choice knows before its runs.
+
+    How often it was so by bin of what was stated, with a standard error over repeats.
+    """
     looks = looks.assign(within=looks.regret < EPSILON, bin=np.minimum((looks.stated * 5).astype(int), 4))
-    parts = [(str(case), part) for case, part in looks.groupby("case", sort=False)] + [("all", looks)]
+    parts = [(str(case), part) for case, part in looks.groupby("case", sort=False)]
+    parts += [("all but prior", looks[looks.case != "prior"])]
+    parts += [(name, looks[(looks.effects >= low) & (looks.effects < high)]) for name, (low, high) in _SIZES.items()]
     rows = []
     for case, part in parts:
         for place in sorted(set(part.bin)):
@@ -185,6 +265,22 @@ def summary(looks: pd.DataFrame) -> pd.DataFrame:
         if part.stopped.any():
             rows.append((case, "stopped", *_compared(part[part.stopped.astype(bool)])))
     return pd.DataFrame(rows, columns=["case", "stated P", "looks", "mean stated", "frequency", "error"])
+
+
+def bought(looks: pd.DataFrame) -> pd.DataFrame:
+    """Regret at half of the budget and at the end: as it was expected, and as it was; means over repeats, nats."""
+    halfway = looks[looks.forecast.notna()].set_index(["case", "repeat"])
+    both = halfway[["expected", "forecast", "regret"]].join(
+        looks[looks["last"]].set_index(["case", "repeat"]).regret.rename("at the end")
+    )
+    both = both.rename(columns={"expected": "expected halfway", "regret": "halfway"})
+    both["forecast less truth"] = both.forecast - both["at the end"]
+    groups = [*both.groupby(level="case", sort=False), ("all but prior", both.drop("prior", errors="ignore"))]
+    rows = [
+        {"case": case, "repeats": len(part), **part.mean(), "error": part["forecast less truth"].sem()}
+        for case, part in groups
+    ]
+    return pd.DataFrame(rows)
 
 
 def _compared(part: pd.DataFrame) -> tuple[int, float, float, float]:
@@ -201,28 +297,40 @@ def main(
     case: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the tables.")] = RESULTS,
 ) -> None:
-    """Simulate, and write calibration.csv and regret.csv; looks.csv.gz, which they are made of, is not kept in git."""
-    path = output / "looks.csv.gz"
-    looks = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["case", "repeat"])
+    """Simulate, and write calibration.csv, regret.csv and forecast.csv; looks/, of which they are made, stays here."""
     names = case or list(CASES)
     with progress("simulated choices", repeats * len(names)) as advance:
-        for start in range(0, repeats, 10):
+        for start in range(0, repeats, _BLOCK):
             for name in names:
-                have = set(looks.loc[looks.case == name, "repeat"])
-                fresh = [number for number in range(start, min(start + 10, repeats)) if number not in have]
-                rows = [row for number in fresh for row in _repeat(name, number)]
-                advance(min(10, repeats - start))
-                looks = pd.concat([looks, pd.DataFrame(rows)], ignore_index=True) if rows else looks
-            output.mkdir(parents=True, exist_ok=True)
-            looks.to_csv(output / "part.csv.gz", index=False)
-            (output / "part.csv.gz").replace(path)
+                _block(output, name, start)
+                advance(_BLOCK)
+    report(output)
+
+
+def report(output: Path) -> None:
+    """Write and print the tables of all blocks that are there."""
+    looks = pd.concat([pd.read_csv(path) for path in sorted((output / "looks").glob("*.csv.gz"))], ignore_index=True)
+    looks = looks.assign(case=pd.Categorical(looks.case, list(CASES))).sort_values(["case", "repeat"], kind="stable")
+    looks = looks.assign(case=looks.case.astype(str))
     own = looks[looks.variant == "choose"]
-    write_atomic(output / "calibration.csv", summary(own).round(4).to_csv(index=False))
     ends = looks[looks["last"]].groupby(["case", "variant"], sort=False)
-    table = ends.regret.agg(["mean", "sem", "size"]).assign(spent=ends.spent.mean()).reset_index()
-    write_atomic(output / "regret.csv", table.round(5).to_csv(index=False))
-    print(summary(own).round(3).to_string(index=False))
-    print(table.round(4).to_string(index=False))
+    costs = ends.regret.agg(["mean", "sem", "size"]).assign(spent=ends.spent.mean()).reset_index()
+    tables = {"calibration": summary(own).round(4), "regret": costs.round(5), "forecast": bought(own).round(5)}
+    for name, table in tables.items():
+        write_atomic(output / f"{name}.csv", table.to_csv(index=False))
+        print(table.to_string(index=False))
+
+
+def _block(output: Path, case: str, start: int) -> None:
+    """Simulate some choices, if that was not done."""
+    path = output / "looks" / f"{case.replace(' ', '-')}-{start:05d}.csv.gz"
+    if path.exists():
+        return
+    looks = pd.DataFrame([row for number in range(start, start + _BLOCK) for row in _repeat(case, number)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name("part.csv.gz")
+    looks.to_csv(part, index=False)
+    part.replace(path)
 
 
 def _repeat(case: str, number: int) -> Iterator[dict[str, object]]:

@@ -14,6 +14,7 @@ from dametric.records.choices import Choice, ChoiceRun
 SHOWN = 0.95
 _NOT_EXCLUDED = 0.05
 _MOST_NAMED = 5
+_LEAST = 0.0005  # nats: a forecast says no more digits
 
 
 @dataclass(frozen=True)
@@ -138,11 +139,10 @@ def _more(choice: Choice) -> str:
     if not math.isfinite(choice.hour_more):
         return "What an hour more would buy is not known before a run is finished."
     saved = max(choice.regret - choice.hour_more, 0.0)
-    if saved < 5e-5:
-        return "An hour more would buy less than 0.0001 nats."
-    return (
-        f"An hour more is expected to lower the regret from {_nats(choice.regret)} to {_nats(choice.hour_more)} nats."
-    )
+    if saved < _LEAST:
+        return f"An hour more is expected to buy less than {_LEAST:g} nats."
+    left = f"{_nats(choice.hour_more)} nats" if choice.hour_more >= _LEAST else f"less than {_LEAST:g} nats"
+    return f"An hour more is expected to lower the regret from {_nats(choice.regret)} to {left}."
 
 
 def _spent(choice: Choice) -> str:

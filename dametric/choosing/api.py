@@ -39,7 +39,7 @@ from dametric.choosing.fit import assumed_parameters
 from dametric.choosing.parameters import Parameters
 from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, context_of
 from dametric.choosing.scored import ChoiceScores, Scoring, directions_of, oriented
-from dametric.choosing.settle import Clock, Settling, budget_of, fitting
+from dametric.choosing.settle import Clock, Settling, budget_of, fitting, seconds_kept
 from dametric.choosing.state import Question
 from dametric.choosing.student_scores import STUDENT_METRICS
 from dametric.data.given import is_source
@@ -61,6 +61,7 @@ from dametric.training.run import carry_out
 
 FRACTIONS = (0.05, 0.2, 1.0)
 _HELD_OUT, _LEAST_STEPS = 5_000, 20
+_CLOCK = "clock.json"
 _LEAST_SHARE = 0.2  # of the time, for scores that have no weight
 _TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
 
@@ -195,6 +196,8 @@ def choose(
     run = RunOptions(eval_every="last", keep="none")
     common = student_request(data, None, device, quiet, optimizer, loss, view, precision, run, images)
     common.check()
+    if runner is not None:
+        _check_own_trainer(lockstep, optimizer, loss, view)
     if runner is not None and (of_students := [name for name in directions if name in STUDENT_METRICS]):
         raise UsageError(
             f"{argument('metric', of_students[0])} is read with a student that is distilled here: leave it out"
@@ -208,6 +211,15 @@ def choose(
     asked = _Asked(folder, specs, epsilon, fractions, metrics, directions, *how)
     with network_errors():
         return asked.settled(_request(common, teacher, student, data, folder, checkpoint, held_out))
+
+
+def _check_own_trainer(lockstep: int, *groups: Any) -> None:
+    """Refuse what would be silently left out, since a trainer of the user's own has a recipe of its own."""
+    unknown = ["lockstep"] if lockstep > 1 else []
+    for group in groups:
+        unknown += [each.name for each in options_of(type(group)) if getattr(group, each.name) != each.default]
+    if others := [name for name in unknown if name != "steps"]:
+        raise UsageError(f"{argument('runner')} trains by a recipe of its own, so {argument(others[0])} has no meaning")
 
 
 def _request(
@@ -263,6 +275,13 @@ class _Places:
         if self.executor is not None and (self.ray is not None or self.jobs > 1):
             other = argument("jobs") if self.ray is None else argument("ray")
             raise UsageError(f"{argument('executor')} says where runs are carried out, so {other} has no meaning")
+        if self.ray is not None and self.jobs > 1:
+            raise UsageError(
+                f"with {argument('ray')} the cluster says how many runs go on, so {argument('jobs')} has no meaning"
+            )
+        if self.ray is None and (self.cpus, self.gpus) != (1.0, 0.0):
+            name = "cpus_per_run" if self.cpus != 1.0 else "gpus_per_run"
+            raise UsageError(f"{argument(name)} has a meaning with {argument('ray')} alone")
 
     @property
     def here(self) -> bool:
@@ -385,7 +404,8 @@ class _Asked:
     def _go(
         self, question: Question, request: DistillationRequest, context: TrainingContext, before: Choice | None
     ) -> Iterator[Choice]:
-        clock = Clock(before.costs.seconds if before else 0.0, self.seconds)
+        kept = self.folder / _CLOCK
+        clock = Clock(max(before.costs.seconds if before else 0.0, seconds_kept(kept)), self.seconds)
         runs: Runs
         if self.runner is None:
             runs = Students(request, context if self.places.here else None)
@@ -393,6 +413,7 @@ class _Asked:
             runs = OwnTrainer(self.runner, str(self.folder / "own"))
         with ExitStack() as stack:
             stack.enter_context(claimed(self.folder / ".lock", str(self.folder)))
+            stack.enter_context(clock.kept(kept))
             stop = stack.enter_context(until_interrupted())
             question, costs = self._scored(question, request, context, clock, stop)
             if not runs.outcomes() and isinstance(runs, Students):

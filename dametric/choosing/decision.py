@@ -17,6 +17,8 @@ Floats = NDArray[np.float64]
 DRAWS = 512
 _AT_ONCE = 16  # settings whose draws stay in the cache
 _LOOK_AHEAD = 256
+_FORECAST = 4096
+_MOST_RUNS = 400  # of a forecast
 _REPEATS = (1, 2, 4)  # seeds of an arm that are looked at together: one run more may change nothing where four would
 _GROUPS = (2, 3, 4, 6, 8)  # arms that begin a seed or a fraction together: the first alone says nothing
 
@@ -328,7 +330,10 @@ class _Losses:
 def expected_regret_after(
     belief: Posterior, taken: Collection[Run], costs: Sequence[float], most: float, regret: float
 ) -> float:
-    """The regret that is expected after so much more cost: what the best runs would take off it, one after the other.
+    """The regret that is expected after so much more cost.
+
+    The runs that would be made are those that are worth most, one after the other, each taken to come to what is
+    expected of it. What all of them together would tell is then drawn, so that nothing is counted twice.
 
     Parameters
     ----------
@@ -344,14 +349,23 @@ def expected_regret_after(
     Returns
     -------
     float
-        Runs are taken to come to what is expected of them, so this is a forecast and no bound.
+        A forecast and no bound: runs that come to something else lead to others.
     """
     if not np.isfinite(most):
         return float("nan")
-    done, left = set(taken), regret
-    look = _Look(belief)
-    while (step := _best(look, done, costs, most)) is not None and step.worth > 1e-3 * regret and len(done) < 400:
-        left, most = max(left - step.worth, 0.0), most - step.cost
+    done, look = set(taken), _Look(belief)
+    whole = look.layout.whole
+    before, runs = look.cov[whole, whole], 0
+    while (step := _best(look, done, costs, most)) is not None and step.worth > 1e-3 * regret and runs < _MOST_RUNS:
+        most, runs = most - step.cost, runs + len(step.runs)
         look.observe(step.runs)
         done |= set(step.runs)
-    return left
+    if not runs:
+        return regret
+    after = look.cov[whole, whole]
+    normals = _normals(_FORECAST, 2 * look.layout.arms)
+    told = look.effects + normals[:, : look.layout.arms] @ square_root(before - after)
+    effects = told + normals[:, look.layout.arms :] @ square_root(after)
+    least = effects.min(1)
+    now, then = (effects[np.arange(_FORECAST), place] - least for place in (look.effects.argmin(), told.argmin(1)))
+    return float(regret * min(then.mean() / now.mean(), 1.0)) if now.any() else regret

@@ -14,7 +14,7 @@ from dametric.base.arguments import argument
 from dametric.choosing.arms import Floats, arms_of, likeness
 from dametric.choosing.parameters import Parameters, read_parameters
 from dametric.choosing.posterior import Observation, posterior, prior_of
-from dametric.choosing.replay import Unit, complete_units, read_ledgers, scores_of
+from dametric.choosing.units import Unit, complete_units, read_ledgers, scores_of
 from dametric.errors import UsageError
 
 WIDE = Parameters(

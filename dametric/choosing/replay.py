@@ -16,8 +16,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,78 +26,24 @@ from scipy.stats import t as student_t
 from dametric.base.arguments import argument
 from dametric.base.progress import progress
 from dametric.choosing.arms import BASELINE, arms_of
-from dametric.choosing.decision import DRAWS, Run, likely_settings, next_step, p_within
+from dametric.choosing.decision import DRAWS, likely_settings, next_step, p_within
+from dametric.choosing.fit import fitted
 from dametric.choosing.parameters import Parameters, read_parameters
 from dametric.choosing.posterior import Observation, Posterior, posterior, prior_of
 from dametric.choosing.state import ENOUGH
+from dametric.choosing.units import Unit, complete_units, read_ledgers, scores_of
 from dametric.errors import UsageError
-from dametric.records.recipes import OPTIONS
-from dametric.records.runs import find_runs, load_runs
 from dametric.records.scores import Scores, finite
 from dametric.stats import load_published
 from dametric.stats.families import family, operations, strength
 
 BUDGETS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # in whole schedules
 BINS = 5
+_LEAST_UNITS = 3
 _PUBLISHED = {
     "cutmix_pick_S": "cutmixpick:by=student_entropy",
     "cutmix_pick_T": "cutmixpick:by=teacher_entropy",
 }
-_OF_A_UNIT = ["data", "teacher", "teacher_sha256", "student", *(n for n in OPTIONS if n not in ("epochs", "steps"))]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit of a complete ledger.
-
-    Attributes
-    ----------
-    name : str
-    augs : tuple of str
-        Identity first.
-    steps : tuple of int
-        Of schedules, ascending.
-    losses : dict of (int, int, int) to float
-        By augmentation, schedule and seed.
-    teacher : str
-        Hash of its weights.
-    """
-
-    name: str
-    augs: tuple[str, ...]
-    steps: tuple[int, ...]
-    losses: Mapping[Run, float]
-    teacher: str = ""
-
-    @property
-    def truth(self) -> list[float]:
-        """Mean loss of the longest schedule."""
-        last = len(self.steps) - 1
-        return [float(np.mean(self.of(arm, last))) for arm in range(len(self.augs))]
-
-    @property
-    def seeds(self) -> int:
-        """Seeds lie below this number."""
-        return 1 + max(seed for _, _, seed in self.losses)
-
-    @property
-    def missing(self) -> list[tuple[str, int]]:
-        """Augmentations and schedules without a run."""
-        return [
-            (aug, steps)
-            for arm, aug in enumerate(self.augs)
-            for fraction, steps in enumerate(self.steps)
-            if not self.of(arm, fraction)
-        ]
-
-    def of(self, arm: int, fraction: int) -> list[float]:
-        """Losses of an augmentation at a schedule, by seed."""
-        return [loss for (own, level, _), loss in sorted(self.losses.items()) if (own, level) == (arm, fraction)]
-
-    def without(self, seed: int) -> Unit:
-        """The unit as if a seed had never been trained."""
-        losses = {run: loss for run, loss in self.losses.items() if run[2] != seed}
-        return Unit(self.name, self.augs, self.steps, losses, self.teacher)
 
 
 @dataclass(frozen=True)
@@ -143,107 +88,6 @@ def trials(unit: Unit) -> list[Trial]:
         if all(map(math.isfinite, truth)) and seen.losses and not seen.missing:
             held_back.append(Trial(seen, truth, True))
     return held_back or [Trial(unit, tuple(unit.truth), False)]
-
-
-def read_ledgers(ledgers: Sequence[str | os.PathLike[str]]) -> pd.DataFrame:
-    """The table of all runs of several folders, each run once.
-
-    Raises
-    ------
-    UsageError
-        If a folder holds none.
-    """
-    return load_runs(run for ledger in ledgers for run in find_runs(ledger))
-
-
-def complete_units(table: pd.DataFrame) -> tuple[list[Unit], list[str]]:
-    """Complete units of a ledger's table.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As :func:`dametric.load_runs` makes it. Held-out losses are taken where all runs of a unit have them.
-
-    Returns
-    -------
-    list of Unit
-    list of str
-        What the other units lack, one line each.
-
-    Raises
-    ------
-    UsageError
-        If there is none, with what is missing.
-    """
-    students = table[(table.kind == "distill") & (table.status == "finished")]
-    names = [name for name in _OF_A_UNIT if name in table]
-    units: list[Unit] = []
-    notes: list[str] = []
-    for key, part in students.groupby(names, dropna=False, sort=False):
-        row = dict(zip(names, key, strict=True))
-        name = f"{row['teacher']} {str(row['teacher_sha256'])[:6]} -> {row['student']}"
-        number = 1 + sum(unit.name.partition(" (")[0] == name for unit in units)
-        unit = _unit(name if number == 1 else f"{name} ({number})", str(row["teacher_sha256"]), part)
-        lack = _lack(unit)
-        if lack:
-            notes.append(f"{name} is left out: {lack}")
-        else:
-            units.append(unit)
-    if not units:
-        why = notes[0] if notes else "no student is finished"
-        raise UsageError(
-            f"no unit is complete ({why}): what is wanted is identity, two more augmentations, and two lengths of "
-            "schedule, each with a run of every augmentation, as a grid of dametric sweep makes them with several "
-            "steps under training; the same command goes on with what is begun"
-        )
-    return units, notes
-
-
-def _unit(name: str, teacher: str, part: pd.DataFrame) -> Unit:
-    outcome = "held_out_loss" if part.held_out_loss.notna().all() else "test_loss"
-    part = part[np.isfinite(part[outcome])]
-    lengths = sorted(set(part.step.astype(int).tolist()))
-    augs = [aug for aug in (BASELINE, *sorted(set(part.aug) - {BASELINE})) if (part.aug == aug).any()]
-    places = {aug: place for place, aug in enumerate(augs)}
-    losses = {
-        (places[aug], lengths.index(int(step)), int(seed)): float(loss)
-        for aug, step, seed, loss in zip(part.aug, part.step, part.seed, part[outcome], strict=True)
-    }
-    return Unit(name, tuple(augs), tuple(lengths), losses, teacher)
-
-
-def _lack(unit: Unit) -> str:
-    """What keeps a unit from being complete; "" where it is."""
-    if BASELINE not in unit.augs or len(unit.augs) < 3:
-        return f"finished are only {', '.join(unit.augs) or 'none'}"
-    if len(unit.steps) < 2:
-        return f"all its schedules have {unit.steps[0]:,} steps"
-    listed = [f"{aug} at {steps:,} steps" for aug, steps in unit.missing]
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return f"no finished run of {', '.join(listed[:3])}{more}" if listed else ""
-
-
-def scores_by_teacher(
-    files: Sequence[Scores | str | os.PathLike[str]], metric: str
-) -> dict[str | None, dict[str, float]]:
-    """Scores with higher values for higher losses, by the hash of the teacher's weights.
-
-    Raises
-    ------
-    UsageError
-        If a file cannot be read, or lacks the metric.
-    """
-    found: dict[str | None, dict[str, float]] = {}
-    for file in files:
-        scores = file if isinstance(file, Scores) else Scores.read(file)
-        if metric not in scores.metrics:
-            raise UsageError(f"{file} holds no {metric}, but {', '.join(scores.metrics)}")
-        for row in scores.rows:
-            value = row.metrics[metric]
-            if not row.destroyed and value.direction in ("lower", "higher"):
-                signed = value.value if value.direction == "lower" else -value.value
-                found.setdefault(scores.settings.scored.sha256, {})[row.aug] = signed
-    return found
 
 
 def published_order(augs: Sequence[str]) -> list[tuple[float, float]]:
@@ -495,6 +339,7 @@ class Replay:
         What was done, and what it says.
     epsilon : float
     parameters : Parameters
+        What was assumed of short runs; where it was fitted to the other units, what the last unit was replayed with.
     """
 
     frontier: pd.DataFrame
@@ -540,7 +385,7 @@ def replay(
     scores : sequence of Scores or path-like
         Of the teachers; by default ``scores/*.json`` in the ledgers, where `dametric sweep` writes them.
     parameters : Parameters or path-like, optional
-        By default what is shipped.
+        By default those that are fitted to all other units where there are three at least, else what is shipped.
     epsilon : float
     metric : str
         Of the scores.
@@ -558,47 +403,48 @@ def replay(
     if not 0 < epsilon < math.inf:
         raise UsageError(f"{argument('epsilon')} is a loss above 0 nats, not {epsilon}")
     folders = [ledgers] if isinstance(ledgers, (str, os.PathLike)) else list(ledgers)
-    if not isinstance(parameters, Parameters):
-        parameters = read_parameters(*([parameters] if parameters else []))
+    if isinstance(parameters, (str, os.PathLike)):
+        parameters = read_parameters(parameters)
     units, notes = complete_units(read_ledgers(folders))
     by_teacher, more = scores_of(units, folders, scores, metric)
+    by_unit = {unit.name: by_teacher[unit.teacher] for unit in units if unit.teacher in by_teacher}
+    assumed, what = _assumed(units, by_unit, parameters, metric)
     parts, unseen = [], True
     every = [(unit, trial) for unit in units for trial in trials(unit)]
     with progress("replay", len(every), quiet=quiet) as advance:
         for unit, trial in every:
-            parts.append(replayed(trial, parameters, epsilon, by_teacher.get(unit.teacher)))
+            parts.append(replayed(trial, assumed[unit.name], epsilon, by_unit.get(unit.name)))
             unseen = unseen and trial.unseen
             advance()
     rows, looks = (pd.concat([part[place] for part in parts], ignore_index=True) for place in (0, 1))
     tables = frontier(rows), calibration(looks)
-    sentences = (*_words(*tables, len(units), unseen, epsilon), *_widened(units, parameters), *more, *notes)
-    return Replay(*tables, rows, looks, tuple(unit.name for unit in units), sentences, epsilon, parameters)
+    sentences = (*_words(*tables, len(units), unseen, epsilon), *what, *_widened(units, assumed), *more, *notes)
+    names = tuple(unit.name for unit in units)
+    return Replay(*tables, rows, looks, names, sentences, epsilon, parameters or assumed[names[-1]])
 
 
-def scores_of(
-    units: Sequence[Unit],
-    folders: Sequence[str | os.PathLike[str]],
-    scores: Sequence[Scores | str | os.PathLike[str]],
-    metric: str,
-) -> tuple[dict[str | None, dict[str, float]], list[str]]:
-    """Scores of the units' teachers, and what is to be said of them."""
-    files = list(scores) or [path for folder in folders for path in sorted(Path(folder).glob("scores/*.json"))]
-    by_teacher = scores_by_teacher(files, metric) if files else {}
-    without = [unit.name for unit in units if unit.teacher not in by_teacher]
-    way_out = f"give score files of these teachers with {argument('scores')} (dametric score -o makes them)"
-    if scores and len(without) == len(units):
-        raise UsageError(f"these scores are of none of the teachers of {', '.join(without)}: {way_out}")
-    notes = [f"No score of {', '.join(without)}, so the rule score is missing there: {way_out}."] if without else []
+def _assumed(
+    units: Sequence[Unit], scores: Mapping[str, Mapping[str, float]], given: Parameters | None, metric: str
+) -> tuple[dict[str, Parameters], list[str]]:
+    """What is assumed of short runs in each unit, never fitted to the unit itself, and what is to be said of it."""
+    if given is not None:
+        return {unit.name: given for unit in units}, []
+    if len(units) < _LEAST_UNITS:
+        shipped = read_parameters()
+        least = f"{_LEAST_UNITS} complete units are the least that others are fitted to"
+        return {unit.name: shipped for unit in units}, [f"What is shipped is assumed of short runs: {least}."]
+    every: dict[str, Parameters] = {}
     for unit in units:
-        lacking = [aug for aug in unit.augs if aug not in by_teacher.get(unit.teacher, unit.augs)]
-        if lacking:
-            notes.append(f"{unit.name}: {', '.join(lacking)} has no score of a kind, and is never taken by it.")
-    return by_teacher, notes
+        others = [other for other in units if other is not unit]
+        source = f"fitted to {', '.join(other.name for other in others)}"
+        every[unit.name] = replace(fitted(others, scores, source=source), metric=metric)
+    return every, [f"What is assumed of short runs in a unit is fitted to the other {len(units) - 1}, never to itself."]
 
 
-def _widened(units: Sequence[Unit], parameters: Parameters) -> list[str]:
+def _widened(units: Sequence[Unit], assumed: Mapping[str, Parameters]) -> list[str]:
     reasons = [
-        parameters.for_schedule(unit.steps[-1], [steps / unit.steps[-1] for steps in unit.steps])[1] for unit in units
+        assumed[unit.name].for_schedule(unit.steps[-1], [steps / unit.steps[-1] for steps in unit.steps])[1]
+        for unit in units
     ]
     return [f"{reason[0].upper()}{reason[1:]}." for reason in dict.fromkeys(reasons) if reason]
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dametric.base.files import read_text, write_atomic
 from dametric.base.progress import Advance, say
 from dametric.choosing.runs import Key, Outcome, Runs
 from dametric.choosing.state import ENOUGH, Belief, Question, answer
@@ -16,6 +20,7 @@ from dametric.jobs.budget import seconds_of
 from dametric.jobs.executor import Event, Executor, Stop
 from dametric.records.choices import NAME, Choice, ChoiceCosts, ChoiceLook
 
+_EVERY = 2.0  # seconds: what a kill may cost the clock
 _LOSSES = 3  # processes lost with one run before that is an error
 
 
@@ -50,11 +55,41 @@ class Clock:
         """Seconds left."""
         return self.budget - self.spent
 
+    @contextmanager
+    def kept(self, file: Path, every: float = _EVERY) -> Iterator[None]:
+        """Write the time that is spent to a file, again and again: a process that is killed cannot say it."""
+        ended = threading.Event()
+
+        def save() -> None:
+            with suppress(OSError):  # whatever else is written there says so
+                write_atomic(file, json.dumps({"seconds": round(self.spent, 3)}) + "\n")
+
+        def keep() -> None:
+            while not ended.wait(every):
+                save()
+
+        thread = threading.Thread(target=keep, name="clock", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            save()
+
     def steps_a_second(self, outcomes: Sequence[Outcome]) -> float:
         """By the records, the slower the more often it was seen; else by the trial."""
         known = [outcome for outcome in outcomes if outcome.finished and outcome.seconds > 0]
         seconds = sum(outcome.seconds for outcome in known)
         return sum(outcome.key.steps for outcome in known) / seconds if seconds else self.pace
+
+
+def seconds_kept(file: Path) -> float:
+    """What :meth:`Clock.kept` wrote last; 0 where there is nothing of the kind."""
+    try:
+        return max(float(json.loads(read_text(file))["seconds"]), 0.0)
+    except (OSError, UsageError, ValueError, TypeError, KeyError):
+        return 0.0
 
 
 @dataclass

@@ -28,6 +28,7 @@ from dametric.cli.options import (
     Ray,
     with_options,
 )
+from dametric.errors import UsageError
 
 if TYPE_CHECKING:
     from dametric.records.choices import Choice
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @with_options(OptimizerOptions, LossOptions, ViewOptions, TeacherOptions, ImageOptions, PrecisionOptions)
 def choose(
     chosen: dict[str, Any],
+    context: typer.Context,
     teacher: Annotated[
         str | None, typer.Option("--teacher", "-t", metavar="FILE", help="Checkpoint of the teacher.")
     ] = None,
@@ -113,10 +115,10 @@ def choose(
       dametric choose --status choice
       dametric choose --replay runs -o replay.html
     """
-    from dametric.errors import UsageError
     from dametric.records.choices import read_choice
 
     if status is not None:
+        _refuse_others(context, "--status prints the answer in a folder", _OF_STATUS)
         deliver(read_choice(status), json)
         return
     if scores and not replay:
@@ -124,9 +126,9 @@ def choose(
     if replay:
         from dametric.cli.replay import deliver_replay
 
-        others = {"--teacher": teacher, "--student": student, "--runner": runner, "--ledger": ledger, "--data": data}
-        if without := [flag for flag, value in {**others, "--candidates": candidates}.items() if value]:
-            raise UsageError(f"--replay reads finished runs alone, so {without[0]} has no meaning there")
+        _refuse_others(context, "--replay reads finished runs alone", _OF_REPLAY)
+        if metric and len(metric) > 1:
+            raise UsageError(f"--replay compares one score with students, not {' and '.join(metric)}")
         deliver_replay(replay, scores or (), output, json, parameters, epsilon, (metric or ["t_stddev"])[0], quiet)
         return
     if teacher is None or (student is None and runner is None):
@@ -145,6 +147,18 @@ def choose(
         say_state(choice, quiet)
     assert choice is not None
     deliver(choice, json)
+
+
+_OF_STATUS = {"status", "json", "quiet", "config_file"}
+_OF_REPLAY = {"replay", "scores", "output", "json", "parameters", "epsilon", "metric", "quiet", "config_file"}
+
+
+def _refuse_others(context: typer.Context, why: str, known: set[str]) -> None:
+    """Refuse what was typed and is not read; a file of defaults may hold more."""
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE" and option.name not in known:
+            raise UsageError(f"{why}, so {max(option.opts, key=len)} has no meaning there")
 
 
 def say_state(choice: Choice, quiet: bool) -> None:
@@ -199,8 +213,6 @@ def _known(value: float) -> str:
 
 
 def _numbers(text: str) -> list[float]:
-    from dametric.errors import UsageError
-
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
@@ -115,8 +116,8 @@ def _costs(frontier: pd.DataFrame) -> Chart:
     known = frontier.dropna(subset=["regret"])
     marks = {name: mark for name, mark in _MARKS.items() if name in set(known.rule)}
     note = (
-        "Mean regret over units of what a rule takes, over the student-steps that it spent; bars: 95 % over units, none"
-        " for one unit. Rules that train nothing are horizontal lines. Lower and further left is better."
+        "Mean regret over units of what a rule takes, over the student-steps that it spent; bars: 95 % over units, cut"
+        " at 0, none for one unit. Rules that train nothing are horizontal lines. Lower and further left is better."
     )
     last = known.groupby("rule", sort=False).tail(1)
     listed = "; ".join(f"{row['rule']} {row['regret']:.4f} after {row['spent']:.3g}" for row in last.to_dict("records"))
@@ -141,7 +142,8 @@ def _draw_costs(known: pd.DataFrame, marks: dict[str, Mark], axes: Axes) -> Axes
         axes.vlines(ends.spent, ends.low.clip(lower=0), ends.high, color=colour, linewidth=0.8, alpha=0.5)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))  # powers would be formulas
-    axes.set_ylim(bottom=0, top=1.6 * float(known.regret.max()) or 1.0)
+    top = float(np.nanmax([known.regret.max(), *known[known.spent > 0].high]))
+    axes.set_ylim(bottom=0, top=1.05 * top or 1.0)
     axes.set_xlabel("student-steps spent (whole schedules)")
     axes.set_ylabel("mean regret (nats)")
     return finish(axes)
@@ -175,7 +177,7 @@ def _draw_stated(bins: pd.DataFrame, axes: Axes) -> Axes:
     axes.plot(bins.mean_stated, bins.frequency, "o", color=COLOURS[0], markersize=5)
     for row in bins.to_dict("records"):
         if math.isfinite(row["low"]):
-            ends = [row["mean_stated"] + row["low"], row["mean_stated"] + row["high"]]
+            ends = np.clip([row["mean_stated"] + row["low"], row["mean_stated"] + row["high"]], 0, 1)
             axes.vlines(row["mean_stated"], *ends, color=COLOURS[0], linewidth=0.8, alpha=0.6)
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)

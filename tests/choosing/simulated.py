@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dametric.choosing.arms import arms_of, likeness
-from dametric.choosing.replay import Unit
+from dametric.choosing.units import Unit
 
 AUGS = ("identity", "cutmix", "cutout:length=16", "cutout:length=4", "mixup", "mixup:alpha=0.2")
 STEPS = (20, 80, 400)

@@ -72,6 +72,8 @@ def usual(teacher: Path, folder: Path, *others: object, budget: str = "150steps"
     parts = TINY.split()
     given |= dict(zip(parts[::2], parts[1::2], strict=True))
     given |= {"--" + name.replace("_", "-"): value for name, value in replaced.items()}
+    if "runner" in replaced and "batch_size" not in replaced:
+        del given["--batch-size"]  # of a recipe, which a trainer of one's own has itself
     return ["choose", *(word for pair in given.items() for word in pair), *map(str, others)]
 
 
@@ -142,7 +144,15 @@ def test_the_answer(run: Run, teacher: Path, tmp_path: Path) -> None:
         ({"parameters": "absent.json"}, "absent.json"),
         ({"runner": "./absent.py:train"}, "absent.py"),
         ({"held_out": "0"}, "held-out"),
-        ({"status": "absent"}, "absent"),
+        ({"status": "absent"}, "--status prints the answer in a folder, so"),
+        ({"replay": "absent"}, "--replay reads finished runs alone, so"),
+        ({"runner": "./train.py:train", "lr": "0.3"}, "so --lr has no meaning"),
+        ({"runner": "./train.py:train", "batch_size": "32"}, "so --batch-size has no meaning"),
+        ({"runner": "./train.py:train", "lockstep": "2"}, "so --lockstep has no meaning"),
+        ({"runner": "./train.py:train", "temperature": "2"}, "so --temperature has no meaning"),
+        ({"ray": "local", "jobs": "2"}, "so --jobs has no meaning"),
+        ({"cpus_per_run": "2"}, "--cpus-per-run has a meaning with --ray alone"),
+        ({"gpus_per_run": "1"}, "--gpus-per-run has a meaning with --ray alone"),
     ],
 )
 def test_what_cannot_be_is_one_line(

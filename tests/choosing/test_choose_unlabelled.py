@@ -62,6 +62,15 @@ def test_a_choice_needs_no_labels(tmp_path: Path, images: Tensor, teacher: nn.Mo
     assert not any("accuracy" in sentence for sentence in choice.sentences)
 
 
+def test_time_that_a_kill_left_in_the_folder_is_spent(tmp_path: Path, images: Tensor, teacher: nn.Module) -> None:
+    (tmp_path / "clock.json").write_text('{"seconds": 3601.0}')
+    more = {"fractions": (0.5, 1), "budget": "1h", "output": tmp_path, "ce_weight": 0, **SHORT}
+    *_, choice = dametric.choose(teacher, "resnet8", (images[:100], images[100:]), ["cutmix"], **more)
+    assert (choice.status, choice.runs) == ("spent", ())
+    assert choice.costs.seconds > 3601
+    assert 3601 < json.loads((tmp_path / "clock.json").read_text())["seconds"] < 3700
+
+
 def test_labels_are_in_both_sets_or_in_none(images: Tensor, teacher: nn.Module, tmp_path: Path) -> None:
     sets = (images[:100], (images[100:], torch.arange(40) % 10))
     with pytest.raises(UsageError, match="must have labels both, or neither"):

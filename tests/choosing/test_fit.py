@@ -16,7 +16,8 @@ from dametric.choosing import fit
 from dametric.choosing.api import choose
 from dametric.choosing.fit import assumed_parameters, fitted, most_likely
 from dametric.choosing.parameters import Parameters, read_parameters
-from dametric.choosing.replay import Unit, calibration, replayed, trials
+from dametric.choosing.replay import calibration, replayed, trials
+from dametric.choosing.units import Unit
 from dametric.errors import UsageError
 from dametric.models import build
 from tests.choosing.simulated import AUGS, simulated

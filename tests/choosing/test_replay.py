@@ -11,24 +11,26 @@ from shutil import copytree
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from scipy import stats
 
 from dametric import cli
 from dametric.base.arguments import speaking
-from dametric.choosing.parameters import Parameters
+from dametric.choosing.fit import fitted
+from dametric.choosing.parameters import Parameters, read_parameters
 from dametric.choosing.replay import (
     BUDGETS,
     Trial,
-    Unit,
     calibration,
-    complete_units,
     frontier,
     published_order,
     replay,
     replayed,
     trials,
 )
+from dametric.choosing.units import Unit, complete_units
 from dametric.errors import UsageError
+from dametric.reports.replay_page import build
 from tests.choosing.simulated import AUGS, STEPS, simulated
 
 KNOWN = Parameters({0.03: 1}, {0.008: 1}, {0.1: 1}, {0.2: 1})
@@ -146,6 +148,49 @@ def test_the_list_reaches_strengths_by_operation_and_family() -> None:
     assert places["identity"][0] < math.inf
 
 
+def test_what_is_assumed_in_a_unit_was_not_fitted_to_it(monkeypatch: pytest.MonkeyPatch, ledger: Path) -> None:
+    units = [simulated(seed) for seed in range(4)]
+    monkeypatch.setattr("dametric.choosing.replay.read_ledgers", lambda folders: None)
+    seen: list[tuple[str, Parameters]] = []
+
+    def remember(trial: Trial, parameters: Parameters, epsilon: float, score: object) -> tuple[pd.DataFrame, ...]:
+        seen.append((trial.seen.name, parameters))
+        return replayed(trial, parameters, epsilon)
+
+    monkeypatch.setattr("dametric.choosing.replay.replayed", remember)
+    for count, given in ((4, None), (2, None), (4, KNOWN)):
+        seen.clear()
+        monkeypatch.setattr("dametric.choosing.replay.complete_units", lambda table, count=count: (units[:count], []))
+        result = replay(ledger, parameters=given, quiet=True)
+        assert {name for name, _ in seen} == {unit.name for unit in units[:count]}
+        if given is not None:
+            assert all(parameters is KNOWN for _, parameters in seen)
+        elif count < 3:
+            assert all(parameters == read_parameters() for _, parameters in seen)
+            assert any("3 complete units are the least" in sentence for sentence in result.sentences)
+        else:
+            for name, parameters in seen:
+                others = [unit for unit in units if unit.name != name]
+                assert parameters.spread == fitted(others).spread
+                assert parameters.noise == fitted(others).noise
+                assert name not in parameters.source
+                assert all(other.name in parameters.source for other in others)
+            assert any("fitted to the other 3, never to itself" in sentence for sentence in result.sentences)
+
+
+def test_intervals_stay_in_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars of two units are long: the frame holds them."""
+    parts = [replayed(trial, KNOWN, 0.01) for seed in range(2) for trial in trials(simulated(seed))]
+    rows, looks = (pd.concat([part[place] for part in parts], ignore_index=True) for place in (0, 1))
+    costs, stated = frontier(rows), calibration(looks)
+    for chart in build(costs, stated, ["a", "b"]).charts:
+        axes = chart.panels[0].draw(Figure().subplots())
+        low, high = axes.get_ylim()
+        ends = [end for bars in axes.collections for segment in bars.get_segments() for end in segment[:, 1]]
+        assert ends
+        assert low <= min(ends) <= max(ends) <= high
+
+
 def test_intervals_are_over_units() -> None:
     rows = pd.DataFrame(
         [
@@ -224,6 +269,12 @@ def test_what_cannot_be_is_one_line(ledger: Path, tmp_path: Path, capsys: pytest
         return lines[0]
 
     assert "--teacher has no meaning there" in refused("--replay", ledger, "--teacher", "t.pth")
+    for flag, value in {"--budget": "1h", "--jobs": 2, "--fractions": "1", "--lr": 0.1, "--device": "cpu"}.items():
+        assert f"so {flag} has no meaning there" in refused("--replay", ledger, flag, value)
+        assert f"so {flag} has no meaning there" in refused("--status", ledger, flag, value)
+    assert "so --download has no meaning there" in refused("--replay", ledger, "--download")
+    assert "so --output has no meaning there" in refused("--status", ledger, "-o", "x")
+    assert "compares one score" in refused("--replay", ledger, "-m", "t_stddev", "-m", "h_t")
     assert "--scores are read by --replay alone" in refused("--scores", "scores.json")
     assert "there is no folder" in refused("--replay", tmp_path / "nothing")
     assert "no unit is complete" in refused("--replay", next(ledger.glob("resnet20-*")))

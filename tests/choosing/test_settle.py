@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from dametric.choosing.answer import points_of, sentences
 from dametric.choosing.arms import arms_of
 from dametric.choosing.parameters import Parameters, read_parameters
 from dametric.choosing.runs import Key, Outcome
-from dametric.choosing.settle import Clock, Settling, budget_of, fitting
+from dametric.choosing.settle import Clock, Settling, budget_of, fitting, seconds_kept
 from dametric.choosing.state import Question
 from dametric.errors import RunFailed, UsageError
 from dametric.jobs.executor import Advance, Stop
@@ -198,6 +199,31 @@ def test_time_that_is_spent_trains_nothing(tmp_path: Path) -> None:
     assert not runs.order
 
 
+def test_a_kill_costs_the_clock_no_more_than_its_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time is in a file while it is spent: the next sitting goes on from there, though nobody ended this one."""
+    now, seen = [0.0], threading.Event()
+    monkeypatch.setattr("dametric.choosing.settle.time.monotonic", lambda: now[0])
+
+    def write(path: Path, text: str) -> None:
+        path.write_text(text, encoding="utf-8")
+        if json.loads(text)["seconds"] == 49.0:
+            seen.set()
+
+    monkeypatch.setattr("dametric.choosing.settle.write_atomic", write)
+    file, clock = tmp_path / "clock.json", Clock(before=7.0, budget=60.0, start=0.0)
+    assert seconds_kept(file) == 0
+    with clock.kept(file, every=0.001):
+        now[0] = 42.0
+        assert seen.wait(30)
+        assert seconds_kept(file) == 49.0  # as a kill leaves it
+        now[0] = 43.0
+    assert seconds_kept(file) == 50.0
+    assert not [thread for thread in threading.enumerate() if thread.name == "clock"]
+    for broken in ("", "[]", '{"seconds": null}', '{"seconds": "soon"}'):
+        file.write_text(broken)
+        assert seconds_kept(file) == 0
+
+
 def read_parameters_of(choice: Choice) -> dict[float, float]:
     return {float(value): weight for value, weight in choice.parameters["spread"].items()}
 
@@ -278,7 +304,8 @@ CHOICE = Choice(
         ({}, "Use cutmix: it lowers the held-out loss of crop+flip alone by 0.0500 nats [0.0200, 0.0800].", "points"),
         ({}, "Not excluded as the best (probability): mixup (.19).", "identity ("),
         ({}, "An hour more is expected to lower the regret from 0.0100 to 0.0040 nats.", "less than"),
-        ({"hour_more": 0.01}, "An hour more would buy less than 0.0001 nats.", "is expected to lower"),
+        ({"hour_more": 0.01}, "An hour more is expected to buy less than 0.0005 nats.", "to lower"),
+        ({"hour_more": 1e-9}, "to lower the regret from 0.0100 to less than 0.0005 nats.", "0.0000"),
         ({"hour_more": math.nan}, "is not known", "is expected to lower"),
         ({"points": 20.0, "points_low": 10.0, "points_high": 30.0}, "about 1.0 points of accuracy [0.2, 2.4]", "nan"),
         ({"p_gain": 0.94}, "Nothing is shown to beat crop+flip: cutmix looks best", "Use "),
