@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from dametric.errors import UsageError
 from dametric.stats import holm
 from dametric.stats.pooling import double_centred
+from dametric.stats.result import counted
 from experiments.study.entries import Entry, controls, entries
 from experiments.study.results import Floats, Study
 
@@ -108,11 +109,12 @@ class Answer:
 def answer(metric: str, better: str, values: pd.DataFrame, losses: pd.DataFrame, tests: int = 1) -> Answer:
     """Test one metric on the units that have both; settings that it cannot score are left out of all."""
     settings = [aug for aug in losses.columns if aug in values and values[aug].notna().any()]
-    scored = values.reindex(index=losses.index, columns=settings).dropna()
+    scored = values.reindex(index=losses.index, columns=settings).dropna() if settings else losses.iloc[:0]
     students = [str(student) for _, student in scored.index]
     least = floor(students)
     if len(scored) < 3 or least * tests > ALPHA:
-        short = f"cannot answer: {len(scored)} whole units with scores, floor of p {least * tests:.3g}"
+        short = f"cannot answer: {len(scored)} whole units with scores, floor of p {least:.3g}"
+        short += f", by Holm {min(1, least * tests):.3g}" * (tests > 1)
         return Answer(metric, len(scored), floor=least, note=short)
     sign = 1.0 if better == "lower" else -1.0
     x, y = sign * scored.to_numpy(np.float64), losses.loc[scored.index, settings].to_numpy(np.float64)
@@ -126,7 +128,7 @@ def answer(metric: str, better: str, values: pd.DataFrame, losses: pd.DataFrame,
         float(correlation),
         float(p),
         floor=least,
-        note=f"without {left_out} settings" * bool(left_out),
+        note=f"without {counted(left_out, 'setting')}" * bool(left_out),
     )
 
 

@@ -143,13 +143,10 @@ def destroyed_images(study: Study) -> Figure | None:
                 axes.plot(100 * ordered.information_kept, ordered.t_stddev, color=colour, linewidth=0.8)
         for _, row in table[~table.setting.isin(EMPTY)].iterrows():
             name = str(row.setting).replace("cutout:length=", "").replace(":by=teacher_entropy", "")
-            axes.annotate(
-                name,
-                (100 * row.information_kept, row.t_stddev),
-                xytext=(5, -3),
-                textcoords="offset points",
-                fontsize=6.5,
-            )
+            left = str(row.setting).startswith("cutout")
+            look: Any = {"xytext": (-5, 3) if left else (6, -5), "ha": "right" if left else "left"}
+            at = (100 * row.information_kept, row.t_stddev)
+            axes.annotate(name, at, textcoords="offset points", fontsize=6.5, **look)
         axes.set_xlabel("information about the image that is kept (%)")
         axes.set_ylabel("T. stddev (lower is better)")
         axes.set_xlim(-6, 118)

@@ -59,7 +59,7 @@ def ladder(study: Study) -> Ladder:
         loss, top1 = (own.pivot(index="seed", columns="aug", values=name) for name in ("test_loss", "test_top1"))
         augs = [IDENTITY, CUTMIX, RANDAUGMENT]
         loss, top1 = (each.reindex(index=list(SEEDS), columns=augs) for each in (loss, top1))
-        if loss.isna().any(axis=None):
+        if teacher["teacher"] not in TEACHERS or loss.isna().any(axis=None):
             continue
         gains = np.log(loss[IDENTITY] / loss[CUTMIX])
         rows.append(

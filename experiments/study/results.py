@@ -98,8 +98,15 @@ class Study:
 
     def scores(self, name: str) -> Scores | None:
         """A score file by its name; None where it was not made."""
-        path = self.records / "scores" / f"{name}.json"
-        return Scores.read(path) if path.exists() else None
+        if name not in self._scores:
+            path = self.records / "scores" / f"{name}.json"
+            self._scores[name] = Scores.read(path) if path.exists() else None
+        return self._scores[name]
+
+    @cached_property
+    def _scores(self) -> dict[str, Scores | None]:
+        """Score files that were read."""
+        return {}
 
     def losses(
         self, steps: int = STEPS, seed: int = 0, outcome: str = "test_loss", units: Sequence[tuple[str, str]] = UNITS

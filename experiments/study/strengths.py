@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dametric.stats import correlate, regret
+from dametric.stats import regret
 from experiments.study.beyond_list import centred
 from experiments.study.entries import controls, entries
 from experiments.study.results import Floats, Study
@@ -105,7 +105,8 @@ def practical_worth(losses: pd.DataFrame, metrics: dict[str, pd.DataFrame], bett
             gained = interval(turn * (own - alone))
             row |= dict(zip((f"{column}_gain", f"{column}_gain_low", f"{column}_gain_high"), gained, strict=True))
         rows.append(row)
-    return pd.DataFrame(rows)
+    numbers = [f"{name}{end}" for name in ("tau", "tau_gain", "regret", "regret_gain") for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=["rule", "units", *numbers])
 
 
 def _left_out(loss: Floats, metric: Floats | None, unit: int) -> tuple[float, float]:
@@ -117,7 +118,7 @@ def _left_out(loss: Floats, metric: Floats | None, unit: int) -> tuple[float, fl
         x = (metric - metric.mean(1, keepdims=True)) / metric.std(1, ddof=1, keepdims=True)
         a, b = centred(metric[others]), centred(loss[others])
         predicted = predicted + float((a * b).sum() / (a**2).sum()) * (x[unit] - x[others].mean(0))
-    tau = correlate(predicted, loss[unit]).statistic
+    tau = float(stats.kendalltau(predicted, loss[unit], method="asymptotic").statistic)
     return tau, regret(predicted, loss[unit]).loss
 
 
