@@ -114,6 +114,8 @@ class Keys:
         Names added by :meth:`sub`.
     view : int
         Number of the view of these rows, see :meth:`of_view`.
+    draw : int
+        Number of the draw of everything but partners, see :meth:`of_draw`.
     table : Table, optional
         Numbers that are hashed already, see :class:`Hashed`.
     """
@@ -126,6 +128,7 @@ class Keys:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     path: tuple[str, ...] = ()
     view: int = 0
+    draw: int = 0
     table: Table | None = field(default=None, compare=False, repr=False)
 
     @property
@@ -141,13 +144,18 @@ class Keys:
         """Keys of another view of the same rows, independent of the others; view 0 has these keys."""
         return replace(self.sub(f"view{number}"), view=number) if number else self
 
+    def of_draw(self, number: int) -> Keys:
+        """Keys of another draw of everything but partners, independent of the others; draw 0 has these keys."""
+        return replace(self, draw=number)
+
     def on(self, device: torch.device | str) -> Keys:
         """The same keys on another device."""
         return replace(self, device=torch.device(device))
 
     def start(self, name: str) -> int:
         """64-bit start of the stream with this name under this seed and path."""
-        words = "\x1f".join((str(self.seed), *self.path, name))
+        drawn = (f"redrawn{self.draw}",) if self.draw else ()
+        words = "\x1f".join((str(self.seed), *drawn, *self.path, name))
         return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8], "little")
 
     def counters(self, by_row: Tensor | bool) -> Tensor:
@@ -237,6 +245,8 @@ class Keys:
         -------
         Tensor of shape (rows,), int64
         """
+        if self.draw:
+            return self.of_draw(0).partners(rule)
         b = self.batch_size
         if rule == "roll":
             shift = 1 + self.view % max(b - 1, 1)  # never a whole turn, after which rows are partners of their own

@@ -171,7 +171,7 @@ class Engine:
         for number, (group, _) in plan:
             if self.ranks.shows(number):
                 index = torch.cat([index for unit in group for index in unit.batches])
-                yield index, [of_base(_redrawn(self.keys(segment), view)) for segment in _segments(group)]
+                yield index, [of_base(self.keys(segment).of_draw(view)) for segment in _segments(group)]
 
     def _groups(self, checkpoints: Iterator[int]) -> Iterator[tuple[list[Unit], bool]]:
         """Units that are augmented together: never across a checkpoint, so that chunks do not move the stop."""
@@ -214,7 +214,7 @@ class Engine:
         for place, segment in enumerate(segments):
             keys = self._hashed.of(self.keys(segment))
             bases = [
-                self.base_view(pixels[min(n, len(pixels) - 1)][place], of_base(_redrawn(keys, n))).images
+                self.base_view(pixels[min(n, len(pixels) - 1)][place], of_base(keys.of_draw(n))).images
                 for n in range(max(views[True], 1))
             ]
             for view in bases:
@@ -225,7 +225,7 @@ class Engine:
             for aug in sorted(augs, key=lambda aug: aug.pick == "student_entropy"):  # last what asks the teacher least
                 for name in numbers[aug.name]:
                     n, own_base = name
-                    named = _redrawn(keys, n) if own_base else keys.of_view(n)
+                    named = keys.of_draw(n) if own_base else keys.of_view(n)
                     base, beside = (bases[n], None) if own_base else (bases[0], raw)
                     rows = self._rows(
                         aug, base, beside, named, segment, shown.setdefault(name, Shown({}, {})), labels_of[place]
@@ -459,11 +459,6 @@ def _is_built_in(metric: Metric) -> bool:
 def _views(metrics: Sequence[Metric], own_base: bool) -> int:
     """The most views that a metric of several is shown; 0 where there is none."""
     return max((metric.views for metric in metrics if metric.views > 1 and metric.own_base == own_base), default=0)
-
-
-def _redrawn(keys: Keys, view: int) -> Keys:
-    """Keys of a view with a base view and parameters of its own, and the same partners."""
-    return keys.sub(f"redrawn{view}") if view else keys
 
 
 def of_base(keys: Keys) -> Keys:

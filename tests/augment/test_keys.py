@@ -13,7 +13,7 @@ import torch
 from scipy import stats
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dametric.augment import Keys
+from dametric.augment import Keys, parse
 from dametric.augment.keys import Hashed, check_seed, splitmix64
 from dametric.errors import UsageError
 from tests.loops import each
@@ -344,3 +344,20 @@ def test_a_first_batch_that_only_the_device_knows_gives_the_same_numbers() -> No
         keys = hashed.of(there)
         assert torch.equal(keys.uniform("u"), here.uniform("u"))
         assert torch.equal(replace(keys, first=torch.tensor(12)).uniform("u"), replace(here, first=12).uniform("u"))
+
+
+@each("rule", ["roll", "permutation", "derangement"])
+def test_another_draw_has_other_numbers_and_the_same_partners(rule: str) -> None:
+    keys = Keys(3, 2, 64)
+    again = keys.of_draw(2)
+    aug = parse(f"mixup:partner={rule}")
+    images = torch.zeros(128, 1, 2, 2, dtype=torch.uint8)
+    first, second = aug(images, keys), aug(images, again)
+    assert first.partner is not None
+    assert second.partner is not None
+    assert first.lam is not None
+    assert second.lam is not None
+    assert torch.equal(first.partner, second.partner)
+    assert not (first.lam == second.lam).any()
+    assert torch.equal(again.uniform("x"), keys.sub("redrawn2").uniform("x")), "as it always was"
+    assert torch.equal(keys.of_draw(0).uniform("x"), keys.uniform("x"))
