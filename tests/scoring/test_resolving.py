@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,6 +17,8 @@ from dametric.scoring import stopping
 from dametric.scoring.jackknife import Blocks, measured
 from dametric.scoring.paired import Paired
 from dametric.scoring.resolving import LEVEL, Elimination, compact_letters
+from experiments.resolving import AUGS as OF_DIGITS
+from experiments.resolving import lines
 from tests.loops import each
 
 LOOKS = list(stopping._growing(1000))
@@ -136,33 +139,15 @@ def test_scores_that_were_resolved_are_not_added_to(teacher, data) -> None:
         dametric.score(teacher, data, ["cutout"], add=made, quiet=True)
 
 
+def test_on_digits_it_finds_what_brute_force_finds() -> None:
+    (line,) = lines([0])
+    assert line["same"]
+    assert 0.1 < line["forwards"] <= 0.5
+    assert set(line["best"].split()) < set(OF_DIGITS)
+
+
 @pytest.mark.slow
 def test_on_digits_it_finds_what_brute_force_finds_in_at_least_95_percent_of_200_seeds() -> None:
-    """A linear teacher; brute force shows everything as often as elimination may show the last one."""
-    digits = dametric.load_data("digits", "train", image_size=8, quiet=True)
-    x = (digits.images.float() / 255).flatten(1)
-    teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(x.shape[1], 10))
-    with torch.no_grad():
-        fit = torch.linalg.lstsq(torch.nn.functional.pad(x, (0, 1), value=1.0), 8 * torch.eye(10)[digits.labels])
-        teacher[1].weight.copy_(fit.solution[:-1].T)
-        teacher[1].bias.copy_(fit.solution[-1])
-    digits = dametric.ImageSet.from_tensors(digits.images, digits.labels, mean=(0, 0, 0), std=(1, 1, 1))
-    options: dict[str, Any] = {**QUICK, "batch_size": 32, "metrics": ["t_stddev"], "base_aug": "none"}
-    augs, most = (
-        ["identity", "flip", "rotate:degrees=15", "rotate:degrees=30", "cutout", "erasing", "translate", "cutmix"],
-        151,
-    )
-    same, forwards = [], []
-    for seed in range(200):
-        quick = dametric.score(teacher, digits, augs, resolve=True, max_batches=most, seed=seed, **options)
-        whole = dametric.score(teacher, digits, augs, batches=most, seed=seed, **options)
-        resolution = quick.settings.resolution
-        assert resolution is not None
-        compared = Elimination(augs, resolution.looks)
-        names = {row.aug: Paired.read(row, "t_stddev") for row in whole.rows}
-        compared.names = list(names)
-        compared.look(names, [row.aug for row in whole.rows if row.destroyed])
-        same.append(set(resolution.best) == set(compared.active))
-        forwards.append(sum(row.batches or 0 for row in quick.rows) / len(names) / most)
-    assert np.mean(same) >= 0.95, np.mean(same)
-    assert np.mean(forwards) <= 0.5, np.mean(forwards)
+    table = pd.DataFrame(lines(range(200)))
+    assert table.same.mean() >= 0.95
+    assert table.forwards.mean() <= 0.5
