@@ -335,7 +335,7 @@ class Hashed:
 
     def of(self, keys: Keys) -> Keys:
         """The same keys, with the numbers that were asked for of earlier ones at hand."""
-        if len(self._known) > _SPARE + 2 * len(self._asked):  # most of them were for something else
+        if self._asked and len(self._known) > _SPARE + 2 * len(self._asked):  # most of them were for something else
             self._known = []
         known = {stream: place for place, stream in enumerate(dict.fromkeys([*self._known, *self._asked]))}
         self._known, self._asked = list(known), {}

@@ -8,7 +8,7 @@ from functools import partial
 from heapq import merge
 from itertools import groupby, tee
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -78,6 +78,8 @@ class Engine:
         The processes that show batches in turn; this one alone by default.
     held_out : Engine, optional
         The pass over held-out clean images, for metrics that need them.
+    measured : dict
+        What was last estimated of each metric of an augmentation, and of which blocks.
     """
 
     teacher: Network
@@ -94,6 +96,7 @@ class Engine:
     rows: dict[str, int] = field(default_factory=dict)
     done: int = 0
     retired: set[str] = field(default_factory=set)
+    measured: dict[tuple[str, Metric], tuple[Blocks, Any]] = field(default_factory=dict)
     _classes: int = 0
     _growth: dict[Contributor, int] = field(default_factory=dict)
     _later: dict[tuple[str, Contributor], list[Blocks]] = field(default_factory=dict)

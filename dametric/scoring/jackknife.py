@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from scipy import stats
@@ -270,7 +271,7 @@ def measured(
         return _on_logarithm(value, factor * float(log_shares.norm()), count - 1, raw, count), influence
     factor = _population(influence, passes).factor
     value, se = raw + (0 if plugin else factor**2 * (float(corrected) - raw)), factor * influence.se
-    half = float(stats.t.ppf(0.975, count - 1)) * se
+    half = _quantile(count - 1) * se
     return Estimate(value, se, value - half, value + half, raw, count), influence
 
 
@@ -283,8 +284,14 @@ def estimate(blocks: Blocks, metric: Metric, design: Design, *, plugin: bool = F
     return measured(blocks, metric, design, plugin=plugin)[0]
 
 
+@lru_cache(maxsize=256)
+def _quantile(dof: int) -> float:
+    """Half the width of a 95 % interval, in standard errors."""
+    return float(stats.t.ppf(0.975, dof))
+
+
 def _on_logarithm(value: float, log_se: float, dof: int, raw: float, count: int) -> Estimate:
-    width = math.exp(min(float(stats.t.ppf(0.975, dof)) * log_se, 700))
+    width = math.exp(min(_quantile(dof) * log_se, 700))
     return Estimate(value, value * log_se, value / width, value * width, raw, count)
 
 
@@ -321,5 +328,5 @@ def difference(
     shape = abs(first.shape - second.shape)  # classes that are alike under one augmentation are so under the other
     between = Influence(gap(first.total, second.total), gap(first.pairs, second.pairs), dof, shape)
     se = between.se * _population(between, passes).factor
-    half = float(stats.t.ppf(0.975, dof)) * se
+    half = _quantile(dof) * se
     return value, se, value - half, value + half

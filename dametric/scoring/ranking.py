@@ -77,11 +77,19 @@ def measure_of(engine: Engine, aug: Augmentation, metric: Metric) -> Measured:
 
 
 def measure_of_stream(engine: Engine, aug: Augmentation, metric: Metric) -> Measured:
-    """Estimate a metric from one pass alone."""
-    blocks, design = engine.blocks[aug.name, metric.contributor].cpu(), engine.protocol.design(aug)
-    plan = engine.protocol
-    passes = None if plan.reference else Passes(blocks.epoch, blocks.units, len(engine.data) // plan.batch)
-    return Measured(blocks, design, *measured(blocks, metric, design, plugin=plan.reference, passes=passes), passes)
+    """Estimate a metric from one pass alone; what was estimated of these blocks before is kept."""
+    blocks = engine.blocks[aug.name, metric.contributor]
+    known = engine.measured.get((aug.name, metric))
+    if known is not None and known[0] is blocks:
+        measurement: Measured = known[1]
+        return measurement
+    on_cpu, design, plan = blocks.cpu(), engine.protocol.design(aug), engine.protocol
+    passes = None if plan.reference else Passes(on_cpu.epoch, on_cpu.units, len(engine.data) // plan.batch)
+    estimated = measured(on_cpu, metric, design, plugin=plan.reference, passes=passes)
+    # what they hold is not needed again, and would be kept twice where the device has memory of its own
+    measurement = Measured(Blocks({}, on_cpu.units, on_cpu.epoch), design, *estimated, passes)
+    engine.measured[aug.name, metric] = blocks, measurement
+    return measurement
 
 
 def ranked(engine: Engine) -> list[ScoreRow]:

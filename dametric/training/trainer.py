@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +27,7 @@ from dametric.augment import (
     pick,
 )
 from dametric.augment.base_view import BaseView
+from dametric.augment.keys import Hashed
 from dametric.base.devices import queued
 from dametric.base.progress import Advance
 from dametric.data import ImageSet
@@ -33,6 +35,7 @@ from dametric.errors import UsageError
 from dametric.models.interface import forward_pass, interface
 from dametric.models.network import Network
 from dametric.models.staging import Staging
+from dametric.training.graph import GraphedSteps, StepMemory, graphed
 from dametric.training.loss import LossInputs, divergence, label_loss, own_term
 from dametric.training.recipe import Recipe, learning_rate
 
@@ -99,6 +102,12 @@ class Training:
     terms : Tensor of shape (steps, terms), float64
         For every step done in the current epoch the total loss and its terms, not weighted; 0 for terms that have no
         weight. Later rows are left over from the epoch before.
+    memory : StepMemory or None
+        Where a step that is being recorded reads its number and learning rate, and writes its terms.
+    graphs : GraphedSteps or None
+        Steps that are recorded, of this network and those that learn in lockstep with it.
+    draws : bool
+        Whether the network drew random numbers in the last step.
 
     Raises
     ------
@@ -144,6 +153,12 @@ class Training:
         else:
             self.interface.arrange_weights(model)
         self.model = model.to(device=device, dtype=self.exact)
+        self.compiled, self.draws = compile, False
+        self.memory: StepMemory | None = None
+        self.graphs: GraphedSteps | None = None
+        self._hashed = Hashed()
+        self._keys: Keys | None = None
+        self._drawn: tuple[int, Augmentation] | None = None
         # the whole loss, so that on CUDA each step is one captured graph forward and one backward
         self._compiled = torch.compile(self._loss, mode="reduce-overhead") if compile else self._loss
         # what is shown in one step is kept for its backward; compiled code has memory of its own
@@ -222,6 +237,7 @@ class Training:
 
     def _forget(self) -> None:
         """Set all momentum to zero, also where a parameter gets its first gradient later than others."""
+        self.graphs = None  # which read the momentum of before
         self.optimizer.state.clear()
         for parameter in self.model.parameters() if self.recipe.momentum else ():
             self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -244,21 +260,35 @@ class Training:
 
     def keys(self, rows: int) -> Keys:
         """Names of the random numbers of the step to come."""
-        return Keys(self.recipe.seed, 1, rows, self.number, self.recipe.per, self.device)
+        number = self.number if self.memory is None else self.memory.number
+        known = self._keys
+        if known is None or known.first is not number or known.batch_size != rows:
+            keys = Keys(self.recipe.seed, 1, rows, number, self.recipe.per, self.device)
+            self._keys = known = self._hashed.of(keys)
+        return known
 
-    def base_keys(self, rows: int, number: int) -> Keys:
-        """Names of the base augmentation's random numbers in some step, always drawn for each image."""
+    def base_keys(self, rows: int, number: int | None = None) -> Keys:
+        """Names of the base augmentation's random numbers, always drawn for each image.
+
+        In a step by its number, by default in the step to come.
+        """
+        if number is None:
+            return replace(self.keys(rows), per="sample").sub("base")
         return Keys(self.recipe.seed, 1, rows, number, "sample", self.device).sub("base")
 
     @property
     def drawn(self) -> Augmentation:
         """The augmentation of the step to come: of a mixture the one that is drawn for it."""
-        return self.aug.of_batch(self.keys(self.recipe.batch_size))
+        if self._drawn is None or self._drawn[0] != self.number:
+            keys = Keys(self.recipe.seed, 1, self.recipe.batch_size, self.number, self.recipe.per)
+            self._drawn = self.number, self.aug.of_batch(keys)
+        return self._drawn[1]
 
     def loss(self, inputs: StepInputs, labels: Tensor) -> Tensor:
         """The total loss of the step to come and its terms, to be differentiated: shape (terms,)."""
-        keys = self.keys(len(labels))
-        torch.manual_seed(keys.sub(str(self.number)).start("network"))  # for dropout and the like
+        if self.memory is None:
+            keys = Keys(self.recipe.seed, 1, len(labels))
+            torch.manual_seed(keys.sub(str(self.number)).start("network"))  # for dropout and the like
         with forward_pass():
             terms: Tensor = self._compiled(inputs, labels)
         return terms
@@ -272,11 +302,24 @@ class Training:
         """Take the step of the optimizer."""
         terms = self.loss(inputs, labels)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.number, self.steps)
+            rate = learning_rate(self.recipe, self.number, self.steps) if self.memory is None else self.memory.rate
+            group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         terms[0].backward()
         self.optimizer.step()
-        self.terms[self.number % self.steps] = terms.detach()
+        if self.graphs is not None and self.memory is None:
+            self.draws = self.graphs.recorder.has_drawn(self.device)
+        if self.memory is None:
+            self.finish(terms.detach())
+        else:
+            self.memory.terms.copy_(terms.detach())
+
+    def finish(self, terms: Tensor, broken: Tensor | None = None) -> None:
+        """Note what a step came to, and count it."""
+        row = self.number % self.steps
+        self.terms[row] = terms
+        if broken is not None:
+            self._broken[row] |= broken
         self.number += 1
 
     def _loss(self, inputs: StepInputs, labels: Tensor) -> Tensor:
@@ -298,6 +341,12 @@ class Training:
         targets = (inputs.raw_target, inputs.aug_target)
         term = self.own_term(LossInputs(labels, raw, aug, *targets, objective.temperature)).to(self.exact)
         return torch.stack([total + term, ce, kd_raw, kd_aug, term])
+
+    def before_recording(self) -> None:
+        """Hash once what the step to come will ask for, so that constants are on the device before it is recorded."""
+        self._keys = None
+        self.keys(self.recipe.batch_size)
+        self._keys = None
 
     def show(self, raw: Augmented) -> Views:
         """Augment the raw images, and decide which of them the loss needs the teacher's logits for."""
@@ -369,7 +418,8 @@ class Training:
         """Note of images or answers of this step whether all are finite, which bytes are."""
         for value in values:
             if value is not None and value.is_floating_point():
-                self._broken[self.number % self.steps, _BROKEN.index(what)] |= ~value.isfinite().all()
+                row = self._broken[self.number % self.steps] if self.memory is None else self.memory.broken
+                row[_BROKEN.index(what)] |= ~value.isfinite().all()
 
     def check_finite(self) -> None:
         """Look at the losses of the epoch so far, and at images that a user's function made."""
@@ -458,6 +508,7 @@ def advance_together(
         Ends early, all members at the same step, where it was stopped or a loss is not finite.
     """
     first = members[0]
+    take = graphed(members, partial(_one_step, members), partial(_recorded_step, members))
     batches = first.batches(until)
     labels = first.data.labels_of(torch.cat(batches), first.device).split(first.recipe.batch_size)
     for member in members:
@@ -466,7 +517,7 @@ def advance_together(
     with torch.random.fork_rng([first.device] if first.device.type == "cuda" else []):
         drawn = ((index, [first.base_keys(len(index), number)]) for number, index in enumerate(batches, first.number))
         for classes, pixels in zip(labels, first.view.stream(drawn, first.device), strict=True):
-            _one_step(members, pixels, classes)
+            take(pixels, classes)
             if advance is not None:
                 advance(len(members) / first.steps)
             stopped = first.number < until and stop()
@@ -481,6 +532,25 @@ def advance_together(
 def _one_step(members: Sequence[Training], pixels: Tensor, labels: Tensor) -> None:
     for member, inputs in zip(members, step_inputs(members, pixels), strict=True):
         member.learn(inputs, labels)
+
+
+def _recorded_step(
+    members: Sequence[Training], pixels: Tensor, labels: Tensor, streams: Sequence[torch.cuda.Stream]
+) -> None:
+    """A step of networks whose memory is set, each on its own stream if there are any."""
+    for member in members:
+        assert member.memory is not None
+        member.memory.broken.zero_()
+    if not streams:
+        _one_step(members, pixels, labels)
+        return
+    main, inputs = torch.cuda.current_stream(), list(step_inputs(members, pixels))  # kept until all have learnt
+    for member, shown, stream in zip(members, inputs, streams, strict=True):
+        stream.wait_stream(main)
+        with torch.cuda.stream(stream):
+            member.learn(shown, labels)
+    for stream in streams:
+        main.wait_stream(stream)
 
 
 def step_inputs(members: Sequence[Training], pixels: Tensor) -> Iterator[StepInputs]:
@@ -500,7 +570,7 @@ def step_inputs(members: Sequence[Training], pixels: Tensor) -> Iterator[StepInp
     """
     first = members[0]
     with torch.no_grad():
-        raw = first.view(pixels, first.base_keys(len(pixels), first.number))
+        raw = first.view(pixels, first.base_keys(len(pixels)))
         views = [member.show(raw) for member in members]
         answers = _teacher_logits(first.teacher, views)
     for member, view, answer in zip(members, views, answers, strict=True):
