@@ -79,7 +79,7 @@ def test_a_folder_without_class_folders_needs_no_labels(
     said = capsys.readouterr().err
     assert said.count("has no class folders: its images have no labels") == 1
     assert "its accuracy is not known" in said
-    with pytest.raises(UsageError, match="needs labels, and these images have none"):
+    with pytest.raises(UsageError, match="without labels, which these images do not have"):
         dametric.score(file, str(tmp_path / "set"), ["cutmix"], metrics=["div_aff"], quiet=True, **told)
     with pytest.raises(UsageError, match="needs labelled images"):
         dametric.train("resnet8", str(tmp_path / "set"), out=tmp_path / "r", **{**SHORT, **told})
