@@ -527,7 +527,7 @@ def _command(request: DistillationRequest) -> str | None:
     groups = (OptimizerOptions, LossOptions, ViewOptions, PrecisionOptions, ImageOptions)
     for each in options_of(*groups):
         value = values.get(each.name)
-        if value not in (None, False, each.default, each.about.neutral):
+        if value is not None and value is not False and value not in (each.default, each.about.neutral):  # 0 is said
             words += [f"--{each.name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return shlex.join([*words, "-o", "runs"]).replace("'{aug}'", "{aug}")
 

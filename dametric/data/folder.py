@@ -25,7 +25,8 @@ def listing(root: Path, split: str, cache: Path | None = None, tolerant: bool = 
     ``val/val_annotations.txt``; and ``CLASS/**`` alone, which is a training split. An evaluation folder none of whose
     folders is a class of the training split has no labels, and another one is read.
     Classes are the names of the class folders, sorted, as in torchvision's ``ImageFolder``. Hidden files and
-    files that are no images are ignored.
+    files that are no images are ignored. A folder that holds images and no folders is a split without labels, with
+    another one like it for evaluation, if there is one.
 
     Parameters
     ----------
@@ -55,7 +56,12 @@ def listing(root: Path, split: str, cache: Path | None = None, tolerant: bool = 
             raise NoSplit(
                 f"{root} has no train folder, only {structure.evaluations[0].name}: it has an evaluation split alone"
             )
-        return _noted(tolerant, _classes(inner, train, None, cache), structure.notes)
+        flat = _is_flat(train)
+        return _noted(
+            tolerant, _flat(inner, train, cache) if flat else _classes(inner, train, None, cache), structure.notes
+        )
+    if train is not None and _is_flat(train):
+        return _noted(tolerant, _flat(inner, _flat_evaluation(root, structure), cache), structure.notes)
     classes = tuple(sorted(folders(train))) if train else None
     annotations = inner / "val" / "val_annotations.txt"
     if annotations.is_file() and (inner / "val" / "images").is_dir() and has_images(inner / "val" / "images"):
@@ -84,6 +90,30 @@ def _evaluation(root: Path, structure: Layout, classes: tuple[str, ...] | None) 
         note = f"the evaluation split is {chosen.name}/: {unlabelled[0].name}/ has no folders of these classes"
         return chosen, (note,)
     return chosen, ()
+
+
+def _is_flat(folder: Path) -> bool:
+    """Whether a folder holds images and no class folders."""
+    return not folders(folder) and has_images(folder)
+
+
+def _flat_evaluation(root: Path, structure: Layout) -> Path:
+    """Folder of the evaluation split of images without labels."""
+    flat = [folder for folder in structure.evaluations if _is_flat(folder)]
+    if flat:
+        return flat[0]
+    if structure.evaluations:
+        names = f"{structure.evaluations[0].name}/ of {root} has class folders"
+        raise UsageError(f"{names}, and its training images have none: labels are in both, or in neither")
+    raise NoSplit(f"{root} has no evaluation split: put one beside the training images, as train/ and test/")
+
+
+def _flat(root: Path, folder: Path, cache: Path | None) -> Listing:
+    """List the images of a folder without class folders."""
+    inside = os.path.relpath(folder, root)
+    files = scan(root, ["" if inside == os.curdir else inside], cache).files
+    note = f"{folder} has no class folders: its images have no labels"
+    return replace(_listing(files, np.zeros(len(files.names), dtype=np.int64), ()), notes=(note,))
 
 
 def _classes(root: Path, folder: Path, classes: tuple[str, ...] | None, cache: Path | None) -> Listing:

@@ -108,6 +108,9 @@ def report_accuracy(
     return {**numbers, "images": count, "split": held_out.split}
 
 
+NO_ACCURACY = "its accuracy is not known, since {} has no labels"
+
+
 def near_chance(top1: float, classes: int, images: int) -> bool:
     """Whether an accuracy on this many images is hardly above chance."""
     chance = 1 / classes

@@ -14,6 +14,7 @@ from dametric.base.options import takes
 from dametric.base.progress import say
 from dametric.data.given import is_source, source_of
 from dametric.data.request import ImageRequest
+from dametric.models.accuracy import NO_ACCURACY
 from dametric.models.computing import chosen_device, chosen_dtype
 from dametric.models.failures import network_errors
 from dametric.models.named import AnyNetwork, Named
@@ -138,7 +139,9 @@ def score(
                 f"cutmixpick:by=student_entropy is left out: it asks a student, give one with {argument('student')}",
                 quiet,
             )
-        if measured:
+        if measured and not inputs.data.num_classes:
+            say(f"teacher: {NO_ACCURACY.format(inputs.data.name)}", quiet)
+        elif measured:
             known = teacher_accuracy(inputs, place, dtype, quiet, looked_at.most)
             inputs.known.setdefault("teacher", {})["clean"] = known
         return measure(

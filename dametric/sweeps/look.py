@@ -13,7 +13,7 @@ from dametric.data.glance import accuracy_text, share_text
 from dametric.data.request import ImageRequest
 from dametric.jobs.schedule import Task
 from dametric.models import MODELS, build
-from dametric.models.accuracy import ACCURACY_IMAGES, warn_of_teacher
+from dametric.models.accuracy import ACCURACY_IMAGES, NO_ACCURACY, warn_of_teacher
 from dametric.models.interface import interface
 from dametric.models.loaded import GREY
 from dametric.sweeps import tasks
@@ -86,6 +86,9 @@ def _look_at_teachers(students: Sequence[tasks.StudentTask], quiet: bool, most: 
         where = payload.context()
         assert where.teacher is not None
         where.teacher.introduce(f"teacher {payload.teacher}", quiet)
+        if not where.labelled:
+            say(f"teacher {payload.teacher}: {NO_ACCURACY.format(where.train.name)}", quiet)
+            continue
         top1, count = where.accuracy(most)
         warn_of_teacher(where.teacher, top1, where.train.num_classes, count, "students")
         shown = f"{share_text(count, len(where.test))} test images of {where.test.image_size} pixels"

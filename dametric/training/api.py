@@ -32,7 +32,7 @@ from dametric.data.glance import accuracy_text, share_text
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
 from dametric.models import build, load_state
-from dametric.models.accuracy import warn_of_teacher
+from dametric.models.accuracy import NO_ACCURACY, warn_of_teacher
 from dametric.models.computing import chosen_device
 from dametric.models.failures import network_errors
 from dametric.models.loaded import taken_by
@@ -435,6 +435,9 @@ def _looked_at(augs: Sequence[str], base_aug: str | None, context: TrainingConte
 
 def _introduce_teacher(context: TrainingContext, most: int, quiet: bool) -> None:
     """Print the teacher's accuracy, and warn if it is near chance."""
+    if not context.labelled:
+        say(f"teacher: {NO_ACCURACY.format(context.train.name)}", quiet)
+        return
     top1, shown = context.accuracy(most)
     warn_of_teacher(context.teacher, top1, context.train.num_classes, shown, "students")
     say(f"teacher: {accuracy_text(top1, shown)} on {share_text(shown, len(context.test))} test images", quiet)

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 
 import dametric
 from dametric.errors import UsageError
-from dametric.models import build
+from dametric.models import build, save_checkpoint
 
 SHORT: dict[str, Any] = {"steps": 40, "batch_size": 32, "device": "cpu", "dtype": "float32", "quiet": True}
 
@@ -60,6 +61,37 @@ def test_a_choice_needs_no_labels(tmp_path: Path, images: Tensor, teacher: nn.Mo
     assert all(run.loss > 0 and run.top1 != run.top1 for run in choice.runs)
     assert choice.config["loss"] == "divergence"
     assert not any("accuracy" in sentence for sentence in choice.sentences)
+
+
+def test_a_folder_without_class_folders_needs_no_labels(
+    tmp_path: Path, images: Tensor, teacher: nn.Module, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scored, chosen from and distilled on, by what needs no labels; what needs them is one sentence."""
+    for split, part in (("train", images[:100]), ("test", images[100:])):
+        (tmp_path / "set" / split).mkdir(parents=True)
+        for number, image in enumerate(part):
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "set" / split / f"{number:03d}.png")
+    file = save_checkpoint(tmp_path / "t.pth", teacher, arch="resnet8", image_size=8, data="digits")
+    told = {"device": "cpu", "dtype": "float32", "cache_dir": str(tmp_path / "cache")}
+    scores = dametric.score(file, str(tmp_path / "set"), ["cutmix"], batches=2, batch_size=16, **told)
+    assert scores.rows[0].metrics["t_stddev"].value > 0
+    assert scores.settings.scored.clean is None
+    said = capsys.readouterr().err
+    assert said.count("has no class folders: its images have no labels") == 1
+    assert "its accuracy is not known" in said
+    with pytest.raises(UsageError, match="without labels, which these images do not have"):
+        dametric.score(file, str(tmp_path / "set"), ["cutmix"], metrics=["div_aff"], quiet=True, **told)
+    with pytest.raises(UsageError, match="needs labelled images"):
+        dametric.train("resnet8", str(tmp_path / "set"), out=tmp_path / "r", **{**SHORT, **told})
+
+    asked = {**SHORT, **told, "ce_weight": 0, "batch_size": 16}
+    trained = dametric.distill(file, "resnet8", str(tmp_path / "set"), "cutmix", out=tmp_path / "r", **asked)
+    assert trained.record["last"]["test_loss"] > 0
+    more = {"fractions": (0.5, 1), "budget": "60steps", "output": tmp_path / "c", **asked}
+    *_, choice = dametric.choose(file, "resnet8", str(tmp_path / "set" / "train"), ["cutmix"], **more)
+    assert choice.config["loss"] == "divergence"
+    assert choice.config["images"]["held_out"] == 10
+    assert "--ce-weight 0" in str(choice.config["command"])
 
 
 def test_time_that_a_kill_left_in_the_folder_is_spent(tmp_path: Path, images: Tensor, teacher: nn.Module) -> None:

@@ -171,3 +171,23 @@ def test_tiny_imagenet_tells_what_is_missing(tiny: Path, tmp_path: Path) -> None
     table.write_text("val_9.JPEG n01\n")
     with pytest.raises(UsageError, match="separated by tabs"):
         load_data(tiny, "test")
+
+
+def test_a_folder_of_images_alone_has_no_labels(folder: Path, tmp_path: Path) -> None:
+    """One folder of images, or one a split; names of files stay relative to the folder."""
+    flat = tmp_path / "flat"
+    for split, source in (("train", "train"), ("test", "val")):
+        (flat / split).mkdir(parents=True)
+        for number, path in enumerate(sorted((folder / source).glob("*/*.png"))):
+            shutil.copy(path, flat / split / f"{number}.png")
+    for where, split, own in ((flat / "train", "train", "train"), (flat, "train", "train"), (flat, "test", "test")):
+        data = load_data(where, split, quiet=True)
+        assert torch.equal(data.images, plain(sorted((flat / own).glob("*.png"))))
+        assert (data.classes, data.num_classes, data.labels.unique().tolist()) == ((), 0, [0])
+        assert data.notes == (f"{flat / own} has no class folders: its images have no labels",)
+    with pytest.raises(UsageError, match="no evaluation split"):
+        load_data(flat / "train", "test", quiet=True)
+    shutil.rmtree(flat / "test")
+    shutil.copytree(folder / "val", flat / "val")
+    with pytest.raises(UsageError, match="labels are in both, or in neither"):
+        load_data(flat, "test", quiet=True)
