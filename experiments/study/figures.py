@@ -117,7 +117,8 @@ def short_runs(study: Study) -> Figure | None:
             axes.set_xlabel(f"held-out loss after {steps} steps (standardised)")
             finish(axes)
         panels[0].set_ylabel("test loss after 2,000 (standardised)")
-        panels[0].legend(frameon=False)
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
 
 

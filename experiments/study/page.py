@@ -46,6 +46,7 @@ class Page:
         answers = pd.DataFrame([vars(each) for each in (*self.named, *self.shown)])
         return {
             "runs": self.study.students,
+            "teacher_runs": self.study.teacher_runs,
             "teachers": self.study.teachers,
             "ladder": self.ladder.table,
             "beyond_list": answers,

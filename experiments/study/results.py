@@ -37,6 +37,12 @@ class Study:
     records: Path = RECORDS
     runs: frozenset[str] | None = None
 
+    @classmethod
+    def of_page(cls, records: Path = RECORDS) -> Study:
+        """The study of the runs that the page was made of; others may have ended since."""
+        tables = [pd.read_csv(records / "tables" / f"{name}.csv", dtype=str) for name in ("runs", "teacher_runs")]
+        return cls(records, frozenset(pd.concat(tables).run))
+
     @cached_property
     def finished(self) -> dict[Key, dict[str, Any]]:
         """Records of finished runs by the key of their run."""
@@ -64,6 +70,12 @@ class Study:
         table = pd.DataFrame(rows, columns=columns)
         order = ["teacher", "student", "steps", "aug", "seed", "per"]
         return table.sort_values(order, ignore_index=True)
+
+    @property
+    def teacher_runs(self) -> pd.DataFrame:
+        """Names of the teachers that were trained, and ids of their runs."""
+        rows = [(key[0], record["id"]) for key, record in sorted(self.finished.items(), key=str) if len(key) == 1]
+        return pd.DataFrame(rows, columns=["teacher", "run"])
 
     def drawn_per_sample(self, steps: int = STEPS, student: str | None = None) -> pd.DataFrame:
         """Students of one length of schedule, perhaps of one architecture, whose parameters were drawn per sample."""

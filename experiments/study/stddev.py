@@ -43,6 +43,7 @@ def destroyed(study: Study, name: str = "T0-destroyed") -> pd.DataFrame:
     scores, rows = study.scores(name), []
     for row in () if scores is None else scores.rows:
         values = {metric: row.metrics[metric].value for metric in ("t_stddev", "t_entropy", "information_kept")}
+        values["information_kept"] = abs(round(values["information_kept"], 6))  # an estimate of 0 may lie below
         rows.append({"setting": row.aug, "t_stddev_se": row.metrics["t_stddev"].se, **values})
     columns = ["setting", "t_stddev", "t_stddev_se", "t_entropy", "information_kept"]
     return pd.DataFrame(rows, columns=columns).sort_values("t_stddev", ignore_index=True)

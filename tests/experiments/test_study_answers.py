@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import shutil
@@ -28,15 +27,6 @@ from experiments.study.settings import FAMILIES, MIDDLE, SETTINGS, UNITS
 from experiments.study.strengths import best_strength, practical_worth
 
 README = ROOT / "experiments" / "results" / "README.md"
-
-
-def committed() -> Study:
-    """The study of the runs that the committed page was made of; others may have ended since."""
-    with open(RECORDS / "tables" / "runs.csv", encoding="utf-8", newline="") as file:
-        students = {row["run"] for row in csv.DictReader(file)}
-    every = Ledger(RECORDS).finished()
-    teachers = {record["id"] for key, (_, record) in every.items() if len(key) == 1}
-    return Study(RECORDS, frozenset(students | teachers))
 
 
 def slow(metric: Any, loss: Any, students: tuple[str, ...]) -> tuple[float, float]:
@@ -243,7 +233,7 @@ def test_of_a_whole_study_every_question_is_answered(whole: Study, monkeypatch: 
 
 def test_page_and_tables_are_those_of_the_committed_runs() -> None:
     """Text and numbers come from the same code: after new records or scores, `python -m experiments.study` again."""
-    study = committed()
+    study = Study.of_page()
     figures = [path.stem for path in (RECORDS / "figures").glob("*.png")]
     page = Page(study, tuple(figures))
     assert README.read_text(encoding="utf-8") == page.text(), "run python -m experiments.study"
