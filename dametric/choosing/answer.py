@@ -88,7 +88,7 @@ def _verdict(choice: Choice, base: str) -> str:
         return f"Use {loader} alone: nothing is shown to beat it."
     worth = f"{_nats(choice.gain)} nats [{_nats(choice.gain_low)}, {_nats(choice.gain_high)}]{_points(choice)}"
     loss = "divergence from the teacher" if choice.config.get("loss") == "divergence" else "loss"
-    if choice.p_gain < SHOWN:
+    if not (choice.gain_low > 0 and choice.p_gain >= SHOWN):  # the interval is said too: the two agree
         return (
             f"Nothing is shown to beat {loader}: {choice.best} looks best, and lowers the held-out {loss} by {worth}, "
             f"but may be worse (probability {_share(1 - choice.p_gain)})."

@@ -32,6 +32,7 @@ from dametric.training.request import DistillationRequest
 from dametric.training.run import carry_out_together
 
 FAILED = "failed"
+_MOST = 1e6  # nats: no posterior takes more
 _DIVERGED = 4.0  # times the loss of a network that knows nothing: one such run would outweigh all others
 
 
@@ -65,13 +66,13 @@ class Outcome:
     failed: str | None = None
 
     def __post_init__(self) -> None:
-        if math.isinf(self.loss) and self.failed is None:  # or it would be begun for ever
-            object.__setattr__(self, "failed", f"its loss is {self.loss}")
+        if abs(self.loss) >= _MOST and self.failed is None:  # or it would be begun for ever, or weighed
+            object.__setattr__(self, "failed", f"its loss is {self.loss:g}")
 
     @property
     def finished(self) -> bool:
         """Whether its loss is known."""
-        return math.isfinite(self.loss)
+        return math.isfinite(self.loss) and self.failed is None
 
 
 class HeldOutRequest(ImageRequest):
@@ -258,7 +259,9 @@ class OwnJob:
             raise UsageError(
                 f"{given} returns the held-out loss, or a dict with 'loss' and 'top1', not {str(answer)[:80]!r}"
             ) from None
-        failed = None if math.isfinite(loss) else f"its loss is {loss}"
+        if math.isfinite(top1) and not 0 <= top1 <= 1:
+            raise UsageError(f"{given} returned a top1 of {top1:g}: an accuracy is a share from 0 to 1, not in percent")
+        failed = None if abs(loss) < _MOST else f"its loss is {loss:g}"  # which is false of a NaN too
         document = {"aug": key.aug, "steps": key.steps, "seed": key.seed, "loss": None if failed else loss}
         document |= {"top1": top1 if math.isfinite(top1) else None, "seconds": time.monotonic() - start}
         name = re.sub(r"[^A-Za-z0-9.+=-]+", "_", f"{key.aug[:80]}-{key.steps}-{key.seed}")

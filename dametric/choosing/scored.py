@@ -172,6 +172,7 @@ class Scoring:
         )
 
     def _by_teacher(self, augs: Sequence[str]) -> Scores:
+        recipe = self._recipe
         own = tuple(name for name in self.metrics if name not in STUDENT_METRICS)
         return score(
             self.request.teacher,
@@ -182,7 +183,9 @@ class Scoring:
             batch_size=min(SIZE, max(1, len(self.context.train) // 2)),
             accuracy=False,
             device=self.context.device,
-            dtype=str(self._recipe.dtype),
+            dtype=str(recipe.dtype),
+            per=recipe.per,
+            base_aug=recipe.base_aug,
             stop=self.stop,
             quiet=self._quiet,
             **asdict(self.request.checkpoint),

@@ -236,7 +236,7 @@ def budget_of(text: str | float) -> tuple[float, float]:
     """
     if isinstance(text, str) and text.replace(" ", "").endswith("steps"):
         number = text.replace(" ", "").removesuffix("steps")
-        if not number.isdigit() or int(number) < 1:
+        if not number.isdecimal() or int(number) < 1:
             raise UsageError(f"a budget of steps is a number from 1 up, such as 20000steps, not '{text}'")
         return math.inf, float(number)
     seconds = seconds_of(text, "budget") if isinstance(text, str) else float(text)

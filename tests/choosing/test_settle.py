@@ -309,6 +309,7 @@ CHOICE = Choice(
         ({"hour_more": math.nan}, "is not known", "is expected to lower"),
         ({"points": 20.0, "points_low": 10.0, "points_high": 30.0}, "about 1.0 points of accuracy [0.2, 2.4]", "nan"),
         ({"p_gain": 0.94}, "Nothing is shown to beat crop+flip: cutmix looks best", "Use "),
+        ({"p_gain": 0.96, "gain_low": -0.001}, "Nothing is shown to beat crop+flip: cutmix looks best", "Use "),
         ({"p_gain": 0.94}, "but may be worse (probability .06)", "Use "),
         ({"best": "identity", "p_gain": 0.0}, "Use crop+flip alone: nothing is shown to beat it.", "Use identity"),
         ({"runs": ()}, "no augmentation is shown to beat crop+flip", "Use "),
@@ -351,7 +352,7 @@ def test_budgets(text: str | float, expected: tuple[float, float]) -> None:
     assert budget_of(text) == expected
 
 
-@each("text", ["soon", "", "0", "-5m", 0, -1, "0steps", "steps", "-3steps", "1.5steps", math.nan])
+@each("text", ["soon", "", "0", "-5m", 0, -1, "0steps", "steps", "-3steps", "1.5steps", "²steps", math.nan])
 def test_what_is_no_budget(text: str | float) -> None:
     with pytest.raises(UsageError):
         budget_of(text)
