@@ -122,6 +122,8 @@ def _certainty(choice: Choice) -> str:
 
 def _others(choice: Choice) -> str:
     open_ = [arm for arm in choice.arms if arm.aug != choice.best and arm.p_best >= _NOT_EXCLUDED]
+    if not open_ and sum(arm.failed is None for arm in choice.arms) < 2:
+        return "No other candidate is left."
     if not open_:
         if choice.p_best >= SHOWN:
             return "All others are excluded at 5 %."
@@ -146,7 +148,10 @@ def _more(choice: Choice) -> str:
 
 
 def _spent(choice: Choice) -> str:
-    runs = ", ".join(f"{steps:,} steps at {fraction} of the schedule" for fraction, steps in choice.costs.steps.items())
+    runs = ", ".join(
+        f"{'whole schedules' if fraction == '1' else f'{fraction} of the schedule'}: {steps:,} steps"
+        for fraction, steps in choice.costs.steps.items()
+    )
     parts = [f"scoring {_time(choice.costs.scoring)}"] if choice.costs.scoring else []
     if choice.costs.student:
         parts += [f"warm student and its scores {_time(choice.costs.student)} ({choice.costs.student_steps:,} steps)"]

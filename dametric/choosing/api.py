@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import shlex
 import tempfile
 import time
@@ -33,7 +34,7 @@ from dametric.base.option_groups import (
 )
 from dametric.base.options import options_of, takes
 from dametric.base.progress import progress, say
-from dametric.base.user_code import load_object
+from dametric.base.user_code import load_object, one_line, source_digest
 from dametric.choosing.arms import BASELINE, arms_of
 from dametric.choosing.fit import assumed_parameters
 from dametric.choosing.parameters import Parameters
@@ -43,7 +44,7 @@ from dametric.choosing.settle import Clock, Settling, budget_of, fitting, second
 from dametric.choosing.state import Question
 from dametric.choosing.student_scores import STUDENT_METRICS
 from dametric.data.given import is_source
-from dametric.errors import Interrupted, UsageError
+from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.jobs.executor import Executor, Stop, own_executor
 from dametric.jobs.inline import InlineExecutor
 from dametric.jobs.processes import ProcessExecutor
@@ -209,8 +210,21 @@ def choose(
     check_writable(folder / NAME)
     how = (assumed, runner, places, seconds, steps, quiet, fitted_to)
     asked = _Asked(folder, specs, epsilon, fractions, metrics, directions, *how)
+    if places.jobs > 1:
+        _check_sendable("runner" if runner is not None else "student", student if runner is None else runner)
     with network_errors():
         return asked.settled(_request(common, teacher, student, data, folder, checkpoint, held_out))
+
+
+def _check_sendable(name: str, value: Any) -> None:
+    """Refuse what other processes cannot be given, before anything is scored."""
+    try:
+        pickle.dumps(value)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"{argument(name)} cannot be given to other processes ({one_line(error)}): define it in a module, or leave "
+            f"{argument('jobs')} out"
+        ) from None
 
 
 def _check_own_trainer(lockstep: int, *groups: Any) -> None:
@@ -237,6 +251,8 @@ def _request(
         if held_out is not None:
             raise UsageError(f"{argument('held_out')} is about images that are read here: give a second image set")
         return request
+    if held_out is not None and held_out < 1:
+        raise UsageError(f"{argument('held_out')} is a number of images from 1 up, not {held_out}")
     own = HeldOutRequest(**{**vars(common.images), "held_out": held_out or 1})
     if held_out is None:
         split = own.of(_named_images(request)).find("train")
@@ -367,6 +383,11 @@ class _Asked:
         spec_of = ImageSpec(context.train.image_size, context.train.mean)
         specs = list(dict.fromkeys((BASELINE, *self.specs)))
         augs = [replace(parse(spec, spec_of), name=spec) for spec in specs]
+        if self.runner is not None:
+            for aug in (aug for aug in augs if aug.pick):
+                say(f"{aug.name} is left out: it picks by asking a network, which a trainer of your own has not")
+            augs = [aug for aug in augs if not aug.pick]
+            specs = [aug.name for aug in augs]
         same = repeated(augs)
         for spec, other in same.items():
             say(f"{spec} is {other}: one candidate", self.quiet)
@@ -467,8 +488,11 @@ class _Asked:
     def _say_what_fits(self, question: Question, clock: Clock) -> None:
         """Before anything is trained: the pace, and what the budget can do."""
         shortest, arms = question.steps[0], len(question.arms)
-        fits = min(clock.left * clock.pace * self.places.jobs, self.steps)
         whole = ", ".join(f"{steps:,}" for steps in question.steps)
+        if not math.isfinite(clock.pace):
+            say(f"{arms} candidates, runs of {whole} steps; the pace is not known yet", self.quiet)
+            return
+        fits = min(clock.left * clock.pace * self.places.jobs, self.steps)
         say(
             f"{arms} candidates, runs of {whole} steps, about {clock.pace:.0f} steps a second: the budget is "
             f"{fits / question.steps[-1]:.1f} whole schedules",
@@ -497,14 +521,14 @@ def _trial(students: Students, question: Question) -> tuple[float, int]:
     """Student-steps a second and bytes of a run's folder, by a trial of some seconds that leaves nothing behind."""
     with tempfile.TemporaryDirectory() as folder:
         trial = replace(students, request=replace(students.request, output=folder))
-        run = trial.run(Key(question.arms[-1].name, max(question.steps), 0))
+        run = trial.run(Key(BASELINE, max(question.steps), 0))
         times: list[float] = []
 
         def stop() -> bool:
             times.append(time.monotonic())
             return len(times) > _TRIAL_STEPS or times[-1] - times[0] > _TRIAL_SECONDS
 
-        with suppress(Interrupted):
+        with suppress(Interrupted, RunFailed):  # if it fails, the run itself says so
             carry_out(run, stop=stop)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     paced = times[len(times) // 4 :]  # the first steps are slower
