@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student_t
 
+from dametric.choosing.advice import export_command, with_augmentation
 from dametric.records.choices import Choice, ChoiceRun
 
 SHOWN = 0.95
@@ -164,9 +165,13 @@ def _next(choice: Choice) -> list[str]:
     command = choice.config.get("command")
     if not command or not choice.runs:
         return []
-    exportable = choice.best != "identity" and "pick" not in choice.best  # picks ask a network
-    elsewhere = f"; as code: dametric export {choice.best} --for torchvision" if exportable else ""
-    return [f"Next: {str(command).replace('{aug}', choice.best)}{elsewhere}"]
+    lines = [f"Next: {with_augmentation(str(command), choice.best)}"]
+    if choice.best != "identity":
+        size = dict(choice.config.get("images") or {}).get("size")
+        mean = dict(choice.config.get("teacher") or {}).get("mean")
+        if code := export_command(choice.best, size, tuple(mean) if mean else None):
+            lines[0] += f"; as code: {code}"
+    return lines
 
 
 def _nats(value: float) -> str:

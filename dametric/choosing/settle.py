@@ -177,7 +177,7 @@ class Settling:
     def _set_aside(self, returned: Sequence[Key], outcomes: Sequence[Outcome]) -> None:
         """Leave those that came back unfinished to the process that holds them, for a while."""
         now, known = time.monotonic(), {outcome.key for outcome in outcomes if outcome.finished or outcome.failed}
-        self._aside |= {key: now + self.patience for key in returned}
+        self._aside |= dict.fromkeys(returned, now + self.patience)
         self._aside = {key: until for key, until in self._aside.items() if key not in known and until > now}
 
     def _look(self, outcomes: Sequence[Outcome], status: str) -> tuple[Belief, Choice]:
