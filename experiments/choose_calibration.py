@@ -275,7 +275,10 @@ def bought(looks: pd.DataFrame) -> pd.DataFrame:
     )
     both = both.rename(columns={"expected": "expected halfway", "regret": "halfway"})
     both["forecast less truth"] = both.forecast - both["at the end"]
-    groups = [*both.groupby(level="case", sort=False), ("all but prior", both[both.index.get_level_values("case") != "prior"])]
+    groups = [
+        *both.groupby(level="case", sort=False),
+        ("all but prior", both[both.index.get_level_values("case") != "prior"]),
+    ]
     rows = [
         {"case": case, "repeats": len(part), **part.mean(), "error": part["forecast less truth"].sem()}
         for case, part in groups

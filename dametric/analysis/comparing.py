@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from html import escape
 from importlib import import_module
 from itertools import combinations
 from pathlib import Path
@@ -195,7 +196,7 @@ class Comparison:
         return f"<Comparison of {counted(len(self.pairs), 'augmentation')}: {self.answer[0]}>"
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p>{line}</p>" for line in self.answer) + self.table.to_html(index=False)
+        return "".join(f"<p>{escape(line)}</p>" for line in self.answer) + self.table.to_html(index=False)
 
 
 ScoreSource = str | os.PathLike[str] | Scores

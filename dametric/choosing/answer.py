@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student_t
 
+from dametric.choosing.advice import export_command, with_augmentation
 from dametric.records.choices import Choice, ChoiceRun
 
 SHOWN = 0.95
@@ -88,7 +89,7 @@ def _verdict(choice: Choice, base: str) -> str:
         return f"Use {loader} alone: nothing is shown to beat it."
     worth = f"{_nats(choice.gain)} nats [{_nats(choice.gain_low)}, {_nats(choice.gain_high)}]{_points(choice)}"
     loss = "divergence from the teacher" if choice.config.get("loss") == "divergence" else "loss"
-    if choice.p_gain < SHOWN:
+    if not (choice.gain_low > 0 and choice.p_gain >= SHOWN):  # the interval is said too: the two agree
         return (
             f"Nothing is shown to beat {loader}: {choice.best} looks best, and lowers the held-out {loss} by {worth}, "
             f"but may be worse (probability {_share(1 - choice.p_gain)})."
@@ -122,6 +123,8 @@ def _certainty(choice: Choice) -> str:
 
 def _others(choice: Choice) -> str:
     open_ = [arm for arm in choice.arms if arm.aug != choice.best and arm.p_best >= _NOT_EXCLUDED]
+    if not open_ and sum(arm.failed is None for arm in choice.arms) < 2:
+        return "No other candidate is left."
     if not open_:
         if choice.p_best >= SHOWN:
             return "All others are excluded at 5 %."
@@ -146,7 +149,10 @@ def _more(choice: Choice) -> str:
 
 
 def _spent(choice: Choice) -> str:
-    runs = ", ".join(f"{steps:,} steps at {fraction} of the schedule" for fraction, steps in choice.costs.steps.items())
+    runs = ", ".join(
+        f"{'whole schedules' if fraction == '1' else f'{fraction} of the schedule'}: {steps:,} steps"
+        for fraction, steps in choice.costs.steps.items()
+    )
     parts = [f"scoring {_time(choice.costs.scoring)}"] if choice.costs.scoring else []
     if choice.costs.student:
         parts += [f"warm student and its scores {_time(choice.costs.student)} ({choice.costs.student_steps:,} steps)"]
@@ -159,9 +165,13 @@ def _next(choice: Choice) -> list[str]:
     command = choice.config.get("command")
     if not command or not choice.runs:
         return []
-    exportable = choice.best != "identity" and "pick" not in choice.best  # picks ask a network
-    elsewhere = f"; as code: dametric export {choice.best} --for torchvision" if exportable else ""
-    return [f"Next: {str(command).replace('{aug}', choice.best)}{elsewhere}"]
+    lines = [f"Next: {with_augmentation(str(command), choice.best)}"]
+    if choice.best != "identity":
+        size = dict(choice.config.get("images") or {}).get("size")
+        mean = dict(choice.config.get("teacher") or {}).get("mean")
+        if code := export_command(choice.best, size, tuple(mean) if mean else None):
+            lines[0] += f"; as code: {code}"
+    return lines
 
 
 def _nats(value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
+import pickle
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,17 +33,18 @@ from dametric.base.option_groups import (
 )
 from dametric.base.options import options_of, takes
 from dametric.base.progress import progress, say
-from dametric.base.user_code import load_object
-from dametric.choosing.arms import BASELINE, arms_of
+from dametric.base.user_code import code_digest, is_user_code, load_object, one_line, source_digest
+from dametric.choosing.advice import distill_command
+from dametric.choosing.arms import BASELINE, Arm, arms_of
 from dametric.choosing.fit import assumed_parameters
 from dametric.choosing.parameters import Parameters
-from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, context_of
-from dametric.choosing.scored import ChoiceScores, Scoring, directions_of, oriented
+from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, user_code_of
+from dametric.choosing.scored import Scoring, directions_of, oriented
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting, seconds_kept
 from dametric.choosing.state import Question
 from dametric.choosing.student_scores import STUDENT_METRICS
 from dametric.data.given import is_source
-from dametric.errors import Interrupted, UsageError
+from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.jobs.executor import Executor, Stop, own_executor
 from dametric.jobs.inline import InlineExecutor
 from dametric.jobs.processes import ProcessExecutor
@@ -54,7 +55,7 @@ from dametric.models.registry import check_architecture
 from dametric.records.choices import NAME, Choice, ChoiceCosts, read_choice
 from dametric.sweeps.request import ray_cluster
 from dametric.training.api import student_request
-from dametric.training.context import TrainingContext
+from dametric.training.context import TrainingContext, weights_digest
 from dametric.training.recipe import Recipe
 from dametric.training.request import DistillationRequest, TrainingRequest
 from dametric.training.run import carry_out
@@ -207,10 +208,25 @@ def choose(
     if isinstance(runner, str):
         load_object(runner, "runner")  # what cannot be loaded is refused before anything is scored
     check_writable(folder / NAME)
-    how = (assumed, runner, places, seconds, steps, quiet, fitted_to)
+    groups = (optimizer, loss, view, precision, checkpoint, images)
+    command = distill_command(teacher, student, data, device, groups) if runner is None else None
+    how = (assumed, runner, places, seconds, steps, quiet, fitted_to, command)
     asked = _Asked(folder, specs, epsilon, fractions, metrics, directions, *how)
+    if places.jobs > 1:
+        _check_sendable("runner" if runner is not None else "student", student if runner is None else runner)
     with network_errors():
         return asked.settled(_request(common, teacher, student, data, folder, checkpoint, held_out))
+
+
+def _check_sendable(name: str, value: Any) -> None:
+    """Refuse what other processes cannot be given, before anything is scored."""
+    try:
+        pickle.dumps(value)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise UsageError(
+            f"{argument(name)} cannot be given to other processes ({one_line(error)}): define it in a module, or leave "
+            f"{argument('jobs')} out"
+        ) from None
 
 
 def _check_own_trainer(lockstep: int, *groups: Any) -> None:
@@ -237,6 +253,8 @@ def _request(
         if held_out is not None:
             raise UsageError(f"{argument('held_out')} is about images that are read here: give a second image set")
         return request
+    if held_out is not None and held_out < 1:
+        raise UsageError(f"{argument('held_out')} is a number of images from 1 up, not {held_out}")
     own = HeldOutRequest(**{**vars(common.images), "held_out": held_out or 1})
     if held_out is None:
         split = own.of(_named_images(request)).find("train")
@@ -321,6 +339,7 @@ class _Asked:
     steps: float
     quiet: bool
     fitted_to: str
+    command: str | None
 
     @property
     def metric(self) -> str:
@@ -329,7 +348,7 @@ class _Asked:
 
     def settled(self, request: DistillationRequest) -> Iterator[Choice]:
         """Check everything, then yield the states of the answer."""
-        context = context_of(request)
+        context = request.context()
         if self.runner is None:
             context.check_loss(request.common.objective)
         specs = self._distinct(context)
@@ -348,8 +367,8 @@ class _Asked:
         remarks = [text for text in (self.fitted_to, widened) if text]
         if not (parameters.slope or parameters.slope_spread):
             remarks.append(f"{self.metric} has no weight: no evidence yet that it orders students beyond a list.")
-        config = self._config(request, context, steps)
-        before = self._before(config)
+        config = self._config(request, context, steps, arms)
+        self._before(config)  # what is refused is refused at once; it is read again by whoever holds the folder
         question = Question(
             arms,
             steps,
@@ -360,32 +379,59 @@ class _Asked:
             config=config,
             versions=machine(context.device),
         )
-        return self._go(question, request, context, before)
+        return self._go(question, request, context)
 
     def _distinct(self, context: TrainingContext) -> list[str]:
         """Candidates without those that spell another one differently."""
         spec_of = ImageSpec(context.train.image_size, context.train.mean)
         specs = list(dict.fromkeys((BASELINE, *self.specs)))
         augs = [replace(parse(spec, spec_of), name=spec) for spec in specs]
+        if self.runner is not None:
+            for aug in (aug for aug in augs if aug.pick):
+                say(f"{aug.name} is left out: it picks by asking a network, which a trainer of your own has not")
+            augs = [aug for aug in augs if not aug.pick]
+            specs = [aug.name for aug in augs]
         same = repeated(augs)
         for spec, other in same.items():
             say(f"{spec} is {other}: one candidate", self.quiet)
         return [spec for spec in specs if spec not in same]
 
-    def _config(self, request: DistillationRequest, context: TrainingContext, steps: Sequence[int]) -> dict[str, Any]:
+    def _code(self, request: DistillationRequest, arms: Sequence[Arm]) -> dict[str, Any]:
+        """Hashes of what is the user's own: the student's weights, or the trainer, and the candidates."""
+        code: dict[str, Any] = {}
+        if self.runner is not None:
+            code["runner"] = code_digest(
+                load_object(self.runner, "runner") if isinstance(self.runner, str) else self.runner
+            )
+        elif isinstance(request.student, nn.Module):
+            code["student"] = weights_digest(request.student)
+        elif is_user_code(request.student):
+            code["student"] = source_digest(load_object(request.student, "architecture"))
+        candidates = {arm.name: own for arm in arms if (own := user_code_of(arm.name))}
+        return {**code, **({"candidates": candidates} if candidates else {})}
+
+    def _config(
+        self, request: DistillationRequest, context: TrainingContext, steps: Sequence[int], arms: Sequence[Arm]
+    ) -> dict[str, Any]:
         """What a choice must have in common with the runs that are there already."""
         assert context.teacher is not None
         return {
             "student": _name(request.student) if self.runner is None else _runner_name(self.runner),
             "teacher": context.teacher.identity,
             "data": {"train": context.train.fingerprint, "held_out": context.test.fingerprint},
-            "images": {"name": context.train.name, "train": len(context.train), "held_out": len(context.test)},
+            "images": {
+                "name": context.train.name,
+                "train": len(context.train),
+                "held_out": len(context.test),
+                "size": context.train.image_size,
+            },
             "recipe": _plain(request.common.resolved(_name(request.student), context.train)),
             "steps": list(steps),
             "metric": self.metric,
             **({"metrics": list(self.directions)} if len(self.directions) > 1 else {}),
             **({} if context.labelled or self.runner is not None else {"loss": "divergence"}),
-            "command": _command(request) if self.runner is None else None,
+            "command": self.command,
+            "code": self._code(request, arms),
         }
 
     def _before(self, config: dict[str, Any]) -> Choice | None:
@@ -399,13 +445,17 @@ class _Asked:
                     f"{self.folder} holds another choice ({name} was {_short(before.config.get(name))}, now "
                     f"{_short(config[name])}): choose another {argument('output')}, or remove that folder"
                 )
+        known = before.config.get("code") or {}  # which folders of former times have not
+        for name, now in config["code"].items():
+            if name != "candidates" and known.get(name, now) != now:
+                raise UsageError(
+                    f"{self.folder} holds another choice: the {name} has changed since. Choose another "
+                    f"{argument('output')}, or remove that folder"
+                )
         return before
 
-    def _go(
-        self, question: Question, request: DistillationRequest, context: TrainingContext, before: Choice | None
-    ) -> Iterator[Choice]:
+    def _go(self, question: Question, request: DistillationRequest, context: TrainingContext) -> Iterator[Choice]:
         kept = self.folder / _CLOCK
-        clock = Clock(max(before.costs.seconds if before else 0.0, seconds_kept(kept)), self.seconds)
         runs: Runs
         if self.runner is None:
             runs = Students(request, context if self.places.here else None)
@@ -413,11 +463,15 @@ class _Asked:
             runs = OwnTrainer(self.runner, str(self.folder / "own"))
         with ExitStack() as stack:
             stack.enter_context(claimed(self.folder / ".lock", str(self.folder)))
+            before = self._before(dict(question.config))
+            clock = Clock(max(before.costs.seconds if before else 0.0, seconds_kept(kept)), self.seconds)
+            for aug in runs.outdated():
+                say(f"{aug} has changed since: its runs of before are left out", self.quiet)
             stack.enter_context(clock.kept(kept))
             stop = stack.enter_context(until_interrupted())
             question, costs = self._scored(question, request, context, clock, stop)
             if not runs.outcomes() and isinstance(runs, Students):
-                clock.pace, size = _trial(Students(request, context), question)
+                clock.pace, size = _trial(replace(runs, ready=context), question)
                 self._say_what_fits(question, clock)
                 self._say_what_it_needs(context, size)
             stack.enter_context(network_errors())
@@ -441,20 +495,24 @@ class _Asked:
     ) -> tuple[Question, ChoiceCosts]:
         """The question with the candidates' scores, and what they took."""
 
+        start = clock.spent
+
         def over() -> bool:
-            return stop() or clock.spent > most
+            return stop() or clock.left <= 0 or clock.spent - start > most
 
         weightless = not (question.parameters.slope or question.parameters.slope_spread)
         read_by_student = any(name in STUDENT_METRICS for name in self.metrics)
         most = (_LEAST_SHARE if weightless and not read_by_student else 1.0) * clock.budget
         names = [arm.name for arm in question.arms if parse(arm.name, ImageSpec()).pick not in NEEDS_STUDENT]
+        scoring = Scoring(request, context, self.metrics, self.folder, self.steps, over)
         try:
-            scores = Scoring(request, context, self.metrics, self.folder, self.steps, over).read(names)
+            scores = scoring.read(names)
         except Interrupted:
             if stop():
                 raise
-            scores = ChoiceScores()
-            say(f"scores are left out: they took {clock.spent:.0f} s of the budget", self.quiet)
+            scores = scoring.kept()
+            rest = "those that are there are kept" if scores.values else "they are left out"
+            say(f"scores took {clock.spent - start:.0f} s, which the budget does not bear: {rest}", self.quiet)
         question = replace(
             question,
             score=oriented(scores.values.get(self.metric, {}), self.directions[self.metric]),
@@ -467,8 +525,11 @@ class _Asked:
     def _say_what_fits(self, question: Question, clock: Clock) -> None:
         """Before anything is trained: the pace, and what the budget can do."""
         shortest, arms = question.steps[0], len(question.arms)
-        fits = min(clock.left * clock.pace * self.places.jobs, self.steps)
         whole = ", ".join(f"{steps:,}" for steps in question.steps)
+        if not math.isfinite(clock.pace):
+            say(f"{arms} candidates, runs of {whole} steps; the pace is not known yet", self.quiet)
+            return
+        fits = min(clock.left * clock.pace * self.places.jobs, self.steps)
         say(
             f"{arms} candidates, runs of {whole} steps, about {clock.pace:.0f} steps a second: the budget is "
             f"{fits / question.steps[-1]:.1f} whole schedules",
@@ -497,39 +558,18 @@ def _trial(students: Students, question: Question) -> tuple[float, int]:
     """Student-steps a second and bytes of a run's folder, by a trial of some seconds that leaves nothing behind."""
     with tempfile.TemporaryDirectory() as folder:
         trial = replace(students, request=replace(students.request, output=folder))
-        run = trial.run(Key(question.arms[-1].name, max(question.steps), 0))
+        run = trial.run(Key(BASELINE, max(question.steps), 0))
         times: list[float] = []
 
         def stop() -> bool:
             times.append(time.monotonic())
             return len(times) > _TRIAL_STEPS or times[-1] - times[0] > _TRIAL_SECONDS
 
-        with suppress(Interrupted):
+        with suppress(Interrupted, RunFailed):  # if it fails, the run itself says so
             carry_out(run, stop=stop)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     paced = times[len(times) // 4 :]  # the first steps are slower
     return (len(paced) - 1) / (paced[-1] - paced[0]) if len(paced) > 1 else math.nan, size
-
-
-def _command(request: DistillationRequest) -> str | None:
-    """How the whole schedule is trained with the augmentation that is chosen, as a user would type it."""
-    common, teacher = request.common, request.teacher
-    if not isinstance(teacher, (str, os.PathLike)) or not isinstance(request.student, str):
-        return None
-    words = ["dametric", "distill", "--teacher", str(teacher), "--student", request.student, "--aug", "{aug}"]
-    if common.images.source is not None:
-        words += ["--data", common.images.source]
-    objective, recipe = common.objective, common.recipe
-    values = {**recipe, "lr": common.lr, "base_aug": common.base_aug, "temperature": objective.temperature}
-    values |= {"dtype": None if common.dtype is None else str(common.dtype).removeprefix("torch.")}
-    values |= {f"{name}_weight": getattr(objective, name) for name in ("ce", "raw", "aug")}
-    values |= {"train_images": common.images.train_images, "image_size": common.images.image_size}
-    groups = (OptimizerOptions, LossOptions, ViewOptions, PrecisionOptions, ImageOptions)
-    for each in options_of(*groups):
-        value = values.get(each.name)
-        if value is not None and value is not False and value not in (each.default, each.about.neutral):  # 0 is said
-            words += [f"--{each.name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return shlex.join([*words, "-o", "runs"]).replace("'{aug}'", "{aug}")
 
 
 def _runner_name(runner: Any) -> str:

@@ -124,11 +124,11 @@ def _losses(work: TrainingRun, context: TrainingContext) -> Tensor:
     return F.cross_entropy(logits.double(), held_out.labels.to(logits.device), reduction="none").cpu()
 
 
-def branch_errors(losses: Tensor) -> tuple[ErrorPart, ErrorPart]:
-    """Errors of held-out images, and of seeds.
+def branch_errors(losses: Tensor) -> tuple[ErrorPart, ErrorPart, ErrorPart]:
+    """Errors of held-out images, of what a seed does to one augmentation alone, and of what it does to all of them.
 
-    Seeds are few: the variance of what a seed does to one augmentation alone is pooled over augmentations, what it does
-    to all of them is common, and leaves differences.
+    Seeds are few: the variance of the second is pooled over augmentations; the third leaves differences as they are,
+    and is known by no more degrees of freedom than there are seeds less one.
 
     Parameters
     ----------
@@ -139,15 +139,21 @@ def branch_errors(losses: Tensor) -> tuple[ErrorPart, ErrorPart]:
     others = (rows.sum(1, keepdim=True) - rows) / (count - 1)
     means = losses.mean(2)
     good = means.isfinite().all(0)
-    covariance = torch.zeros(augs, augs, dtype=torch.float64)
-    dof = (seeds - 1) * max(1, int(good.sum()) - 1)
+    own, shared, dof = 0.0, 0.0, (seeds - 1) * max(1, int(good.sum()) - 1)
+    apart_of_mean = torch.eye(augs, dtype=torch.float64) - 1 / max(1, int(good.sum()))
     if bool(good.any()):
         known = means[:, good]
         common = known.mean(1)
         apart = known - known.mean(0) - (common - common.mean())[:, None]
-        own = float(apart.square().sum()) / dof if known.shape[1] > 1 else float(common.var())
-        shared = max(0.0, float(common.var()) - own / known.shape[1])
-        covariance = (own * torch.eye(augs, dtype=torch.float64) + shared) / seeds
-    covariance[~good] = torch.nan
-    covariance[:, ~good] = torch.nan
-    return ErrorPart.jackknife("held-out images", others), ErrorPart("seeds", covariance, dof)
+        own = float(apart.square().sum()) / dof
+        shared = float(common.var())
+    covariances = [own * apart_of_mean, torch.full((augs, augs), shared, dtype=torch.float64)]
+    for covariance in covariances:
+        covariance /= seeds
+        covariance[~good] = torch.nan
+        covariance[:, ~good] = torch.nan
+    return (
+        ErrorPart.jackknife("held-out images", others),
+        ErrorPart("seeds, own", covariances[0], dof),
+        ErrorPart("seeds, common", covariances[1], seeds - 1),
+    )

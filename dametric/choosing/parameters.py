@@ -159,14 +159,20 @@ class Parameters:
         str
             "" where nothing was done.
         """
-        shortest, longest = self.steps
-        low, high = self.fractions
-        if shortest <= steps <= longest and low <= min(fractions) and max(fractions) <= high:
+        (shortest, longest), (low, high) = self.steps, self.fractions
+        slack = 0.501 / steps  # fractions are whole steps of a schedule: half a step, and what rounding does to it
+        outside = []
+        if not shortest <= steps <= longest:
+            outside.append(f"schedules of {shortest} to {longest} steps, not {steps}")
+        if min(fractions) < low - slack or max(fractions) > high + slack:
+            asked = f"{min(fractions):.3g}" if min(fractions) < low else f"{max(fractions):.3g}"
+            outside.append(f"fractions of a schedule from {low:g} to {high:g}, not {asked}")
+        if not outside:
             return self, ""
         half = dict.fromkeys((0.02, 0.1, 0.3, 0.6), 1.0)
         reason = (
-            f"the parameters of short runs come from schedules of {shortest} to {longest} steps in fractions from "
-            f"{low:g} to {high:g}: for {steps} steps how far short runs agree with whole ones is taken as unknown"
+            f"The parameters of short runs come from {' and '.join(outside)}: how far short runs agree with whole ones "
+            "is taken as unknown."
         )
         return replace(self, half=half), reason
 

@@ -446,7 +446,7 @@ def _widened(units: Sequence[Unit], assumed: Mapping[str, Parameters]) -> list[s
         assumed[unit.name].for_schedule(unit.steps[-1], [steps / unit.steps[-1] for steps in unit.steps])[1]
         for unit in units
     ]
-    return [f"{reason[0].upper()}{reason[1:]}." for reason in dict.fromkeys(reasons) if reason]
+    return [reason for reason in dict.fromkeys(reasons) if reason]
 
 
 def _words(costs: pd.DataFrame, stated: pd.DataFrame, units: int, unseen: bool, epsilon: float) -> Iterator[str]:

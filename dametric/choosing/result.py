@@ -20,10 +20,10 @@ class ErrorPart:
     Attributes
     ----------
     source : str
-        "batches", "held-out images" or "seeds".
+        "batches", "held-out images", "seeds, own" or "seeds, common".
     covariance : Tensor of shape (augmentations, augmentations), float64
     dof : float
-        Degrees of freedom of the variance of a difference.
+        Degrees of freedom of the variances.
     left_out : Tensor of shape (augmentations, parts), float64, or None
         The values without each batch, or without each part of the held-out images; None for seeds.
     """
@@ -113,7 +113,11 @@ class StudentScore:
         return self._contrast(weights)
 
     def _contrast(self, weights: Tensor) -> StatedDifference:
-        """A sum of values; the degrees of freedom of its variance are Satterthwaite's."""
+        """A sum of values; the degrees of freedom of its variance are Satterthwaite's.
+
+        Its interval is no narrower than that of a part alone: one of few degrees of freedom may be small by chance, and
+        would then count for little.
+        """
         used = weights != 0
         if not bool(used.any()):
             return StatedDifference(0.0, 0.0, 0.0, 0.0)
@@ -124,4 +128,7 @@ class StudentScore:
             return StatedDifference(value, math.nan, math.nan, math.nan)
         square = sum(variance**2 / part.dof for variance, part in zip(variances, self.errors, strict=True) if part.dof)
         half = float(stats.t.ppf(0.975, total**2 / square)) * math.sqrt(total) if square > 0 else 0.0
+        for variance, part in zip(variances, self.errors, strict=True):
+            if part.dof and variance > 0:
+                half = max(half, float(stats.t.ppf(0.975, part.dof)) * math.sqrt(variance))
         return StatedDifference(value, math.sqrt(max(total, 0)), value - half, value + half)

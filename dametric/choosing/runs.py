@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +17,11 @@ from torch import Tensor
 
 from dametric.augment import ImageSpec, parse
 from dametric.augment.base import Augmented
+from dametric.augment.external import External
 from dametric.augment.keys import Keys
 from dametric.base.files import read_text, write_atomic
 from dametric.base.progress import Advance
-from dametric.base.user_code import line_of, load_object, one_line
+from dametric.base.user_code import line_of, load_object, one_line, source_digest
 from dametric.data.build import AvailableSplit
 from dametric.data.request import ImageRequest, Splits
 from dametric.errors import UsageError
@@ -32,6 +34,7 @@ from dametric.training.request import DistillationRequest
 from dametric.training.run import carry_out_together
 
 FAILED = "failed"
+_MOST = 1e6  # nats: no posterior takes more
 _DIVERGED = 4.0  # times the loss of a network that knows nothing: one such run would outweigh all others
 
 
@@ -65,13 +68,13 @@ class Outcome:
     failed: str | None = None
 
     def __post_init__(self) -> None:
-        if math.isinf(self.loss) and self.failed is None:  # or it would be begun for ever
-            object.__setattr__(self, "failed", f"its loss is {self.loss}")
+        if abs(self.loss) >= _MOST and self.failed is None:  # or it would be begun for ever, or weighed
+            object.__setattr__(self, "failed", f"its loss is {self.loss:g}")
 
     @property
     def finished(self) -> bool:
         """Whether its loss is known."""
-        return math.isfinite(self.loss)
+        return math.isfinite(self.loss) and self.failed is None
 
 
 class HeldOutRequest(ImageRequest):
@@ -91,7 +94,41 @@ class Runs(Protocol):
         """What carries out runs of one seed, or goes on with them; what came of them is in :meth:`outcomes`."""
 
     def outcomes(self) -> list[Outcome]:
-        """All runs that were begun, finished or not."""
+        """All runs that were begun, finished or not; those of candidates whose code has changed since are none."""
+
+    def outdated(self) -> list[str]:
+        """Candidates of which there are runs of code that has changed since."""
+
+
+def user_code_of(aug: str) -> dict[str, str]:
+    """Hashes of the user's own functions in an augmentation, by their names, as they are now."""
+    return {
+        operation.name: source_digest(operation.function)
+        for member in parse(aug, ImageSpec()).members
+        for operation in member.operations
+        if isinstance(operation, External)
+    }
+
+
+class _Current:
+    """Tells runs of a candidate's code as it is now from those of before."""
+
+    def __init__(self) -> None:
+        self.code: dict[str, dict[str, str] | None] = {}
+        self.outdated: dict[str, None] = {}
+
+    def __call__(self, aug: str, recorded: Mapping[str, str] | None) -> bool:
+        """What is not recorded, and what a name said that is not the candidate's, is no difference."""
+        if aug not in self.code:
+            try:
+                self.code[aug] = user_code_of(aug)
+            except UsageError:  # of a candidate of before, whose file is gone
+                self.code[aug] = None
+        known, now = recorded or {}, self.code[aug] or {}
+        current = all(known.get(name, digest) == digest for name, digest in now.items())
+        if not current:
+            self.outdated[aug] = None
+        return current
 
 
 @dataclass(frozen=True)
@@ -122,8 +159,18 @@ class Students:
 
     def outcomes(self) -> list[Outcome]:
         """See :class:`Runs`."""
+        return self._read()[0]
+
+    def outdated(self) -> list[str]:
+        """See :class:`Runs`."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[list[Outcome], list[str]]:
+        current = _Current()
         runs = [Run(path.parent) for path in sorted(Path(self.request.output).glob("*/record.json"))]
-        return [_outcome(record) for run in runs if (record := run.written) is not None]
+        records = [record for run in runs if (record := run.written) is not None]
+        kept = [record for record in records if current(record.config.aug, record.config.extra.get("user_code"))]
+        return [_outcome(record) for record in kept], list(current.outdated)
 
 
 def _outcome(record: RunRecord) -> Outcome:
@@ -150,14 +197,17 @@ class StudentJob:
             carry_out_together([self.students.run(key) for key in self.keys], advance=advance, stop=stop)
 
 
-_read: list[tuple[DistillationRequest, TrainingContext]] = []  # in a process, for all runs of a choice
+_contexts: list[tuple[DistillationRequest, object, TrainingContext]] = []  # of a worker, for all runs of a choice
 
 
 def context_of(request: DistillationRequest) -> TrainingContext:
-    """Data and teacher, read once in a process."""
-    if not _read or _read[0][0] != request:
-        _read[:] = [(request, request.context())]
-    return _read[0][1]
+    """Data and teacher, read once in a process that carries out runs for another one."""
+    stamp = None
+    if isinstance(request.teacher, (str, os.PathLike)) and (file := Path(request.teacher)).exists():
+        stamp = (file.stat().st_mtime_ns, file.stat().st_size)  # the file may be another one by now
+    if not _contexts or _contexts[0][:2] != (request, stamp):
+        _contexts[:] = [(request, stamp, request.context())]
+    return _contexts[0][2]
 
 
 @dataclass(frozen=True)
@@ -224,7 +274,16 @@ class OwnTrainer:
 
     def outcomes(self) -> list[Outcome]:
         """See :class:`Runs`."""
-        return [_read_own(path) for path in sorted(Path(self.folder).glob("*.json"))]
+        return self._read()[0]
+
+    def outdated(self) -> list[str]:
+        """See :class:`Runs`."""
+        return self._read()[1]
+
+    def _read(self) -> tuple[list[Outcome], list[str]]:
+        current = _Current()
+        every = [_read_own(path) for path in sorted(Path(self.folder).glob("*.json"))]
+        return [outcome for outcome, code in every if current(outcome.key.aug, code)], list(current.outdated)
 
 
 @dataclass(frozen=True)
@@ -258,21 +317,24 @@ class OwnJob:
             raise UsageError(
                 f"{given} returns the held-out loss, or a dict with 'loss' and 'top1', not {str(answer)[:80]!r}"
             ) from None
-        failed = None if math.isfinite(loss) else f"its loss is {loss}"
+        if math.isfinite(top1) and not 0 <= top1 <= 1:
+            raise UsageError(f"{given} returned a top1 of {top1:g}: an accuracy is a share from 0 to 1, not in percent")
+        failed = None if abs(loss) < _MOST else f"its loss is {loss:g}"  # which is false of a NaN too
         document = {"aug": key.aug, "steps": key.steps, "seed": key.seed, "loss": None if failed else loss}
         document |= {"top1": top1 if math.isfinite(top1) else None, "seconds": time.monotonic() - start}
         name = re.sub(r"[^A-Za-z0-9.+=-]+", "_", f"{key.aug[:80]}-{key.steps}-{key.seed}")
         path = Path(self.trainer.folder) / f"{name}-{zlib.crc32(key.aug.encode()):08x}.json"
-        write_atomic(path, json.dumps({**document, "failed": failed}) + "\n")
+        document |= {"failed": failed, **({"user_code": code} if (code := user_code_of(key.aug)) else {})}
+        write_atomic(path, json.dumps(document) + "\n")
 
 
-def _read_own(path: Path) -> Outcome:
+def _read_own(path: Path) -> tuple[Outcome, dict[str, str] | None]:
     try:
         part = json.loads(read_text(path))
         key = Key(str(part["aug"]), int(part["steps"]), int(part["seed"]))
         loss, top1, seconds = (
             math.nan if part[name] is None else float(part[name]) for name in ("loss", "top1", "seconds")
         )
-        return Outcome(key, loss, top1, seconds, part["failed"])
+        return Outcome(key, loss, top1, seconds, part["failed"]), part.get("user_code")
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not the record of a run ({error}): remove it") from error

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from dametric.augment import Augmentation, ImageSpec, parse
+from dametric.augment import Augmentation, ImageSpec, base_augmentation, parse
 from dametric.base.arguments import argument
 from dametric.base.progress import say
 from dametric.choosing.asked import Asked
 from dametric.choosing.batches import SIZE
+from dametric.choosing.runs import user_code_of
 from dametric.choosing.student_scores import DIRECTIONS, STUDENT_METRICS, warm_scores
 from dametric.choosing.warm import WarmStudent, schedule_share, warm_steps, warm_student
 from dametric.errors import UsageError
@@ -151,6 +152,8 @@ class Scoring:
         kept = Scores.read(path) if path.exists() else None
         if kept is None or not self._of_teacher(kept, augs):
             kept = self._by_teacher(augs)
+            if code := _code(augs):
+                kept = Scores(kept.scores, {**kept.config, "user_code": code}, kept.versions)
             kept.write(path)
         if self.with_student:
             if kept.settings.warm_student is None:
@@ -161,17 +164,31 @@ class Scoring:
                 kept.write(path)
         return _summary(kept)
 
+    def kept(self) -> ChoiceScores:
+        """The scores that are in the folder, as far as they are of this teacher, these images and this recipe."""
+        path = self.folder / NAME
+        kept = Scores.read(path) if path.exists() else None
+        if kept is None or not self._of_teacher(kept, [row.aug for row in kept.rows]):
+            return ChoiceScores()
+        return _summary(kept)
+
     def _of_teacher(self, kept: Scores, augs: Sequence[str]) -> bool:
-        """Whether the file holds this teacher's scores of these candidates."""
-        teacher = kept.settings.scored.sha256
+        """Whether the file holds this teacher's scores of these candidates, on these images, as the recipe has it."""
+        settings, recipe = kept.settings, self._recipe
+        teacher, code = settings.scored.sha256, settings.extra.get("user_code", _code(augs))
         assert self.context.teacher is not None
         return (
-            {row.aug for row in kept.rows} == set(augs)
+            code == _code(augs)
+            and settings.data.fingerprint in (None, self.context.train.fingerprint)
+            and settings.per in (None, recipe.per)
+            and settings.base_aug in (None, base_augmentation(recipe.base_aug, self._spec).name)
+            and {row.aug for row in kept.rows} == set(augs)
             and {metric_of(name).name for name in self.metrics if name not in STUDENT_METRICS} <= set(kept.metrics)
             and (teacher is None or teacher == self.context.teacher.sha256)
         )
 
     def _by_teacher(self, augs: Sequence[str]) -> Scores:
+        recipe = self._recipe
         own = tuple(name for name in self.metrics if name not in STUDENT_METRICS)
         return score(
             self.request.teacher,
@@ -182,7 +199,9 @@ class Scoring:
             batch_size=min(SIZE, max(1, len(self.context.train) // 2)),
             accuracy=False,
             device=self.context.device,
-            dtype=str(self._recipe.dtype),
+            dtype=str(recipe.dtype),
+            per=recipe.per,
+            base_aug=recipe.base_aug,
             stop=self.stop,
             quiet=self._quiet,
             **asdict(self.request.checkpoint),
@@ -195,10 +214,13 @@ class Scoring:
         here.share(self.context)
         return here
 
-    def _augs(self, names: Sequence[str]) -> list[Augmentation]:
+    @property
+    def _spec(self) -> ImageSpec:
         assert self.context.teacher is not None
-        spec = ImageSpec(self.context.train.image_size, self.context.teacher.mean)
-        return [parse(name, spec) for name in names]
+        return ImageSpec(self.context.train.image_size, self.context.teacher.mean)
+
+    def _augs(self, names: Sequence[str]) -> list[Augmentation]:
+        return [parse(name, self._spec) for name in names]
 
     def _check_budget(self, augs: int) -> None:
         """Say what the scores will take, before they do."""
@@ -262,6 +284,11 @@ class Scoring:
         )
         order = tuple(name if name in STUDENT_METRICS else metric_of(name).name for name in self.metrics)
         return Asked(None, None, order, tuple(read), name).added(kept)
+
+
+def _code(augs: Sequence[str]) -> dict[str, str]:
+    """Hashes of the user's own functions in all candidates."""
+    return {name: digest for aug in augs for name, digest in user_code_of(aug).items()}
 
 
 def _summary(scores: Scores) -> ChoiceScores:

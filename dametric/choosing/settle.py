@@ -21,6 +21,7 @@ from dametric.jobs.executor import Event, Executor, Stop
 from dametric.records.choices import NAME, Choice, ChoiceCosts, ChoiceLook
 
 _EVERY = 2.0  # seconds: what a kill may cost the clock
+_PATIENCE = 5.0  # seconds until a run that another process holds is asked for again
 _LOSSES = 3  # processes lost with one run before that is an error
 
 
@@ -116,6 +117,8 @@ class Settling:
         Of the sittings before.
     lockstep : int
         Runs that are given together.
+    patience : float
+        Seconds until a run that came back unfinished, since another process holds it, is given again.
     """
 
     question: Question
@@ -129,8 +132,10 @@ class Settling:
     most_steps: float = math.inf
     looks: tuple[ChoiceLook, ...] = ()
     lockstep: int = 1
+    patience: float = _PATIENCE
 
     def __post_init__(self) -> None:
+        self._aside: dict[Key, float] = {}
         self._going: dict[int, tuple[Key, ...]] = {}
         self._lost: dict[Key, int] = {}
         self._number = 0
@@ -139,24 +144,41 @@ class Settling:
         outcomes = self.runs.outcomes()
         belief, choice = self._look(outcomes, "running")
         yield choice
+        sure = ending = False
         while True:
-            sure = choice.p_within >= ENOUGH and bool(choice.runs)
-            ending = sure or self.stop() or self.clock.left <= 0
+            if not ending:  # executors are halted for ever, whatever the runs say that end after that
+                sure = _sure(choice)
+                ending = sure or self._over()
             if not ending:
                 self._fill(belief, outcomes)
-            if not self._going:
+            if not self._going and (ending or not self._aside):
                 break
             if ending:
                 self.executor.halt()
-            events = self.executor.events(0.2)
-            for event in events:
-                self._ended(event)
-            if events:
-                outcomes = self.runs.outcomes()
+            returned = self._returned()
+            known = self.runs.outcomes() if returned or not self._going else outcomes
+            self._set_aside(returned, known)
+            if returned or known != outcomes:
+                outcomes = known
                 belief, choice = self._look(outcomes, "running")
                 yield choice
-        status = "sure" if sure else "stopped" if self.stop() else "spent"
+        if sure and not _sure(choice):
+            say("runs that were going on have made the answer less sure again: the same call goes on")
+        status = "sure" if _sure(choice) else "stopped" if self.stop() or sure else "spent"
         yield self._look(outcomes, status)[1]
+
+    def _returned(self) -> list[Key]:
+        """Runs that came back from where they are carried out, finished or not."""
+        if not self._going:
+            time.sleep(min(self.patience, 0.5))
+            return []
+        return [key for event in self.executor.events(0.2) for key in self._ended(event)]
+
+    def _set_aside(self, returned: Sequence[Key], outcomes: Sequence[Outcome]) -> None:
+        """Leave those that came back unfinished to the process that holds them, for a while."""
+        now, known = time.monotonic(), {outcome.key for outcome in outcomes if outcome.finished or outcome.failed}
+        self._aside |= dict.fromkeys(returned, now + self.patience)
+        self._aside = {key: until for key, until in self._aside.items() if key not in known and until > now}
 
     def _look(self, outcomes: Sequence[Outcome], status: str) -> tuple[Belief, Choice]:
         belief = Belief.of(self.question, outcomes)
@@ -188,7 +210,7 @@ class Settling:
     ) -> Key | None:
         """The next run: first what was begun, then what is worth most; for a group one of its seed."""
         pending = [*self._pending, *group]
-        most = self._affordable(outcomes, pending)
+        most = self._affordable(outcomes, pending, group)
         waiting = [key for key in begun if key not in pending and belief.place(key)[0] >= 0 and key.steps <= most]
         if waiting:
             return next((key for key in waiting if not group or key.seed == group[0].seed), None)
@@ -201,20 +223,20 @@ class Settling:
 
     @property
     def _pending(self) -> list[Key]:
-        return [key for group in self._going.values() for key in group]
+        return [*(key for group in self._going.values() for key in group), *self._aside]
 
-    def _affordable(self, outcomes: Sequence[Outcome], pending: Sequence[Key]) -> float:
-        """Student-steps that a run may have to end in time."""
-        spent = self.scored.student_steps + sum(outcome.key.steps for outcome in outcomes if outcome.finished)
-        spent += sum(key.steps for key in pending)
+    def _affordable(self, outcomes: Sequence[Outcome], pending: Sequence[Key], group: Sequence[Key]) -> float:
+        """Student-steps that a run may have to end in time, where those of its group are trained beside it."""
+        spent = sum(outcome.key.steps for outcome in outcomes if outcome.finished or outcome.failed)
+        spent += self.scored.student_steps + sum(key.steps for key in pending)
         pace = self.clock.steps_a_second(outcomes)
-        in_time = self.clock.left * pace if math.isfinite(pace) else math.inf
+        in_time = self.clock.left * pace - sum(key.steps for key in group) if math.isfinite(pace) else math.inf
         return min(self.most_steps - spent, in_time)
 
     def _over(self) -> bool:
         return self.stop() or self.clock.left <= 0
 
-    def _ended(self, event: Event) -> None:
+    def _ended(self, event: Event) -> tuple[Key, ...]:
         keys = self._going.pop(event.number)
         if event.kind == "raised":
             raise event.value
@@ -223,7 +245,14 @@ class Settling:
                 self._lost[key] = self._lost.get(key, 0) + 1
                 if self._lost[key] >= _LOSSES:
                     raise RunFailed(f"the process of {key.aug} (seed {key.seed}) was lost {_LOSSES} times")
-                say(f"{key.aug}, seed {key.seed}: its process was lost; it goes on from its last saved epoch")
+                say(f"{key.aug}, seed {key.seed}: its process was lost; the run is given to another one")
+            return ()
+        return keys
+
+
+def _sure(choice: Choice) -> bool:
+    """Whether the answer is what was asked for."""
+    return choice.p_within >= ENOUGH and bool(choice.runs)
 
 
 def budget_of(text: str | float) -> tuple[float, float]:
@@ -236,7 +265,7 @@ def budget_of(text: str | float) -> tuple[float, float]:
     """
     if isinstance(text, str) and text.replace(" ", "").endswith("steps"):
         number = text.replace(" ", "").removesuffix("steps")
-        if not number.isdigit() or int(number) < 1:
+        if not number.isdecimal() or int(number) < 1:
             raise UsageError(f"a budget of steps is a number from 1 up, such as 20000steps, not '{text}'")
         return math.inf, float(number)
     seconds = seconds_of(text, "budget") if isinstance(text, str) else float(text)

@@ -170,13 +170,13 @@ def answer(
     runs = _runs(question, outcomes)
     points = points_of(runs)
     best = belief.arms[known.best].name
-    steps = costs.student_steps + sum(run.steps for run in runs)
-    look = ChoiceLook(
-        len(runs), steps, costs.seconds, best, float(known.p_best[known.best]), known.p_within, known.regret
-    )
     by_steps = {f"{fraction:g}": 0 for fraction in question.fractions}
-    for run in runs:
-        by_steps[f"{run.fraction:g}"] += run.steps
+    for key in (outcome.key for outcome in outcomes if outcome.finished or outcome.failed):
+        if key.steps in question.steps:
+            by_steps[f"{key.steps / question.steps[-1]:g}"] += key.steps
+    steps = costs.student_steps + sum(by_steps.values())
+    p_best = float(known.p_best[known.best])
+    look = ChoiceLook(len(runs), steps, costs.seconds, best, p_best, known.p_within, known.regret)
     choice = Choice(
         status=status,
         best=best,

@@ -188,7 +188,7 @@ def deliver(choice: Choice, json: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("augmentation", no_wrap=True)
     first = str(choice.config.get("metric", "score"))
-    others = [name for name in choice.arms[0].scores if name != first]
+    others = [name for name in (choice.arms[0].scores if choice.arms else ()) if name != first]
     scores = (first, *others) if others else ("score",)
     for name in ("P(best)", "loss over the best", "95 % interval", "runs", *scores):
         table.add_column(name, justify="right", no_wrap=True)

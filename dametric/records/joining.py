@@ -13,7 +13,7 @@ from dametric.errors import UsageError
 from dametric.records.recipes import OPTIONS, label_by_recipe
 from dametric.records.scores import Scores
 
-STUDENT_METRICS = ("ce_", "ts_")  # how the names of metrics begin that ask a student
+STUDENT_METRICS = ("ce_", "ts_")  # how the names of metrics begin that ask the student of a score file
 _STUDENT_PICKS = "by=student"  # in the names of augmentations that do
 _DIFFERENCES = ["difference", "difference_se", "tied_with_best"]
 _OWN = [*_DIFFERENCES, "recipe", "arch"]  # columns that `join` does not give
@@ -68,9 +68,9 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
     runs : pandas.DataFrame
         From :func:`dametric.records.runs.load_runs`. Only finished distillations count; where the score file names its
         teacher by hash, only those from that teacher; where it says of which images, only those of images of that
-        name and size; what a student was asked for (``ce_*`` metrics, picks by the student) is said of that student
-        alone. Runs of one student by different recipes are students of their own: "resnet8 (960 epochs)",
-        "resnet8 (temperature 4)".
+        name and size; what a student was asked for (``ce_*`` metrics, picks by the student, scores that are read with
+        a warm student) is said of that student alone. Runs of one student by different recipes are students of their
+        own: "resnet8 (960 epochs)", "resnet8 (temperature 4)".
     metric : str, optional
         The one that orders the score file by default.
 
@@ -162,10 +162,12 @@ def _why(files: Sequence[Scores], runs: pd.DataFrame) -> str:
 def _beside(scores: Scores, students: pd.DataFrame, metric: str) -> pd.DataFrame:
     table = pd.DataFrame(with_differences(scores, metric)).astype({"tied_with_best": "boolean"})
     joined = table.drop(columns="destroyed").merge(students, on="aug", how="inner")
-    shown = scores.settings.shown.arch
+    shown, warm = scores.settings.shown.arch, scores.settings.warm_student
     if shown is not None:  # of the others it says nothing
-        asks_student = joined.aug.str.contains(_STUDENT_PICKS) | metric.startswith(STUDENT_METRICS)
-        joined = joined[~asks_student | (joined.arch == shown)]
+        of_student = joined.aug.str.contains(_STUDENT_PICKS) | metric.startswith(STUDENT_METRICS)
+        joined = joined[~of_student | (joined.arch == shown)]
+    if warm is not None and warm.arch is not None and any(row.metrics[metric].student for row in scores.rows):
+        joined = joined[joined.arch == warm.arch]
     order = ["student", "aug", "score", "score_se", *students.columns[4:], *_OWN]
     return joined[order].sort_values("student", kind="stable", ignore_index=True)
 

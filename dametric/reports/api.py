@@ -105,7 +105,7 @@ def _scores_page(
     """Of scores without students."""
     if options:
         names = ", ".join(argument(name) for name in options)
-        raise UsageError(f"{names}: of scores with students; give a folder of runs (dametric distill -o makes one) too")
+        raise UsageError(f"{names}: of scores with students; give a folder of runs, as dametric distill makes it, too")
     from dametric.reports import score_page
 
     return score_page.build(scores, files, own, made_by)
@@ -124,9 +124,9 @@ def _built(
     if isinstance(source, Comparison):
         return _comparison_page(source, runs, own, options)
     if isinstance(source, Choice):
-        return _choice_page(source, own, "", options)
+        return _choice_page(source, runs, own, "", options)
     if not isinstance(source, Analysis) and (choice := _choice_in(source)) is not None:
-        return _choice_page(choice, own, _call(source, (), given), options)
+        return _choice_page(choice, runs, own, _call(source, (), given), options)
     if not isinstance(source, Analysis) and not runs and not options.get("published"):
         alone = read_scores(several(source))
         if alone is not None:
@@ -146,10 +146,10 @@ def _choice_in(source: Sources) -> Choice | None:
     return None
 
 
-def _choice_page(choice: Choice, own: list[Any], made_by: str, options: dict[str, Any]) -> Page:
+def _choice_page(choice: Choice, runs: Sources, own: list[Any], made_by: str, options: dict[str, Any]) -> Page:
     """Of a choice."""
-    if options:
-        names = ", ".join(argument(name) for name in options)
+    if options or several(runs):
+        names = ", ".join(argument(name) for name in options or ("runs",))
         raise UsageError(f"{names}: of scores with students, not of a choice")
     from dametric.reports import choice_page
 

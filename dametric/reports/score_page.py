@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -83,7 +84,7 @@ class ScoreReport(Page):
         return pd.concat(named, ignore_index=True)
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p>{line}</p>" for line in self.answer) + self.table.to_html(index=False)
+        return "".join(f"<p>{escape(line)}</p>" for line in self.answer) + self.table.to_html(index=False)
 
 
 def build(

@@ -133,6 +133,10 @@ def parameters(operation: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Augmentation):  # a branch
+        return [parameters(operation) for operation in value.operations]
+    if isinstance(value, tuple) and any(is_dataclass(item) for item in value):
+        return [_plain(item) for item in value]
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return _function(value) if callable(value) else value

@@ -164,7 +164,8 @@ class DistillationRequest:
 
     def work(self, context: TrainingContext, aug: str, seed: int) -> TrainingRun:
         """The run of an augmentation and a seed."""
-        recipe = self.common.resolved(self.student, context.train, aug=aug, seed=seed)
+        arch = self.student if isinstance(self.student, str) else ""
+        recipe = self.common.resolved(arch, context.train, aug=aug, seed=seed)
         return self.common.work(context, self.student, recipe, root=self.output)
 
     def groups(self) -> list[Group]:

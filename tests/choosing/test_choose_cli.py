@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,8 +18,10 @@ import torch
 
 from dametric import choose, cli
 from dametric.base.arguments import speaking
+from dametric.choosing.runs import Key, OwnTrainer
 from dametric.data import load_data
 from dametric.data.request import ImageRequest
+from dametric.errors import UsageError
 from dametric.models import build, save_checkpoint
 from dametric.records.choices import Choice, read_choice
 from tests.loops import each
@@ -271,3 +274,27 @@ def test_killing_it_changes_nothing(run: Run, teacher: Path, tmp_path: Path) -> 
     assert code == 0, err
     assert losses(read_choice(tmp_path / "killed")) == losses(read_choice(tmp_path / "whole"))
     assert len(read_choice(tmp_path / "killed").runs) == len(losses(read_choice(tmp_path / "killed")))
+
+
+@each(
+    ("answer", "named"),
+    [
+        ({"loss": 1.0, "top1": 57.3}, "top1 of 57.3: an accuracy is a share from 0 to 1"),
+        ({"loss": 1.0, "top1": -0.1}, "top1 of -0.1"),
+        ({"loss": "low"}, "returns the held-out loss"),
+    ],
+)
+def test_what_a_trainer_of_ones_own_must_not_return(tmp_path: Path, answer: dict[str, Any], named: str) -> None:
+    trainer = OwnTrainer(lambda augment, steps, seed: answer, str(tmp_path))
+    with pytest.raises(UsageError, match=named):
+        trainer.job([Key("cutmix", 10, 0)])(lambda steps=1, note="": None, lambda: False)
+    assert not list(tmp_path.iterdir())
+
+
+@each("loss", [2e6, -2e6, math.inf, -math.inf, math.nan])
+def test_a_loss_that_is_none_is_a_failed_run(tmp_path: Path, loss: float) -> None:
+    trainer = OwnTrainer(lambda augment, steps, seed: loss, str(tmp_path))
+    trainer.job([Key("cutmix", 10, 0)])(lambda steps=1, note="": None, lambda: False)
+    (outcome,) = trainer.outcomes()
+    assert outcome.failed == f"its loss is {loss:g}"
+    assert not outcome.finished

@@ -14,6 +14,7 @@ import pytest
 from dametric.choosing.arms import arms_of
 from dametric.choosing.parameters import SHIPPED, Parameters, read_parameters
 from dametric.choosing.posterior import prior_of
+from dametric.choosing.settle import fitting
 from dametric.errors import UsageError
 from tests.loops import each
 
@@ -158,8 +159,19 @@ def test_outside_of_its_range_less_is_taken_as_known(
     assert (reason == "") == within
     assert (wider == parameters) == within
     if not within:
-        assert "1000 to 50000" in reason
-        assert str(steps) in reason
+        outside = "fractions of a schedule from 0.1 to 1" if steps == 2000 else "schedules of 1000 to 50000 steps"
+        assert outside in reason
+        assert f"not {0.05 if steps == 2000 else steps}" in reason
+        assert reason.count(" from ") == 1 + (steps == 2000)
         assert len(wider.half) > len(parameters.half)
         rest = {name: value for name, value in asdict(parameters).items() if name != "half"}
         assert {name: value for name, value in asdict(wider).items() if name != "half"} == rest
+
+
+def test_a_fraction_in_whole_steps_is_the_fraction_that_was_asked_for() -> None:
+    """A twentieth of 1949 steps is 97.45, so 97: no less than a twentieth."""
+    shipped = read_parameters()
+    for steps in range(400, 4001):
+        fractions = [count / steps for count in fitting(steps, (0.05, 0.2, 1.0), 20)]
+        assert shipped.for_schedule(steps, fractions) == (shipped, ""), steps
+    assert "not 0.04" in shipped.for_schedule(2000, [0.04, 1.0])[1]

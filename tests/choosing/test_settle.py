@@ -21,7 +21,7 @@ from dametric.choosing.runs import Key, Outcome
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting, seconds_kept
 from dametric.choosing.state import Question
 from dametric.errors import RunFailed, UsageError
-from dametric.jobs.executor import Advance, Stop
+from dametric.jobs.executor import Advance, Event, Stop
 from dametric.jobs.inline import InlineExecutor
 from dametric.records.choices import Choice, ChoiceArm, ChoiceRun, read_choice
 from tests.loops import each
@@ -309,6 +309,7 @@ CHOICE = Choice(
         ({"hour_more": math.nan}, "is not known", "is expected to lower"),
         ({"points": 20.0, "points_low": 10.0, "points_high": 30.0}, "about 1.0 points of accuracy [0.2, 2.4]", "nan"),
         ({"p_gain": 0.94}, "Nothing is shown to beat crop+flip: cutmix looks best", "Use "),
+        ({"p_gain": 0.96, "gain_low": -0.001}, "Nothing is shown to beat crop+flip: cutmix looks best", "Use "),
         ({"p_gain": 0.94}, "but may be worse (probability .06)", "Use "),
         ({"best": "identity", "p_gain": 0.0}, "Use crop+flip alone: nothing is shown to beat it.", "Use identity"),
         ({"runs": ()}, "no augmentation is shown to beat crop+flip", "Use "),
@@ -351,7 +352,7 @@ def test_budgets(text: str | float, expected: tuple[float, float]) -> None:
     assert budget_of(text) == expected
 
 
-@each("text", ["soon", "", "0", "-5m", 0, -1, "0steps", "steps", "-3steps", "1.5steps", math.nan])
+@each("text", ["soon", "", "0", "-5m", 0, -1, "0steps", "steps", "-3steps", "1.5steps", "²steps", math.nan])
 def test_what_is_no_budget(text: str | float) -> None:
     with pytest.raises(UsageError):
         budget_of(text)
@@ -362,3 +363,104 @@ def test_fractions_that_are_too_short_are_left_out() -> None:
     assert fitting(2000, (0.05, 0.2, 1.0), 101) == (400, 2000)
     assert fitting(10, (0.05, 0.2, 1.0), 20) == (10,)
     assert read_parameters().for_schedule(1000, (0.05, 1.0))[1] == ""
+
+
+class TwoPlaces:
+    """Two jobs at once, as processes have them: what is given after it was halted comes back as it was."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[int, Any, bool]] = []
+        self.halted, self.untouched = False, 0
+
+    def __enter__(self) -> TwoPlaces:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    @property
+    def free(self) -> int:
+        return 2 - len(self.given)
+
+    def give(self, number: int, job: Any, advance: Advance, stop: Stop) -> None:
+        self.given.append((number, job, self.halted))
+
+    def halt(self) -> None:
+        self.halted = True
+
+    def events(self, timeout: float) -> list[Event]:
+        number, job, late = self.given.pop(0)
+        if late:
+            self.untouched += 1
+            assert self.untouched < 10, "runs are given for ever that nobody carries out"
+        else:
+            job(lambda steps=1, note="": None, lambda: False)
+        return [Event(number, "done")]
+
+
+def test_a_run_that_ends_after_it_was_sure_ends_the_choice_too(tmp_path: Path) -> None:
+    unsure = 0
+    for salt in range(60):
+        executor = TwoPlaces()
+        runs = Fake(lambda key, salt=salt: loss_of(replace(key, aug=f"{key.aug} {salt}"), 0.02))
+        settling = Settling(replace(question(), epsilon=0.02), runs, executor, Clock(), tmp_path, most_steps=60_000)
+        *_, choice = settling
+        assert executor.untouched == 0
+        assert choice.status == ("sure" if choice.p_within >= 0.95 else "stopped" if executor.halted else "spent")
+        unsure += choice.status == "stopped"
+        if unsure:
+            return
+    pytest.fail("no run made an answer less sure again")
+
+
+def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
+    held = Key("identity", 100, 0)
+
+    class Held(Fake):
+        given = 0
+
+        def job(self, keys: Sequence[Key]) -> Callable[[Advance, Stop], None]:
+            if held not in keys:
+                return super().job(keys)
+            self.given += 1
+            return super().job(keys) if self.given == 3 else lambda advance, stop: None
+
+        def outcomes(self) -> list[Outcome]:
+            return [*super().outcomes(), *([] if held in self.known else [Outcome(held)])]
+
+    runs = Held()
+    choice = settle(runs, tmp_path, most_steps=1500, patience=0.01)
+    assert runs.given == 3
+    assert held in runs.order
+    assert runs.order[0] != held, "others go on meanwhile"
+    assert choice.status in ("spent", "sure")
+
+
+def test_those_of_a_group_are_trained_in_the_time_of_the_group(tmp_path: Path) -> None:
+    given: list[Sequence[Key]] = []
+
+    class Watched(Fake):
+        def job(self, keys: Sequence[Key]) -> Callable[[Advance, Stop], None]:
+            given.append(tuple(keys))
+            return super().job(keys)
+
+    clock = Clock(budget=25.0, pace=100.0)  # 2500 steps
+    with InlineExecutor() as executor:
+        settling = Settling(question(steps=(1000,)), Watched(), executor, clock, tmp_path, lockstep=4)
+        states = iter(settling)
+        next(states), next(states)
+    assert len(given[0]) == 2
+
+
+def test_runs_that_diverge_are_paid(tmp_path: Path) -> None:
+    runs = Fake(failing=SPECS)
+    choice = settle(runs, tmp_path, question(steps=(2000,)), most_steps=6000)
+    assert sum(key.steps for key in runs.order) == 6000 == sum(choice.costs.steps.values())
+    assert choice.status == "spent"
+
+
+def test_where_no_other_candidate_is_left_that_is_said() -> None:
+    arms = (ChoiceArm("identity", p_best=1.0), ChoiceArm("cutmix", failed="it diverged"))
+    text = " ".join(sentences(replace(CHOICE, arms=arms, best="identity", p_best=1.0), "crop+flip"))
+    assert "No other candidate is left." in text
+    assert "All others are excluded" not in text

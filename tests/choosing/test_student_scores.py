@@ -308,7 +308,7 @@ def test_errors_of_branches_by_hand() -> None:
     """Two seeds of three augmentations: what is common to all leaves differences, what is not is pooled."""
     draw = torch.Generator().manual_seed(0)
     losses = torch.randn(2, 3, 50, generator=draw, dtype=torch.float64)
-    of_images, of_seeds = branch_errors(losses)
+    of_images, of_seeds, common = branch_errors(losses)
     rows = losses.mean(0).numpy()
     np.testing.assert_allclose(of_images.covariance.numpy(), np.cov(rows) / 50, rtol=1e-10)
     means = losses.mean(2).numpy()
@@ -318,9 +318,27 @@ def test_errors_of_branches_by_hand() -> None:
     assert weights @ of_seeds.covariance.numpy() @ weights == pytest.approx(own)
     assert of_seeds.dof == 2
     shifted = losses + torch.tensor([0.0, 5.0]).double().view(2, 1, 1)
-    difference = branch_errors(shifted)[1].covariance.numpy()
-    assert weights @ difference @ weights == pytest.approx(own)
-    assert difference[0, 0] > 1
+    assert common.dof == 1
+    _, alone, together = branch_errors(shifted)
+    assert weights @ alone.covariance.numpy() @ weights == pytest.approx(own)
+    assert weights @ together.covariance.numpy() @ weights == 0
+    assert together.covariance[0, 0] > 1
+
+
+def test_intervals_of_branches_hold_values_and_differences() -> None:
+    """Values are no better known than two seeds allow; differences are pooled over augmentations."""
+    draw, repeats, held = torch.Generator().manual_seed(0), 400, np.zeros(2)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=draw, dtype=torch.float64)
+
+    for _ in range(repeats):
+        losses = normal(2, 1, 1) + 0.1 * normal(2, 9, 1) + 0.01 * normal(1, 1, 100)
+        names = tuple(map(str, range(9)))
+        score = StudentScore("b", "lower", names, losses.mean((0, 2)), branch_errors(losses), 1.0)
+        intervals = score.interval("0"), score.difference("0", "1")
+        held += [interval.low <= 0 <= interval.high for interval in intervals]
+    assert (abs(held / repeats - 0.95) < 0.035).all(), held / repeats
 
 
 def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:

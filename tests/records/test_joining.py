@@ -262,3 +262,17 @@ def test_what_asks_a_student_is_said_of_that_student(scores: Scores, runs: pd.Da
         assert set(joined[joined["student"] == "wrn_16_1"]["aug"]) == theirs
     unshown = Scores(rows, config, {})
     assert len(join(unshown, both, "ce_mean")) == 6, "a file that does not say which student it showed"
+
+
+@pytest.mark.parametrize("metric", ["ts_useful", "grad_align", "ridge_student", "branch_loss"])
+def test_scores_of_a_warm_student_speak_of_its_architecture_alone(
+    scores: Scores, runs: pd.DataFrame, metric: str
+) -> None:
+    rows = [{**row, "metrics": {metric: {**row["metrics"]["t_stddev"], "student": "xx"}}} for row in scores.scores]
+    for arch, joins in (("resnet8", True), ("wrn_16_1", False)):
+        config = {**scores.config, "metrics": [metric], "warm_student": {"arch": arch, "sha256": "xx", "steps": 300}}
+        if joins:
+            assert list(join(Scores(rows, config, {}), runs).aug) == ["cutmix", "mixup", "flip"]
+        else:
+            with pytest.raises(UsageError, match="no augmentation was both scored and distilled"):
+                join(Scores(rows, config, {}), runs)

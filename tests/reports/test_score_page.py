@@ -90,6 +90,15 @@ def test_a_notebook_shows_the_answer_and_the_table(scores: Scores) -> None:
     assert page.row("noise")[4][0] == "0.00100 ± 0.00010"
 
 
+def test_a_notebook_runs_nothing_that_a_file_says() -> None:
+    hostile = scores_of({"./a.py:<img src=x onerror=alert(1)>": 0.001, "noise": 0.002}, "<b>t</b>")
+    for shown in (dametric.report(hostile, quiet=True), dametric.compare(hostile, hostile)):
+        text = shown._repr_html_()
+        assert "<img" not in text
+        assert "<b>t" not in text
+        assert "&lt;img" in text
+
+
 def test_csv_markdown_and_figures_say_the_same(scores: Scores, tmp_path: Path) -> None:
     file = scores.write(tmp_path / "scores.json")
     built = dametric.report(file, tmp_path / "page.md", figures=tmp_path / "figures", quiet=True)
