@@ -99,9 +99,23 @@ def test_a_score_has_the_weight_of_its_own_metric_alone() -> None:
         ({"metric": "grad_align", "budget": "20steps"}, "grad_align of 3 candidates take about"),
         ({"metric": "ts_gap", "budget": "120steps"}, "of a student there are grad_align"),
         ({"metric": [], "budget": "120steps"}, "metric names none"),
-        ({"metric": "branch_loss", "budget": "120steps", "runner": "x.py:f"}, "leave it out"),
     ],
 )
 def test_what_cannot_be_is_said_first(tmp_path: Path, more: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         settle(tmp_path, more.pop("metric"), more.pop("budget"), **more)
+
+
+def test_scores_of_a_student_are_refused_with_a_trainer_of_ones_own(tmp_path: Path) -> None:
+    settings = {name: value for name, value in SHORT.items() if name not in ("batch_size", "base_aug")}
+    with pytest.raises(UsageError, match="branch_loss.*leave it out"):
+        choose(
+            build("resnet8", 10, 8),
+            "resnet8",
+            "digits",
+            AUGS,
+            output=tmp_path,
+            metric="branch_loss",
+            runner="x.py:f",
+            **settings,
+        )

@@ -13,9 +13,10 @@ import pytest
 
 from dametric.choosing.arms import arms_of
 from dametric.choosing.parameters import SHIPPED, Parameters, read_parameters
-from dametric.choosing.posterior import prior_of
+from dametric.choosing.posterior import Prior, prior_of
 from dametric.choosing.settle import fitting
 from dametric.errors import UsageError
+from dametric.stats.result import Floats
 from tests.loops import each
 
 GOOD: dict[str, Any] = {
@@ -126,6 +127,11 @@ def test_probabilities_are_those_of_the_product(tmp_path: Path) -> None:
     assert [setting.agreement for setting in at_half] == [(pytest.approx(0.5), 1)]
 
 
+def _means(prior: Prior) -> Floats:
+    """Expected effects of every setting, pairs of spread and noise first: shape (settings, effects)."""
+    return np.concatenate([spread * prior.lean for spread in prior.spread])
+
+
 def test_trust_is_the_probability_that_a_score_counts() -> None:
     arms = arms_of(["cutmix", "mixup"])
     tables: tuple[Any, ...] = ({0.1: 1}, {0.01: 1}, {0.2: 1}, {0.0: 1})
@@ -133,12 +139,12 @@ def test_trust_is_the_probability_that_a_score_counts() -> None:
     for trust in (0.0, 0.25, 1.0):
         parameters = Parameters(*tables, slope=0.5, slope_spread=0.2, trust=trust)
         prior = prior_of(arms, [1.0], parameters, [1.0, 2.0, 3.0])
-        means.append((prior.weights @ prior.mean)[prior.layout.whole])
+        means.append((prior.weights @ _means(prior))[prior.layout.whole])
     np.testing.assert_allclose(means[0], 0)
     np.testing.assert_allclose(means[2], 0.1 * 0.5 * np.array([-1, 0, 1]) * math.sqrt(1.5))
     np.testing.assert_allclose(means[1], 0.25 * means[2])
     unscored = prior_of(arms, [1.0], Parameters(*tables, slope=0.5, trust=1.0), None)
-    np.testing.assert_allclose(unscored.mean, 0)
+    np.testing.assert_allclose(_means(unscored), 0)
 
 
 @each(
