@@ -108,7 +108,7 @@ def test_what_cannot_be_is_said_first(tmp_path: Path, more: dict[str, Any], mess
 
 def test_scores_of_a_student_are_refused_with_a_trainer_of_ones_own(tmp_path: Path) -> None:
     settings = {name: value for name, value in SHORT.items() if name not in ("batch_size", "base_aug")}
-    with pytest.raises(UsageError, match="branch_loss.*leave it out"):
+    with pytest.raises(UsageError, match=r"branch_loss.*leave it out"):
         choose(
             build("resnet8", 10, 8),
             "resnet8",
