@@ -50,6 +50,7 @@ class Page:
             "teachers": self.study.teachers,
             "ladder": self.ladder.table,
             "beyond_list": answers,
+            "warm_scores": self.study.warm_scores(),
             "best_strength": best,
             "practical_worth": worth,
             "fidelity": fidelity(self.study),
@@ -170,6 +171,7 @@ class Page:
             question,
             _markdown(rows),
             verdict,
+            *self._warm(),
             "What whole units can carry, in the order in which they are finished:",
             _markdown(_carried()),
             *self._simulated(),
@@ -177,6 +179,26 @@ class Page:
                 "beyond_list", "Metrics and losses, standardised in units, without the mean of each setting."
             ),
         )
+
+    def _warm(self) -> list[str]:
+        table = self.tables["warm_scores"]
+        if table.empty:
+            return []
+        columns: dict[str, Show] = {
+            "unit": lambda row: row.unit,
+            "metric": lambda row: row.metric,
+            "spread of the twelve settings": lambda row: f"{row.spread:.4f}",
+            "error": lambda row: f"{row.se:.4f}",
+        }
+        about = (
+            "How well the scores that are read with a warm student are known (no student's loss is looked at). Error: "
+        )
+        about += (
+            "the median standard error, of `grad_align` and `branch_loss` that of the difference to the best, paired; "
+        )
+        about += "of the others that of a value, a part of which is the same for all settings. Where a paired error is near the "
+        about += "spread, the order of the settings is mostly noise."
+        return [about, _table(table, columns)]
 
     def _simulated(self) -> list[str]:
         path = self.study.records / "tables" / "simulation.csv"

@@ -19,6 +19,7 @@ from experiments.study.plan import RECORDS, Key, Ledger, expected
 from experiments.study.settings import SETTINGS, SHORT, STEPS, UNITS
 
 Floats = NDArray[np.float64]
+STUDENT_METRICS = ("grad_align", "ridge_student", "branch_loss", "ts_useful")
 OUTCOMES = ("test_loss", "test_top1", "held_out_loss", "held_out_top1")
 
 
@@ -143,6 +144,28 @@ class Study:
                     break
             rows[teacher, student] = values
         return pd.DataFrame(rows).T.reindex(columns=list(SETTINGS))
+
+    def warm_scores(self) -> pd.DataFrame:
+        """How well the metrics of a warm student are known.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each unit and metric that were scored: ``spread`` of the settings' values, and ``se``, the median
+            error of a value; of the first metric of a file that of its difference to the best, on the same batches.
+        """
+        rows = []
+        for teacher, student in UNITS:
+            for ending in ("", "-branches"):
+                scores = self.scores(f"{teacher}-{student}{ending}")
+                for name in () if scores is None else [name for name in scores.metrics if name in STUDENT_METRICS]:
+                    assert scores is not None
+                    paired = name == scores.metrics[0]  # the file is ordered by it
+                    errors = [row.difference.se if paired else row.metrics[name].se for row in scores.rows]
+                    spread = float(np.std([row.metrics[name].value for row in scores.rows], ddof=1))
+                    error = float(np.median([error for error in errors if error > 0]))
+                    rows.append({"unit": f"{teacher} -> {student}", "metric": name, "spread": spread, "se": error})
+        return pd.DataFrame(rows, columns=["unit", "metric", "spread", "se"])
 
     def code_behind(self, metric: str, unit: tuple[str, str]) -> str | None:
         """Hash of the code that made a unit's scores, as their file says; None where there is no file."""
