@@ -196,8 +196,8 @@ class Page:
         about += (
             "the median standard error, of `grad_align` and `branch_loss` that of the difference to the best, paired; "
         )
-        about += "of the others that of a value, a part of which is the same for all settings. Where a paired error is near the "
-        about += "spread, the order of the settings is mostly noise."
+        about += "of the others that of a value, a part of which is the same for all settings. Where a paired error is "
+        about += "near the spread, the order of the settings is mostly noise."
         return [about, _table(table, columns)]
 
     def _simulated(self) -> list[str]:
