@@ -26,6 +26,7 @@ from tests.pretended_device import Counts, PretendedDevice, pretended_cuda
 TABLE = Path(__file__).with_name("kernels.csv")
 DAS = expand(["paper"])
 PICKS = ["cutmixpick:by=student_entropy", "cutmixpick:by=kld", "cutmixpick:by=dissimilarity"]
+EVERY = list(dict.fromkeys([*DAS, *PICKS]))
 CLASSES, BATCH, GROUP = 5, 16, 512
 
 
@@ -98,7 +99,7 @@ def rows(augs: list[str], data: ImageSet) -> Iterator[Row]:
             counts = of_step(device, data, aug)
             yield Row("step", aug, counts.launches, counts.waits.total())
         for name, group in [*((aug, [aug]) for aug in augs), ("paper", list(DAS))]:
-            more, less = (of_pass(device, data, group, groups) for groups in (3, 2))
+            _, more, less = (of_pass(device, data, group, groups) for groups in (3, 3, 2))  # the first fills caches
             yield Row("group", name, more.launches - less.launches, more.waits.total() - less.waits.total())
 
 
@@ -110,7 +111,7 @@ def budgets() -> dict[tuple[str, str], int]:
 
 def main() -> None:
     """Print the table, or write it."""
-    counted = list(rows([*DAS, *PICKS], image_set()))
+    counted = list(rows(EVERY, image_set()))
     for row in counted:
         print(f"{row.what:6} {row.aug:32} {row.launches:6d} launches {row.waits:3d} waits")
     if "--write" in sys.argv:
