@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real images, checkpoints and reference values beside the project, or a skip."""
-    folder = Path(__file__).resolve().parents[1].parent / "shared"
+def shared(request: pytest.FixtureRequest) -> Path:
+    """The folder of real images, checkpoints and reference values: DAMETRIC_REFERENCE, or that beside the project.
+
+    A skip where there is none; a failure under ``-m gpu``, where nobody would notice that the GPU was hardly tested.
+    """
+    given = os.environ.get("DAMETRIC_REFERENCE")
+    folder = Path(given) if given else Path(__file__).resolve().parents[1].parent / "shared"
     if not folder.is_dir():
-        pytest.skip(f"no reference data: {folder} does not exist")
+        line = f"no reference data: {folder} does not exist; DAMETRIC_REFERENCE names its place"
+        (pytest.fail if request.config.getoption("markexpr") == "gpu" else pytest.skip)(line)
     return folder
 
 

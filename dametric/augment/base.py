@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from dametric.augment.keys import Keys
+from dametric.base.devices import exact_products
 from dametric.errors import UsageError, shortened
 
 Draw = dict[str, Tensor]
@@ -136,6 +137,7 @@ class Augmentation:
             draws.append(operation.draw(keys.sub(name), shape))
         return tuple(draws)
 
+    @exact_products()
     def apply(self, images: Tensor, draws: tuple[Draw, ...]) -> Augmented:
         """Apply every operation with the parameters given.
 

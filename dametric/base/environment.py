@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,13 @@ import torch
 import torchvision
 
 from dametric import __version__
+from dametric.base.devices import tf32
 
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Versions of the libraries and the chip, as score files and benchmarks record them."""
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    cuda = device.type == "cuda"
+    chip = torch.cuda.get_device_name(device) if cuda else _cpu_name()
     return {
         "dametric": __version__,
         "torch": torch.__version__,
@@ -25,7 +28,26 @@ def machine(device: torch.device) -> dict[str, Any]:
         "machine": platform.machine(),
         "chip": chip,
         "threads": torch.get_num_threads(),
+        **(_of_cuda() if cuda else {}),
     }
+
+
+def _of_cuda() -> dict[str, Any]:
+    """Versions and settings that numbers and speed on a GPU depend on."""
+    return {
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "driver": _driver(),
+        "tf32": tf32(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }
+
+
+def _driver() -> str | None:
+    try:
+        return Path("/sys/module/nvidia/version").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
 
 
 def _cpu_name() -> str:

@@ -116,7 +116,7 @@ class Cluster:
         Parameters
         ----------
         device : {"cpu", "cuda"}, optional
-            The one that is wanted.
+            The one that is wanted; runs that get no GPU use none, even where a node shows them its own.
         stop : callable
             Asked meanwhile whether to give up.
         waiting : callable
@@ -127,7 +127,11 @@ class Cluster:
         NodeDevice or None
             None if ``stop`` said so.
         """
-        request = self.ray.remote(node_device).options(num_cpus=self.cpus, num_gpus=self.gpus).remote(device)
+        request = (
+            self.ray.remote(node_device)
+            .options(num_cpus=self.cpus, num_gpus=self.gpus)
+            .remote(device if self.gpus else "cpu")
+        )
         announced = False
         while not self.ray.wait([request], timeout=1.0 if announced else _PATIENCE)[0]:
             if stop():

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from dametric.base.devices import share_gpus
 from dametric.base.progress import Advance
 from dametric.base.terminal import mute
 from dametric.jobs.executor import Event, Job, Stop
@@ -47,7 +48,8 @@ class ProcessExecutor:
     Parameters
     ----------
     jobs : int
-        How many at once; each gets its share of the cores, and idle threads sleep: two processes with as many
+        How many at once; each gets one of the machine's GPUs, or a share of one's memory, where there are any.
+        Each gets its share of the cores, and idle threads sleep: two processes with as many
         OpenMP threads as there are cores slow each other several-fold.
     context : multiprocessing context, optional
         How processes are started; spawned by default, which is the same on every system.
@@ -118,16 +120,19 @@ class ProcessExecutor:
     def _started(self) -> _Worker:
         parent_end, worker_end = self.context.Pipe()
         with _environment(OMP_NUM_THREADS=str(self.threads), OMP_WAIT_POLICY="PASSIVE"), _ignoring_ctrl_c():
-            process = self.context.Process(target=_work, args=(worker_end, self.threads))
+            taken = {worker.place for worker in (*self._idle, *self._busy.values())}
+            place = min(set(range(self.jobs)) - taken)
+            process = self.context.Process(target=_work, args=(worker_end, self.threads, place, self.jobs))
             process.start()
         worker_end.close()  # or the end of the process would not be the end of the pipe
-        return _Worker(process, parent_end)
+        return _Worker(process, parent_end, place)
 
 
 @dataclass
 class _Worker:
     process: Any
     pipe: Connection
+    place: int  # among those that share the machine
     number: int = -1
     advance: Advance = lambda steps=1, note="": None
 
@@ -178,9 +183,10 @@ class _Reporter:
             self.halted.set()
 
 
-def _work(pipe: Connection, threads: int) -> None:
+def _work(pipe: Connection, threads: int, place: int, processes: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent passes it on
     torch.set_num_threads(threads)
+    share_gpus(place, processes)
     mute()
     reporter = _Reporter(pipe)
     threading.Thread(target=reporter.listen, daemon=True).start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from dametric.base.arguments import argument
+from dametric.base.devices import own_gpu
 from dametric.errors import UsageError, shortened, unknown
 from dametric.models.inference import preferred_dtype
 
@@ -37,7 +38,7 @@ def chosen_device(requested: str | torch.device | None) -> torch.device:
             if torch.cuda.is_available()
             else f"there is no CUDA device here: use {argument('device', 'cpu')}"
         )
-    return device
+    return own_gpu(device)
 
 
 def chosen_dtype(requested: str | torch.dtype | None, device: torch.device) -> torch.dtype:

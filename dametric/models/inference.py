@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dametric.models.compiling import about_to_compile
 from dametric.models.fusion import fused
 from dametric.models.interface import Interface
 
@@ -73,7 +74,10 @@ def inference_copy(
         network = fused(network, dtype)
     runner = _Runner(network, dtype, interface).eval().to(device=device, dtype=dtype)
     interface.arrange_weights(runner)
-    return cast(nn.Module, torch.compile(runner)) if compile else runner
+    if not compile:
+        return runner
+    about_to_compile(runner)
+    return cast(nn.Module, torch.compile(runner))
 
 
 def preferred_dtype(device: torch.device | str) -> torch.dtype:

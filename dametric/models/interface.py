@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dametric.base.devices import out_of_memory
 from dametric.base.user_code import one_line
 from dametric.data import ImageSet
 from dametric.errors import UsageError
@@ -113,8 +114,11 @@ def interface(
     images = (pixels - shift) / scale
     with torch.no_grad(), torch.random.fork_rng([place] if place.type == "cuda" else []):
         for count in _FEWER[:-1]:
-            with suppress(torch.cuda.OutOfMemoryError):
+            try:
                 return _look(model, images[:count], who, classes, training)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
         return _look(model, images[: _FEWER[-1]], who, classes, training)
 
 
@@ -154,9 +158,9 @@ def _first_that_runs(network: nn.Module, images: Tensor, who: str) -> tuple[bool
     network = network.to(memory_format=torch.channels_last)
     try:
         return True, network(fast.arrange(images).clone())
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except Exception:  # code that views memory in another shape takes one layout only; other errors recur below
+    except Exception as error:  # code that views memory in another shape takes one layout; other errors recur below
+        if out_of_memory(error):
+            raise
         plain.arrange_weights(network)
         return False, _shown(network, plain.arrange(images), who)
 
@@ -164,9 +168,9 @@ def _first_that_runs(network: nn.Module, images: Tensor, who: str) -> tuple[bool
 def _shown(network: nn.Module, images: Tensor, who: str) -> Any:
     try:
         return network(images.clone(memory_format=torch.preserve_format))  # networks may write into their input
-    except torch.cuda.OutOfMemoryError:
-        raise
     except Exception as error:
+        if out_of_memory(error):
+            raise
         raise UsageError(failure(error, who, tuple(images.shape[1:]))) from error
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dametric.base.arguments import argument
+from dametric.base.devices import RowsAtOnce, out_of_memory
 from dametric.errors import UsageError
 from dametric.models.interface import forward_pass
 from dametric.models.staging import Staging
@@ -27,7 +28,7 @@ class Network:
     mean, std : sequence of float
         Normalisation of every channel, in units of 0..1.
     chunk : int
-        Rows in a forward pass. Halved for good when the device runs out of memory.
+        Rows in a forward pass. Halved when the device runs out of memory, and for a while after.
     dtype : torch.dtype
         Number format of the module's weights and input.
     device : torch.device
@@ -45,7 +46,8 @@ class Network:
         device: torch.device,
     ) -> None:
         self.module = module
-        self.chunk = chunk
+        self._at_once = RowsAtOnce(chunk)
+        self._limited = False
         self.dtype = dtype
         self.rows = 0  # forwarded so far
         self._staging = Staging(dtype)
@@ -68,15 +70,28 @@ class Network:
         -------
         Tensor of shape (rows, classes), float64
         """
-        self.rows += len(images)
         while True:
             try:
-                return torch.cat([self._forward(part) for part in images.split(self.chunk)])
-            except torch.cuda.OutOfMemoryError:
-                if self.chunk == 1:
+                logits = torch.cat([self._forward(part) for part in images.split(self.chunk)])
+            except Exception as error:
+                if not out_of_memory(error) or self._limited or self.chunk == 1:
                     raise
-                self.chunk = (self.chunk + 1) // 2
-            torch.cuda.empty_cache()  # after the except block, which still holds the failed forward's memory
+            else:
+                if not self._limited:
+                    self._at_once.went_well()
+                self.rows += len(images)
+                return logits
+            # after the except block, which still holds the failed forward's memory
+            self._at_once.fewer(self.chunk)
+
+    @property
+    def chunk(self) -> int:
+        """Rows in a forward pass, at present."""
+        return self._at_once.now
+
+    def limit(self, rows: int) -> None:
+        """Show no more rows at a time than these, nor than were asked for; the caller sees to it if memory runs out."""
+        self._at_once.now, self._limited = min(rows, self._at_once.most), True
 
     def _forward(self, images: Tensor) -> Tensor:
         with forward_pass():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from heapq import merge
-from itertools import groupby, tee
+from itertools import accumulate, groupby, tee
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -18,13 +18,15 @@ from dametric.augment.base import Operation
 from dametric.augment.base_view import BaseView
 from dametric.augment.keys import Hashed
 from dametric.base.arguments import argument
-from dametric.base.devices import drain
+from dametric.base.devices import RowsAtOnce, drain, out_of_memory
+from dametric.base.terminal import note_once
 from dametric.data import ImageSet
 from dametric.errors import UsageError
 from dametric.metrics import METRICS, Contributor, Metric, Observation
 from dametric.models.network import Network
+from dametric.scoring.arrival import arrived, on_the_way_to_the_host
 from dametric.scoring.cached_rows import CachedRows, Origin, Pool, Rows
-from dametric.scoring.jackknife import MAX_BLOCKS, Blocks, on_the_way_to_the_host
+from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
 from dametric.scoring.protocol import Protocol, Unit, units
 from dametric.scoring.ranks import Ranks
 from dametric.scoring.together import Task, contributions
@@ -102,6 +104,7 @@ class Engine:
     _later: dict[tuple[str, Contributor], list[Blocks]] = field(default_factory=dict)
     _apart: list[tuple[int, int, list[Blocks]]] = field(default_factory=list)
     _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
+    _at_once: RowsAtOnce | None = None  # rows that are augmented and forwarded together
 
     def __post_init__(self) -> None:
         self._streamed = [metric for metric in self.metrics if "held_out" not in metric.needs]
@@ -157,7 +160,7 @@ class Engine:
         ]
         for number, (group, pause) in shown:
             if self.ranks.shows(number):
-                self._observe(group, [next(stream) for stream in pixels], self._labels(group))
+                self._within_memory(group, [next(stream) for stream in pixels], self._labels(group))
             self.done += len(group)
             tick(len(group))
             if pause or (number + 1) % _MOST_APART == 0:
@@ -200,6 +203,61 @@ class Engine:
             return None
         index = torch.cat([index for unit in group for index in unit.batches])
         return self.data.labels_of(index, self.device)
+
+    def _within_memory(self, group: list[Unit], images: list[Tensor], labels: Tensor | None) -> None:
+        """Observe some units together; where memory runs out, wherever that is, fewer at a time.
+
+        The numbers are the same: draws go by names, and nothing is kept of what failed.
+
+        Raises
+        ------
+        UsageError
+            If there is not enough for one.
+        """
+        start, failure = self.done, None
+        self._at_once = self._at_once or RowsAtOnce(max(len(images[0]), *(each.chunk for each in self._networks)))
+        while group:
+            rows = [sum(map(len, unit.batches)) for unit in group]
+            count = max(1, sum(total <= self._at_once.now for total in accumulate(rows)))  # so many units
+            first = sum(rows[:count])
+            for network in self._networks:
+                network.limit(self._at_once.now)
+            before = len(self._finite), dict(self.rows), [network.rows for network in self._networks]
+            try:
+                part = None if labels is None else labels[:first]
+                self._observe(group[:count], [stream[:first] for stream in images], part)
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                failure = error.with_traceback(None)  # which holds the memory of what failed
+            else:
+                self._at_once.went_well()
+                self.done += count
+                group, images = group[count:], [stream[first:] for stream in images]
+                labels = None if labels is None else labels[first:]
+                continue
+            self._forget_since(*before)
+            if not self._at_once.fewer(first):
+                raise UsageError(
+                    f"the GPU has too little memory for the network: use a smaller {argument('batch_size')}, or "
+                    f"{argument('device', 'cpu')}; rows are shown one by one already, as with {argument('chunk', 1)}"
+                ) from failure
+            note_once(
+                f"the GPU has too little memory: {self._at_once.now} images at a time from here on, as with "
+                f"{argument('chunk', self._at_once.now)}"
+            )
+        self.done = start
+
+    def _forget_since(self, flags: int, rows: dict[str, int], forwarded: list[int]) -> None:
+        """Undo what an attempt that failed has counted."""
+        del self._finite[flags:]
+        self.rows = rows
+        for network, count in zip(self._networks, forwarded, strict=True):
+            network.rows = count
+
+    @property
+    def _networks(self) -> list[Network]:
+        return [network for network in (self.teacher, self.student) if network is not None]
 
     @torch.inference_mode()
     def _observe(self, group: list[Unit], images: list[Tensor], labels: Tensor | None) -> None:
@@ -265,8 +323,8 @@ class Engine:
         if not self.ranks.joined:
             return
         drain(self.device)
-        arrived = [(done, count, [each.copied() for each in blocks]) for done, count, blocks in self._apart]
-        for done, count, blocks in merge(*self.ranks.gather(arrived), key=itemgetter(0)):
+        own = [(done, count, arrived(blocks)) for done, count, blocks in self._apart]
+        for done, count, blocks in merge(*self.ranks.gather(own), key=itemgetter(0)):
             augs, metrics = self.active, self._shown_at(done)
             keys = [key for aug in augs for key in _kept(aug, augs, metrics)]
             self._push(dict(zip(keys, blocks, strict=True)), count)

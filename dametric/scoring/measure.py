@@ -12,6 +12,7 @@ import torch
 from dametric.augment import ImageSpec, base_augmentation, default_base, repeated
 from dametric.augment.examine import check_base, looked_at, sample
 from dametric.base.arguments import argument
+from dametric.base.devices import tf32
 from dametric.base.environment import machine
 from dametric.base.option_groups import ScoringOptions
 from dametric.base.progress import progress, say
@@ -140,6 +141,7 @@ def measure(
     if add is not None:
         check_same(config, add)
     compile_seconds = _warm_up(engine, quiet) if compile else None
+    versions = machine(device)
     start = time.perf_counter()
     if engine.held_out is not None:
         walk_once(engine.held_out, quiet, stop)
@@ -163,7 +165,7 @@ def measure(
         rows, config = joined(rows, config, add)
     if options.cost:
         rows = with_costs(rows, engine, student or teacher, quiet)
-    return Scores.of(rows, config, machine(device))
+    return Scores.of(rows, config, versions)
 
 
 def _settings(engine: Engine) -> ScoreConfig:
@@ -181,7 +183,7 @@ def _settings(engine: Engine) -> ScoreConfig:
         views=max(metric.views for metric in engine.metrics),
         image_size=data.image_size,
         base_parameters=[parameters(operation) for operation in engine.base.operations],
-        tf32=engine.device.type == "cuda" and torch.backends.cudnn.allow_tf32,
+        tf32=engine.device.type == "cuda" and tf32()["conv"],
         device=str(engine.device),
         ranks=engine.ranks.world,
         chunk=engine.teacher.chunk,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from dametric.base.devices import free_memory
 from dametric.base.locks import BusyError
 from dametric.base.progress import Advance
 from dametric.errors import Interrupted, RunFailed
@@ -28,7 +29,10 @@ def perform(task: AnyTask | tuple[StudentTask, ...], advance: Advance, stop: Sto
     UsageError
         If it cannot be done, whoever does it: a full disk, for example.
     """
-    return _lockstep(task, advance, stop) if isinstance(task, tuple) else _alone(task, advance, stop)
+    try:
+        return _lockstep(task, advance, stop) if isinstance(task, tuple) else _alone(task, advance, stop)
+    finally:
+        free_memory()
 
 
 def _lockstep(tasks: tuple[StudentTask, ...], advance: Advance, stop: Stop) -> list[Outcome]:

@@ -161,4 +161,5 @@ def _at_nodes(
         say(f"runs get none of the cluster's GPUs: {argument('gpus_per_run', 0.25)} would put four on each", quiet)
     elif node.name:
         say(f"runs compute on {node.name}, {cluster.places} at a time", quiet)
-    return replace(environment, device=None, dtype=node.dtype)  # each node chooses its device
+    # each node chooses its device, among the GPUs that runs get
+    return replace(environment, device=None if cluster.gpus else "cpu", dtype=node.dtype)

@@ -32,6 +32,7 @@ from dametric.base.devices import queued
 from dametric.base.progress import Advance
 from dametric.data import ImageSet
 from dametric.errors import UsageError
+from dametric.models.compiling import about_to_compile
 from dametric.models.interface import forward_pass, interface
 from dametric.models.network import Network
 from dametric.models.staging import Staging
@@ -160,7 +161,11 @@ class Training:
         self._keys: Keys | None = None
         self._drawn: tuple[int, Augmentation] | None = None
         # the whole loss, so that on CUDA each step is one captured graph forward and one backward
-        self._compiled = torch.compile(self._loss, mode="reduce-overhead") if compile else self._loss
+        # of the class, not bound to this object: it would hold itself, and its memory, until garbage is collected
+        self._terms = Training._loss
+        if compile:
+            about_to_compile(self)
+            self._terms = torch.compile(Training._loss, mode="reduce-overhead")
         # what is shown in one step is kept for its backward; compiled code has memory of its own
         self.staging = {} if compile else {name: Staging(self.exact) for name in ("raw", "aug", "pool")}
         self.optimizer = torch.optim.SGD(
@@ -290,7 +295,7 @@ class Training:
             keys = Keys(self.recipe.seed, 1, len(labels))
             torch.manual_seed(keys.sub(str(self.number)).start("network"))  # for dropout and the like
         with forward_pass():
-            terms: Tensor = self._compiled(inputs, labels)
+            terms: Tensor = self._terms(self, inputs, labels)
         return terms
 
     def logits(self, images: Tensor) -> Tensor:

@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from dametric import ImageSet, UsageError, score
+from dametric.augment.erase import Cutout
+from dametric.base import devices
+from dametric.base.terminal import note_once
 from dametric.metrics import METRICS
 from dametric.scoring import engine as engine_module
 from dametric.scoring.engine import Engine, Segment
@@ -350,6 +353,42 @@ def test_running_out_of_memory_halves_the_chunk_and_goes_on(limit: int, teacher,
     assert result.config["chunk"] <= limit
     assert result.config["chunk"] > limit / 2 or limit == 1
     assert sum(rows > limit for rows in seen) <= 9  # 256, 128, ..., 2, once each
+
+
+def test_memory_that_runs_out_in_augmentation_is_met_by_fewer_rows_and_the_same_numbers(
+    teacher, student, data, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In the words of cuBLAS, after some of a group was observed; afterwards more is tried again."""
+    whole, sizes, apply = run(teacher, data, student=student), [], Cutout.apply
+
+    def hungry(self: Cutout, images: Tensor, draw: Any) -> Any:
+        sizes.append(len(images))
+        if len(images) > 100 and sizes.count(512) == 1:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+        return apply(self, images, draw)
+
+    monkeypatch.setattr(Cutout, "apply", hungry)
+    monkeypatch.setattr(devices, "_PATIENCE", 1)
+    note_once.cache_clear()
+    result = run(teacher, data, student=student)
+    assert sizes[1:] == [512, 256, 128, 64, 64, 64, 64, 64, 64, 64, 64, 16]
+    assert_same(whole, result, rel=2e-5)
+    assert result.rows == whole.rows
+    for key in ("rows_forwarded", "batches"):
+        assert result.config[key] == whole.config[key]
+    assert "too little memory: 256 images at a time from here on, as with chunk=256" in capfd.readouterr().err
+
+
+def test_rows_at_once_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_PATIENCE", 2)
+    rows, seen = devices.RowsAtOnce(100), []
+    assert rows.fewer(80)
+    for _ in range(9):
+        seen.append(rows.now)
+        rows.went_well()
+    assert seen == [40] * 4 + [80] * 4 + [100]
+    rows.now = 1
+    assert not rows.fewer(5)
 
 
 def test_a_device_without_memory_for_one_image_says_so(teacher, data) -> None:
