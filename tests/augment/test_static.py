@@ -114,6 +114,7 @@ def test_what_is_compiled_takes_the_static_form_in_one_graph() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_on_a_device_the_host_waits_for_nothing_and_pixels_are_those_of_the_cpu() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
