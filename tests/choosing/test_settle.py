@@ -402,7 +402,11 @@ def test_a_run_that_ends_after_it_was_sure_ends_the_choice_too(tmp_path: Path) -
     unsure = 0
     for salt in range(60):
         executor = TwoPlaces()
-        runs = Fake(lambda key, salt=salt: loss_of(replace(key, aug=f"{key.aug} {salt}"), 0.02))
+
+        def loss(key: Key, salt: int = salt) -> float:
+            return loss_of(replace(key, aug=f"{key.aug} {salt}"), 0.02)
+
+        runs = Fake(loss)
         settling = Settling(replace(question(), epsilon=0.02), runs, executor, Clock(), tmp_path, most_steps=60_000)
         *_, choice = settling
         assert executor.untouched == 0
