@@ -38,10 +38,10 @@ from dametric.choosing.advice import distill_command
 from dametric.choosing.arms import BASELINE, Arm, arms_of
 from dametric.choosing.fit import assumed_parameters
 from dametric.choosing.parameters import Parameters
-from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Runs, Students, user_code_of
+from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Students, user_code_of
 from dametric.choosing.scored import Scoring, directions_of, oriented
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting, seconds_kept
-from dametric.choosing.state import Question
+from dametric.choosing.state import Question, check_epsilon
 from dametric.choosing.student_scores import STUDENT_METRICS
 from dametric.data.given import is_source
 from dametric.errors import Interrupted, RunFailed, UsageError
@@ -180,8 +180,7 @@ def choose(
     >>> answer.status, sorted(arm.aug for arm in answer.arms)
     ('spent', ['cutmix', 'identity'])
     """
-    if not 0 < epsilon < math.inf:
-        raise UsageError(f"{argument('epsilon')} is a loss above 0 nats, not {epsilon}")
+    check_epsilon(epsilon)
     for name, count in (("jobs", jobs), ("lockstep", lockstep)):
         if count < 1:
             raise UsageError(f"{argument(name)} is a number from 1 up, not {count}")
@@ -456,7 +455,7 @@ class _Asked:
 
     def _go(self, question: Question, request: DistillationRequest, context: TrainingContext) -> Iterator[Choice]:
         kept = self.folder / _CLOCK
-        runs: Runs
+        runs: Students | OwnTrainer
         if self.runner is None:
             runs = Students(request, context if self.places.here else None)
         else:

@@ -188,6 +188,12 @@ def read_parameters(path: str | os.PathLike[str] = SHIPPED) -> Parameters:
     ------
     UsageError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> shipped = read_parameters()
+    >>> shipped.fractions, shipped.slope
+    ((0.05, 1.0), 0.0)
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))

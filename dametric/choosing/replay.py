@@ -23,16 +23,14 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student_t
 
-from dametric.base.arguments import argument
 from dametric.base.progress import progress
 from dametric.choosing.arms import BASELINE, arms_of
 from dametric.choosing.decision import DRAWS, likely_settings, next_step, p_within
 from dametric.choosing.fit import fitted
 from dametric.choosing.parameters import Parameters, read_parameters
 from dametric.choosing.posterior import Observation, Posterior, posterior, prior_of
-from dametric.choosing.state import ENOUGH
+from dametric.choosing.state import ENOUGH, check_epsilon
 from dametric.choosing.units import Unit, complete_units, read_ledgers, scores_of
-from dametric.errors import UsageError
 from dametric.records.scores import Scores, finite
 from dametric.stats import load_published
 from dametric.stats.families import family, operations, strength
@@ -400,8 +398,7 @@ def replay(
     UsageError
         If no unit is complete, with what is missing; if scores cannot be read, or are of none of these teachers.
     """
-    if not 0 < epsilon < math.inf:
-        raise UsageError(f"{argument('epsilon')} is a loss above 0 nats, not {epsilon}")
+    check_epsilon(epsilon)
     folders = [ledgers] if isinstance(ledgers, (str, os.PathLike)) else list(ledgers)
     if isinstance(parameters, (str, os.PathLike)):
         parameters = read_parameters(parameters)

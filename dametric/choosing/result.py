@@ -77,6 +77,14 @@ class StudentScore:
         Batches behind the value, or seeds.
     reasons : dict
         Why a value is NaN, by augmentation.
+
+    Examples
+    --------
+    >>> losses = torch.tensor([[1.0, 1.2, 1.1, 1.3], [1.1, 1.3, 1.2, 1.4]], dtype=torch.float64)
+    >>> errors = (ErrorPart.jackknife("batches", losses),)
+    >>> score = StudentScore("branch_loss", "lower", ("cutmix", "mixup"), losses.mean(1), errors, 10.0)
+    >>> round(score.difference("cutmix", "mixup").value, 6)
+    -0.1
     """
 
     metric: str

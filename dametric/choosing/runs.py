@@ -96,9 +96,6 @@ class Runs(Protocol):
     def outcomes(self) -> list[Outcome]:
         """All runs that were begun, finished or not; those of candidates whose code has changed since are none."""
 
-    def outdated(self) -> list[str]:
-        """Candidates of which there are runs of code that has changed since."""
-
 
 def user_code_of(aug: str) -> dict[str, str]:
     """Hashes of the user's own functions in an augmentation, by their names, as they are now."""
@@ -162,7 +159,7 @@ class Students:
         return self._read()[0]
 
     def outdated(self) -> list[str]:
-        """See :class:`Runs`."""
+        """Candidates of which there are runs of code that has changed since."""
         return self._read()[1]
 
     def _read(self) -> tuple[list[Outcome], list[str]]:
@@ -219,6 +216,13 @@ class View:
     name : str
         Specification.
     seed : int
+
+    Examples
+    --------
+    >>> import torch
+    >>> images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    >>> View("mixup", seed=0)(images, step=0).images.shape
+    torch.Size([4, 3, 8, 8])
     """
 
     name: str
@@ -263,6 +267,15 @@ class OwnTrainer:
         ``"./train.py:function"``; called with ``augment`` (a :class:`View`), ``steps`` and ``seed``, it returns the
         held-out loss, or a dict with "loss" and "top1".
     folder : str
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trainer = OwnTrainer(lambda augment, steps, seed: {"loss": 1.5, "top1": 0.5}, folder)
+    ...     trainer.job([Key("cutmix", 100, 0)])(lambda steps=1, note="": None, lambda: False)
+    ...     [(outcome.key.aug, outcome.loss) for outcome in trainer.outcomes()]
+    [('cutmix', 1.5)]
     """
 
     runner: str | Callable[..., Any]
@@ -277,7 +290,7 @@ class OwnTrainer:
         return self._read()[0]
 
     def outdated(self) -> list[str]:
-        """See :class:`Runs`."""
+        """Candidates of which there are runs of code that has changed since."""
         return self._read()[1]
 
     def _read(self) -> tuple[list[Outcome], list[str]]:

@@ -7,16 +7,30 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dametric.base.arguments import argument
 from dametric.choosing.answer import points_of, sentences
 from dametric.choosing.arms import Arm
 from dametric.choosing.decision import Run, Step, Verdict, expected_regret_after, next_step, verdict
 from dametric.choosing.parameters import Parameters
 from dametric.choosing.posterior import Observation, Posterior, posterior, prior_of
 from dametric.choosing.runs import Key, Outcome
+from dametric.errors import UsageError
 from dametric.records.choices import Choice, ChoiceArm, ChoiceCosts, ChoiceLook, ChoiceRun
 
 ENOUGH = 0.95
 SEEDS = 8
+
+
+def check_epsilon(epsilon: float) -> None:
+    """Refuse an epsilon that is no loss.
+
+    Raises
+    ------
+    UsageError
+        Unless it is above 0, and finite.
+    """
+    if not 0 < epsilon < math.inf:
+        raise UsageError(f"{argument('epsilon')} is a loss above 0 nats, not {epsilon}")
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,7 @@ def scores_of(
     files = list(scores) or [path for folder in folders for path in sorted(Path(folder).glob("scores/*.json"))]
     by_teacher = scores_by_teacher(files, metric) if files else {}
     without = [unit.name for unit in units if unit.teacher not in by_teacher]
-    way_out = f"give score files of these teachers with {argument('scores')} (dametric score -o makes them)"
+    way_out = f"give score files of these teachers with {argument('scores')} , as dametric score writes them"
     if scores and len(without) == len(units):
         raise UsageError(f"these scores are of none of the teachers of {', '.join(without)}: {way_out}")
     notes = [f"No score of {', '.join(without)}, so the rule score is missing there: {way_out}."] if without else []

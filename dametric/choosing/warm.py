@@ -151,6 +151,25 @@ def warm_student(
     ------
     UsageError, RunFailed, Interrupted
         As :func:`dametric.distill` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dametric.augment import parse
+    >>> from dametric.data import hold_out
+    >>> from dametric.data.request import ImageRequest
+    >>> from dametric.models import build
+    >>> from dametric.training.context import Teacher
+    >>> digits = ImageRequest(source="digits", image_size=8, train_images=60, quiet=True).load("train")
+    >>> training, held_out = hold_out(digits, 20)
+    >>> teacher = Teacher.of(build("resnet8", 10, 8), training)
+    >>> context = TrainingContext(training, held_out, torch.device("cpu"), teacher)
+    >>> recipe = Recipe(steps=20, batch_size=4, dtype="float32")
+    >>> augs = [parse("cutmix"), parse("mixup")]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     student = warm_student("resnet8", context, recipe, augs, root=folder, quiet=True)
+    >>> student.steps, student.candidates
+    (300, ('cutmix', 'mixup'))
     """
     if context.teacher is None or not candidates:
         raise UsageError("a warm student needs a teacher, and one candidate at least")

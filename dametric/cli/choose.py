@@ -192,7 +192,7 @@ def deliver(choice: Choice, json: bool) -> None:
     scores = (first, *others) if others else ("score",)
     for name in ("P(best)", "loss over the best", "95 % interval", "runs", *scores):
         table.add_column(name, justify="right", no_wrap=True)
-    for arm in sorted(choice.arms, key=lambda arm: (arm.failed is not None, -arm.p_best, arm.over_best)):
+    for arm in choice.ranked:
         table.add_row(
             arm.aug,
             f"{arm.p_best:.2f}" if not arm.failed else "failed",

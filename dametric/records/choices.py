@@ -16,6 +16,7 @@ from typing import Any
 from dametric.base.files import read_text, write_atomic
 from dametric.errors import UsageError
 from dametric.records.documents import Document
+from dametric.records.scores import finite
 
 SCHEMA = 1
 NAME = "choice.json"
@@ -181,6 +182,11 @@ class Choice(Document):
         return "\n".join(self.sentences)
 
     @property
+    def ranked(self) -> list[ChoiceArm]:
+        """The candidates, the most probable first; those that failed last."""
+        return sorted(self.arms, key=lambda arm: (arm.failed is not None, -arm.p_best, arm.over_best))
+
+    @property
     def table(self) -> Any:
         """The candidates as a data frame, the most probable first."""
         import pandas as pd
@@ -202,7 +208,7 @@ class Choice(Document):
 
     def finite(self) -> dict[str, Any]:
         """The answer as JSON has it: null for what is not known."""
-        document: dict[str, Any] = _finite({"dametric_choice": SCHEMA, **self.document()})
+        document: dict[str, Any] = finite({"dametric_choice": SCHEMA, **self.document()})
         return document
 
 
@@ -213,6 +219,14 @@ def read_choice(path: str | os.PathLike[str]) -> Choice:
     ------
     UsageError
         If there is none, or it is not one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Choice("sure", "cutmix", p_within=0.96, arms=(ChoiceArm("cutmix"),)).write(f"{folder}/choice.json")
+    ...     read_choice(folder).best
+    'cutmix'
     """
     where = Path(path)
     file = where / NAME if where.is_dir() else where
@@ -225,12 +239,3 @@ def read_choice(path: str | os.PathLike[str]) -> Choice:
         return Choice.of(document)
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{file} is not the answer of dametric choose ({error})") from error
-
-
-def _finite(value: Any) -> Any:
-    """Null in place of NaN, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

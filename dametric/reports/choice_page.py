@@ -6,8 +6,6 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pkgutil import iter_modules
 from typing import Any
 
 import pandas as pd
@@ -16,7 +14,7 @@ from dametric.records.choices import Choice
 from dametric.reports import choice_charts
 from dametric.reports.cells import Table, number, table_of, word
 from dametric.reports.chart import Chart
-from dametric.reports.charts import own_charts
+from dametric.reports.charts import makers_in, own_charts
 from dametric.reports.page import Lead, Page
 
 
@@ -80,15 +78,13 @@ def build(choice: Choice, own: Sequence[str | Callable[[Any], Chart | None]] = (
     made_by : str
         The command or call that makes it.
     """
-    modules = [import_module(f"{choice_charts.__name__}.{each.name}") for each in iter_modules(choice_charts.__path__)]
-    makers = [module.chart for module in sorted(modules, key=lambda module: (module.PLACE, module.__name__))]
-    charts = [chart for make in makers if (chart := make(choice)) is not None]
+    charts = [chart for make in makers_in(choice_charts) if (chart := make(choice)) is not None]
     charts += own_charts(choice, own, {chart.key for chart in charts})
     return ChoiceReport(choice, tuple(charts), _runs(choice), _provenance(choice, made_by))
 
 
 def _candidates(choice: Choice) -> Table:
-    arms = sorted(choice.arms, key=lambda arm: (arm.failed is not None, -arm.p_best, arm.over_best))
+    arms = choice.ranked
     metric = str(choice.config.get("metric", "score"))
     others = [name for name in arms[0].scores if name != metric] if arms else []
     rows = [

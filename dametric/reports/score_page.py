@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any
 
 import pandas as pd
@@ -17,7 +15,7 @@ from dametric.records.scores import Scores
 from dametric.reports import score_charts
 from dametric.reports.cells import Table
 from dametric.reports.chart import Chart
-from dametric.reports.charts import own_charts
+from dametric.reports.charts import makers_in, own_charts
 from dametric.reports.page import Lead, Page
 from dametric.reports.provenance import score_provenance
 from dametric.reports.score_tables import csv_table, every_metric, main_table
@@ -114,9 +112,7 @@ def build(
 
 
 def _charts(scores: Scores, own: Sequence[Any], number: int, where: str) -> list[Chart]:
-    modules = [import_module(f"{score_charts.__name__}.{found.name}") for found in iter_modules(score_charts.__path__)]
-    makers = [module.chart for module in sorted(modules, key=lambda module: (module.PLACE, module.__name__))]
-    charts = [chart for make in makers if (chart := make(scores)) is not None]
+    charts = [chart for make in makers_in(score_charts) if (chart := make(scores)) is not None]
     others = every_metric(scores)
     if others is not None:
         charts.append(Chart("metrics", "Other metrics", "The same images under the other metrics.", tables=(others,)))

@@ -46,7 +46,8 @@ def states(folder: Path, augs: Any = "cutmix", student: Any = "resnet8", **optio
 
 
 def last(*arguments: Any, **options: Any) -> Choice:
-    return list(states(*arguments, **options))[-1]
+    every: list[Choice] = list(states(*arguments, **options))
+    return every[-1]
 
 
 def constant(loss: float) -> Callable[..., float]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from dametric.base.files import write_atomic
 from dametric.choosing.answer import points_of, sentences
 from dametric.choosing.arms import arms_of
 from dametric.choosing.parameters import Parameters, read_parameters
@@ -205,7 +206,7 @@ def test_a_kill_costs_the_clock_no_more_than_its_beat(tmp_path: Path, monkeypatc
     monkeypatch.setattr("dametric.choosing.settle.time.monotonic", lambda: now[0])
 
     def write(path: Path, text: str) -> None:
-        path.write_text(text, encoding="utf-8")
+        write_atomic(path, text)  # it is read while it is written
         if json.loads(text)["seconds"] == 49.0:
             seen.set()
 
@@ -402,7 +403,11 @@ def test_a_run_that_ends_after_it_was_sure_ends_the_choice_too(tmp_path: Path) -
     unsure = 0
     for salt in range(60):
         executor = TwoPlaces()
-        runs = Fake(lambda key, salt=salt: loss_of(replace(key, aug=f"{key.aug} {salt}"), 0.02))
+
+        def loss(key: Key, salt: int = salt) -> float:
+            return loss_of(replace(key, aug=f"{key.aug} {salt}"), 0.02)
+
+        runs = Fake(loss)
         settling = Settling(replace(question(), epsilon=0.02), runs, executor, Clock(), tmp_path, most_steps=60_000)
         *_, choice = settling
         assert executor.untouched == 0

@@ -6,9 +6,11 @@ where there is nothing to show.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
 from dametric.analysis import Analysis
@@ -21,7 +23,12 @@ Maker = Callable[[Analysis], Chart | None]
 
 def built_in() -> list[Maker]:
     """The makers of this folder's files, in their order on the page."""
-    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
+    return makers_in(sys.modules[__name__])
+
+
+def makers_in(folder: ModuleType) -> list[Callable[[Any], Chart | None]]:
+    """The function ``chart`` of every file of a package, in the order of its files' ``PLACE``."""
+    modules = [import_module(f"{folder.__name__}.{module.name}") for module in iter_modules(folder.__path__)]
     return [module.chart for module in sorted(modules, key=lambda module: (module.PLACE, module.__name__))]
 
 
