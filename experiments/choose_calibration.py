@@ -27,7 +27,7 @@ from dametric.base.files import write_atomic
 from dametric.base.progress import progress
 from dametric.choosing.arms import Arm, Floats, arms_of, likeness
 from dametric.choosing.decision import expected_regret_after, next_step, p_within, verdict
-from dametric.choosing.parameters import Parameters, read_parameters
+from dametric.choosing.parameters import SHIPPED, Parameters, read_parameters
 from dametric.choosing.posterior import Observation, posterior, prior_of
 
 RESULTS = Path(__file__).parent / "results" / "choose"
@@ -39,7 +39,6 @@ SPECS = [
     *("cutmix:alpha=0.2", "cutmix:alpha=1", "randaugment:n=1,m=5", "randaugment:n=2,m=9", "randaugment:n=3,m=14"),
     *("autoaugment", "crop+flip"),
 ]
-_SCORED = replace(read_parameters(), slope=0.4, slope_spread=0.4)
 Scale = Callable[[Any], Any]
 
 
@@ -299,13 +298,16 @@ def main(
     repeats: Annotated[int, typer.Option(help="Simulated choices of a case.")] = 1000,
     case: Annotated[list[str] | None, typer.Option(help="Only these.")] = None,
     output: Annotated[Path, typer.Option(help="Folder of the tables.")] = RESULTS,
+    parameters: Annotated[
+        Path, typer.Option(help="What choices assume; units are always as the shipped ones.")
+    ] = SHIPPED,
 ) -> None:
     """Simulate, and write calibration.csv, regret.csv and forecast.csv; looks/, of which they are made, stays here."""
     names = case or list(CASES)
     with progress("simulated choices", repeats * len(names)) as advance:
         for start in range(0, repeats, _BLOCK):
             for name in names:
-                _block(output, name, start)
+                _block(output, name, start, read_parameters(parameters))
                 advance(_BLOCK)
     report(output)
 
@@ -324,23 +326,23 @@ def report(output: Path) -> None:
         print(table.to_string(index=False))
 
 
-def _block(output: Path, case: str, start: int) -> None:
+def _block(output: Path, case: str, start: int, assumed: Parameters) -> None:
     """Simulate some choices, if that was not done."""
     path = output / "looks" / f"{case.replace(' ', '-')}-{start:05d}.csv.gz"
     if path.exists():
         return
-    looks = pd.DataFrame([row for number in range(start, start + _BLOCK) for row in _repeat(case, number)])
+    looks = pd.DataFrame([row for number in range(start, start + _BLOCK) for row in _repeat(case, number, assumed)])
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name("part.csv.gz")
     looks.to_csv(part, index=False)
     part.replace(path)
 
 
-def _repeat(case: str, number: int) -> Iterator[dict[str, object]]:
+def _repeat(case: str, number: int, assumed: Parameters) -> Iterator[dict[str, object]]:
     scored = "score" in case
-    variants = {"choose": (_SCORED if scored else read_parameters(), True)}
+    variants = {"choose": (replace(assumed, slope=0.4, slope_spread=0.4) if scored else assumed, True)}
     if scored:
-        variants["no score"] = (read_parameters(), False)
+        variants["no score"] = (assumed, False)
     for variant, (parameters, with_score) in variants.items():
         for look in one_choice(case, number, parameters, with_score):
             yield {"case": case, "repeat": number, "variant": variant, **look}

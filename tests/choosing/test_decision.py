@@ -187,6 +187,21 @@ def test_a_forecast_falls_with_what_may_be_spent() -> None:
     assert np.isnan(expected_regret_after(belief, taken, COSTS, np.nan, regret))
 
 
+def test_a_forecast_is_what_one_step_takes_off_and_no_more_than_all_can() -> None:
+    """Under one setting all is exact: one step takes off its worth; where runs are noise, many leave most of it."""
+    arms = arms_of(SPECS)
+    known = Parameters({0.05: 1}, {0.02: 1}, {0.1: 1}, {0.0: 1})
+    belief = posterior(prior_of(arms, FRACTIONS, known), [Observation(arm, 0, 0, 1 + 0.01 * arm) for arm in range(3)])
+    taken, regret = [(arm, 0, 0) for arm in range(3)], verdict(belief, 0.01).regret
+    step = next_step(belief, taken, [20.0, 1e9], 20.0)
+    assert step is not None
+    said = expected_regret_after(belief, taken, [20.0, 1e9], 20.0, regret)
+    assert said == pytest.approx(regret - step.worth, rel=0.05)
+    noisy = posterior(prior_of(arms, FRACTIONS, Parameters({0.02: 1}, {0.2: 1}, {0.1: 1}, {0.0: 1})), [])
+    regret = verdict(noisy, 0.01).regret
+    assert 0.5 * regret < expected_regret_after(noisy, [], COSTS, 1e6, regret) < regret
+
+
 def test_a_score_expects_the_loss_that_its_direction_says() -> None:
     from dametric.choosing.scored import oriented
 
