@@ -400,6 +400,9 @@ def pretended_cuda(*, devices: int = 1, free: int = 80 << 30, package: str = "/d
         device.wait("synchronize")
 
     with ExitStack() as changed:
+        # a generator that says it has drawn: steps that draw are not recorded as graphs, which are not pretended
+        drawn = (SimpleNamespace(get_offset=lambda: 1),) * devices
+        changed.enter_context(patch.object(torch.cuda, "default_generators", drawn))
         for name, answer in answers.items():
             changed.enter_context(patch.object(torch.cuda, name, answer))
         changed.enter_context(patch.object(Tensor, "pin_memory", pin))

@@ -75,10 +75,10 @@ def training(device: str, data: ImageSet, aug: str = "cutmix", **recipe: Any) ->
 def of_step(device: PretendedDevice, data: ImageSet, aug: str) -> Counts:
     """What a step launches, once everything that is made at the first is there."""
     trained = training("cuda", data, aug)
-    advance_together([trained], 1)
-    (index,) = trained.batches(2)
+    advance_together([trained], 3)
+    (index,) = trained.batches(4)
     labels = trained.data.labels_of(index, trained.device)
-    (pixels,) = trained.view.stream([(index, [trained.base_keys(BATCH, 1)])], trained.device)
+    (pixels,) = trained.view.stream([(index, [trained.base_keys(BATCH, 3)])], trained.device)
     with device.counting() as counts:
         _one_step([trained], pixels, labels)
     return counts

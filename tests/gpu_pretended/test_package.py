@@ -73,6 +73,7 @@ def test_steps_are_those_of_the_cpu_and_wait_for_nothing(aug: str, recipe: dict[
     here.run_epoch()
     with pretended_cuda() as device:
         there = training("cuda", data, aug, **recipe)
+        advance_together([there], 2)  # what is made at the first steps is copied once
         with device.counting() as counts:
             there.run_epoch()
         assert there.losses() == pytest.approx(here.losses(), rel=1e-12)
@@ -98,6 +99,7 @@ def test_students_in_lockstep_are_those_that_learn_alone(data: ImageSet, device:
     alone, together = ([training("cuda", data, aug) for aug in augs] for _ in range(2))
     for each_ in alone:
         each_.run_epoch()
+    advance_together(together, 2)
     with device.counting() as counts:
         advance_together(together, 4)
     assert counts.waits.total() == len(augs)
@@ -109,12 +111,12 @@ def test_images_that_do_not_fit_are_streamed_without_waiting(data: ImageSet) -> 
     with pretended_cuda(free=0) as device:
         there: Training = training("cuda", data)
         assert not there.data.images.is_cuda
+        advance_together([there], 2)  # what is made at the first steps is copied once
         with device.counting() as counts:
             there.run_epoch()
         assert counts.waits.total() == 1
     here = training("cpu", data)
     here.run_epoch()
-    assert there.losses == there.losses
     assert here.number == there.number
 
 

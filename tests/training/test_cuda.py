@@ -48,10 +48,10 @@ def test_steps_in_float64_are_those_of_the_cpu(aug: str, recipe: dict[str, Any],
 @each("aug", EVERY)
 def test_a_step_waits_for_nothing(aug: str, data: ImageSet) -> None:
     trained = training("cuda", data, aug)
-    advance_together([trained], 1)
-    (index,) = trained.batches(2)
+    advance_together([trained], 3)
+    (index,) = trained.batches(4)
     labels = trained.data.labels_of(index, trained.device)
-    (pixels,) = trained.view.stream([(index, [trained.base_keys(BATCH, 1)])], trained.device)
+    (pixels,) = trained.view.stream([(index, [trained.base_keys(BATCH, 3)])], trained.device)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -63,10 +63,10 @@ def test_a_step_waits_for_nothing(aug: str, data: ImageSet) -> None:
 def test_the_pretended_device_foretells_the_kernels_of_a_step(data: ImageSet) -> None:
     """Within a third: batch norm, sorts and sums are several kernels each, a fused optimizer's step one."""
     trained = training("cuda", data)
-    advance_together([trained], 1)
-    (index,) = trained.batches(2)
+    advance_together([trained], 3)
+    (index,) = trained.batches(4)
     labels = trained.data.labels_of(index, trained.device)
-    (pixels,) = trained.view.stream([(index, [trained.base_keys(BATCH, 1)])], trained.device)
+    (pixels,) = trained.view.stream([(index, [trained.base_keys(BATCH, 3)])], trained.device)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         _one_step([trained], pixels, labels)
         torch.cuda.synchronize()
