@@ -411,8 +411,19 @@ def pretended_cuda(*, devices: int = 1, free: int = 80 << 30, package: str = "/d
         changed.enter_context(_lifted())
         _ACTIVE.append(device)
         changed.callback(_ACTIVE.remove, device)
+        _forget_tensors()  # of a real device, and at the end of this one
+        changed.callback(_forget_tensors)
         with device:
             yield device
+
+
+def _forget_tensors() -> None:
+    """Empty the caches of constants that the package keeps on a device."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("dametric.augment", "dametric.scoring")):
+            for value in vars(module).values():
+                if callable(getattr(value, "cache_clear", None)):
+                    value.cache_clear()
 
 
 class _Autocast(torch.autocast):

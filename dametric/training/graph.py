@@ -220,6 +220,9 @@ def graphed(
     first = members[0]
     if recorder is None and (first.device.type != "cuda" or any(member.compiled for member in members)):
         return ordinary
+    if recorder is None and torch.are_deterministic_algorithms_enabled():
+        _tell("torch's deterministic algorithms are on, and a graph rounds the learning rate in another place")
+        return ordinary
     if why := next(filter(None, map(why_not, members)), None):
         _tell(why)
         return ordinary

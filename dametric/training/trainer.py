@@ -531,6 +531,9 @@ def advance_together(
                 diverged = _diverged(members)
                 if diverged or stopped:
                     return Stretch(stopped, diverged)
+    if first.over:
+        for member in members:  # a graph and its networks know each other, and would outlive the run
+            member.graphs = None
     return Stretch()
 
 

@@ -322,7 +322,7 @@ def test_cuda_draws_and_makes_what_the_cpu_does(spec: str, per: str) -> None:
     on_gpu = augmentation.draw(keys.on("cuda"), images.shape)
     for a, b in zip(on_cpu, on_gpu, strict=True):
         for name in a:
-            if name.endswith("lam"):  # logarithms and cosines may differ in the last bits
+            if name.endswith(("lam", "ratio")):  # logarithms, cosines and exponentials may differ in the last bits
                 assert torch.allclose(a[name], b[name].cpu(), rtol=1e-12, atol=1e-14)
             else:
                 assert torch.equal(a[name], b[name].cpu()), name

@@ -45,6 +45,7 @@ def test_steps_in_float64_are_those_of_the_cpu(aug: str, recipe: dict[str, Any],
         torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @each("aug", EVERY)
 def test_a_step_waits_for_nothing(aug: str, data: ImageSet) -> None:
     trained = training("cuda", data, aug)
@@ -60,6 +61,7 @@ def test_a_step_waits_for_nothing(aug: str, data: ImageSet) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.filterwarnings("ignore:Warning. Profiler clears events")
 def test_the_pretended_device_foretells_the_kernels_of_a_step(data: ImageSet) -> None:
     """Within a third: batch norm, sorts and sums are several kernels each, a fused optimizer's step one."""
     trained = training("cuda", data)
@@ -133,6 +135,7 @@ def test_pixels_do_not_depend_on_the_precision_of_products(aug: str, data: Image
         torch.set_float32_matmul_precision("highest")
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_compiled_students_learn_the_same_and_leave_their_memory(data: ImageSet) -> None:
     from dametric.training import Recipe
     from tests.gpu_pretended.counts import prepared
