@@ -64,7 +64,7 @@ def test_a_metric_sees_labels_and_shares_of_mixed_images() -> None:
     found = scores["identity"]["metrics"]["share_of_own_label"]
     assert abs(found["value"] - whole) < 4 * found["se"] + 1e-3
     assert scores["cutmix"]["metrics"]["share_of_own_label"]["value"] < found["value"]  # chance is nearer to a share
-    with pytest.raises(UsageError, match="a metric needs labels, and these images have none"):
+    with pytest.raises(UsageError, match="share_of_own_label cannot be computed without labels"):
         dametric.score(teacher, images, "flip", metrics=[spec], **options)
 
 

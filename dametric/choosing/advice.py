@@ -59,7 +59,7 @@ def _typed(each: OptionField, value: Any) -> list[str]:
     flag = next(flag for flag in flags if flag.startswith("--"))
     if isinstance(value, bool):
         yes, _, no = flag.partition("/")
-        return [yes if value else no or yes.replace("--", "--no-", 1)]
+        return [yes if value else no or f"{yes[:2]}no-{yes[2:]}"]
     return [flag, ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)]
 
 

@@ -33,7 +33,7 @@ from dametric.base.option_groups import (
 )
 from dametric.base.options import options_of, takes
 from dametric.base.progress import progress, say
-from dametric.base.user_code import code_digest, is_user_code, load_object, one_line, source_digest
+from dametric.base.user_code import code_digest, load_object, one_line, source_digest
 from dametric.choosing.advice import distill_command
 from dametric.choosing.arms import BASELINE, Arm, arms_of
 from dametric.choosing.fit import assumed_parameters
@@ -51,7 +51,7 @@ from dametric.jobs.processes import ProcessExecutor
 from dametric.metrics.base import Direction
 from dametric.models.failures import network_errors
 from dametric.models.named import AnyNetwork, Named
-from dametric.models.registry import check_architecture
+from dametric.models.registry import check_architecture, is_user_code
 from dametric.records.choices import NAME, Choice, ChoiceCosts, read_choice
 from dametric.sweeps.request import ray_cluster
 from dametric.training.api import student_request

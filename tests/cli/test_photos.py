@@ -72,6 +72,6 @@ def test_an_augmentation_is_chosen_for_photographs(run: Run, photos: Path, tmp_p
     assert chosen.code == 0, chosen.err
     answer = chosen.document
     assert {arm["aug"] for arm in answer["arms"]} == {"identity", "cutmix"}
-    assert answer["config"]["images"] | {"name": ""} == {"name": "", "train": 24, "held_out": 6}
+    assert answer["config"]["images"] | {"name": ""} == {"name": "", "train": 24, "held_out": 6, "size": 224}
     assert {run["aug"] for run in answer["runs"]} == {"identity", "cutmix"}
     assert sum(run["steps"] for run in answer["runs"]) <= 12

@@ -86,6 +86,7 @@ def test_killing_the_driver_again_and_again_changes_nothing(
 ) -> None:
     path, reference = smooth
     draw, root = random.Random(seed), tmp_path / "killed"
+    root.mkdir()  # that it can be made is tried first, by making it and taking it away
     for _ in range(kills):
         rows = histories(root)
         command = fork("sweep", path, "-o", root, "-j", 1)
