@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -107,9 +108,10 @@ def _say_what_is_trained_again(works: Sequence[TrainingRun], quiet: bool) -> Non
 
 
 def outcome(record: RunRecord) -> str:
-    """Result of a finished run in a few words; "nan" for numbers that its record lacks."""
+    """Result of a finished run in a few words; "nan" for a loss that its record lacks."""
     last = record.result
-    return f"test loss {last.test_loss:.4f}, {100 * last.test_top1:.2f} % ({record.seconds:.0f} s)"
+    accuracy = f", {100 * last.test_top1:.2f} %" if math.isfinite(last.test_top1) else ""  # none without labels
+    return f"test loss {last.test_loss:.4f}{accuracy} ({record.seconds:.0f} s)"
 
 
 def refuse_another(work: TrainingRun) -> None:
