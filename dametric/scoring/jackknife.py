@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -79,32 +79,6 @@ class Blocks:
     def cpu(self) -> Blocks:
         """The same with contributions on the CPU."""
         return replace(self, contribution={name: values.cpu() for name, values in self.contribution.items()})
-
-    def copied(self) -> Blocks:
-        """The same with contributions in memory of their own: a part of another's would be pickled with the whole."""
-        return replace(self, contribution={name: values.clone() for name, values in self.contribution.items()})
-
-
-def on_the_way_to_the_host(blocks: Sequence[Blocks]) -> list[Blocks]:
-    """The same with contributions on the CPU, which come there in one copy a dtype, for which nothing waits.
-
-    They are valid when the device is drained, and share memory.
-    """
-    tensors = [values for each in blocks for values in each.contribution.values()]
-    parts: dict[torch.dtype, Iterator[Tensor]] = {}
-    for dtype in dict.fromkeys(values.dtype for values in tensors):
-        own = [values for values in tensors if values.dtype == dtype]
-        together = torch.cat([values.flatten() for values in own]).to("cpu", non_blocking=True)
-        parts[dtype] = iter(together.split([values.numel() for values in own]))
-    return [
-        replace(
-            each,
-            contribution={
-                name: next(parts[values.dtype]).view(values.shape) for name, values in each.contribution.items()
-            },
-        )
-        for each in blocks
-    ]
 
 
 @dataclass(frozen=True)
