@@ -149,6 +149,7 @@ class Browser:
 
     @property
     def requests(self) -> list[str]:
-        """Addresses of everything that was requested."""
+        """Addresses of everything that was requested; what stands in the page itself (``data:``) asks nobody."""
         events = (event for event in self.events if event.get("method") == "Network.requestWillBeSent")
-        return [event["params"]["request"]["url"] for event in events]
+        addresses = (event["params"]["request"]["url"] for event in events)
+        return [address for address in addresses if not address.startswith("data:")]
