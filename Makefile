@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 STUDY_DATA ?= ../shared/data/cifar100
 STUDY_TIME ?=
 
-.PHONY: help setup demo notebooks lint test test-slow test-gpu bench mutation study study-status clean
+.PHONY: help setup demo dist notebooks lint test test-slow test-gpu bench mutation study study-status clean
 
 help:
 	@echo "make demo       teacher, students, scores and a choice on the bundled digits"
@@ -24,6 +24,7 @@ help:
 	@echo "make study      go on with the study on CIFAR-100, at the lowest priority (STUDY_DATA=DIR, STUDY_TIME=90m)"
 	@echo "make study-status  how far it is, and how long is left"
 	@echo "make bench      speed of scoring, training and statistics against plain references, and what a sweep adds"
+	@echo "make dist       wheel and sdist in dist/, and the demo from that wheel in an environment of its own"
 	@echo "make mutation   500 wrong versions of the code against the tests: which does no test notice?"
 
 setup: $(STAMP)
@@ -35,6 +36,15 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/dametric demo -o demo
+
+# The wheel is installed where no file of this folder is seen: what it lacks is missed here.
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,release]'
+	$(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv dist/environment
+	dist/environment/bin/python -m pip install --quiet --constraint constraints.txt dist/*.whl
+	cd dist && environment/bin/dametric --version && environment/bin/dametric demo -o demo
 
 notebooks: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,notebooks]'
@@ -72,4 +82,4 @@ study-status: $(STAMP)
 	@$(BIN)/python -m experiments.study.status
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build dist *.egg-info
