@@ -351,7 +351,7 @@ class _Asked:
         if self.runner is None:
             context.check_loss(request.common.objective)
         specs = self._distinct(context)
-        arms = arms_of(specs)
+        arms = arms_of(specs, context.train.image_size)
         if self.runner is None:
             recipe = request.common.resolved(_name(request.student), context.train)
             total = recipe.length(len(context.train) // recipe.batch_size)
