@@ -43,6 +43,7 @@ from dametric.choosing.scored import Scoring, directions_of, oriented
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting, seconds_kept
 from dametric.choosing.state import Question, check_epsilon
 from dametric.choosing.student_scores import STUDENT_METRICS
+from dametric.data.balanced_subset import usual_held_out
 from dametric.data.given import is_source
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.jobs.executor import Executor, Stop, own_executor
@@ -61,7 +62,7 @@ from dametric.training.request import DistillationRequest, TrainingRequest
 from dametric.training.run import carry_out
 
 FRACTIONS = (0.05, 0.2, 1.0)
-_HELD_OUT, _LEAST_STEPS = 5_000, 20
+_LEAST_STEPS = 20
 _CLOCK = "clock.json"
 _LEAST_SHARE = 0.2  # of the time, for scores that have no weight
 _TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
@@ -258,7 +259,7 @@ def _request(
     if held_out is None:
         split = own.of(_named_images(request)).find("train")
         count = min(len(split.labels), own.train_images or len(split.labels))
-        own = replace(own, held_out=max(len(split.classes), min(_HELD_OUT, count // 10)))
+        own = replace(own, held_out=usual_held_out(count, len(split.classes)))
     return replace(request, common=replace(common, images=own))
 
 
