@@ -64,6 +64,7 @@ from dametric.training.run import carry_out
 FRACTIONS = (0.05, 0.2, 1.0)
 _LEAST_STEPS = 20
 _CLOCK = "clock.json"
+_NO_EVIDENCE = "no evidence yet that it orders students beyond a list"
 _LEAST_SHARE = 0.2  # of the time, for scores that have no weight
 _TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
 
@@ -366,7 +367,9 @@ class _Asked:
         )
         remarks = [text for text in (self.fitted_to, widened) if text]
         if not (parameters.slope or parameters.slope_spread):
-            remarks.append(f"{self.metric} has no weight: no evidence yet that it orders students beyond a list.")
+            other = self.parameters.slope or self.parameters.slope_spread
+            why = f"these parameters know what {self.parameters.metric} is worth" if other else _NO_EVIDENCE
+            remarks.append(f"{self.metric} has no weight: {why}.")
         config = self._config(request, context, steps, arms)
         self._before(config)  # what is refused is refused at once; it is read again by whoever holds the folder
         question = Question(

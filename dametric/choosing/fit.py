@@ -12,7 +12,7 @@ from scipy.stats import t as student_t
 
 from dametric.base.arguments import argument
 from dametric.choosing.arms import Floats, arms_of, likeness
-from dametric.choosing.parameters import Parameters, read_parameters
+from dametric.choosing.parameters import SHIPPED, Parameters, read_parameters
 from dametric.choosing.posterior import Observation, posterior, prior_of
 from dametric.choosing.units import Unit, complete_units, read_ledgers, scores_of
 from dametric.errors import UsageError
@@ -155,7 +155,7 @@ def assumed_parameters(
     if not folders:
         if isinstance(parameters, Parameters):
             return parameters, ""
-        return read_parameters(*([parameters] if parameters else [])), ""
+        return read_parameters(SHIPPED if parameters is None else parameters), ""
     if parameters is not None:
         raise UsageError(f"{argument('parameters')} and {argument('ledger')} both say what is assumed: give one")
     read_ledgers(folders)
