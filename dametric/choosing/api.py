@@ -65,6 +65,7 @@ FRACTIONS = (0.05, 0.2, 1.0)
 _LEAST_STEPS = 20
 _CLOCK = "clock.json"
 _NO_EVIDENCE = "no evidence yet that it orders students beyond a list"
+_OF_RECIPE = ("base_aug", "loss_term")
 _LEAST_SHARE = 0.2  # of the time, for scores that have no weight
 _TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
 
@@ -400,8 +401,8 @@ class _Asked:
         return [spec for spec in specs if spec not in same]
 
     def _code(self, request: DistillationRequest, arms: Sequence[Arm]) -> dict[str, Any]:
-        """Hashes of what is the user's own: the student's weights, or the trainer, and the candidates."""
-        code: dict[str, Any] = {}
+        """Hashes of what is the user's own: of the student or the trainer, of what a recipe names, of candidates."""
+        code: dict[str, Any] = {} if self.runner is not None else _code_of_recipe(request.common)
         if self.runner is not None:
             code["runner"] = code_digest(
                 load_object(self.runner, "runner") if isinstance(self.runner, str) else self.runner
@@ -451,8 +452,9 @@ class _Asked:
         known = before.config.get("code") or {}  # which folders of former times have not
         for name, now in config["code"].items():
             if name != "candidates" and known.get(name, now) != now:
+                what = f"the code of {argument(name)}" if name in _OF_RECIPE else f"the {name}"
                 raise UsageError(
-                    f"{self.folder} holds another choice: the {name} has changed since. Choose another "
+                    f"{self.folder} holds another choice: {what} has changed since. Choose another "
                     f"{argument('output')}, or remove that folder"
                 )
         return before
@@ -555,6 +557,16 @@ class _Asked:
             f"needs: {memory}, {size * self.places.jobs / 1e6:,.1f} MB of disk while runs go on, 10 kB a run",
             self.quiet,
         )
+
+
+def _code_of_recipe(common: TrainingRequest) -> dict[str, Any]:
+    """Hashes of the user's own code in what all runs have in common, by the option that names it."""
+    base, term = common.base_aug, common.objective.term
+    code = {
+        "base_aug": {} if base in (None, "none") else user_code_of(str(base)),
+        "loss_term": {} if term is None else {term: source_digest(load_object(term, "loss term"))},
+    }
+    return {name: own for name, own in code.items() if own}
 
 
 def _trial(students: Students, question: Question) -> tuple[float, int]:
