@@ -43,6 +43,7 @@ from dametric.choosing.scored import Scoring, directions_of, oriented
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting, seconds_kept
 from dametric.choosing.state import Question, check_epsilon
 from dametric.choosing.student_scores import STUDENT_METRICS
+from dametric.data.balanced_subset import usual_held_out
 from dametric.data.given import is_source
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.jobs.executor import Executor, Stop, own_executor
@@ -61,8 +62,10 @@ from dametric.training.request import DistillationRequest, TrainingRequest
 from dametric.training.run import carry_out
 
 FRACTIONS = (0.05, 0.2, 1.0)
-_HELD_OUT, _LEAST_STEPS = 5_000, 20
+_LEAST_STEPS = 20
 _CLOCK = "clock.json"
+_NO_EVIDENCE = "no evidence yet that it orders students beyond a list"
+_OF_RECIPE = ("base_aug", "loss_term")
 _LEAST_SHARE = 0.2  # of the time, for scores that have no weight
 _TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
 
@@ -258,7 +261,7 @@ def _request(
     if held_out is None:
         split = own.of(_named_images(request)).find("train")
         count = min(len(split.labels), own.train_images or len(split.labels))
-        own = replace(own, held_out=max(len(split.classes), min(_HELD_OUT, count // 10)))
+        own = replace(own, held_out=usual_held_out(count, len(split.classes)))
     return replace(request, common=replace(common, images=own))
 
 
@@ -351,7 +354,7 @@ class _Asked:
         if self.runner is None:
             context.check_loss(request.common.objective)
         specs = self._distinct(context)
-        arms = arms_of(specs)
+        arms = arms_of(specs, context.train.image_size)
         if self.runner is None:
             recipe = request.common.resolved(_name(request.student), context.train)
             total = recipe.length(len(context.train) // recipe.batch_size)
@@ -365,7 +368,9 @@ class _Asked:
         )
         remarks = [text for text in (self.fitted_to, widened) if text]
         if not (parameters.slope or parameters.slope_spread):
-            remarks.append(f"{self.metric} has no weight: no evidence yet that it orders students beyond a list.")
+            other = self.parameters.slope or self.parameters.slope_spread
+            why = f"these parameters know what {self.parameters.metric} is worth" if other else _NO_EVIDENCE
+            remarks.append(f"{self.metric} has no weight: {why}.")
         config = self._config(request, context, steps, arms)
         self._before(config)  # what is refused is refused at once; it is read again by whoever holds the folder
         question = Question(
@@ -396,8 +401,8 @@ class _Asked:
         return [spec for spec in specs if spec not in same]
 
     def _code(self, request: DistillationRequest, arms: Sequence[Arm]) -> dict[str, Any]:
-        """Hashes of what is the user's own: the student's weights, or the trainer, and the candidates."""
-        code: dict[str, Any] = {}
+        """Hashes of what is the user's own: of the student or the trainer, of what a recipe names, of candidates."""
+        code: dict[str, Any] = {} if self.runner is not None else _code_of_recipe(request.common)
         if self.runner is not None:
             code["runner"] = code_digest(
                 load_object(self.runner, "runner") if isinstance(self.runner, str) else self.runner
@@ -447,8 +452,9 @@ class _Asked:
         known = before.config.get("code") or {}  # which folders of former times have not
         for name, now in config["code"].items():
             if name != "candidates" and known.get(name, now) != now:
+                what = f"the code of {argument(name)}" if name in _OF_RECIPE else f"the {name}"
                 raise UsageError(
-                    f"{self.folder} holds another choice: the {name} has changed since. Choose another "
+                    f"{self.folder} holds another choice: {what} has changed since. Choose another "
                     f"{argument('output')}, or remove that folder"
                 )
         return before
@@ -551,6 +557,16 @@ class _Asked:
             f"needs: {memory}, {size * self.places.jobs / 1e6:,.1f} MB of disk while runs go on, 10 kB a run",
             self.quiet,
         )
+
+
+def _code_of_recipe(common: TrainingRequest) -> dict[str, Any]:
+    """Hashes of the user's own code in what all runs have in common, by the option that names it."""
+    base, term = common.base_aug, common.objective.term
+    code = {
+        "base_aug": {} if base in (None, "none") else user_code_of(str(base)),
+        "loss_term": {} if term is None else {term: source_digest(load_object(term, "loss term"))},
+    }
+    return {name: own for name, own in code.items() if own}
 
 
 def _trial(students: Students, question: Question) -> tuple[float, int]:

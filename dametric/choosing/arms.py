@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dametric.errors import UsageError
-from dametric.stats.families import family, operations, strength
+from dametric.stats.families import USUAL_SIZE, family, setting
 
 Floats = NDArray[np.float64]
 BASELINE = "identity"
@@ -27,7 +27,8 @@ class Arm:
     family : str
         See :func:`dametric.stats.families.family`; "" for identity, which is every family's zero strength.
     operation : str
-        What strengths of one thing have in common.
+        What it is a strength of: see :func:`dametric.stats.families.setting`. A composition is one of its own, which
+        shares with its parts what their family shares, and lies on none of their curves.
     position : float
         Place on the axis of log strength: 0 for identity, 1 for the weakest setting of an operation, and half a unit
         more for every doubling.
@@ -39,12 +40,14 @@ class Arm:
     position: float = 0.0
 
 
-def arms_of(specs: Sequence[str]) -> tuple[Arm, ...]:
+def arms_of(specs: Sequence[str], image_size: int = USUAL_SIZE) -> tuple[Arm, ...]:
     """Arms for augmentations, identity first; identity is added where it is not among them.
 
     Parameters
     ----------
     specs : sequence of str
+    image_size : int
+        Pixels, for strengths that are not written and grow with the image.
 
     Returns
     -------
@@ -64,16 +67,19 @@ def arms_of(specs: Sequence[str]) -> tuple[Arm, ...]:
     others = [spec for spec in dict.fromkeys(specs) if spec != BASELINE]
     if not others:
         raise UsageError("there is nothing to choose from: identity is always a candidate, so name another one")
+    settings = {spec: setting(spec, image_size) for spec in others}
     weakest: dict[str, float] = {}
-    for spec in others:
-        weakest[operations(spec)] = min(weakest.get(operations(spec), math.inf), strength(spec))
-    return (Arm(BASELINE), *(_arm(spec, weakest[operations(spec)]) for spec in others))
+    for operation, strong in settings.values():
+        weakest[operation] = min(weakest.get(operation, math.inf), strong)
+    arms = [Arm(BASELINE)]
+    for spec, (operation, strong) in settings.items():
+        arms.append(Arm(spec, family(spec), operation, _position(strong, weakest[operation])))
+    return tuple(arms)
 
 
-def _arm(spec: str, weakest: float) -> Arm:
-    own = strength(spec)
-    steps = math.log2(own / weakest) / 2 if weakest > 0 else float(own > 0)  # no ratio to a strength of 0
-    return Arm(spec, family(spec), operations(spec), 1.0 + steps)
+def _position(strong: float, weakest: float) -> float:
+    """Doublings from the weakest; there is no ratio to a strength of 0."""
+    return 1.0 + (math.log2(strong / weakest) / 2 if weakest > 0 else float(strong > 0))
 
 
 def likeness(arms: Sequence[Arm], share: float, length: float) -> Floats:

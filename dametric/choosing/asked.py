@@ -20,6 +20,7 @@ from dametric.choosing.result import StatedDifference, StudentScore
 from dametric.choosing.student_scores import STUDENT_METRICS, warm_scores
 from dametric.choosing.warm import WarmStudent, warm_student
 from dametric.data import ImageSet, hold_out
+from dametric.data.balanced_subset import usual_held_out
 from dametric.data.given import source_of
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
@@ -31,7 +32,6 @@ from dametric.models.named import Named
 from dametric.models.registry import check_architecture
 from dametric.records.score_rows import Difference, MetricValue, ScoreRow, WarmStudentName
 from dametric.records.scores import Scores
-from dametric.scoring.held_out import MOST
 from dametric.scoring.inputs import gathered
 from dametric.scoring.ranks import Ranks
 from dametric.scoring.request import augmentations
@@ -238,7 +238,7 @@ def _is_architecture(name: str) -> bool:
 
 
 def _held_out(data: ImageSet, count: int | None) -> int:
-    return count if count is not None else max(min(MOST, len(data) // 10), data.num_classes)
+    return count if count is not None else usual_held_out(len(data), data.num_classes)
 
 
 def _as_teacher(loaded: LoadedNetwork) -> Teacher:

@@ -12,7 +12,7 @@ from scipy.stats import t as student_t
 
 from dametric.base.arguments import argument
 from dametric.choosing.arms import Floats, arms_of, likeness
-from dametric.choosing.parameters import Parameters, read_parameters
+from dametric.choosing.parameters import SHIPPED, Parameters, read_parameters
 from dametric.choosing.posterior import Observation, posterior, prior_of
 from dametric.choosing.units import Unit, complete_units, read_ledgers, scores_of
 from dametric.errors import UsageError
@@ -155,7 +155,7 @@ def assumed_parameters(
     if not folders:
         if isinstance(parameters, Parameters):
             return parameters, ""
-        return read_parameters(*([parameters] if parameters else [])), ""
+        return read_parameters(SHIPPED if parameters is None else parameters), ""
     if parameters is not None:
         raise UsageError(f"{argument('parameters')} and {argument('ledger')} both say what is assumed: give one")
     read_ledgers(folders)
@@ -170,7 +170,7 @@ def assumed_parameters(
 
 def _likelihoods(unit: Unit, wide: Parameters) -> Floats:
     """Likelihood of a unit's losses under every setting, up to a factor."""
-    arms = arms_of(unit.augs)
+    arms = arms_of(unit.augs, unit.image_size)
     prior = prior_of(arms, [steps / unit.steps[-1] for steps in unit.steps], wide, None, unit.seeds)
     runs = [Observation(*run, loss) for run, loss in sorted(unit.losses.items())]
     result: Floats = posterior(prior, runs).weights / prior.weights
@@ -218,7 +218,7 @@ def _slope_of(unit: Unit, score: Mapping[str, float] | None) -> float:
         return math.nan
     values = np.array([score[unit.augs[arm]] for arm in kept])
     losses = np.array([unit.truth[arm] for arm in kept])
-    inverse = np.linalg.inv(likeness([arms_of(unit.augs)[arm] for arm in kept], 0.6, 1.0))
+    inverse = np.linalg.inv(likeness([arms_of(unit.augs, unit.image_size)[arm] for arm in kept], 0.6, 1.0))
     ones = np.ones(len(kept))
     inverse = inverse - np.outer(inverse @ ones, ones @ inverse) / (ones @ inverse @ ones)  # beside a free level
     spread = math.sqrt(losses @ inverse @ losses / (len(kept) - 1))

@@ -7,14 +7,16 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dametric.errors import UsageError
+from dametric.base.files import read_text
+from dametric.errors import UsageError, shortened, unknown
 
 SHIPPED = Path(__file__).with_name("shipped.json")
-_TABLES = (("spread", 0.0, 100.0), ("noise", 0.0, 100.0), ("half", 0.0, 1.0), ("growth", -3.0, 3.0))
+_TABLES = (("spread", 1e-9, 100.0), ("noise", 1e-9, 100.0), ("half", 0.0, 1.0), ("growth", -3.0, 3.0))
+_MOST_SETTINGS = 10_000  # which a look weighs, and keeps, all
 _NUMBERS = (
     *(("family_share", 0.0, 0.999), ("length", 0.01, 100.0), ("slope", -100.0, 100.0)),
     *(("slope_spread", 0.0, 100.0), ("trust", 0.0, 1.0), ("shared_noise", 0.0, 1000.0)),
@@ -112,12 +114,19 @@ class Parameters:
                 )
         for name, low, high in _NUMBERS:
             value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and low <= value <= high):
+            if not (type(value) in (int, float) and low <= value <= high):
                 raise UsageError(f"parameters: {name} is a number from {low:g} to {high:g}, not {value!r}")
-        for name in ("fractions", "steps"):
+        for name, kinds, most in (("fractions", (int, float), 1), ("steps", (int,), math.inf)):
             ends = getattr(self, name)
-            if len(ends) != 2 or not 0 < ends[0] <= ends[1]:
+            numbers = isinstance(ends, tuple) and [type(end) in kinds for end in ends] == [True, True]
+            if not (numbers and 0 < ends[0] <= ends[1] <= most):
                 raise UsageError(f"parameters: {name} are the smallest and the largest, above 0, not {ends!r}")
+        for name in ("metric", "source", "date"):
+            if not isinstance(getattr(self, name), str):
+                raise UsageError(f"parameters: {name} is a word, not {getattr(self, name)!r}")
+        settings = math.prod(len(getattr(self, name)) for name, _, _ in _TABLES)
+        if settings > _MOST_SETTINGS:
+            raise UsageError(f"parameters: the tables have {settings:,} combinations, and {_MOST_SETTINGS:,} at most")
 
     def settings(self, fractions: Sequence[float]) -> Iterator[Setting]:
         """The grid, for these fractions of a schedule, the shortest first.
@@ -196,10 +205,31 @@ def read_parameters(path: str | os.PathLike[str] = SHIPPED) -> Parameters:
     ((0.05, 1.0), 0.0)
     """
     try:
-        document = json.loads(Path(path).read_text(encoding="utf-8"))
-        for name in ("spread", "noise", "half", "growth"):
-            document[name] = {float(value): float(weight) for value, weight in document[name].items()}
-        document |= {name: tuple(document[name]) for name in ("fractions", "steps") if name in document}
-        return Parameters(**document)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return _parsed(json.loads(read_text(path)))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not parameters of a choice ({error})") from error
+
+
+def _parsed(document: Any) -> Parameters:
+    if not isinstance(document, dict):
+        raise UsageError(f"an object with tables such as spread, not {shortened(document)}")
+    names = [each.name for each in fields(Parameters)]
+    for name in document:
+        if name not in names:
+            raise unknown("key", name, names)
+    known = dict(document)
+    for name, *_ in _TABLES:
+        if not isinstance(table := document.get(name), dict):
+            raise UsageError(f'{name} is a table of values and probabilities, as {{"0.01": 1}}, and {_given(table)}')
+        try:
+            known[name] = {float(value): float(weight) for value, weight in table.items()}
+        except (TypeError, ValueError):
+            raise UsageError(f"{name} is a table of numbers and probabilities, not {shortened(table)}") from None
+        if len(known[name]) < len(table):
+            raise UsageError(f"{name} has a value twice: {shortened(table)}")
+    known |= {name: tuple(known[name]) for name in ("fractions", "steps") if isinstance(known.get(name), list)}
+    return Parameters(**known)
+
+
+def _given(value: Any) -> str:
+    return "is missing" if value is None else f"is {shortened(value)} here"

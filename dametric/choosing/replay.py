@@ -202,7 +202,7 @@ def _looks(
     fractions = [steps / unit.steps[-1] for steps in unit.steps]
     values = [score.get(aug, math.nan) for aug in unit.augs] if score else None
     known, _ = parameters.for_schedule(unit.steps[-1], fractions)
-    prior = prior_of(arms_of(unit.augs), fractions, known, values, unit.seeds)
+    prior = prior_of(arms_of(unit.augs, unit.image_size), fractions, known, values, unit.seeds)
     runs: list[Observation] = []
     spent = 0.0
     while True:

@@ -12,6 +12,7 @@ from pathlib import Path
 from dametric.augment import Augmentation, ImageSpec, base_augmentation, parse
 from dametric.base.arguments import argument
 from dametric.base.progress import say
+from dametric.base.user_code import is_user_code, source_digest
 from dametric.choosing.asked import Asked
 from dametric.choosing.batches import SIZE
 from dametric.choosing.runs import user_code_of
@@ -152,7 +153,7 @@ class Scoring:
         kept = Scores.read(path) if path.exists() else None
         if kept is None or not self._of_teacher(kept, augs):
             kept = self._by_teacher(augs)
-            if code := _code(augs):
+            if code := self._code(augs):
                 kept = Scores(kept.scores, {**kept.config, "user_code": code}, kept.versions)
             kept.write(path)
         if self.with_student:
@@ -175,10 +176,10 @@ class Scoring:
     def _of_teacher(self, kept: Scores, augs: Sequence[str]) -> bool:
         """Whether the file holds this teacher's scores of these candidates, on these images, as the recipe has it."""
         settings, recipe = kept.settings, self._recipe
-        teacher, code = settings.scored.sha256, settings.extra.get("user_code", _code(augs))
+        teacher, code = settings.scored.sha256, self._code(augs)
         assert self.context.teacher is not None
         return (
-            code == _code(augs)
+            settings.extra.get("user_code", code) == code
             and settings.data.fingerprint in (None, self.context.train.fingerprint)
             and settings.per in (None, recipe.per)
             and settings.base_aug in (None, base_augmentation(recipe.base_aug, self._spec).name)
@@ -206,6 +207,12 @@ class Scoring:
             quiet=self._quiet,
             **asdict(self.request.checkpoint),
         )
+
+    def _code(self, augs: Sequence[str]) -> dict[str, str]:
+        """Hashes of the user's own code: candidates, what the loader does, metrics."""
+        base = [] if self._recipe.base_aug == "none" else [self._recipe.base_aug]
+        code = {name: digest for aug in (*augs, *base) for name, digest in user_code_of(aug).items()}
+        return code | {name: source_digest(metric_of(name)) for name in self.metrics if is_user_code(name)}
 
     @cached_property
     def _here(self) -> TrainingContext:
@@ -284,11 +291,6 @@ class Scoring:
         )
         order = tuple(name if name in STUDENT_METRICS else metric_of(name).name for name in self.metrics)
         return Asked(None, None, order, tuple(read), name).added(kept)
-
-
-def _code(augs: Sequence[str]) -> dict[str, str]:
-    """Hashes of the user's own functions in all candidates."""
-    return {name: digest for aug in augs for name, digest in user_code_of(aug).items()}
 
 
 def _summary(scores: Scores) -> ChoiceScores:

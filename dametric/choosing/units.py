@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from dametric.errors import UsageError
 from dametric.records.recipes import OPTIONS
 from dametric.records.runs import find_runs, load_runs
 from dametric.records.scores import Scores
+from dametric.stats.families import USUAL_SIZE
 
 _OF_A_UNIT = ["data", "teacher", "teacher_sha256", "student", *(n for n in OPTIONS if n not in ("epochs", "steps"))]
 
@@ -36,6 +37,8 @@ class Unit:
         By augmentation, schedule and seed.
     teacher : str
         Hash of its weights.
+    image_size : int
+        Pixels.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Unit:
     steps: tuple[int, ...]
     losses: Mapping[Run, float]
     teacher: str = ""
+    image_size: int = USUAL_SIZE
 
     @property
     def truth(self) -> list[float]:
@@ -72,7 +76,7 @@ class Unit:
     def without(self, seed: int) -> Unit:
         """The unit as if a seed had never been trained."""
         losses = {run: loss for run, loss in self.losses.items() if run[2] != seed}
-        return Unit(self.name, self.augs, self.steps, losses, self.teacher)
+        return replace(self, losses=losses)
 
 
 def read_ledgers(ledgers: Sequence[str | os.PathLike[str]]) -> pd.DataFrame:
@@ -139,7 +143,9 @@ def _unit(name: str, teacher: str, part: pd.DataFrame) -> Unit:
         (places[aug], lengths.index(int(step)), int(seed)): float(loss)
         for aug, step, seed, loss in zip(part.aug, part.step, part.seed, part[outcome], strict=True)
     }
-    return Unit(name, tuple(augs), tuple(lengths), losses, teacher)
+    sizes = part.image_size.dropna() if "image_size" in part else ()
+    size = int(max(sizes, default=USUAL_SIZE))
+    return Unit(name, tuple(augs), tuple(lengths), losses, teacher, size)
 
 
 def _lack(unit: Unit) -> str:

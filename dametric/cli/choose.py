@@ -73,7 +73,8 @@ def choose(
         ),
     ] = None,
     parameters: Annotated[
-        str | None, typer.Option(metavar="FILE", help="What is assumed of short runs. [default: what is shipped]")
+        str | None,
+        typer.Option(metavar="FILE", help="What is assumed of short runs. [default: what is shipped]"),
     ] = None,
     ledger: Annotated[
         list[str] | None,

@@ -10,6 +10,7 @@ from torch import Tensor
 from dametric.data.imageset import ImageSet
 from dametric.errors import UsageError
 
+MOST_HELD_OUT = 5_000
 _SUBSET_SEED, _HELD_OUT_SEED = 0, 1
 
 
@@ -82,6 +83,17 @@ def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> t
 def as_held_out(images: ImageSet) -> ImageSet:
     """Label images of a training split as its held-out split."""
     return replace(images, split="held-out")
+
+
+def usual_held_out(images: int, classes: int) -> int:
+    """How many training images are held out where nobody says it: a tenth, 5,000 at most, one of each class at least.
+
+    Examples
+    --------
+    >>> usual_held_out(50_000, 100), usual_held_out(600, 0)
+    (5000, 60)
+    """
+    return max(1, classes, min(MOST_HELD_OUT, images // 10))
 
 
 def hold_out_rows(labels: Tensor, classes: int, count: int, train_images: int | None = None) -> tuple[Tensor, Tensor]:

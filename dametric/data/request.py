@@ -9,11 +9,12 @@ from dametric.base.arguments import argument
 from dametric.base.option_groups import HeldOutOptions, ImageOptions
 from dametric.base.progress import say
 from dametric.base.user_code import is_user_code
-from dametric.data.balanced_subset import as_held_out, balanced_subset_rows, hold_out_rows
+from dametric.data.balanced_subset import as_held_out, balanced_subset_rows, hold_out_rows, usual_held_out
 from dametric.data.build import AvailableSplit
 from dametric.data.choice import Choice
 from dametric.data.evaluation import Evaluation
 from dametric.data.imageset import ImageSet
+from dametric.data.listing import NoSplit
 from dametric.data.sources import find_data, is_there
 from dametric.errors import UsageError
 
@@ -62,13 +63,29 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         return self.training(available)[0] if split == "train" else available.read(None)
 
     def splits(self, train: AvailableSplit | None = None) -> Splits:
-        """Read all splits that training needs; a missing one is refused before any image is decoded.
+        """Read all splits that training needs; what is missing is refused before any image is decoded.
 
-        ``train`` is the training split, where it is available already.
+        ``train`` is the training split, where it is available already. Training images are held out in the place of an
+        evaluation split that there is not, which a line says.
         """
-        train, test = train or self.find("train"), self.find("test")
+        train = train or self.find("train")
+        try:
+            test = self.find("test")
+        except NoSplit:
+            return self._without_test(train)
         training, held_out = self.training(train)
         return Splits(training, test.read(None), held_out)
+
+    def _without_test(self, train: AvailableSplit) -> Splits:
+        count = self.held_out or usual_held_out(self.train_images or len(train.labels), len(train.classes))
+        training, held_out = replace(self, held_out=count).training(train)
+        assert held_out is not None
+        say(
+            f"data: {self.source} has no evaluation split: {len(held_out)} of its training images, which are not "
+            f"trained on, take its place ({argument('held_out')})",
+            self.quiet,
+        )
+        return Splits(training, held_out)
 
     def training(self, split: AvailableSplit) -> tuple[ImageSet, ImageSet | None]:
         """Read the images to train on and those that are held out, from the training split."""

@@ -7,10 +7,10 @@ from dataclasses import replace
 from dametric.augment import Augmentation
 from dametric.base.arguments import argument
 from dametric.data import hold_out
+from dametric.data.balanced_subset import usual_held_out
 from dametric.errors import UsageError
 from dametric.scoring.engine import Engine
 
-MOST = 5000
 _SEED = 1 << 42  # so that nothing that is drawn for a training batch is drawn for held-out images again
 
 
@@ -38,7 +38,7 @@ def held_out_engine(engine: Engine, count: int | None) -> Engine | None:
             raise UsageError(f"{argument('held_out', count)}: none of the metrics needs held-out images")
         return None
     batch = engine.protocol.batch
-    wanted = count if count is not None else max(min(MOST, len(engine.data) // 10), engine.data.num_classes)
+    wanted = count if count is not None else usual_held_out(len(engine.data), engine.data.num_classes)
     if wanted < 2 * batch:
         raise UsageError(
             f"{wanted} held-out images are fewer than two batches of {batch}: use a larger {argument('held_out')} or a "

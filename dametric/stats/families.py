@@ -26,8 +26,11 @@ _FAMILIES = {
 }
 _OF = {name: family for family, names in _FAMILIES.items() for name in names}
 _PLACES = {name: place for names in _FAMILIES.values() for place, name in enumerate(names)}
-# What a name without parameters stands for, where that is a strength; cutout's length is that for 32 pixels.
+USUAL_SIZE = 32
+# What a name without parameters stands for, where that is a strength; lengths and paddings are those for USUAL_SIZE.
 DEFAULTS: dict[str, dict[str, float]] = {
+    "flip": {"p": 0.5},
+    "crop": {"padding": 4.0},
     "rrc": {"scale": 0.08},
     "cutout": {"length": 8.0},
     "randaugment": {"n": 2.0, "m": 9.0},
@@ -62,6 +65,10 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "mixup-or-cutmix": {"mixup": 0.8, "cutmix": 1.0},
     "resizemix": {"scale": 0.8},
     "fmix": {"alpha": 1.0},
+}
+_BY_SIZE: dict[str, Callable[[int], dict[str, float]]] = {  # what grows with the image where it is not written
+    "crop": lambda size: {"padding": round(size / 8)},
+    "cutout": lambda size: {"length": size // 4},
 }
 _OF_PICKS = {"runs": 2.0}
 _TIMM = re.compile(r"(?:timm:)?rand(?:-|$)")  # its strings
@@ -178,6 +185,56 @@ def strength(aug: str) -> float:
     return math.prod(_numbers(name, part) for name, part in zip(_names(parts), parts, strict=True))
 
 
+def setting(aug: str, image_size: int = USUAL_SIZE) -> tuple[str, float]:
+    """What an augmentation is a strength of, and how strong it is there.
+
+    Two augmentations are strengths of one thing where they differ in numbers alone. A composition is a thing of its
+    own: geometry counts, unlike in :func:`operations`, and so do choices by name. How strong is the product of all
+    numbers, as in :func:`strength`; of timm's RandAugment of the magnitude, number and probability of its operations.
+
+    Parameters
+    ----------
+    aug : str
+    image_size : int
+        Pixels, for what grows with the image where it is not written.
+
+    Examples
+    --------
+    >>> setting("crop+flip+cutmix:alpha=0.2"), setting("rand-m9-n1-mstd0.5")
+    (('crop+flip+cutmix', 0.4), ('rand', 4.5))
+    """
+    parts = [part for part in split_spec(aug) if part not in ("identity", "none")] or ["identity"]
+    each = [_setting(part, image_size) for part in parts]
+    return "+".join(name for name, _ in each), math.prod(number for _, number in each)
+
+
+def _setting(part: str, image_size: int) -> tuple[str, float]:
+    members = branches(part)
+    if members is not None:
+        part = in_full(part)
+        end = part.rindex(")") + 1
+        kind = part[: part.index("(")].strip()
+        inner = [setting(member, image_size) for member in members]
+        own = _numbers(kind, part[end:], image_size)
+        name = f"{kind}({','.join(name for name, _ in inner)}){_words(part[end:])}"
+        return name, own * math.prod(number for _, number in inner)
+    sections = _rand(part)
+    if sections is not None:
+        numbers = {**_RAND, "p": 1.0, **{key: float(text) for key, text in sections.items()}}
+        strong = math.prod(numbers[key] for key in ("m", "n", "prob", "p"))
+        return ("rand:inc=1" if numbers["inc"] else "rand"), strong
+    (name,) = _names([part])
+    folder, slash, rest = part.rpartition("/")
+    operation, colon, words = rest.partition(":")
+    return f"{folder}{slash}{operation}{_words(colon + words)}", _numbers(name, part, image_size)
+
+
+def _words(text: str) -> str:
+    """What is written after an operation's name, without its numbers."""
+    words = [word.strip() for word in text.replace(",", ":").split(":")]
+    return ":".join(word for word in words if not re.fullmatch(rf".*=\s*{_NUMBER}", word))
+
+
 def with_one_open(aug: str) -> Iterator[tuple[str, str, float]]:
     """The specification with each of its numbers left open in turn, that number's name, and the number.
 
@@ -194,7 +251,10 @@ def with_one_open(aug: str) -> Iterator[tuple[str, str, float]]:
 
 
 def strength_curves(
-    augs: Sequence[str], least: int = 3, usual: Callable[[int, str], float | None] | None = None
+    augs: Sequence[str],
+    least: int = 3,
+    usual: Callable[[int, str], float | None] | None = None,
+    image_size: int = USUAL_SIZE,
 ) -> list[tuple[str, str, dict[float, int]]]:
     """Augmentations that differ in one number alone, the rest of a composition being the same.
 
@@ -205,6 +265,8 @@ def strength_curves(
         Strengths that make a curve.
     usual : callable, optional
         The number that the augmentation at a place has without naming it; by default what the name stands for.
+    image_size : int
+        Pixels, for what a name stands for.
 
     Returns
     -------
@@ -224,7 +286,7 @@ def strength_curves(
     for (name, key), places in members.items():
         bare = name.replace(f":{key}={OPEN}", "", 1).replace(f"-{key}{OPEN}", "", 1)
         for place, aug in enumerate(augs):
-            omitted = (usual(place, key) if usual else _by_default(name, key)) if aug == bare else None
+            omitted = (usual(place, key) if usual else _by_default(name, key, image_size)) if aug == bare else None
             if omitted is not None:
                 places.setdefault(omitted, place)
     found, taken = [], set[int]()
@@ -236,13 +298,18 @@ def strength_curves(
     return sorted(found, key=lambda curve: min(curve[2].values()))
 
 
-def _by_default(name: str, key: str) -> float | None:
+def _by_default(name: str, key: str, image_size: int) -> float | None:
     """What the number that is left open is where it is not written."""
     for part in split_spec(name):
         if OPEN in part:
             kind = "rand" if _TIMM.match(part) else part.partition(":")[0]
-            return DEFAULTS.get(kind, {}).get({"p": "prob"}.get(key, key) if kind == "rand" else key)
+            return _defaults(kind, image_size).get({"p": "prob"}.get(key, key) if kind == "rand" else key)
     return None
+
+
+def _defaults(kind: str, image_size: int) -> dict[str, float]:
+    """What a name without parameters stands for on images of this size."""
+    return _BY_SIZE[kind](image_size) if kind in _BY_SIZE else dict(DEFAULTS.get(kind, {}))
 
 
 def _counted(aug: str) -> list[str]:
@@ -294,7 +361,7 @@ def _strength(aug: str) -> tuple[int, float, str]:
     return sum(ranks), strength(aug), aug
 
 
-def _numbers(name: str, part: str) -> float:
+def _numbers(name: str, part: str, image_size: int = USUAL_SIZE) -> float:
     """The product of an operation's numbers, written or by default."""
     sections = _rand(part)
     if sections is not None:
@@ -304,7 +371,7 @@ def _numbers(name: str, part: str) -> float:
         part = in_full(part)
         own = _numbers("pick" if part.startswith("pick") else "oneof", part[part.rindex(")") + 1 :])
         return math.prod(map(strength, members)) * own
-    numbers = dict(_OF_PICKS if name == "pick" else DEFAULTS.get(name, {}))
+    numbers = dict(_OF_PICKS) if name == "pick" else _defaults(name, image_size)
     for word in part.replace(":", ",").split(","):
         key, equals, value = word.partition("=")
         try:

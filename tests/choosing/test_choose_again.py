@@ -156,6 +156,49 @@ def test_runs_and_scores_of_code_that_has_changed_are_left_out(
         assert of(after, "./augs.py:a")[1] != of(before, "./augs.py:a")[1]
 
 
+@each(
+    ("option", "before", "after"),
+    [
+        ("base_aug", "def own(images):\n    return images // 2\n", "def own(images):\n    return 255 - images\n"),
+        (
+            "loss_term",
+            "def own(inputs):\n    return inputs.student.mean()\n",
+            "def own(inputs):\n    return inputs.student.std()\n",
+        ),
+    ],
+)
+def test_another_loader_or_loss_needs_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, before: str, after: str
+) -> None:
+    """Code that all runs have in common: they would be compared with runs of another training."""
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / f"{option}.py"
+    file.write_text(before, encoding="utf-8")
+    own = {option: f"./{option}.py:own"}
+    first = last(tmp_path / option, **own)
+    assert first.config["code"][option].keys() == {own[option]}
+    assert last(tmp_path / option, **own).runs == first.runs
+    file.write_text(after, encoding="utf-8")
+    with pytest.raises(UsageError, match=f"the code of {option} has changed since"):
+        states(tmp_path / option, **own)
+    assert last(tmp_path / f"{option} again", **own).runs != first.runs
+
+
+def test_a_metric_that_was_edited_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, text = tmp_path / "own.py", (Path(__file__).parents[2] / "examples" / "metric.py").read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    asked: dict[str, Any] = {"metric": "./own.py:SHARE_OF_OWN_LABEL", "runner": constant(1.0)}
+
+    def scores() -> dict[str, float]:
+        return {arm.aug: arm.score for arm in last(tmp_path / "c", **asked).arms}
+
+    first = scores()
+    assert scores() == first
+    file.write_text(text.replace('total["distance"] / total["rows"]', '1 + total["distance"] / total["rows"]'), "utf-8")
+    assert scores()["cutmix"] == pytest.approx(first["cutmix"] + 1)
+
+
 def test_scores_of_other_images_are_not_found(tmp_path: Path) -> None:
     def scored(folder: str, images: int) -> dict[str, float]:
         choice = last(tmp_path / folder, runner=constant(1.0), train_images=images)

@@ -169,6 +169,32 @@ def test_what_cannot_be_is_one_line(
     assert not list((tmp_path / "refused").rglob("record.json"))
 
 
+def test_a_file_of_parameters_is_what_is_assumed(run: Run, teacher: Path, tmp_path: Path) -> None:
+    """Also where its slope is of another score; what is wrong in it is one line, which names it."""
+    file = tmp_path / "own.json"
+    good: dict[str, Any] = {"spread": {"0.05": 1}, "noise": {"0.01": 1, "0.03": 3}, "half": {"0.2": 1}}
+    good |= {"growth": {"0.0": 1}, "metric": "h_t", "slope": 0.5, "steps": [10, 1000], "source": "our own runs"}
+    file.write_text(json.dumps(good), encoding="utf-8")
+    code, out, err = run(*usual(teacher, tmp_path / "c", budget="90steps", parameters=str(file)))
+    assert code == 0, err
+    assumed = read_choice(tmp_path / "c").parameters
+    assert {key: assumed[key] for key in ("spread", "noise", "source")}.items() <= good.items()
+    assert "t_stddev has no weight: these parameters know what h_t is worth." in " ".join(out.split())
+    for wrong, named in (
+        ({"spred": {"1": 1}}, "unknown key 'spred': did you mean spread"),
+        ({"noise": None}, 'noise is a table of values and probabilities, as {"0.01": 1}, and is missing'),
+        ({"half": {"often": 1}}, "half is a table of numbers and probabilities, not {'often': 1}"),
+        ({"fractions": "all"}, "fractions are the smallest and the largest, above 0, not 'all'"),
+    ):
+        file.write_text(json.dumps({**good, **wrong}), encoding="utf-8")
+        code, out, err = run(*usual(teacher, tmp_path / "refused", parameters=str(file)))
+        assert (code, out) == (2, ""), wrong
+        assert err.startswith(f"dametric: {file}: not parameters of a choice (")
+        assert named in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "refused").exists()
+
+
 def test_the_test_split_is_never_read(run: Run, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Images in a file that has none, and a reader that refuses to look for it."""
     digits = load_data("digits", "train", quiet=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,13 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 
 import dametric
+from dametric import cli
+from dametric.base.arguments import speaking
 from dametric.errors import UsageError
 from dametric.models import build, save_checkpoint
+from dametric.records.choices import read_choice
+from dametric.records.runs import find_runs
+from tests.loops import each
 
 SHORT: dict[str, Any] = {"steps": 40, "batch_size": 32, "device": "cpu", "dtype": "float32", "quiet": True}
 
@@ -92,6 +98,37 @@ def test_a_folder_without_class_folders_needs_no_labels(
     assert choice.config["loss"] == "divergence"
     assert choice.config["images"]["held_out"] == 10
     assert "--ce-weight 0" in str(choice.config["command"])
+
+
+@each("labelled", [False, True])
+def test_what_to_type_next_runs_where_there_is_no_evaluation_split(
+    tmp_path: Path, images: Tensor, teacher: nn.Module, capsys: pytest.CaptureFixture[str], labelled: bool
+) -> None:
+    """One folder of images, with class folders and without: what a choice ends with is typed."""
+    folder = tmp_path / f"labelled {labelled}"
+    for number, image in enumerate(images):
+        path = folder / "set" / (f"class{number % 10}" if labelled else "") / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(path)
+    file = save_checkpoint(folder / "t.pth", teacher, arch="resnet8", image_size=8)
+    command = f"choose -t {shlex.quote(str(file))} -s resnet8 -a cutmix --steps 40 --batch-size 16 --device cpu"
+    command += " --dtype float32 --fractions 0.5,1 --budget 60steps" + ("" if labelled else " --ce-weight 0")
+    places = ["--data", str(folder / "set"), "-o", str(folder / "c"), "--cache-dir", str(tmp_path / "cache")]
+    with speaking("command line"):
+        assert cli._run([*shlex.split(command), *places]) == 0, capsys.readouterr().err
+        (line,) = [line for line in read_choice(folder / "c").sentences if line.startswith("Next: ")]
+        words = shlex.split(line.removeprefix("Next: ").split("; as code")[0])
+        assert (words[:2], words[-2:]) == (["dametric", "distill"], ["-o", "runs"])
+        capsys.readouterr()
+        assert cli._run([*words[1:-1], str(folder / "runs")]) == 0, capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert said.count("has no evaluation split: 14 of its training images") == 1
+        assert cli._run([*words[1:-1], str(folder / "more"), "--held-out", "20"]) == 0
+        assert "has no evaluation split: 20 of its training images" in capsys.readouterr().err
+    (run,) = find_runs(folder / "runs")
+    assert run.written is not None
+    data = read_choice(folder / "c").config["data"]
+    assert run.written.config.document()["data"] == {"train": data["train"], "test": data["held_out"]}
 
 
 def test_time_that_a_kill_left_in_the_folder_is_spent(tmp_path: Path, images: Tensor, teacher: nn.Module) -> None:

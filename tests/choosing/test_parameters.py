@@ -99,6 +99,17 @@ def test_bad_files_are_refused(tmp_path: Path, bad: Any) -> None:
         {**GOOD, "steps": [1000]},
         {**GOOD, "fractions": [1.0, 0.1]},
         {**GOOD, "growth": {"1000": 1}},
+        {**GOOD, "fractions": 3},
+        {**GOOD, "fractions": [0.1, 2]},
+        {**GOOD, "steps": [1.5, 10]},
+        {**GOOD, "steps": ["a", "b"]},
+        {**GOOD, "metric": 5},
+        {**GOOD, "source": None},
+        {**GOOD, "slope": True},
+        {**GOOD, "noise": {"1e-300": 1}},
+        {**GOOD, "spread": {"0.01": 1, "0.010": 3}},
+        {**GOOD, "spread": {f"{i / 1000}": 1 for i in range(1, 9000)}},
+        "[" * 100_000,
     ],
 )
 def test_more_bad_files_are_refused(tmp_path: Path, bad: Any) -> None:

@@ -329,6 +329,37 @@ def test_likeness_is_a_covariance(names: list[str]) -> None:
         assert np.linalg.eigvalsh(result)[0] > 0.9 * (1 - share)
 
 
+def test_a_composition_is_a_strength_of_itself_alone() -> None:
+    """It shares with its parts what their family shares; at several strengths it has a curve of its own."""
+    parts = ["cutmix:alpha=0.2", "cutmix", "cutmix:alpha=5"]
+    whole = ["crop+flip+cutmix:alpha=0.2", "crop+flip+cutmix"]
+    arms = arms_of([*parts, *whole, "cutout+cutmix", "autoaugment"])
+    kernel = {
+        (one.name, other.name): value
+        for one, row in zip(arms, likeness(arms, 0.6, 1.0), strict=True)
+        for other, value in zip(arms, row, strict=True)
+    }
+    for part, composition in product(parts, whole):
+        assert kernel[part, composition] == pytest.approx(0.3)
+        assert kernel[part, "cutout+cutmix"] == kernel[composition, "autoaugment"] == 0
+    assert kernel[whole[0], whole[1]] == pytest.approx(kernel[parts[0], parts[1]])
+    assert kernel[whole[0], whole[1]] > 0.4
+
+    def place(spec: str) -> float:
+        (found,) = [arm.position for arm in arms if arm.name == spec]
+        return found
+
+    assert place(whole[0]) == place(parts[0]) == 1
+    (alone,) = [arm for arm in arms_of([*parts, "crop+flip+cutmix"]) if arm.name == "crop+flip+cutmix"]
+    assert (alone.family, alone.position) == ("cutmix", 1)
+
+
+def test_what_grows_with_the_image_is_placed_by_its_size() -> None:
+    specs = ["cutout:length=2", "cutout", "cutout:length=8"]
+    assert [arm.position for arm in arms_of(specs, image_size=16)[1:]] == [1.0, 1.5, 2.0]
+    assert [arm.position for arm in arms_of(specs)[1:]] == [1.0, 2.0, 2.0]
+
+
 def test_positions_count_doublings_from_the_weakest() -> None:
     arms = arms_of(["solarize:threshold=64", "mixup:alpha=2", "solarize:threshold=192", "mixup:alpha=0.5", "cutmix"])
     places = {arm.name: arm.position for arm in arms}

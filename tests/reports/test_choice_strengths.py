@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from matplotlib.figure import Figure
 
+from dametric.augment import expand
+from dametric.choosing.arms import arms_of
 from dametric.records.choices import Choice, ChoiceArm
 from dametric.reports.choice_charts.strengths import chart
 
@@ -12,9 +14,41 @@ AUGS = ("identity", "cutmix", "cutmix:alpha=0.1", "crop+flip+cutmix", "crop+flip
 AUGS += ("rand-m3-n2-mstd0.5", "rand-m9-n2-mstd0.5", "rand-m9-n3-mstd0.5")
 
 
-def choice_of(*augs: str) -> Choice:
+def choice_of(*augs: str, size: int = 32) -> Choice:
     arms = tuple(ChoiceArm(aug, over_best=0.01 * place, low=0, high=0.1) for place, aug in enumerate(augs))
-    return Choice("sure", best=augs[0], arms=arms)
+    return Choice("sure", best=augs[0], arms=arms, config={"images": {"size": size}})
+
+
+def test_a_curve_that_is_drawn_is_one_of_the_prior() -> None:
+    """Its arms are strengths of one thing, in the order of their places; what is placed apart is on no curve."""
+    ranges = ["cutmix:alpha=0.1..2/3", "crop+flip+cutmix:alpha=0.1..2/3", "solarize:threshold=50..200/3", "cutout"]
+    ranges += ["cutout:length=4..16/2", "rand-m3-n1-mstd0.5", "rand-m3-n2-mstd0.5", "rand-m3-n3-mstd0.5", "crop"]
+    ranges += ["rand-m5-n2", "rand:m=9", "timm:rand-m14-n2", "rand-m9-p0.7", "oneof(rand-m1,flip)"]
+    ranges += [
+        "oneof(rand-m2,flip)",
+        "crop:padding=2",
+        "crop:padding=8",
+        "cutout:length=4+mixup",
+        "cutout:length=8+mixup",
+    ]
+    ranges += [
+        "jpeg:quality=20",
+        "randaugment:n=1,m=9",
+        "randaugment:n=3,m=9",
+        "pick(mixup:alpha=2)",
+        "pick(mixup:alpha=4)",
+        "jpeg",
+    ]
+    for size in (16, 32, 64):
+        arms = arms_of(expand(ranges), size)
+        built = chart(choice_of(*(arm.name for arm in arms), size=size))
+        assert built is not None
+        assert len(built.panels) > 9
+        for name, curve in built.data.groupby("augmentation"):
+            on_it = [arms[round(place * 100)] for place in curve.over_best]
+            assert len({(arm.family, arm.operation) for arm in on_it}) == 1, name
+            places = [arm.position for arm in on_it]
+            assert places in (sorted(set(places)), sorted(set(places), reverse=True)), (name, size, places)
 
 
 def test_a_composition_is_on_a_curve_of_its_own() -> None:

@@ -15,8 +15,9 @@ from scipy import stats
 
 from dametric.analysis import analyse
 from dametric.augment import AUGS
+from dametric.augment.catalogue import NEUTRAL
 from dametric.stats import by_families, family
-from dametric.stats.families import _FAMILIES, DEFAULTS, by_strength, operations, strength, strength_curves
+from dametric.stats.families import _FAMILIES, DEFAULTS, by_strength, operations, setting, strength, strength_curves
 from dametric.stats.family_permutation import Families
 
 SIX = {
@@ -147,7 +148,9 @@ def test_what_a_name_stands_for_is_what_it_does() -> None:
     assert {family(name) for name in AUGS} == {*_FAMILIES, "cutmix+mixup"}
     for name, numbers in DEFAULTS.items():
         made: dict[str, Any] = {key: value.default for key, value in inspect.signature(AUGS[name]).parameters.items()}
-        assert all(made[key] == value or (name, value) == ("cutout", 8) for key, value in numbers.items())
+        assert all(made[key] in (value, None) for key, value in numbers.items()), name
+    for name, key in (("cutout", "length"), ("crop", "padding")):
+        assert all(setting(name, size)[1] == NEUTRAL[name][key](size) for size in (8, 30, 32, 64, 224))
 
 
 def test_a_curve_is_what_differs_in_one_number() -> None:
@@ -189,6 +192,22 @@ def test_timms_strings_that_differ_in_the_magnitude_are_one_operation() -> None:
     assert len({operations(spec) for spec in different}) == len(different)
     assert [strength(spec) for spec in ("rand-m9-n3", "rand", "rand:m=4:n=9", "rand-m0")] == [9, 10, 4, 0]
     assert family("rand-m9-n3") == family("timm:rand-m9") == family("rand:m=3") == "policy"
+
+
+def test_a_setting_is_all_but_its_numbers() -> None:
+    for alike in (
+        ("crop+flip+cutmix:alpha=0.2", "crop+flip+cutmix", "crop:padding=2+flip+identity+cutmix:p=0.5"),
+        ("rand-m9-n3-mstd0.5", "rand", "timm:rand-m5-p0.7", "rand:m=4:p=0.7"),
+        ("oneof(rand-m1,flip)", "oneof(rand-m2, flip:p=0.3):p=0.5"),
+        ("pick:base=mixup,alpha=2,by=kld", "pick(mixup):by=kld,runs=3"),
+        ("./a/augs.py:snow:p=0.5,mode=x", "./a/augs.py:snow:mode=x"),
+    ):
+        assert len({setting(spec)[0] for spec in alike}) == 1, alike
+    apart = ("cutmix", "crop+cutmix", "flip+cutmix", "crop+flip+cutmix", "rand-inc1", "rand", "randaugment", "identity")
+    apart += ("./a/augs.py:snow", "./b/augs.py:snow", "./a/augs.py:hail", "erasing:mode=pixel", "erasing")
+    assert len({setting(spec)[0] for spec in apart}) == len(apart)
+    assert [setting("cutout", size)[1] for size in (16, 32, 64)] == [4, 8, 16]
+    assert setting("randaugment:n=1,m=5")[1] * 3 == setting("randaugment:n=3,m=5")[1]
 
 
 def test_strengths_inside_groups_count_and_numbers_that_are_no_strength_do_not() -> None:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from dametric.records.choices import Choice, ChoiceArm
 from dametric.reports.chart import Chart, Panel
 from dametric.reports.drawing import COLOURS, GREY, LINE, Mark, finish, short
-from dametric.stats.families import strength_curves
+from dametric.stats.families import USUAL_SIZE, strength_curves
 
 PLACE = 30
 
@@ -26,7 +26,7 @@ def chart(choice: Choice) -> Chart | None:
     arms = [arm for arm in choice.arms if not arm.failed and arm.aug != "identity"]
     found: list[Curve] = [
         (name, key, tuple((strength, arms[place]) for strength, place in sorted(places.items())))
-        for name, key, places in strength_curves([arm.aug for arm in arms], _LEAST)
+        for name, key, places in strength_curves([arm.aug for arm in arms], _LEAST, image_size=_image_size(choice))
     ]
     if not found:
         return None
@@ -52,6 +52,11 @@ def chart(choice: Choice) -> Chart | None:
         " the family leave open. Dashed: identity, every family's zero strength."
     )
     return Chart("strengths", "How strong it should be", note, panels, data, marks)
+
+
+def _image_size(choice: Choice) -> int:
+    size = dict(choice.config.get("images") or {}).get("size")
+    return size if isinstance(size, int) else USUAL_SIZE
 
 
 def _alt(curve: Curve) -> str:
