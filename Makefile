@@ -13,12 +13,13 @@ unexport PYTHONDONTWRITEBYTECODE
 STUDY_DATA ?= ../shared/data/cifar100
 STUDY_TIME ?=
 
-.PHONY: help setup demo dist notebooks lint test test-slow test-gpu bench mutation study study-status clean
+.PHONY: help setup demo dist notebooks docs lint test test-slow test-gpu bench mutation study study-status clean
 
 help:
 	@echo "make demo       teacher, students, scores and a choice on the bundled digits"
 	@echo "make notebooks  execute the notebooks of analysis/, outputs and all; any error ends it"
-	@echo "make test       ruff, mypy and the tests"
+	@echo "make test       ruff, mypy, codespell, the documentation and the tests"
+	@echo "make docs       the documentation as a site: open site/index.html"
 	@echo "make test-slow  the long tests: the published code's values on real images"
 	@echo "make test-gpu   the tests that need a CUDA device"
 	@echo "make study      go on with the study on CIFAR-100, at the lowest priority (STUDY_DATA=DIR, STUDY_TIME=90m)"
@@ -31,7 +32,7 @@ setup: $(STAMP)
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -50,12 +51,17 @@ notebooks: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,notebooks]'
 	$(BIN)/python -m experiments.notebooks
 
+# Without a network; any link to nowhere ends it.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
-test: lint
+test: lint docs
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not gpu"
 
 test-slow: $(STAMP)
@@ -82,4 +88,4 @@ study-status: $(STAMP)
 	@$(BIN)/python -m experiments.study.status
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) demo build dist site *.egg-info

@@ -11,6 +11,12 @@ class UsageError(ValueError):
 
     The message is one line that says what is wrong and what would be right; the command line prints it on
     stderr and exits with 2.
+
+    Examples
+    --------
+    >>> raise unknown("augmentation", "cutmx", ["cutmix", "mixup"])
+    Traceback (most recent call last):
+    dametric.errors.UsageError: unknown augmentation 'cutmx': did you mean cutmix?
     """
 
 

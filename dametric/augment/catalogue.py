@@ -548,10 +548,13 @@ def describe(name: str) -> str:
     """Description of a built-in operation in one line, with parameters, ranges and defaults, for listings."""
     words = [inspect.getdoc(AUGS[name]) or ""]
     for key, parameter in list(inspect.signature(AUGS[name]).parameters.items())[1:]:
-        usual = parameter.default
-        if usual is None:
-            usual = _BY_SIZE.get(name, {}).get(key, "roll; the published rule in the reference protocol")
-        shown = f"{usual:.4g}" if isinstance(usual, float) else usual
         linear = "" if key not in LINEAR - {"p"} else " (linear)"
-        words.append(f"{key}{linear}: {RANGES[name][key]} [default: {shown}]")
+        words.append(f"{key}{linear}: {RANGES[name][key]} [default: {usual_value(name, key, parameter.default)}]")
     return "; ".join(words)
+
+
+def usual_value(name: str, key: str, default: Any) -> str:
+    """What a parameter is where it is not given, in words; ``default`` is the builder's own."""
+    if default is None:
+        return _BY_SIZE.get(name, {}).get(key, "roll; the published rule in the reference protocol")
+    return f"{default:.4g}" if isinstance(default, float) else f"{default}"

@@ -58,6 +58,13 @@ class ImageSet:
         stored as they are here.
     substitutes : Substitutes or tuple of str
         Images in the places of broken ones, or the names of those.
+
+    Examples
+    --------
+    >>> images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    >>> image_set = ImageSet.from_tensors(images, torch.tensor([0, 1, 0, 1]))
+    >>> len(image_set), image_set.num_classes, image_set.image_size
+    (4, 2, 8)
     """
 
     images: Tensor | LazyImages

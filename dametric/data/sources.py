@@ -108,6 +108,11 @@ def load_data(
     ------
     UsageError
         If the source is unknown, unreadable, or lacks the split.
+
+    Examples
+    --------
+    >>> load_data("digits", "test", image_size=8, quiet=True)
+    ImageSet(digits test: 355 images of 3x8x8, 10 classes)
     """
     choice = Choice(label_column, image_column, config)
     split_images = find_data(

@@ -121,6 +121,16 @@ def load_checkpoint(
     ------
     UsageError
         If the file cannot be read safely or does not fit the architecture.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dametric.models import save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save_checkpoint(f"{folder}/net.pth", build("resnet8", 10, 16), arch="resnet8", image_size=16)
+    ...     checkpoint = load_checkpoint(path)
+    >>> checkpoint.arch, checkpoint.num_classes, checkpoint.image_size
+    ('resnet8', 10, 16)
     """
     file = path if isinstance(path, WeightFile) else read_weights(path, weights, role)
     path = file.path

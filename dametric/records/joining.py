@@ -85,6 +85,20 @@ def join(scores: Scores, runs: pd.DataFrame, metric: str | None = None) -> pd.Da
     ------
     UsageError
         If the metric was not measured, or no augmentation was both scored and distilled.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import dametric
+    >>> short = {"image_size": 8, "device": "cpu", "dtype": "float32", "quiet": True}
+    >>> steps = {"steps": 2, "eval_every": "last", **short}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     teacher = dametric.train("resnet8", "digits", output=f"{folder}/t.pth", **steps)
+    ...     scores = dametric.score(f"{folder}/t.pth", augs=["flip", "cutmix"], batches=4, batch_size=16, **short)
+    ...     ledger = dametric.distill_all(f"{folder}/t.pth", "resnet8", augs=["flip"], out=folder, **steps)
+    ...     join(scores, ledger.table)[["student", "aug", "seeds"]]
+       student   aug  seeds
+    0  resnet8  flip      1
     """
     metric = metric or scores.metrics[0]
     if metric not in scores.metrics:

@@ -25,6 +25,13 @@ class Ledger:
     runs : tuple of Run
     failed : tuple of str
         What went wrong, a line for each run that failed just now.
+
+    Examples
+    --------
+    >>> Ledger(())
+    Ledger(0 runs, 0 finished)
+    >>> len(Ledger(())), Ledger(()).to_json()
+    (0, '[]')
     """
 
     runs: tuple[Run, ...]

@@ -328,6 +328,17 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
     ------
     UsageError
         If there is no run, or a record cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import dametric
+    >>> short = {"steps": 2, "image_size": 8, "train_images": 100, "eval_every": "last", "quiet": True}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     trained = dametric.train("resnet8", "digits", out=folder, device="cpu", dtype="float32", **short)
+    ...     runs = load_runs(folder)
+    >>> runs[["kind", "student", "steps", "status"]].values.tolist()
+    [['train', 'resnet8', 2, 'finished']]
     """
     runs = find_runs(root) if isinstance(root, (str, os.PathLike)) else list(root)
     if not runs:

@@ -114,6 +114,11 @@ def power(
     ------
     UsageError
         For numbers out of range and unknown names.
+
+    Examples
+    --------
+    >>> f"{power(0.9, augs=18, seeds=3, simulations=200).power:.1f}"
+    '1.0'
     """
     _check(rho, seed_sd, spread, share)
     check_alternative(alternative)

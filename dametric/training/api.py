@@ -361,6 +361,16 @@ def distill_all(
         For anything that cannot be.
     Interrupted
         On Ctrl-C, after everything is saved.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> short = {"steps": 2, "image_size": 16, "eval_every": "last", "device": "cpu", "dtype": "float32", "quiet": True}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     teacher = train("resnet8", "digits", output=f"{folder}/t.pth", **short)
+    ...     ledger = distill_all(f"{folder}/t.pth", "resnet8", augs=["flip", "cutmix"], out=f"{folder}/runs", **short)
+    ...     ledger.table["aug"].tolist(), ledger.failed
+    (['cutmix', 'flip'], ())
     """
     common = student_request(data, held_out, device, quiet, optimizer, loss, view, precision, run, images, tensorboard)
     common.check()
