@@ -35,7 +35,7 @@ from dametric.stats import published_frame
 HOSTILE = "<script>alert('x')</script>"
 AUGS = ("identity", "crop+flip", "cutout", "mixup", "cutmix", HOSTILE, "price$_{1}$|`b`", "\u72ac --> &amp;")
 STUDENTS = ("resnet8", "wrn_16_1")
-VOID = {"meta", "link", "br", "img", "input", "hr"}
+VOID = {"wbr", "meta", "link", "br", "img", "input", "hr"}
 ALLOWED = "https://arxiv.org/abs/2012.02909"
 
 
