@@ -27,7 +27,8 @@ def chart(choice: Choice) -> Chart:
         del marks["never trained, judged by its family"]
     note = (
         "Held-out loss of a whole schedule over that of the augmentation that is chosen: what runs of all lengths say"
-        " together. An interval that reaches below 0 is one that may be better. Dotted: epsilon. Beside the names: P(best)."
+        " together. An interval that reaches below 0 is one that may be better. Dotted: epsilon. Beside the names:"
+        " P(best)."
     )
     listed = "; ".join(f"{arm.aug} {arm.over_best:.4f} [{arm.low:.4f}, {arm.high:.4f}]" for arm in arms)
     alt = f"Held-out loss over that of {choice.best}, with 95 % intervals, best first: {listed}."
