@@ -26,9 +26,19 @@ Mark = tuple[str, str]
 # Whose colour says the family and whose shape the augmentation; what is not here gets both from its name.
 _FAMILY = {"geometric": 6, "cutmix": 0, "mixup": 1, "erase": 2, "policy": 3, "colour": 4, "warp": 5, "resize": 5}
 _SHAPE = {
-    **{"identity": "o", "none": "o", "flip": "s", "crop+flip": "D", "crop": "^"},
-    **{"cutmix": "o", "cutmixpick:by=teacher_entropy": "*", "cutmixpick:by=student_entropy": "X"},
-    **{"mixup": "v", "cutout": "^", "autoaugment": "P", "randaugment": "s", "trivialaugment": "D"},
+    "identity": "o",
+    "none": "o",
+    "flip": "s",
+    "crop+flip": "D",
+    "crop": "^",
+    "cutmix": "o",
+    "cutmixpick:by=teacher_entropy": "*",
+    "cutmixpick:by=student_entropy": "X",
+    "mixup": "v",
+    "cutout": "^",
+    "autoaugment": "P",
+    "randaugment": "s",
+    "trivialaugment": "D",
 }
 _PUBLISHED = {"cutmix_pick_T": "cutmixpick:by=teacher_entropy", "cutmix_pick_S": "cutmixpick:by=student_entropy"}
 
