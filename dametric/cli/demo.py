@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dametric.base.progress import Advance
     from dametric.records.choices import Choice
-    from dametric.training.api import Ledger
+    from dametric.records.ledger import Ledger
 
 TEACHER, STUDENT = "resnet14", "resnet8"
 SIZE = 16  # pixels: enough for digits, and four times as fast as 32

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 import dametric
@@ -225,6 +226,22 @@ def test_one_unit_is_answered_in_words(material: Analysis, study: tuple[str, str
     assert words[2].startswith("What it costs to be wrong: here nothing: no other augmentation gave a lower test loss.")
     assert f"costs {one.tied_cost:.4f} nats." in words[2]
     assert f"random choice costs {one.random_cost:.4f}" in words[2]
+
+
+def test_one_unit_has_one_figure_of_its_coefficients(material: Analysis, study: tuple[str, str]) -> None:
+    read, unit = read_study(study), material.advice[0].unit
+    found = analyse(replace(read, frame=read.frame[read.frame["unit"] == unit]), metrics=["t_stddev"], resamples=99)
+    charts = {chart.key: chart for chart in page.build(found).charts}
+    (panel,) = charts["forest"].panels
+    axes = panel.draw(Figure().subplots())
+    names = ["Kendall's tau-b", "… one augmentation left out", "… one family left out", "Pearson's r"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    influence = found.units[unit]["t_stddev"].influence.kendall
+    for place, ends in ((1, influence.aug), (2, influence.family)):
+        (bar,) = [line for line in axes.lines if list(line.get_ydata()) == [place, place]]
+        assert list(bar.get_xdata()) == [ends.low, ends.high]
+    assert not charts["influence"].panels
+    assert charts["influence"].tables
 
 
 def test_units_that_disagree_are_answered_in_words(material: Analysis) -> None:
