@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dametric.base import numbers
 
 UNKNOWN = "–"
+_ROUNDING = 1e-13  # what is below is what sums of floats leave of 0
 
 
 def known(value: float | None) -> bool:
@@ -22,8 +23,24 @@ def number(value: float | None, form: str = ".2f") -> str:
     --------
     >>> number(0.98765), number(0.98765, ".4f"), number(float("nan"))
     ('0.99', '0.9877', '–')
+
+    What fixed digits would show as zero is said to be below the last digit; what is large has an exponent.
+
+    >>> number(3.2e-12, ".4f"), number(1.5e9, ".4f"), number(-1e-17, ".4f")
+    ('<0.0001', '1.5e+09', '0.0000')
     """
-    return format(value, form) if value is not None and math.isfinite(value) else UNKNOWN
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    text = format(value, form)
+    if form[-1:] != "f":
+        return text
+    if abs(value) >= 1e6:
+        return f"{value:.2g}"
+    if float(text):
+        return text
+    zero = text.removeprefix("-")
+    last = f"{zero[:-1]}1"
+    return zero if abs(value) <= _ROUNDING else f"<{last}" if value > 0 else f">-{last}"
 
 
 def p_value(value: float | None) -> str:

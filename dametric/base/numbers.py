@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _ROUNDING = 1e-9  # of the largest value: an error below is none
+_SMALL, _LARGE = 1e-5, 1e6  # beyond, a value stands with an exponent
 
 
 class Number(NamedTuple):
@@ -18,6 +19,9 @@ class Number(NamedTuple):
 
 def aligned(numbers: Sequence[Number]) -> list[str]:
     """A column of values with standard errors, all to the second digit of the smallest error."""
+    known = [number.value for number in numbers if math.isfinite(number.value) and number.value]
+    if known and (max(map(abs, known)) >= _LARGE or max(map(abs, known)) < _SMALL):
+        return [with_error(*number) for number in numbers]
     least = _ROUNDING * max((abs(number.value) for number in numbers if math.isfinite(number.value)), default=0)
     errors = [number.se for number in numbers if math.isfinite(number.se) and number.se > least]
     digits = _digits(min(errors)) if errors else None
@@ -36,6 +40,10 @@ def with_error(value: float, se: float, digits: int | None = None) -> str:
         return "nan"
     if not math.isfinite(se) or se <= 0:
         return f"{value:.6g}"
+    if not _SMALL <= max(abs(value), se) < _LARGE and digits is None:
+        exponent = math.floor(math.log10(max(abs(value), se)))
+        scale = 10.0**exponent
+        return f"({with_error(value / scale, se / scale)})e{exponent}"
     digits = _digits(se) if digits is None else digits
     return f"{value:.{digits}f} ± {se:.{digits}f}"
 

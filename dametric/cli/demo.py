@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,13 @@ import typer
 from dametric.cli.options import Quiet, Seed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
+
+    from dametric.base.progress import Advance
+    from dametric.records.choices import Choice
+    from dametric.records.ledger import Ledger
 
 TEACHER, STUDENT = "resnet14", "resnet8"
 SIZE = 16  # pixels: enough for digits, and four times as fast as 32
@@ -17,6 +24,7 @@ TEACHER_EPOCHS, STUDENT_EPOCHS = 15, 4
 MEANT_EPOCHS, BUDGET = 20, "45s"  # of the students that an augmentation is chosen for
 SEEDS = 2
 RATE = 0.1
+SECONDS, STUDENTS = (12, 85, 8, 50), 2  # of the steps, roughly, on two cores; which of them trains the students
 FILES = ("teacher.pth", "scores.json", "scores.png", "students.csv", "students.png", "choice.html")
 
 
@@ -35,29 +43,35 @@ def demo(
     from pathlib import Path
 
     from dametric import choose, report
+    from dametric.augment import PAPER
     from dametric.base.files import check_writable, write_atomic
-    from dametric.base.progress import say
+    from dametric.base.progress import progress, say
     from dametric.base.spreadsheet import csv_text
     from dametric.cli.choose import deliver
     from dametric.cli.score import print_table
-    from dametric.errors import RunFailed
     from dametric.records.joining import join
     from dametric.reports.figures import render, score_figure, students_figure
     from dametric.scoring import score
-    from dametric.training import distill_all, train
+    from dametric.training import train
 
     folder = Path(output)
     for name in FILES:
         check_writable(folder / name)
-    short: dict[str, Any] = {"schedule": "onecycle", "lr": RATE, "image_size": SIZE, "quiet": quiet}
+    short: dict[str, Any] = {"schedule": "onecycle", "lr": RATE, "image_size": SIZE, "quiet": True}
+    about: dict[str, Any] = {**short, "epochs": MEANT_EPOCHS, "budget": BUDGET, "output": folder / "choice"}
     teacher = folder / "teacher.pth"
-    train(TEACHER, "digits", output=teacher, epochs=TEACHER_EPOCHS, seed=seed, **short)
-    seeds = range(seed, seed + SEEDS)
-    students = distill_all(teacher, STUDENT, "digits", out=folder / "runs", epochs=STUDENT_EPOCHS, seeds=seeds, **short)
-    if students.failed:
-        raise RunFailed("; ".join(students.failed))
-    student = students.runs[0].checkpoint  # distilled without augmentation: it picks, and has cross-entropies
-    scores = score(teacher, student=student, batches=88, seed=seed, quiet=quiet)
+    with progress("demo", sum(SECONDS), quiet=quiet) as advance:
+        step = _Steps(advance, quiet)
+        step("training a teacher")
+        train(TEACHER, "digits", output=teacher, epochs=TEACHER_EPOCHS, seed=seed, **short)
+        step(f"distilling {SEEDS * len(PAPER)} students")
+        students = _students(folder, range(seed, seed + SEEDS), short, advance)
+        student = students.runs[0].checkpoint  # distilled without augmentation: it picks, and has cross-entropies
+        step("scoring augmentations")
+        scores = score(teacher, student=student, batches=88, seed=seed, quiet=True)
+        step(f"choosing one, {BUDGET}")
+        *_, choice = choose(teacher, STUDENT, "digits", "paper", **about)
+        step.done()
     scores.write(folder / "scores.json")
     write_atomic(folder / "scores.png", render(score_figure(scores), "png"))
     print_table(scores)
@@ -67,11 +81,83 @@ def demo(
     title = f"{STUDENT} distilled from {TEACHER} on digits, {STUDENT_EPOCHS} epochs, {SEEDS} seeds"
     write_atomic(folder / "students.png", render(students_figure(joined, scores.metrics[0], title), "png"))
     print()
-    about: dict[str, Any] = {**short, "epochs": MEANT_EPOCHS, "budget": BUDGET, "output": folder / "choice"}
-    *_, choice = choose(teacher, STUDENT, "digits", "paper", **about)
     deliver(choice, False)
     report(choice, folder / "choice.html", quiet=True)
+    print()
+    for sentence in ending(joined, choice, TEACHER, STUDENT):
+        print(sentence)
+    print(f"Open {folder / 'choice.html'}: what was chosen, how sure that is, and why, in pictures.")
     say(f"wrote {', '.join(FILES)}, runs/ and choice/ into {folder}; look at augmentations with: dametric show", quiet)
+
+
+class _Steps:
+    """One line for the whole: which step of how many this is, and what it does."""
+
+    def __init__(self, advance: Advance, quiet: bool) -> None:
+        self._advance, self._quiet, self._at = advance, quiet, 0
+        self._lines = not sys.stderr.isatty()  # a bar that stands in no terminal shows nothing
+
+    def __call__(self, what: str) -> None:
+        from dametric.base.progress import say
+
+        self.done()
+        self._at += 1
+        note = f"step {self._at} of {len(SECONDS)}: {what}"
+        self._advance(0, note=note)
+        if self._lines:
+            say(f"{note}, about {_minutes(sum(SECONDS[self._at - 1 :]))} left", self._quiet)
+
+    def done(self) -> None:
+        """The step is over, what of it was counted already aside."""
+        if self._at and self._at != STUDENTS:
+            self._advance(SECONDS[self._at - 1])
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
+
+
+def _students(folder: Path, seeds: range, short: dict[str, Any], advance: Advance) -> Ledger:
+    """The students of every augmentation in turn, so that the line moves; none is trained twice."""
+    from dametric.augment import PAPER
+    from dametric.errors import RunFailed
+    from dametric.training import distill_all
+
+    options: dict[str, Any] = {"out": folder / "runs", "epochs": STUDENT_EPOCHS, "seeds": seeds, **short}
+    for aug in PAPER:
+        if failed := distill_all(folder / "teacher.pth", STUDENT, "digits", aug, **options).failed:
+            raise RunFailed("; ".join(failed))
+        advance(SECONDS[STUDENTS - 1] / len(PAPER))
+    return distill_all(folder / "teacher.pth", STUDENT, "digits", **options)
+
+
+def ending(joined: pd.DataFrame, choice: Choice, teacher: str, student: str) -> list[str]:
+    """What the demo did and found, in three sentences for who meets it for the first time.
+
+    Parameters
+    ----------
+    joined : pandas.DataFrame
+        Scores beside students, best score first.
+    choice : Choice
+    teacher, student : str
+    """
+    from dametric.records.joining import StudentRow
+    from dametric.records.tables import records_of
+
+    rows = records_of(StudentRow, joined)
+    first, count, best = rows[0], len(rows), min(rows, key=lambda row: row.test_loss)
+    place = 1 + sum(row.test_loss < first.test_loss for row in rows)
+    rank = "the best" if place == 1 else f"number {place}"
+    others = "" if place == 1 else f" (the best were those of {best.aug})"
+    unsure = f"which is the best of {count} with probability {choice.p_best:.2f}"
+    return [
+        f"1. Asked without training any student, the teacher ({teacher}) scores {first.aug} best of {count} ways to"
+        " augment images.",
+        f"2. Students ({student}) that were then trained with {first.aug} came out as {rank} of {count} by test"
+        f" loss{others}; two students each are far too few to prove anything.",
+        f"3. dametric choose, which trains a few students briefly, would take {choice.best}, {unsure}: a larger budget"
+        " makes that surer.",
+    ]
 
 
 def print_joined(joined: pd.DataFrame, metric: str) -> None:

@@ -65,9 +65,10 @@ def _write(page: Page, target: Path) -> None:
 
 def _print(result: Replay) -> None:
     from dametric.cli.console import print_table, wide_console
+    from dametric.reports.replay_words import headline
 
     console = wide_console()
-    for sentence in result.sentences:
+    for sentence in (*headline(result.frontier), *result.sentences):
         console.print(sentence, highlight=False)
     console.print()
     rows = [

@@ -90,7 +90,6 @@ def _candidates(choice: Choice) -> Table:
     rows = [
         (
             word(arm.aug),
-            word(arm.family or "none"),
             number(arm.p_best, ".3f"),
             number(arm.over_best),
             number(arm.low),
@@ -98,11 +97,12 @@ def _candidates(choice: Choice) -> Table:
             number(arm.runs, "d"),
             number(arm.score, "#.4g"),
             *(number(arm.scores.get(name, math.nan), "#.4g") for name in others),
+            word(arm.family or "none"),
             word(arm.failed),
         )
         for arm in arms
     ]
-    heads = ("Augmentation", "Family", "P(best)", "Over best", "low", "high", "Runs", metric, *others, "Failed")
+    heads = ("Augmentation", "P(best)", "Over best", "low", "high", "Runs", metric, *others, "Family", "Failed")
     return table_of("candidates", "Held-out losses in nats", heads, rows)
 
 

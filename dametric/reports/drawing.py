@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+
+from dametric.stats.families import family
 
 # Okabe & Ito's palette without its yellow, which is too pale on white; shapes differ too, so colour never stands alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
@@ -20,6 +23,24 @@ LINE, GREY = "#0072B2", "#777777"
 SYMBOL = {"pearson": "r", "spearman": "ρ", "kendall": "τ-b"}
 WORD = {"pearson": "Pearson", "spearman": "Spearman", "kendall": "Kendall"}
 Mark = tuple[str, str]
+# Whose colour says the family and whose shape the augmentation; what is not here gets both from its name.
+_FAMILY = {"geometric": 6, "cutmix": 0, "mixup": 1, "erase": 2, "policy": 3, "colour": 4, "warp": 5, "resize": 5}
+_SHAPE = {
+    "identity": "o",
+    "none": "o",
+    "flip": "s",
+    "crop+flip": "D",
+    "crop": "^",
+    "cutmix": "o",
+    "cutmixpick:by=teacher_entropy": "*",
+    "cutmixpick:by=student_entropy": "X",
+    "mixup": "v",
+    "cutout": "^",
+    "autoaugment": "P",
+    "randaugment": "s",
+    "trivialaugment": "D",
+}
+_PUBLISHED = {"cutmix_pick_T": "cutmixpick:by=teacher_entropy", "cutmix_pick_S": "cutmixpick:by=student_entropy"}
 
 
 @contextmanager
@@ -32,12 +53,28 @@ def style() -> Iterator[None]:
 
 
 def marks_of(augs: Sequence[str]) -> dict[str, Mark]:
-    """A shape and a colour for every augmentation; no two are alike for the first seventy."""
-    names = dict.fromkeys(augs)
-    return {
-        name: (SHAPES[(place + place // 70) % len(SHAPES)], COLOURS[place % len(COLOURS)])
-        for place, name in enumerate(names)
-    }
+    """A shape and a colour for every augmentation: the same in every figure, and no two alike among seventy.
+
+    They follow from the name, whatever else is in the figure and in whichever order. Only where two unlisted names come
+    to the same mark does the later one of the alphabet take the next that is free.
+    """
+    listed = {name: next(_marks(name)) for name in augs if _PUBLISHED.get(name, name) in _SHAPE}
+    reserved = {next(_marks(name)) for name in _SHAPE}
+    marks = dict(listed)
+    for name in sorted({*augs} - {*listed}):
+        own = sorted(_marks(name), key=reserved.__contains__)
+        marks[name] = next((mark for mark in own if mark not in marks.values()), own[0])
+    return {name: marks[name] for name in augs}
+
+
+def _marks(name: str) -> Iterator[Mark]:
+    """Every mark, in the order in which this name would take them: its own, its family's colour, other colours."""
+    name = _PUBLISHED.get(name, name)
+    kind, own = family(name), zlib.crc32(name.encode())
+    colour = _FAMILY.get(kind, zlib.crc32(kind.encode()))
+    shape = SHAPES.index(_SHAPE[name]) if name in _SHAPE else own
+    for place in range(len(COLOURS) * len(SHAPES)):
+        yield SHAPES[(shape + place) % len(SHAPES)], COLOURS[(colour + place // len(SHAPES)) % len(COLOURS)]
 
 
 def keys_of(marks: Mapping[str, Mark]) -> list[Line2D]:

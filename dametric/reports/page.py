@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -193,7 +194,13 @@ def _environment(html: bool) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"whole": _whole, "csv_uri": _csv_uri, "svg_uri": _svg_uri, "line": _line}
+    environment.filters |= {
+        "whole": _whole,
+        "breakable": _breakable,
+        "csv_uri": _csv_uri,
+        "svg_uri": _svg_uri,
+        "line": _line,
+    }
     environment.globals |= {"glyphs": GLYPHS}
     return environment
 
@@ -202,6 +209,11 @@ def _whole(text: str) -> Markup:
     """A head of a column that is broken at spaces alone, not within tau-b and top-1."""
     span = Markup('<span class="whole">{}</span>')
     return Markup(" ").join(span.format(word) if "-" in word else escape(word) for word in text.split())
+
+
+def _breakable(text: str) -> Markup:
+    """A name that a narrow table breaks after a sign, not within a word; what is copied from it is the name."""
+    return Markup(re.sub("([:,=+/])", r"\1<wbr>", str(escape(text))))
 
 
 def _csv_uri(text: str) -> str:

@@ -16,6 +16,7 @@ from dametric.reports.cells import Table, number, table_of, word
 from dametric.reports.chart import Chart, Panel
 from dametric.reports.drawing import COLOURS, GREY, Mark, finish
 from dametric.reports.page import Lead, Page
+from dametric.reports.replay_words import headline
 
 _SHAPES = {"choose": "o", "compressed": "s", "halving": "^", "score": "D", "published": "v"}
 _MARKS: dict[str, Mark] = {
@@ -51,21 +52,24 @@ class ReplayReport(Page):
 
     @property
     def answer(self) -> list[str]:
-        """What was done."""
-        return list(self.sentences[:2])
+        """What choose achieved beside simpler rules."""
+        return headline(self.frontier)
 
     @property
     def reasons(self) -> list[str]:
-        """What it says."""
-        return list(self.sentences[2:])
+        """How that was judged, and at which budget."""
+        return list(self.sentences)
 
     @property
     def leads(self) -> list[Lead]:
         """Rules by budget."""
         note = (
-            "Budget and spent: student-steps in whole schedules. Regret: loss of a whole schedule over the best"
-            " augmentation's, nats, mean over units. Over choose: regret over that of choose at the same budget, paired"
-            " in each unit. Intervals: 95 %, over units. – : not known. Click a column's head to sort by it."
+            "Rules: choose; score, which takes the best score; published, the published study's order; compressed, one"
+            " shortened training of each augmentation; halving, which trains the better half on. Budget and spent:"
+            " student-steps, 1 being one whole training. Regret: loss of a whole training over that of the best"
+            " augmentation, nats, mean over units (pairs of teacher and student). Over choose: regret over that of"
+            " choose at the same budget, paired in each unit. Intervals: 95 %, over units. – : not known. Click a"
+            " column's head to sort by it."
         )
         return [Lead("frontier-table", "Rules and budgets", note, _rules(self.frontier))]
 
@@ -124,7 +128,7 @@ def _costs(frontier: pd.DataFrame) -> Chart:
     panel = Panel(
         f"Mean regret in nats at the largest budget, in whole schedules spent: {listed}.",
         partial(_draw_costs, known, marks),
-        (6.0, 3.8),
+        (5.4, 3.6),
     )
     return Chart("frontier", "Cost and regret", note, (panel,), known, marks)
 

@@ -15,11 +15,13 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from dametric.analysis.curves import Curve, curves_of, heads_of
+from dametric.base.numbers import Number, aligned
 from dametric.records.score_rows import MetricValue, ScoreRow
 from dametric.records.scores import Scores
 from dametric.reports.drawing import GREY, LINE, finish, short, style
+from dametric.stats.families import family
 
-_WIDE = 5  # times the usual half width, and the range of all values, beyond which an interval is cut off
+_WIDE = 3  # times the usual half width, and the range of all values, beyond which an interval is cut off
 BEST, TIED, OTHER = (
     "#009E73",
     "#56B4E9",
@@ -38,6 +40,7 @@ def score_chart(
     *,
     rows: Sequence[ScoreRow] | None = None,
     legend: bool = True,
+    values: bool = True,
 ) -> Axes:
     """Draw every augmentation's value with its 95 % interval, best on top.
 
@@ -52,6 +55,8 @@ def score_chart(
         Of the scores, perhaps not all.
     legend : bool
         Whether the colours are explained below the axes.
+    values : bool
+        Whether each value stands with its error at the right of its row.
 
     Returns
     -------
@@ -74,6 +79,9 @@ def score_chart(
             markersize=4 if small else 5,
             capsize=2 if small else 3,
         )
+    if values:
+        _beside(axes, numbers)
+    _families(axes, rows)
     _not_compressed(axes, numbers)
     if not any(np.isfinite(number.value) for number in numbers):
         axes.annotate("no value is known:\ntoo few batches", (0.5, 0.5), xycoords="axes fraction", ha="center")
@@ -128,6 +136,31 @@ def legend_handles(scores: Scores, rows: Sequence[ScoreRow]) -> list[Line2D]:
         for label, colour, marker, face in kinds
         if label != "value"
     ]
+
+
+def _beside(axes: Axes, numbers: Sequence[MetricValue]) -> None:
+    """Print every value with its error at the right of its row."""
+    texts = aligned([Number(number.value, number.se) for number in numbers])
+    for place, (number, text) in enumerate(zip(numbers, texts, strict=True)):
+        if math.isfinite(number.value):
+            at = axes.get_yaxis_transform()
+            axes.annotate(text, (1, place), (4, 0), at, "offset points", fontsize="small", va="center", color=OTHER)
+
+
+def _families(axes: Axes, rows: Sequence[ScoreRow]) -> None:
+    """A band behind every second family, where rows of one family stand together."""
+    names = [family(row.aug) for row in rows]
+    starts = [place for place, name in enumerate(names) if place == 0 or names[place - 1] != name]
+    for start, end in list(zip(starts, [*starts[1:], len(rows)], strict=True))[1::2]:
+        axes.axhspan(start - 0.5, end - 0.5, color="#F0F3F6", linewidth=0, zorder=0)
+
+
+def by_family(rows: Sequence[ScoreRow]) -> list[ScoreRow]:
+    """Rows with those of one family together, in their order; families in the order of their first rows."""
+    first: dict[str, int] = {}
+    for place, row in enumerate(rows):
+        first.setdefault(family(row.aug), place)
+    return sorted(rows, key=lambda row: first[family(row.aug)])
 
 
 def _not_compressed(axes: Axes, numbers: Sequence[MetricValue]) -> None:
@@ -217,7 +250,7 @@ def score_figure(scores: Scores) -> Figure:
     augmentation was scored at several strengths its best one, and below a :func:`curve_chart` of each.
     """
     curves = curves_of(scores)
-    rows = heads_of(scores, curves)
+    rows = by_family(heads_of(scores, curves))
     across = 4 if len(curves) > 9 else 2 if len(curves) == 4 else min(3, max(len(curves), 1))
     heights = [height_of(len(parts_of(rows)[0])), 0.3 + (1.75 if across < 4 else 1.5) * math.ceil(len(curves) / across)]
     small = len(rows) > _MOST_ROWS or across > 3
@@ -264,7 +297,7 @@ def _draw_rows(scores: Scores, rows: Sequence[ScoreRow], figure: Figure | SubFig
     columns = len(halves)
     parts = figure.subplots(1, columns, squeeze=False, sharex=True)[0]
     for axes, half in zip(parts, halves, strict=True):
-        score_chart(scores, axes, rows=half, legend=columns == 1)
+        score_chart(scores, axes, rows=half, legend=columns == 1, values=columns == 1)
         axes.set_ylim(len(halves[0]) - 0.4, -0.6)
     if columns > 1:
         for axes in parts:

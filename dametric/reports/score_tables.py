@@ -9,13 +9,10 @@ from html import escape
 import pandas as pd
 
 from dametric.analysis.score_words import answer, standing
-from dametric.base.guards import KEPT
 from dametric.base.numbers import Number, aligned
 from dametric.records.scores import Scores
 from dametric.reports.cells import Cell, Table, number, table_of, word
 from dametric.stats.families import family
-
-_MAIN = (KEPT, "t_entropy", "ce_mean", "ce_cov")
 
 
 def csv_table(scores: Scores) -> pd.DataFrame:
@@ -38,24 +35,29 @@ def csv_table(scores: Scores) -> pd.DataFrame:
 
 
 def main_table(scores: Scores) -> Table:
-    """Rank, value, paired difference to the best, and the main other metrics."""
+    """Value, paired difference to the best, what that says, family and rank."""
     first, sign = scores.metrics[0], -1 if scores.direction == "higher" else 1
-    shown = [name for name in scores.metrics[1:] if name in _MAIN]
     gaps = column([(sign * row.difference.value, row.difference.se) for row in scores.rows])
-    columns = [_metric(scores, first), gaps, *(_metric(scores, name) for name in shown)]
-    about = [
-        (word(row.aug), number(rank, "d"), word(family(row.aug)), word(standing(scores, row)), word(row.group))
-        for rank, row in enumerate(scores.rows, 1)
+    rows = [
+        (
+            word(row.aug),
+            value,
+            gap,
+            word(standing(scores, row)),
+            word(family(row.aug)),
+            word(row.group),
+            number(rank, "d"),
+        )
+        for rank, (row, value, gap) in enumerate(zip(scores.rows, _metric(scores, first), gaps, strict=True), 1)
     ]
-    rows = [(*start, *cells) for start, cells in zip(about, zip(*columns, strict=True), strict=True)]
-    heads = ("Augmentation", "Rank", "Family", "Standing", "Group", first, "Difference to best", *shown)
+    heads = ("Augmentation", first, "Difference to best", "Standing", "Family", "Group", "Rank")
     caption = "Value ± standard error, best first; differences are paired: the same images under both"
     return table_of("scores", caption, heads, rows)
 
 
 def every_metric(scores: Scores) -> Table | None:
     """Every other metric with its standard error; None where the main table has all."""
-    shown = [name for name in scores.metrics[1:] if name not in _MAIN]
+    shown = scores.metrics[1:]
     if not shown:
         return None
     columns = [[word(row.aug) for row in scores.rows], *(_metric(scores, name) for name in shown)]

@@ -197,6 +197,18 @@ def test_the_demo_leaves_teacher_students_scores_and_pictures_and_can_be_repeate
     assert {path.name for path in folder.iterdir()} == MADE
     assert len(read_choice(folder / "choice").runs) == 3
     assert "when the budget was spent" in first.out
+    steps = [line for line in first.err.splitlines() if line.startswith("step ")]
+    assert [line.partition(":")[0] for line in steps] == [f"step {number} of 4" for number in (1, 2, 3, 4)]
+    assert all(line.endswith(" left") for line in steps)
+    *_, one, two, three, last = first.out.splitlines()
+    best, lowest = Scores.read(folder / "scores.json").scores[0]["aug"], read_choice(folder / "choice").best
+    assert one == (
+        f"1. Asked without training any student, the teacher (resnet14) scores {best} best of 9 ways to augment images."
+    )
+    assert two.startswith(f"2. Students (resnet8) that were then trained with {best} came out as ")
+    assert three.startswith(f"3. dametric choose, which trains a few students briefly, would take {lowest}, which is ")
+    assert last.startswith(f"Open {folder / 'choice.html'}: ")
+    assert max(map(len, (one, two, three))) < 250
     scores = Scores.read(folder / "scores.json")
     assert sorted(row["aug"] for row in scores.scores) == sorted(PAPER)
     assert "ce_cov" in scores.metrics

@@ -36,7 +36,7 @@ from dametric.models.network import Network
         (0.25, math.nan, "0.25"),
         (math.nan, 0.1, "nan"),
         (math.inf, 0.1, "nan"),
-        (1e-9, 1e-11, "0.000000001000 ± 0.000000000010"),
+        (1e-9, 1e-11, "(1.000 ± 0.010)e-9"),
     ],
 )
 def test_a_value_is_printed_to_the_second_digit_of_its_error(value: float, se: float, printed: str) -> None:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 
 from dametric.records.scores import Scores
 from dametric.reports.figures import BEST, OTHER, TIED, grid_figure, render, score_chart, score_figure
@@ -214,6 +214,16 @@ def test_one_wide_interval_does_not_compress_the_others() -> None:
     low, high = limits(0.02)
     assert low < 0.99
     assert high > 1.08, "an interval that is not much wider is shown whole"
+
+
+def test_values_stand_beside_their_rows_and_families_together() -> None:
+    names = ("cutmix", "mixup", "cutmix:alpha=2", "identity", "mixup:alpha=2")
+    scores = scores_of({name: (0.1 + i, 0.05 + i, 0.15 + i) for i, name in enumerate(names)}, (True,) * 5)
+    (axes,) = score_figure(scores).axes
+    order = ["cutmix", "cutmix:alpha=2", "mixup", "mixup:alpha=2", "identity"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == order
+    printed = {text.xy[1]: text.get_text() for text in axes.texts if isinstance(text, Annotation)}
+    assert [printed[place] for place in range(5)] == [f"{0.1 + names.index(name):.3f} ± 0.025" for name in order]
 
 
 @each("count", [2, 9, 22, 60, 80])

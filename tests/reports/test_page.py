@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 import dametric
@@ -35,7 +36,7 @@ from dametric.stats import published_frame
 HOSTILE = "<script>alert('x')</script>"
 AUGS = ("identity", "crop+flip", "cutout", "mixup", "cutmix", HOSTILE, "price$_{1}$|`b`", "\u72ac --> &amp;")
 STUDENTS = ("resnet8", "wrn_16_1")
-VOID = {"meta", "link", "br", "img", "input", "hr"}
+VOID = {"wbr", "meta", "link", "br", "img", "input", "hr"}
 ALLOWED = "https://arxiv.org/abs/2012.02909"
 
 
@@ -227,6 +228,22 @@ def test_one_unit_is_answered_in_words(material: Analysis, study: tuple[str, str
     assert f"random choice costs {one.random_cost:.4f}" in words[2]
 
 
+def test_one_unit_has_one_figure_of_its_coefficients(material: Analysis, study: tuple[str, str]) -> None:
+    read, unit = read_study(study), material.advice[0].unit
+    found = analyse(replace(read, frame=read.frame[read.frame["unit"] == unit]), metrics=["t_stddev"], resamples=99)
+    charts = {chart.key: chart for chart in page.build(found).charts}
+    (panel,) = charts["forest"].panels
+    axes = panel.draw(Figure().subplots())
+    names = ["Kendall's tau-b", "… one augmentation left out", "… one family left out", "Pearson's r"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    influence = found.units[unit]["t_stddev"].influence.kendall
+    for place, ends in ((1, influence.aug), (2, influence.family)):
+        (bar,) = [line for line in axes.lines if list(line.get_ydata()) == [place, place]]
+        assert list(bar.get_xdata()) == [ends.low, ends.high]
+    assert not charts["influence"].panels
+    assert charts["influence"].tables
+
+
 def test_units_that_disagree_are_answered_in_words(material: Analysis) -> None:
     first = material.advice[0]
     named = [replace(first, best_scored=names) for names in (("a",), ("a", "b"), ("c",), ("c", "d"), ("a",))]
@@ -318,6 +335,17 @@ def test_figures_say_what_they_show_and_come_with_their_data(parsed: Page, repor
     ]
     read = pd.read_csv(io.StringIO(report.charts[0].csv))
     pd.testing.assert_frame_equal(read, report.charts[0].data.reset_index(drop=True), check_dtype=False)
+
+
+def test_an_augmentation_has_one_mark_in_every_figure(report: page.Report) -> None:
+    """Of two pages with different rows, in another order, and of figures of scores beside students."""
+    others = marks_of(["./augs.py:snow", "timm:rand-m9", "mixup:alpha=0.2", *AUGS[4::-1]])
+    assert {name: others[name] for name in AUGS[:5]} == {name: report.charts[0].marks[name] for name in AUGS[:5]}
+    few = analyse(published_frame()[lambda frame: frame["aug"].isin(["mixup", "cutmix", "cutout"])], resamples=99)
+    marks = page.build(few).charts[0].marks
+    every = page.build(analyse(published_frame(), resamples=99)).charts[0].marks
+    assert marks == {name: every[name] for name in marks}
+    assert every["cutmix_pick_T"] == marks_of(["cutmixpick:by=teacher_entropy"])["cutmixpick:by=teacher_entropy"]
 
 
 def test_shapes_and_colours_tell_augmentations_apart() -> None:

@@ -16,11 +16,13 @@ from dametric.analysis.numbers import p_value
 from dametric.analysis.units import Pooled
 from dametric.reports.cells import Cell, Table, chance, ends, number, table_of, word
 from dametric.reports.chart import Chart, Panel
+from dametric.reports.charts.influence import influence_rows
 from dametric.reports.drawing import COLOURS, LINE, WORD, coefficient_rows, rounded
 from dametric.stats.result import Result
 
 PLACE = 20
 ALL = "all units"
+_LEFT_OUT = {"aug": "augmentation", "family": "family"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ def chart(analysis: Analysis, metric: str | None = None) -> Chart:
     """Kendall's and Pearson's coefficient of every unit with its interval, and over all units."""
     metric = metric or analysis.metric
     rows = forest_rows(analysis, metric)
+    if len(rows) == 2 and metric == analysis.metric:
+        return _of_one_unit(analysis, rows)
     panels = [
         _panel([row for row in rows if row.coefficient == name], f"{WORD[name]}, {metric} and {analysis.outcome.name}")
         for name in ("kendall", "pearson")
@@ -58,6 +62,34 @@ def chart(analysis: Analysis, metric: str | None = None) -> Chart:
     title = "How strong the correlation is" if pooling is None else "Correlation in each unit and over all"
     tables = [units_table(analysis)] if pooling is None else [pooled_table(analysis, pooling), units_table(analysis)]
     return Chart("forest", title, note, tuple(panels), pd.DataFrame(rows), tables=tuple(tables))
+
+
+def _of_one_unit(analysis: Analysis, rows: Sequence[Row]) -> Chart:
+    """Both coefficients of a single unit, and what Kendall's hangs on, in one figure."""
+    ranges = influence_rows(analysis)
+    names = ["Kendall's tau-b", *(f"… one {_LEFT_OUT[row.left_out]} left out" for row in ranges), "Pearson's r"]
+
+    def draw(axes: Axes) -> Axes:
+        for place, row in ((0, rows[0]), (len(names) - 1, rows[1])):
+            axes.plot([row.low, row.high], [place, place], color=LINE, linewidth=1.6)
+            axes.plot(row.value, place, linestyle="none", marker="o", color=LINE, markersize=6, clip_on=False)
+        for place, part in enumerate(ranges, 1):
+            axes.plot([part.low, part.high], [place, place], color=COLOURS[5], linewidth=6, alpha=0.7)
+        axes.set_xlabel(f"correlation of {analysis.metric} with the {analysis.outcome.name}")
+        return coefficient_rows(axes, names)
+
+    values = [f"{rounded(row.value)} ({rounded(row.low)} to {rounded(row.high)})" for row in rows]
+    left = [f"{rounded(part.low)} to {rounded(part.high)}" for part in ranges]
+    alt = "; ".join(f"{name} {text}" for name, text in zip(names, [values[0], *left, values[1]], strict=True))
+    note = (
+        f"Dot and thin line: coefficient with its {100 * analysis.settings.confidence:g} % interval (Kendall: from its"
+        " law for a normal copula; Pearson: Fisher's z). 1: the same order, 0: none, -1: the reverse. An interval that"
+        " holds 0 says nothing about the direction. Wide bars: the values that tau-b takes when one part is left out;"
+        " one that reaches 0 means that the correlation hangs on one part alone."
+    )
+    panel = Panel(f"Coefficients of the one unit: {alt}.", draw, (6.4, 2.3))
+    title = "How strong the correlation is"
+    return Chart("forest", title, note, (panel,), pd.DataFrame(rows), tables=(units_table(analysis),))
 
 
 def _heterogeneity(pooling: Pooled) -> str:

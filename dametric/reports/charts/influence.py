@@ -31,20 +31,29 @@ class Row:
 
 def chart(analysis: Analysis) -> Chart:
     """How far tau-b moves when one augmentation, or one family of them, is left out."""
-    rows: list[Row] = []
-    for unit, about in analysis.of_metric.items():
-        for ranges in (about.influence.kendall.aug, about.influence.kendall.family):
-            known = {name: value for name, value in ranges.values.items() if not math.isnan(value)}
-            lowest = min(known, key=known.__getitem__) if known else None
-            rows.append(Row(unit, ranges.by, ranges.full, ranges.low, ranges.high, lowest))
+    rows = influence_rows(analysis)
+    title = "What the correlation hangs on"
+    if len(analysis.of_metric) == 1:
+        note = "Kendall's tau-b with everything, and with one part left out: the wide bars of the figure above."
+        return Chart("influence", title, note, data=pd.DataFrame(rows), tables=(influence_table(rows),))
     note = (
         "The bar spans the values that Kendall's tau-b takes when one part is left out; the dot is the value with"
         " everything. A bar that reaches 0 means that the correlation hangs on one part alone."
     )
     words = {"aug": "one augmentation left out", "family": "one family left out"}
     panels = tuple(_panel([row for row in rows if row.left_out == by], f"tau-b, {text}") for by, text in words.items())
-    title = "What the correlation hangs on"
     return Chart("influence", title, note, panels, pd.DataFrame(rows), tables=(influence_table(rows),))
+
+
+def influence_rows(analysis: Analysis) -> list[Row]:
+    """tau-b of every unit, and its range when one augmentation, and when one family, is left out."""
+    rows = []
+    for unit, about in analysis.of_metric.items():
+        for ranges in (about.influence.kendall.aug, about.influence.kendall.family):
+            known = {name: value for name, value in ranges.values.items() if not math.isnan(value)}
+            lowest = min(known, key=known.__getitem__) if known else None
+            rows.append(Row(unit, ranges.by, ranges.full, ranges.low, ranges.high, lowest))
+    return rows
 
 
 def _panel(rows: Sequence[Row], title: str) -> Panel:

@@ -27,7 +27,8 @@ def chart(choice: Choice) -> Chart:
         del marks["never trained, judged by its family"]
     note = (
         "Held-out loss of a whole schedule over that of the augmentation that is chosen: what runs of all lengths say"
-        " together. An interval that reaches below 0 is one that may be better. Dotted: epsilon."
+        " together. An interval that reaches below 0 is one that may be better. Dotted: epsilon. Beside the names:"
+        " P(best)."
     )
     listed = "; ".join(f"{arm.aug} {arm.over_best:.4f} [{arm.low:.4f}, {arm.high:.4f}]" for arm in arms)
     alt = f"Held-out loss over that of {choice.best}, with 95 % intervals, best first: {listed}."
@@ -39,11 +40,11 @@ def chart(choice: Choice) -> Chart:
             _bar(axes, row, arm)
         axes.set_yticks(range(len(arms)), [f"{short(arm.aug, 34)}  {arm.p_best:.2f}" for arm in arms], fontsize="small")
         axes.set_ylim(len(arms) - 0.4, -0.6)
-        axes.set_xlabel("held-out loss over the chosen one's (nats); beside the names: P(best)")
+        axes.set_xlabel("held-out loss over the chosen one's (nats)")
         return finish(axes)
 
     return Chart(
-        "arms", "How the candidates compare", note, (Panel(alt, draw, (7.0, _height(len(arms)))),), data, marks
+        "arms", "How the candidates compare", note, (Panel(alt, draw, (5.4, _height(len(arms)))),), data, marks
     )
 
 
