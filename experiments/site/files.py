@@ -9,18 +9,18 @@ from types import ModuleType
 
 from dametric.models import save_checkpoint
 from dametric.records import choices, runs, scores
-from experiments.site.functions import sections
+from experiments.site.functions import HEAD, sections
 
 OPENING = """# File formats
 
 Everything that dametric writes is plain: JSON, CSV, and checkpoints that `torch.load(weights_only=True)` or safetensors
 read. Shapes have a version, and files of version 1 will be read for ever. Reading them holds them against one schema
-([`dametric/records/schema.py`](../dametric/records/schema.py)): a field that is missing, of another type or not finite is
-refused by file and field. Keys that a version does not know are kept."""
+([`dametric/records/schema.py`](../dametric/records/schema.py)): a field that is missing, of another type or not finite
+is refused by file and field. Keys that a version does not know are kept."""
 _CHECKPOINT = """## Checkpoints
 
-`train -o teacher.pth` writes one, and `last.pt` of a run is one. It is a dict of plain values and tensors, with the weights
-under `model` and, while a training goes on, what is needed to go on under `state`. Files of
+`train -o teacher.pth` writes one, and `last.pt` of a run is one. It is a dict of plain values and tensors, with the
+weights under `model` and, while a training goes on, what is needed to go on under `state`. Files of
 [other layouts](teacher.md) are read too."""
 _CHOICE = """## choice.json
 
@@ -61,8 +61,8 @@ def _shape(module: ModuleType) -> str:
 
 def _fields(kind: type) -> list[str]:
     """What a docstring says of a class's fields, or their names and types where it says nothing."""
-    parts = [part for part in sections(inspect.getdoc(kind) or "", {}) if part.startswith("| | |")]
+    parts = [part for part in sections(inspect.getdoc(kind) or "", {}) if part.startswith(HEAD)]
     if parts:
-        return [part.replace("| | | |", "| key | kind | what it is |", 1) for part in parts]
+        return [part.replace("| name |", "| key |", 1) for part in parts]
     rows = [f"| `{name}` | {kind_} |" for name, kind_ in inspect.get_annotations(kind).items()]
     return ["\n".join(["| key | kind |", "|---|---|", *rows])]

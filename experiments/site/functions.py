@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any
@@ -22,6 +23,7 @@ OPENING = """# Functions
 Everything in `dir(dametric)`: `import dametric` loads the standard library alone, the rest comes when it is used. A
 call of each in its order is in [the tour](python.md). What cannot be done raises `dametric.UsageError`, one line that
 names the argument."""
+HEAD = "| name | kind | what it is |"
 _ROLE = re.compile(r":(?:func|class|mod|data|meth|attr):`~?([^`]+)`")
 
 
@@ -64,7 +66,10 @@ def _signature(name: str, function: Callable[..., Any]) -> str:
         shown.append(each.name if each.default is each.empty else f"{each.name}={each.default!r}")
     shown += ["**options"] if groups else []
     line = f"{name}({', '.join(shown)})"
-    return line if len(line) <= 88 else f"{name}(\n    " + ",\n    ".join(shown) + ",\n)"
+    if len(line) <= 88:
+        return line
+    inside = textwrap.wrap(", ".join(shown) + ",", 100, break_long_words=False, break_on_hyphens=False)
+    return f"{name}(\n    " + "\n    ".join(inside) + "\n)"
 
 
 def sections(text: str, groups: dict[str, type]) -> Iterator[str]:
@@ -76,10 +81,14 @@ def sections(text: str, groups: dict[str, type]) -> Iterator[str]:
         elif kind == "examples":
             yield "**Examples**"
             yield from (_example(what.value, content) for what, content in value)
-        else:
+        elif any(getattr(each, "name", "") for each in value):
             rows = [f"| {_name(each)} | {_kind(each)} | {_about(each, groups)} |" for each in value]
             yield f"**{kind.capitalize()}**"
-            yield "\n".join(["| | | |", "|---|---|---|", *rows])
+            yield "\n".join([HEAD, "|---|---|---|", *rows])
+        else:
+            rows = [": ".join(filter(None, (_kind(each), _about(each, groups)))) for each in value]
+            yield f"**{kind.capitalize()}**"
+            yield "\n".join(f"* {row}" for row in rows)
 
 
 def _example(kind: str, content: str) -> str:
@@ -125,4 +134,4 @@ def _methods(kind: type) -> Iterator[str]:
         rows.append(f"| `{name}{call}` | {_words(first)} |")
     if rows:
         yield "**Members**"
-        yield "\n".join(["| | |", "|---|---|", *rows])
+        yield "\n".join(["| member | what it is |", "|---|---|", *rows])

@@ -16,7 +16,8 @@ from latex2mathml.converter import convert
 ROOT = Path(__file__).resolve().parents[2]
 _TO_FILE = re.compile(r"\[([^\]\[]*(?:\[[^\]]*\][^\]\[]*)*)\]\(\.\./([^)#\s]+)(?:#[^)\s]*)?\)")
 _INLINE = re.compile(r"\$`([^`\n]+)`\$")
-_FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+_ROW, _CODE = re.compile(r"^\|.*$", re.MULTILINE), re.compile(r"`[^`\n]+`")  # in code, mkdocs wants | unescaped
+_FENCE = re.compile(r"^[ ]*(```|~~~).*?^[ ]*\1[ \t]*$", re.MULTILINE | re.DOTALL)
 
 
 def on_config(config: Any) -> Any:
@@ -40,6 +41,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return "".join([*parts, _prose(markdown[start:], page.file.src_path)])
 
 
+def _between_words(source: re.Match[str]) -> str:
+    """In a span, since Markdown takes a line that begins with MathML for a block."""
+    return f"<span>{convert(source[1])}</span>"
+
+
 def _prose(text: str, page: str) -> str:
     def path(link: re.Match[str]) -> str:
         words, target = link.groups()
@@ -48,4 +54,5 @@ def _prose(text: str, page: str) -> str:
         name = f"<code>{html.escape(target)}</code>"
         return name if words.strip("`") in target else f"{words} ({name})"
 
-    return _INLINE.sub(lambda found: convert(found[1]), _TO_FILE.sub(path, text))
+    text = _ROW.sub(lambda row: _CODE.sub(lambda code: code[0].replace("\\|", "|"), row[0]), text)
+    return _INLINE.sub(_between_words, _TO_FILE.sub(path, text))

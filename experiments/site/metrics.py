@@ -56,7 +56,10 @@ FORMULAS = {
         r"\sum_c T_c^2}"
     ),
     "t_var_aug": r"\frac{\text{half the (long-run) variance of } u_{ij} - u_{ik}}{n \sum_c T_c^2}",
-    "t_var_shared": r"\frac{\frac{b}{2} E \left| \bar u_j - \bar u_k \right|^2}{n \sum_c T_c^2} - \text{t\_var\_aug}",
+    "t_var_shared": (
+        r"\frac{\frac{b}{2} E \left| \bar u_j - \bar u_k \right|^2}{n \sum_c T_c^2} "
+        r"- \text{share of what is drawn for an image}"
+    ),
     "t_confidence": r"\kappa = \sqrt{ \frac{E |r|^2 - |E r|^2}{1 - |E r|^2} }",
     "affinity_acc": r"\frac{\text{accuracy on augmented held-out images}}{\text{accuracy on clean held-out images}}",
     "affinity_loss": (
