@@ -51,7 +51,7 @@ notebooks: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,notebooks]'
 	$(BIN)/python -m experiments.notebooks
 
-# Without a network; any link to nowhere ends it.
+# Without a network; any link to nowhere ends it. Its search wants a server: python -m http.server -d site
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs --quiet build --strict
 
