@@ -25,7 +25,7 @@ WORDS = {
     "Over best": "expected loss over that of the chosen one",
     "epsilon": "a difference too small to matter, in nats",
     "Difference to best": "paired: both were shown the same images, so that shared errors cancel",
-    "distinguishable": "the 95 % interval of the paired difference does not hold 0",
+    "distinguishable": "shown to differ: with 95 % confidence their paired difference is not 0",
     "Standing": "best, not distinguishable from it, or worse",
     "Family": "variants of one idea, such as mixup of any strength; not independent of each other",
     "±": "one standard error: how far the value would move with other images or seeds",
