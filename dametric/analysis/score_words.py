@@ -11,6 +11,7 @@ from dametric.records.score_rows import ScoreRow
 from dametric.records.scores import Scores
 
 BETTER = {"lower": "lower is better", "higher": "higher is better"}
+MOST_NAMED = 3  # of what is tied, in a sentence; the table has all
 PROXY = (
     "This is what the teacher says. Whether {metric} orders students is a question of its own, which distilled students"
     " and dametric correlate answer."
@@ -86,7 +87,7 @@ def _tied(scores: Scores) -> list[str]:
         sure = f"{100 * (1 - resolution.level):g} % for all {resolution.pairs} pairs together, paired differences"
     if not tied:
         return [f"Every other one is distinguishable from it ({sure})."]
-    return [f"Not distinguishable from it ({sure}): {listed(tied)}."]
+    return [f"Not distinguishable from it ({sure}): {listed(tied, MOST_NAMED)}."]
 
 
 def _confidence(scores: Scores) -> list[str]:

@@ -12,7 +12,7 @@ from dametric.analysis.advice import Advice
 from dametric.analysis.beyond import PublishedList
 from dametric.analysis.confirmatory import Confirmatory
 from dametric.analysis.decision import LEAST_AUGS, LEAST_FAMILIES, Decision, Obstacle, Refusal, Standing
-from dametric.analysis.numbers import counted, p_value
+from dametric.analysis.numbers import counted, listed, p_value
 from dametric.analysis.outcome import TEST_LOSS, Outcome
 from dametric.analysis.unit import UnitAnalysis
 from dametric.analysis.units import Pooled
@@ -329,7 +329,7 @@ def sure(only: Advice) -> str:
         return NO_ERRORS
     if not only.tied:
         return f"its score is distinguishable from all {only.count - 1} others (95 %)."
-    others = f"{', '.join(only.tied)} ({len(only.tied)} of {only.count - 1} others)"
+    others = f"{listed(only.tied, LISTED)} ({len(only.tied)} of {only.count - 1} others)"
     return f"its score is not distinguishable (95 %) from {others}."
 
 

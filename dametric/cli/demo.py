@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -94,7 +95,7 @@ class _Steps:
     """One line for the whole: which step of how many this is, and what it does."""
 
     def __init__(self, advance: Advance, quiet: bool) -> None:
-        self._advance, self._quiet, self._at = advance, quiet, 0
+        self._advance, self._quiet, self._at, self._start = advance, quiet, 0, time.monotonic()
         self._lines = not sys.stderr.isatty()  # a bar that stands in no terminal shows nothing
 
     def __call__(self, what: str) -> None:
@@ -105,7 +106,9 @@ class _Steps:
         note = f"step {self._at} of {len(SECONDS)}: {what}"
         self._advance(0, note=note)
         if self._lines:
-            say(f"{note}, about {_minutes(sum(SECONDS[self._at - 1 :]))} left", self._quiet)
+            over, left = sum(SECONDS[: self._at - 1]), sum(SECONDS[self._at - 1 :])
+            pace = (time.monotonic() - self._start) / over if over else 1.0
+            say(f"{note}, about {_minutes(pace * left)} left", self._quiet)
 
     def done(self) -> None:
         """The step is over, what of it was counted already aside."""

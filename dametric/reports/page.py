@@ -24,6 +24,7 @@ from dametric.reports.chart import Chart, Panel
 from dametric.reports.charts import Maker, drawn
 from dametric.reports.drawing import GLYPHS, style
 from dametric.reports.provenance import provenance
+from dametric.reports.words import WORDS, explained
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,7 @@ def _environment(html: bool) -> Environment:
         "svg_uri": _svg_uri,
         "line": _line,
     }
-    environment.globals |= {"glyphs": GLYPHS}
+    environment.globals |= {"glyphs": GLYPHS, "explained": explained, "meanings": WORDS}
     return environment
 
 

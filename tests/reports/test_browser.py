@@ -112,6 +112,33 @@ def test_the_page_fits_its_window(browser: Browser, width: int, phone: bool) -> 
     assert min(float(size.removesuffix("px")) for size in browser.run(sizes)) >= 13, "type too small to read"
 
 
+def test_a_phone_shows_names_with_values_and_that_a_table_goes_on(browser: Browser) -> None:
+    browser.size(400, 844, phone=True)
+    browser.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    box = "document.getElementById('table-points').parentElement"
+    assert browser.run(f"{box}.scrollWidth > {box}.clientWidth && {box}.classList.contains('wide')")
+    assert "scroll" in browser.run(f"getComputedStyle({box}.querySelector('caption'), '::after').content")
+    ends = f"[...{box}.querySelectorAll('tbody tr')].map(row => row.cells[1].getBoundingClientRect().right)"
+    assert max(browser.run(ends)) <= 400
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_figures_follow_the_page(browser: Browser, scheme: str, dark: bool) -> None:
+    browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    look = "getComputedStyle(document.querySelector('.panels > div')).filter"
+    assert ("invert" in browser.run(look)) == dark
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.run(look) == "none"
+    browser.call("Emulation.setEmulatedMedia", media="", features=[])
+
+
+def test_the_page_uses_its_width(browser: Browser) -> None:
+    """The answer has its reasons beside it, and the first table or figure ends in the right half."""
+    right = "Math.max(...[...document.querySelectorAll('SELECTOR')].map(node => node.getBoundingClientRect().right))"
+    for selector in ("#verdict", ".first", "#scatter figure"):
+        assert browser.run(right.replace("SELECTOR", selector)) > 0.9 * 1280, selector
+
+
 def test_every_figure_is_seen_and_has_a_name(browser: Browser) -> None:
     script = """[...document.querySelectorAll("img.chart")].map(image => [
       image.complete && image.naturalWidth > 0, image.alt.length, image.getBoundingClientRect().height])"""
