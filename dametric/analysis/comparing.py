@@ -24,6 +24,7 @@ from dametric.analysis.numbers import counted, interval, listed, number
 from dametric.analysis.score_words import BETTER, NOT_COMPARABLE, subject
 from dametric.analysis.study import named_files
 from dametric.base.arguments import argument
+from dametric.base.user_code import NUMBER
 from dametric.errors import UsageError, unknown
 from dametric.records.score_rows import Difference, ScoreRow
 from dametric.records.scores import Scores, finite
@@ -42,7 +43,7 @@ _SAME = {  # what a value depends on besides teacher and images: its name in a s
     "per": "per",
     "views": "views",
 }
-_NUMBER = re.compile(r"(?<==)-?[\d.]+(?:[eE]-?\d+)?")
+_VALUE = re.compile(rf"(?<==){NUMBER}")
 
 
 @dataclass(frozen=True)
@@ -246,10 +247,10 @@ def compare(a: ScoreSource, b: ScoreSource, *, metric: str | None = None) -> Com
     direction = first.rows[0].metrics[metric].direction
     intact = [pair for pair in pairs if not pair.destroyed and all(map(math.isfinite, pair.values))]
     tau = correlate([pair.values[0] for pair in intact], [pair.values[1] for pair in intact])
-    ours, theirs = {row.aug for row, _ in matched}, {row.aug for _, row in matched}
+    first_matched, second_matched = {row.aug for row, _ in matched}, {row.aug for _, row in matched}
     missing = (
-        tuple(row.aug for row in first.rows if row.aug not in ours),
-        tuple(row.aug for row in second.rows if row.aug not in theirs),
+        tuple(row.aug for row in first.rows if row.aug not in first_matched),
+        tuple(row.aug for row in second.rows if row.aug not in second_matched),
     )
     orders = _orders([pair for pair in matched if not (pair[0].destroyed or pair[1].destroyed)], metric, first, second)
     teachers = {_teacher(each) or name for each, name in zip((first, second), names, strict=True)}
@@ -294,27 +295,27 @@ def _metric(first: Scores, second: Scores, metric: str | None, names: tuple[str,
 def _check_settings(first: Scores, second: Scores, names: tuple[str, str]) -> None:
     """Refuse numbers that mean different things."""
     for key, option in _SAME.items():
-        ours, theirs = getattr(first.settings, key), getattr(second.settings, key)
-        if ours is not None and theirs is not None and ours != theirs:
-            example = argument(option, ours if key != "n" else first.settings.b)
+        first_value, second_value = getattr(first.settings, key), getattr(second.settings, key)
+        if first_value is not None and second_value is not None and first_value != second_value:
+            example = argument(option, first_value if key != "n" else first.settings.b)
             raise UsageError(
-                f"{names[0]} has {key} = {ours}, {names[1]} {theirs}: the values mean different things; score the"
-                f" second again with {example}"
+                f"{names[0]} has {key} = {first_value}, {names[1]} {second_value}: "
+                f"the values mean different things; score the second again with {example}"
                 + (f" and {argument('draw_batches', first.settings.G)}" if key == "n" else "")
             )
 
 
 def _matched(first: Scores, second: Scores) -> Iterator[tuple[ScoreRow, ScoreRow]]:
     """Rows of both files: by their specification, else by it without its numbers where that is clear."""
-    theirs = {row.aug: row for row in second.rows}
-    ours = {row.aug for row in first.rows}
-    rest = [_NUMBER.sub("", row.aug) for row in first.rows if row.aug not in theirs]
-    other = {_NUMBER.sub("", row.aug): row for row in second.rows if row.aug not in ours}
-    counts = [Counter(rest), Counter(_NUMBER.sub("", row.aug) for row in second.rows if row.aug not in ours)]
+    second_rows = {row.aug: row for row in second.rows}
+    first_augs = {row.aug for row in first.rows}
+    rest = [_VALUE.sub("", row.aug) for row in first.rows if row.aug not in second_rows]
+    other = {_VALUE.sub("", row.aug): row for row in second.rows if row.aug not in first_augs}
+    counts = [Counter(rest), Counter(_VALUE.sub("", row.aug) for row in second.rows if row.aug not in first_augs)]
     for row in first.rows:
-        bare = _NUMBER.sub("", row.aug)
-        if row.aug in theirs:
-            yield row, theirs[row.aug]
+        bare = _VALUE.sub("", row.aug)
+        if row.aug in second_rows:
+            yield row, second_rows[row.aug]
         elif all(count[bare] == 1 for count in counts):
             yield row, other[bare]
 
@@ -327,17 +328,17 @@ def _pairs(matched: Sequence[tuple[ScoreRow, ScoreRow]], metric: str, direction:
         order = sorted(range(len(matched)), key=keys.__getitem__)
         ranks.append({place: rank for rank, place in enumerate(order, 1)})
     pairs = []
-    for place, (ours, theirs) in enumerate(matched):
-        values = [row.metrics[metric] for row in (ours, theirs)]
+    for place, (first_row, second_row) in enumerate(matched):
+        values = [row.metrics[metric] for row in (first_row, second_row)]
         pairs.append(
             Pair(
-                ours.aug,
-                theirs.aug,
+                first_row.aug,
+                second_row.aug,
                 (ranks[0][place], ranks[1][place]),
                 (values[0].value, values[1].value),
                 (values[0].se, values[1].se),
-                _difference(ours, theirs, metric, paired),
-                ours.destroyed or theirs.destroyed,
+                _difference(first_row, second_row, metric, paired),
+                first_row.destroyed or second_row.destroyed,
             )
         )
     return tuple(sorted(pairs, key=lambda pair: pair.ranks[0]))
@@ -381,11 +382,11 @@ def _decoded(text: str) -> Floats:
         raise UsageError(f"the influences of batches in a score file are damaged: {error}") from error
 
 
-def _difference(ours: ScoreRow, theirs: ScoreRow, metric: str, paired: bool) -> Difference:
+def _difference(first_row: ScoreRow, second_row: ScoreRow, metric: str, paired: bool) -> Difference:
     """Second minus first: paired over their batches, or as if both were of different images."""
-    a, b = ours.metrics[metric], theirs.metrics[metric]
+    a, b = first_row.metrics[metric], second_row.metrics[metric]
     value = b.value - a.value
-    first, second = (_Influence.of(row) if paired else None for row in (ours, theirs))
+    first, second = (_Influence.of(row) if paired else None for row in (first_row, second_row))
     if first is None or second is None:
         se, dof = math.hypot(a.se, b.se), min(a.blocks, b.blocks) - 1
     else:
@@ -406,14 +407,14 @@ def _difference(ours: ScoreRow, theirs: ScoreRow, metric: str, paired: bool) -> 
 
 def _why_unpaired(first: Scores, second: Scores, metric: str, matched: Sequence[tuple[ScoreRow, ScoreRow]]) -> str:
     """Why the errors of both files cannot be paired; empty where they can."""
-    ours, theirs = first.settings, second.settings
-    if ours.data.fingerprint is None or ours.data.fingerprint != theirs.data.fingerprint:
+    left, right = first.settings, second.settings
+    if left.data.fingerprint is None or left.data.fingerprint != right.data.fingerprint:
         return "they were scored on different images"
-    if (ours.data.split, ours.data.images, ours.held_out) != (theirs.data.split, theirs.data.images, theirs.held_out):
+    if (left.data.split, left.data.images, left.held_out) != (right.data.split, right.data.images, right.held_out):
         return "they were scored on different images"
-    if (ours.base_aug, ours.base_parameters) != (theirs.base_aug, theirs.base_parameters):
-        return f"their base views are not made alike ({ours.base_aug} and {theirs.base_aug})"
-    if (ours.seed, ours.b) != (theirs.seed, theirs.b):
+    if (left.base_aug, left.base_parameters) != (right.base_aug, right.base_parameters):
+        return f"their base views are not made alike ({left.base_aug} and {right.base_aug})"
+    if (left.seed, left.b) != (right.seed, right.b):
         return "they were scored on different batches of the same images"
     if metric != first.metrics[0] or metric != second.metrics[0]:
         return f"score files keep what batches add to the error of the metric that orders them, not of {metric}"

@@ -32,12 +32,11 @@ from dametric.augment.mix import CutMix
 from dametric.augment.pick import CutMixPick, Pick
 from dametric.augment.rand import of_string
 from dametric.base.arguments import argument
-from dametric.base.user_code import branches, in_full, split_spec
+from dametric.base.user_code import NUMBER, branches, in_full, split_spec
 from dametric.errors import UsageError, shortened, unknown
 
-_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
 _RANGE = re.compile(
-    rf"(?<=[:,])\s*(?P<key>[^\W\d]\w*)=(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})(?:/(?P<steps>[^:,+)]*))?(?=[:,+)\s]|$)"
+    rf"(?<=[:,])\s*(?P<key>[^\W\d]\w*)=(?P<low>{NUMBER})\.\.(?P<high>{NUMBER})(?:/(?P<steps>[^:,+)]*))?(?=[:,+)\s]|$)"
 )
 _STEPS, _MOST_STEPS = 5, 50
 _TRUTH = {"true": True, "false": False, "1": True, "0": False}

@@ -21,6 +21,7 @@ from typing import Any
 
 from dametric.errors import UsageError
 
+NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"  # of a parameter, as specifications write it
 _PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
 _NOT_OWN = (_PACKAGE, *{sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 _VERSION = b"2"  # of what is hashed of a function, which names runs: it was its file and bytecode before

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -97,10 +98,15 @@ def main() -> None:
     sys.exit(code)
 
 
+@functools.cache
+def _commands() -> Any:  # of a click that is typer's own or not, by its version
+    return typer.main.get_command(app)
+
+
 def _run(arguments: list[str]) -> int:
     from dametric.base.arguments import speaking
 
-    command = typer.main.get_command(app)
+    command = _commands()
     try:
         # not command.main(), which has exits of its own for interrupts and closed pipes
         with (

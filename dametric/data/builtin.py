@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from dametric.base.arguments import argument
@@ -35,6 +37,13 @@ def digits(split: str) -> Arrays:
     Arrays
         Pixels, labels, and the class names "0" to "9".
     """
+    grey, labels = _grey_digits(split)
+    return Arrays(np.repeat(grey[:, None], 3, axis=1), labels.copy(), tuple("0123456789"))
+
+
+@cache
+def _grey_digits(split: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Images (n, 32, 32) and labels: reading and enlarging them takes longer than many a command on them."""
     from sklearn.datasets import load_digits
 
     small, labels = load_digits(return_X_y=True)
@@ -46,8 +55,7 @@ def digits(split: str) -> Arrays:
     chosen = test if split == "test" else ~test
     grey = np.rint(small[chosen] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
     large = [np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR)) for image in grey]
-    pixels = np.repeat(np.stack(large)[:, None], 3, axis=1)
-    return Arrays(pixels, labels[chosen].astype(np.int64), tuple("0123456789"))
+    return np.stack(large), labels[chosen].astype(np.int64)
 
 
 def cifar_in(folder: Path) -> str | None:

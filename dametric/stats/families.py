@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from dametric.base.user_code import branches, in_full, split_spec
+from dametric.base.user_code import NUMBER, branches, in_full, split_spec
 from dametric.errors import UsageError
 
 # The weakest first: a combination belongs to what is added to the loader's usual geometry.
@@ -74,8 +74,7 @@ _OF_PICKS = {"runs": 2.0}
 _TIMM = re.compile(r"(?:timm:)?rand(?:-|$)")  # its strings
 _SECTION = re.compile(r"(mstd|mmax|inc|m|n|p)(.*)")
 _RAND = {"m": 10.0, "n": 2.0, "mstd": 0.0, "prob": 0.5, "inc": 0.0, "mmax": 10.0}
-_NUMBER = r"-?(?:\d+\.?\d*|\.\d+)(?:[eE]-?\d+)?"
-_PARAMETER = re.compile(rf"(?<=[:,])(?P<key>[^\W\d]\w*)=(?P<value>{_NUMBER})(?=[:,+)]|$)")
+_PARAMETER = re.compile(rf"(?<=[:,])(?P<key>[^\W\d]\w*)=(?P<value>{NUMBER})(?=[:,+)]|$)")
 _STRING = re.compile(r"(?:^|(?<=[+(,:]))rand(?:-[^-:,+)]+)+")
 _OF_STRING = re.compile(r"(?<=-)(?P<key>mstd|mmax|m|n|p)(?P<value>\d+(?:\.\d*)?|\.\d+)(?=[-:,+)]|$)")
 OPEN = "…"
@@ -232,7 +231,7 @@ def _setting(part: str, image_size: int) -> tuple[str, float]:
 def _words(text: str) -> str:
     """What is written after an operation's name, without its numbers."""
     words = [word.strip() for word in text.replace(",", ":").split(":")]
-    return ":".join(word for word in words if not re.fullmatch(rf".*=\s*{_NUMBER}", word))
+    return ":".join(word for word in words if not re.fullmatch(rf".*=\s*{NUMBER}", word))
 
 
 def with_one_open(aug: str) -> Iterator[tuple[str, str, float]]:

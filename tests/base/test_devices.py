@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import partial
 
 import pytest
 import torch
 
 from dametric.base import devices
 from dametric.base.environment import machine
-from dametric.jobs.side_by_side import side_by_side
 from dametric.models.computing import chosen_device
 from tests.pretended_device import pretended_cuda
 
@@ -83,13 +81,3 @@ def test_gpus_are_dealt_out_and_memory_is_shared() -> None:
     assert shared("cuda:1", 0, 4, 2) == ("cuda:1", [(pytest.approx(0.2375), 1)])
     assert shared("cpu", 1, 4, 2) == ("cpu", [])
     assert shared(None, 0, 1, 4) == ("cuda", [])
-
-
-def _place(task: int, advance: object, stop: object) -> tuple[int, int]:
-    return devices._Share.place, devices._Share.processes
-
-
-def test_every_process_has_a_place_of_its_own() -> None:
-    places = side_by_side(partial(_place), range(4), 2, lambda steps=1, note="": None)
-    assert {place for place, _ in places} <= {0, 1}
-    assert {processes for _, processes in places} == {2}

@@ -11,7 +11,10 @@ from torch import nn
 from dametric.choosing.warm import WarmStudent
 from dametric.data import ImageSet, hold_out
 from dametric.data.request import ImageRequest
+from dametric.models.registry import MODELS
 from dametric.training import LABELS, Recipe, Teacher, Training, TrainingContext
+from tests.cli.small import Small
+from tests.sweeps.small import forget_shapes
 
 CPU = torch.device("cpu")
 
@@ -23,6 +26,19 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_networks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Two layers under the name resnet8, where no process of its own takes part."""
+    if getattr(request.module, "REAL_NETWORKS", False):
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "resnet8", Small)
+        forget_shapes()
+        yield
+    forget_shapes()
 
 
 def tiny(seed: int, width: int = 4) -> nn.Module:

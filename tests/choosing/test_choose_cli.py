@@ -44,7 +44,7 @@ def nothing(augment, steps, seed):
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that knows nothing, of images of 8 x 8."""
     torch.manual_seed(0)
@@ -276,8 +276,11 @@ def test_killing_it_changes_nothing(run: Run, teacher: Path, tmp_path: Path) -> 
     """kill -9 as soon as a run is finished, then the same command: the same runs, each once."""
     command = usual(teacher, tmp_path / "killed", budget="210steps")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    program = (
+        "from tests.cli.small import use_small_networks; use_small_networks(); from dametric.cli import main; main()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-m", "dametric", *command],
+        [sys.executable, "-c", program, *command],
         cwd=ROOT,
         env=environment,
         stderr=subprocess.PIPE,

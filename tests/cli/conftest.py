@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,10 @@ from dametric import cli
 from dametric.base.arguments import speaking
 from dametric.data import ImageSet, load_data
 from dametric.models import build, save_checkpoint
-from dametric.training import LABELS, Recipe, Training
+from dametric.models.registry import MODELS
+from dametric.training import LABELS, Recipe, Training, many
+from tests.cli.small import Small, group_in_a_process
+from tests.sweeps.small import forget_shapes
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,22 @@ def save(path: Path, model: nn.Module, data: ImageSet) -> Path:
     return save_checkpoint(path, model, arch="resnet8", image_size=data.image_size, **about)
 
 
-@pytest.fixture(scope="session")
-def teacher(tmp_path_factory: pytest.TempPathFactory, digits: ImageSet) -> Path:
+@pytest.fixture(scope="module", autouse=True)
+def small_networks(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Whether resnet8 has two layers: in all modules but those that start processes, or are of real networks."""
+    if getattr(request.module, "REAL_NETWORKS", False):
+        yield False
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "resnet8", Small)
+        patch.setattr(many, "group_in_a_process", group_in_a_process)
+        forget_shapes()
+        yield True
+    forget_shapes()
+
+
+@pytest.fixture(scope="module")
+def teacher(small_networks: bool, tmp_path_factory: pytest.TempPathFactory, digits: ImageSet) -> Path:
     """A checkpoint of a resnet8 that knows the digits well enough, with everything in it."""
     torch.manual_seed(0)
     model = build("resnet8", 10, 32)
@@ -115,8 +132,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, digits: ImageSet) -> Path:
     return save(tmp_path_factory.mktemp("teacher") / "teacher.pth", model, digits)
 
 
-@pytest.fixture(scope="session")
-def untrained(tmp_path_factory: pytest.TempPathFactory, digits: ImageSet) -> Path:
+@pytest.fixture(scope="module")
+def untrained(small_networks: bool, tmp_path_factory: pytest.TempPathFactory, digits: ImageSet) -> Path:
     """A checkpoint of a resnet8 that knows nothing; a student too."""
     torch.manual_seed(1)
     return save(tmp_path_factory.mktemp("untrained") / "untrained.pth", build("resnet8", 10, 32), digits)

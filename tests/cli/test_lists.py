@@ -16,6 +16,8 @@ from dametric.augment.catalogue import RANGES
 from dametric.errors import UsageError
 from experiments.lists import FILE, lists
 
+REAL_NETWORKS = True
+
 
 def test_the_lists_are_what_the_code_has() -> None:
     assert json.loads(FILE.read_text()) == json.loads(json.dumps(lists())), "run python -m experiments.lists"

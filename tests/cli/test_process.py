@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+REAL_NETWORKS = True
 COMMAND = [sys.executable, "-c", "from dametric.cli import main; main()"]
 ENDLESS = ["--batches", "1000000", "--no-accuracy", "--dtype", "float32"]
 

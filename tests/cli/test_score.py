@@ -112,7 +112,7 @@ def test_quiet_means_nothing_on_stderr(score: Run, digits: Any, tmp_path: Path) 
 
 
 def test_the_table_goes_from_best_to_worst_with_errors_and_marks_of_ties(score: Run, tmp_path: Path) -> None:
-    augs = ["identity", "flip", "flip:p=0.4", "crop", "cutout", "mixup", "cutmix"]
+    augs = ["identity", "flip", "crop+flip", "crop:padding=5", "cutout", "mixup", "cutmix"]
     said = score(*(word for aug in augs for word in ("--aug", aug)), "-o", tmp_path / "s.json", "--batches", 6)
     scores = Scores.read(tmp_path / "s.json")
     rows = table_rows(said.out)
@@ -134,7 +134,7 @@ def test_the_table_goes_from_best_to_worst_with_errors_and_marks_of_ties(score: 
         assert float(rest[0]) == pytest.approx(row["difference"]["value"], abs=float(rest[2]))
         assert ("= best" in line) == row["tied_with_best"], name
         ties += row["tied_with_best"]
-    assert ties, "two flips of nearly one rate cannot be told apart with six batches"
+    assert ties, "two crops of nearly one size cannot be told apart with six batches"
     assert "not distinguishable from the best (95 %)" in said.out
     assert "half the width of the 95 % interval, since fewer than 10 batches" in said.out
 

@@ -913,6 +913,12 @@ def test_control_c_while_a_teacher_learns(
     assert (here / "x.pth").read_bytes() == (here / "smooth.pth").read_bytes()
 
 
+PROGRAM = (
+    "from tests.cli.small import use_small_networks_everywhere; use_small_networks_everywhere(); "
+    "from dametric.cli import main; main()"
+)
+
+
 @dataclass
 class Started:
     """A command that runs in the background, in a group of processes of its own, its streams in files."""
@@ -948,7 +954,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., St
         folder = tmp_path_factory.mktemp("streams")
         with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
             process = subprocess.Popen(
-                [sys.executable, "-c", "from dametric.cli import main; main()", *map(str, arguments)],
+                [sys.executable, "-c", PROGRAM, *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 from PIL import Image
 
 import dametric
+from dametric import cli
 from dametric.data.check import check_data
 from dametric.errors import UsageError
 from tests.data.conftest import Picture, png
@@ -73,20 +72,20 @@ def test_tables_and_arrays_are_checked_too(tmp_path: Path, picture: Picture, wri
         check_data(tmp_path / "none.npz", quiet=True)
 
 
-def test_the_command(folder: Path, broken: dict[str, str]) -> None:
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "dametric", "data", "check", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+def test_the_command(folder: Path, broken: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = cli._run(["data", "check", *map(str, arguments)])
+        return code, *capsys.readouterr()
 
-    listed = run(folder)
-    assert listed.returncode == 1
-    assert len(listed.stdout.splitlines()) == len(broken) + 1
-    assert all(f"{folder}/{path}: " in listed.stdout for path in broken)
-    document = json.loads(run(folder, "--json", "-q").stdout)
+    code, listed, _ = run(folder)
+    assert code == 1
+    assert len(listed.splitlines()) == len(broken) + 1
+    assert all(f"{folder}/{path}: " in listed for path in broken)
+    document = json.loads(run(folder, "--json", "-q")[1])
     assert document["images"] == {"train": 14, "test": 7}
     assert [each["file"] for each in document["broken"]] == [f"{folder}/{path}" for path in broken]
-    failed = run(folder / "none")
-    assert (failed.returncode, failed.stdout, failed.stderr.count("\n")) == (2, "", 1)
+    code, out, err = run(folder / "none")
+    assert (code, out, err.count("\n")) == (2, "", 1)
     for path in broken:
         (folder / path).unlink()
-    assert run(folder, "-q").returncode == 0
+    assert run(folder, "-q")[0] == 0

@@ -88,7 +88,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="no /proc to read the time of the CPU from")
-@pytest.mark.parametrize("task", ["lazy=False", "lazy=True", "check"])
+@pytest.mark.parametrize("task", [pytest.param("lazy=False", marks=pytest.mark.slow), "lazy=True", "check"])
 def test_control_c_while_decoding_ends_within_a_second(tmp_path: Path, task: str) -> None:
     folder, cache = linked(tmp_path / "set", 4000, 1200, 900), tmp_path / "cache"  # half a minute's work and more
     reading = f"check_data({str(folder)!r}, quiet=True)"

@@ -139,6 +139,22 @@ def test_any_number_of_ranks_finds_what_one_process_finds(
         assert len({row["batches"] for row in alone.scores}) > 1, "all augmentations stop at the same checkpoint"
 
 
+def test_ranks_show_held_out_images_once(together: Callable[..., list[Any]], teacher, data) -> None:
+    """Two streams, the second in turns of its own: metrics of either, and of both."""
+
+    def call(rank: int) -> Any:
+        options = {**OPTIONS, "batches": 7, "held_out": 80, "metrics": list(HELD_OUT)}
+        return dametric.score(teacher, data, ["flip", "cutmix"], **options)
+
+    alone = call(0)
+    for scores in together(2, call):
+        assert not isinstance(scores, Exception), scores
+        assert_same(scores.to_dict(), alone.to_dict())
+        assert scores.config["ranks"] == 2
+        # base views, two augmentations, and three further views of own base views; each held-out image three times
+        assert scores.config["rows_forwarded"]["teacher"] == 16 * (4 + 7 * 2 * 4) + 80 * 3
+
+
 def test_blocks_are_merged_as_in_one_process_and_memory_stays_bounded(
     together: Callable[..., list[Any]], teacher, data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,24 +431,6 @@ torch.distributed.destroy_process_group()
 """
 
 
-def test_torchrun_shows_held_out_images_once(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Two streams, the second in turns of its own: metrics of either, and of both."""
-    command = ["score", "-a", "flip", "-a", "cutmix", "-t", checkpoint, "--dtype", "float32", "--batch-size", 16]
-    command += ["--batches", 7, "--held-out", 80, *(word for name in HELD_OUT for word in ("-m", name)), "--json", "-q"]
-    with one_thread():
-        assert cli._run([str(word) for word in command]) == 0
-    alone = json.loads(capsys.readouterr().out)
-    done = launched(2, "-m", "dametric", *command, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert_same(document, alone)
-    assert document["config"]["ranks"] == 2
-    # base views, two augmentations of them, and three further views of own base views; each held-out image three times
-    assert document["config"]["rows_forwarded"]["teacher"] == 16 * (4 + 7 * 2 * 4) + 80 * 3
-
-
 @pytest.mark.slow
 def test_a_process_group_of_the_callers_own_will_do(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(GROUP)
@@ -448,6 +446,15 @@ def test_a_process_group_of_the_callers_own_will_do(checkpoint: Path, tmp_path: 
     assert done.stdout.count("batches: 20 on rank 0, 21 on rank 1") == 2
 
 
+def test_one_rank_of_a_host_speaks(torchrun: None, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    assert cli._run(["ls", "agus"]) == 2
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert cli._run(["ls", "agus"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.slow
 def test_bad_input_under_torchrun_is_one_line_and_ends_all_with_2(command: list[object], tmp_path: Path) -> None:
     """Found while the networks are asked, on all ranks; torchrun adds its own report and ends with 1."""
     broken = [*command, "--dtype", "float16", "--std", "1e-6,1e-6,1e-6", "--no-accuracy", "-o", "scores.json"]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 
+from dametric.base import devices
 from dametric.base.progress import Advance
 from dametric.base.terminal import may_print
 from dametric.errors import Interrupted, RunFailed, UsageError
@@ -77,6 +78,7 @@ def tells(task: tuple[int, Path], advance: Advance, stop: Stop) -> dict[str, Any
     threads = torch.get_num_threads()
     variables = {name: os.environ.get(name) for name in VARIABLES}
     about = {"threads": threads, "stop": stop(), "speaks": may_print()}
+    about |= {"place": devices._Share.place, "processes": devices._Share.processes}
     return {"number": number, "pid": os.getpid(), **about, **variables}
 
 
@@ -135,6 +137,8 @@ def test_results_come_in_order_from_processes_with_a_share_of_the_cores(
         assert one["threads"] == share
         assert one["OMP_NUM_THREADS"] == str(share)
         assert one["OMP_WAIT_POLICY"] == "PASSIVE"
+        assert one["place"] in {0, 1}, "of the processes that share the GPUs out"
+        assert one["processes"] == 2
         assert one["stop"] is False
         assert one["speaks"] is False, "the parent talks to the user"
     pids = {one["pid"] for one in found}
