@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dametric.sweeps.api import plan, sweep
     from dametric.training import distill, distill_all, train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _HOME = {
     "ImageSet": "dametric.data",
     "Ledger": "dametric.records.ledger",
