@@ -277,7 +277,7 @@ def test_a_report_and_its_figures_by_their_command(run: Run, study: tuple[Path, 
     assert said.out == ""
     assert said.err.startswith("report ...")
     assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
-    assert len(list((tmp_path / "figures").iterdir())) == 24
+    assert len(list((tmp_path / "figures").iterdir())) == 20
     assert f"--figures {tmp_path / 'figures'}" in (tmp_path / "r.html").read_text(encoding="utf-8")
     assert run("report", *study, "-q", "-o", tmp_path / "r.html").err == ""
 
