@@ -44,10 +44,11 @@ Scale = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Truth:
-    """What is so: losses beside their level by fraction and arm, noise of each arm, and the score that is shown."""
+    """What is so: losses beside their level by fraction and arm, noise of each arm, of starts, and the score shown."""
 
     effects: Floats
     noise: Floats
+    starts: float
     score: Floats | None = None
 
 
@@ -92,11 +93,16 @@ def _drawn(rng: np.random.Generator, table: dict[float, float]) -> float:
 
 def _between(rng: np.random.Generator, table: dict[float, float], to: Scale, back: Scale) -> float:
     """Uniform on some scale around a value of a table, as far as half of the way to its neighbours."""
-    values = to(np.array(sorted(table)))
-    place = sorted(table).index(_drawn(rng, table))
-    middles = (values[1:] + values[:-1]) / 2
-    edges = np.concatenate([[2 * values[0] - middles[0]], middles, [2 * values[-1] - middles[-1]]])
+    place, edges = sorted(table).index(_drawn(rng, table)), cells(table, to)
     return float(back(rng.uniform(edges[place], edges[place + 1])))
+
+
+def cells(table: dict[float, float], to: Scale) -> Floats:
+    """Ends of what each value of a table stands for, ascending, on some scale."""
+    values = to(np.array(sorted(table)))
+    middles = (values[1:] + values[:-1]) / 2
+    edges: Floats = np.concatenate([[2 * values[0] - middles[0]], middles, [2 * values[-1] - middles[-1]]])
+    return edges
 
 
 def _short(effects: Floats, rng: np.random.Generator, arms: tuple[Arm, ...], unit: Unit) -> Floats:
@@ -113,7 +119,7 @@ def _short(effects: Floats, rng: np.random.Generator, arms: tuple[Arm, ...], uni
 
 def _of_families(rng: np.random.Generator, arms: tuple[Arm, ...], unit: Unit) -> Truth:
     effects = unit.spread * np.linalg.cholesky(likeness(arms, 0.6, 1.0)) @ rng.normal(size=len(arms))
-    return Truth(_short(effects, rng, arms, unit), np.full(len(arms), unit.noise))
+    return Truth(_short(effects, rng, arms, unit), np.full(len(arms), unit.noise), unit.noise)
 
 
 def _prior(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
@@ -135,7 +141,7 @@ def _independent(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
     """No families, and now and then one that stands out."""
     unit = _unit(rng)
     effects = 0.7 * unit.spread * rng.standard_t(4, size=len(arms))
-    return Truth(_short(effects, rng, arms, unit), np.full(len(arms), unit.noise))
+    return Truth(_short(effects, rng, arms, unit), np.full(len(arms), unit.noise), unit.noise)
 
 
 def _peaks(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
@@ -146,7 +152,7 @@ def _peaks(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
         for number, arm in enumerate(arms):
             if arm.operation == operation:
                 effects[number] = height * min(((arm.position - place) / width) ** 2 - 1, 1.5)
-    return Truth(_short(effects, rng, arms, unit), np.full(len(arms), unit.noise))
+    return Truth(_short(effects, rng, arms, unit), np.full(len(arms), unit.noise), unit.noise)
 
 
 def _undervalued(rng: np.random.Generator, arms: tuple[Arm, ...]) -> Truth:
@@ -199,16 +205,18 @@ CASES: dict[str, Case] = {
 }
 
 
-def one_choice(case: str, number: int, parameters: Parameters, with_score: bool = True) -> Iterator[dict[str, float]]:
-    """Every look of a simulated choice: what it says, and what is so."""
+def one_choice(
+    case: str, number: int, parameters: Parameters, with_score: bool = True, runs: list[Observation] | None = None
+) -> Iterator[dict[str, float]]:
+    """Every look of a simulated choice: what it says, and what is so; runs are added to the list."""
     arms = arms_of(SPECS)
     truth = CASES[case](np.random.default_rng([number, sum(case.encode())]), arms)
     rng = np.random.default_rng([number, 1])
     noise = rng.normal(size=(3, 8, len(arms))) * truth.noise  # of each run, whenever it is made
-    starts = rng.normal(size=(3, 8)) * 0.01
+    starts = rng.normal(size=(3, 8)) * truth.starts
     score = truth.score.tolist() if with_score and truth.score is not None else None
     prior = prior_of(arms, FRACTIONS, parameters, score)
-    runs: list[Observation] = []
+    runs = [] if runs is None else runs
     spent, whole = 0.0, truth.effects[-1]
     expected = math.nan
     while True:

@@ -16,7 +16,7 @@ from dametric.errors import UsageError, shortened, unknown
 
 SHIPPED = Path(__file__).with_name("shipped.json")
 _TABLES = (("spread", 1e-9, 100.0), ("noise", 1e-9, 100.0), ("half", 0.0, 1.0), ("growth", -3.0, 3.0))
-_MOST_SETTINGS = 10_000  # which a look weighs, and keeps, all
+_MOST_SETTINGS = 20_000  # which a look weighs, and keeps, all
 _NUMBERS = (
     *(("family_share", 0.0, 0.999), ("length", 0.01, 100.0), ("slope", -100.0, 100.0)),
     *(("slope_spread", 0.0, 100.0), ("trust", 0.0, 1.0), ("shared_noise", 0.0, 1000.0)),
