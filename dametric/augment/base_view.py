@@ -60,7 +60,7 @@ class BaseView:
         if cut is None:
             _note_crops_of_views(base, data, augs)
             return cls(base, data)
-        crop = _always(base.operations[cut])
+        crop = _certain(base.operations[cut])
         assert isinstance(crop, RandomResizedCrop)
         data = data.with_originals(Zoom(crop.scale, crop.ratio))
         return cls(base, data, cut if data.crops_originals else None)
@@ -89,7 +89,7 @@ class BaseView:
         """Parts of the stored images, mirrored where a flip before the crop happens."""
         operations = self.base.operations[: cut + 1]
         draws = replace(self.base, operations=operations).draw(keys, torch.Size((keys.rows, 3, 1, 1)))
-        crop, mirrored = _always(operations[cut]), torch.zeros(keys.rows, dtype=torch.bool)
+        crop, mirrored = _certain(operations[cut]), torch.zeros(keys.rows, dtype=torch.bool)
         assert isinstance(crop, RandomResizedCrop)
         for draw in draws[:cut]:
             mirrored ^= draw["flip"]
@@ -114,7 +114,7 @@ class BaseView:
 def place_of_crop(base: Augmentation) -> int | None:
     """Place of the random resized crop that can be cut from stored images: nothing but flips comes before it."""
     for place, operation in enumerate(base.operations):
-        if isinstance(_always(operation), RandomResizedCrop):
+        if isinstance(_certain(operation), RandomResizedCrop):
             return place
         if not isinstance(operation, Flip):
             return None
@@ -132,8 +132,8 @@ def versions_of_base(base: Augmentation) -> dict[str, int]:
     return versions(base) if former else {**versions(base), "rrc of stored images": 2}
 
 
-def _always(operation: Operation) -> Operation:
-    """An operation, without its probability."""
+def _certain(operation: Operation) -> Operation:
+    """The operation that is done, without the probability by which it is."""
     return operation.operation if isinstance(operation, Sometimes) else operation
 
 
@@ -143,7 +143,7 @@ def _without(items: tuple[T, ...], place: int) -> tuple[T, ...]:
 
 def _crops(aug: Augmentation) -> bool:
     """Whether a random resized crop is among the operations, or those within groups."""
-    plain = [_always(operation) for operation in aug.operations]
+    plain = [_certain(operation) for operation in aug.operations]
     groups = (branch for operation in plain if isinstance(operation, OneOf) for branch in operation.branches)
     return any(isinstance(operation, RandomResizedCrop) for operation in plain) or any(map(_crops, groups))
 

@@ -287,7 +287,7 @@ def _starts(starts: tuple[int, ...], device: torch.device) -> Tensor:
         return torch.tensor([_signed(start) for start in starts], dtype=torch.int64, device=device)
 
 
-Asked = tuple[int, bool]  # start of a stream, and whether each row has a number of its own
+Stream = tuple[int, bool]  # start of a stream, and whether each row has a number of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,8 +295,8 @@ class Table:
     """Random numbers of some rows: ``bits`` and ``uniform`` are of shape (streams, rows), int64 and float64."""
 
     keys: Keys
-    places: dict[Asked, int]
-    asked: dict[Asked, None]
+    places: dict[Stream, int]
+    asked: dict[Stream, None]
     bits: Tensor
     uniform: Tensor
 
@@ -308,7 +308,7 @@ class Table:
             return same and keys.first == mine.first
         return same and keys.first is mine.first
 
-    def ask(self, streams: Sequence[Asked]) -> tuple[Table, list[int]] | None:
+    def ask(self, streams: Sequence[Stream]) -> tuple[Table, list[int]] | None:
         """Places of streams, which are noted to be asked for; None unless all are there."""
         self.asked.update(dict.fromkeys(streams))
         places = [self.places.get(stream) for stream in streams]
@@ -330,8 +330,8 @@ class Hashed:
     """
 
     def __init__(self) -> None:
-        self._known: list[Asked] = []
-        self._asked: dict[Asked, None] = {}
+        self._known: list[Stream] = []
+        self._asked: dict[Stream, None] = {}
 
     def of(self, keys: Keys) -> Keys:
         """The same keys, with the numbers that were asked for of earlier ones at hand."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from dametric.base.arguments import argument
 from dametric.base.progress import say
-from dametric.choosing.asked import asked_of_student
+from dametric.choosing.warm_scores import scored_by_student
 from dametric.errors import UsageError
 from dametric.records.scores import Scores
 from dametric.scoring.adding import ANEW, check_same
@@ -61,7 +61,7 @@ def score_and_add(
     asked = None
     if own:
         read |= {"student_epochs": int(length) if length.isdecimal() else None, "metrics": own, "known": known}
-        asked = asked_of_student(teacher, settings.get("data"), names, device=device, quiet=quiet, **read)
+        asked = scored_by_student(teacher, settings.get("data"), names, device=device, quiet=quiet, **read)
     where: dict[str, Any] = {"device": str(device), "quiet": quiet, "accuracy": False}
     if all(row.influence is not None for row in before.rows):
         scores = score(teacher, augs=augs, add=before, **where, **{**given, "student": student})

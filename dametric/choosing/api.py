@@ -52,7 +52,7 @@ from dametric.jobs.processes import ProcessExecutor
 from dametric.metrics.base import Direction
 from dametric.models.failures import network_errors
 from dametric.models.named import AnyNetwork, Named
-from dametric.models.registry import check_architecture, is_user_code
+from dametric.models.registry import check_architecture, is_user_architecture
 from dametric.records.choices import NAME, Choice, ChoiceCosts, read_choice
 from dametric.sweeps.request import ray_cluster
 from dametric.training.api import student_request
@@ -213,7 +213,7 @@ def choose(
     groups = (optimizer, loss, view, precision, checkpoint, images)
     command = distill_command(teacher, student, data, device, groups) if runner is None else None
     how = (assumed, runner, places, seconds, steps, quiet, fitted_to, command)
-    asked = _Asked(folder, specs, epsilon, fractions, metrics, directions, *how)
+    asked = _Task(folder, specs, epsilon, fractions, metrics, directions, *how)
     if places.jobs > 1:
         _check_sendable("runner" if runner is not None else "student", student if runner is None else runner)
     with network_errors():
@@ -325,7 +325,7 @@ class _Places:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Task:
     """What `choose` was asked besides students and images."""
 
     folder: Path
@@ -409,7 +409,7 @@ class _Asked:
             )
         elif isinstance(request.student, nn.Module):
             code["student"] = weights_digest(request.student)
-        elif is_user_code(request.student):
+        elif is_user_architecture(request.student):
             code["student"] = source_digest(load_object(request.student, "architecture"))
         candidates = {arm.name: own for arm in arms if (own := user_code_of(arm.name))}
         return {**code, **({"candidates": candidates} if candidates else {})}

@@ -131,7 +131,7 @@ def _doublings(aug: str, other: str) -> float:
     return abs(math.log2(first / second)) if first > 0 and second > 0 else 0.0
 
 
-Choice = tuple[int, float]  # the augmentation that a rule takes, and the student-steps that it spent
+TakenArm = tuple[int, float]  # the augmentation that a rule takes, and the student-steps that it spent
 
 
 def replayed(
@@ -164,11 +164,11 @@ def replayed(
         free["score"] = int(np.argmin(values))
     order = published_order(unit.augs)
     free["published"] = min(range(len(order)), key=order.__getitem__)
-    rules: dict[str, Callable[[float], Choice | None]] = {
+    rules: dict[str, Callable[[float], TakenArm | None]] = {
         "choose": lambda most: [(look.arm, look.spent) for look in looks if look.spent <= most][-1],
         "compressed": lambda most: _compressed(unit, most),
         "halving": lambda most: _halving(unit, most),
-        **{name: _always(arm) for name, arm in free.items()},
+        **{name: _fixed_rule(arm) for name, arm in free.items()},
     }
     rows = [
         (unit.name, name, budget, choice[1] / whole, unit.augs[choice[0]], trial.regret(choice[0]))
@@ -183,7 +183,7 @@ def replayed(
     )
 
 
-def _always(arm: int) -> Callable[[float], Choice | None]:
+def _fixed_rule(arm: int) -> Callable[[float], TakenArm | None]:
     return lambda most: (arm, 0.0)
 
 
@@ -234,7 +234,7 @@ def _mean_losses(unit: Unit, fraction: int, seeds: int, arms: Sequence[int]) -> 
     return [float(np.mean(unit.of(arm, fraction)[:seeds])) for arm in arms]
 
 
-def _compressed(unit: Unit, most: float) -> Choice | None:
+def _compressed(unit: Unit, most: float) -> TakenArm | None:
     """All augmentations at one fraction: the largest that the budget bears, then as many seeds."""
     every = range(len(unit.augs))
     for fraction in reversed(range(len(unit.steps))):
@@ -245,7 +245,7 @@ def _compressed(unit: Unit, most: float) -> Choice | None:
     return None
 
 
-def _halving(unit: Unit, most: float) -> Choice | None:
+def _halving(unit: Unit, most: float) -> TakenArm | None:
     """All augmentations at the shortest fraction, the better half at the next, while the budget bears it."""
     left, spent = list(range(len(unit.augs))), 0.0
     for fraction, steps in enumerate(unit.steps):

@@ -13,11 +13,11 @@ from dametric.augment import Augmentation, ImageSpec, base_augmentation, parse
 from dametric.base.arguments import argument
 from dametric.base.progress import say
 from dametric.base.user_code import is_user_code, source_digest
-from dametric.choosing.asked import Asked
 from dametric.choosing.batches import SIZE
 from dametric.choosing.runs import user_code_of
 from dametric.choosing.student_scores import DIRECTIONS, STUDENT_METRICS, warm_scores
 from dametric.choosing.warm import WarmStudent, schedule_share, warm_steps, warm_student
+from dametric.choosing.warm_scores import WarmScores
 from dametric.errors import UsageError
 from dametric.metrics.base import Direction
 from dametric.metrics.named import metric_of
@@ -290,7 +290,7 @@ class Scoring:
             time.monotonic() - start + (record.seconds if record is not None else 0.0),
         )
         order = tuple(name if name in STUDENT_METRICS else metric_of(name).name for name in self.metrics)
-        return Asked(None, None, order, tuple(read), name).added(kept)
+        return WarmScores(None, None, order, tuple(read), name).added(kept)
 
 
 def _summary(scores: Scores) -> ChoiceScores:

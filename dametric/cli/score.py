@@ -76,7 +76,7 @@ def score(
       dametric score --aug blur --teacher t.pth --add scores.json
     """
     from dametric.choosing.adding import score_and_add
-    from dametric.choosing.asked import asked_of_student
+    from dametric.choosing.warm_scores import scored_by_student
     from dametric.models.computing import chosen_device
     from dametric.records.scores import Scores
     from dametric.scoring import score
@@ -96,7 +96,7 @@ def score(
         if add is None:
             more: dict[str, Any] = {"student_epochs": student_epochs, "device": place, "quiet": quiet}
             more |= {name: value for name, value in options.items() if name != "accuracy"}
-            asked = asked_of_student(teacher, augs=aug, **more)
+            asked = scored_by_student(teacher, augs=aug, **more)
             options |= {"student": asked.student, "metrics": asked.metrics}
         before = None if add is None else Scores.read(add)
         if before is not None and before.settings.warm_student is not None:

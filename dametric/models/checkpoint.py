@@ -19,7 +19,7 @@ from dametric.models.library import trained_size
 from dametric.models.normalisation import Normalisation, of_file, of_library
 from dametric.models.reading import WeightFile, read_weights
 from dametric.models.recognise import Signature, best_level, fitting_level, recognise, signature
-from dametric.models.registry import build, canonical, is_user_code
+from dametric.models.registry import build, canonical, is_user_architecture
 from dametric.models.weight_sets import Level, Role, listed, strip_levels
 
 ASSUMED_SIZE = 32  # pixels, where neither the caller nor the file says
@@ -176,7 +176,7 @@ def _signature(arch: str, size: int) -> Signature | None:
     try:
         return signature(arch, size)
     except UsageError:
-        if is_user_code(arch):
+        if is_user_architecture(arch):
             return None
         raise
     except Exception:
@@ -224,7 +224,7 @@ def _declared_arch(file: WeightFile, path: str | os.PathLike[str]) -> str | None
     arch = file.rest.get("arch")
     if not file.written_by_us or not isinstance(arch, str):
         return None
-    if is_user_code(arch):
+    if is_user_architecture(arch):
         raise UsageError(
             f"{path} names user code as its architecture ({arch}), which is not run because a file says so: "
             f"pass it as {argument('arch')}, that of a student as {argument('student_arch')}"
@@ -241,7 +241,7 @@ def _count_classes(
         best = best_level(levels, set(expected.shapes))
         count = expected.classes(best)
     except Exception as error:  # some networks cannot be built without storage; their last layer is guessed
-        if isinstance(error, UsageError) and not is_user_code(arch):
+        if isinstance(error, UsageError) and not is_user_architecture(arch):
             raise
         count = None
     if count is not None:

@@ -65,7 +65,7 @@ def build(arch: str, num_classes: int = 100, image_size: int = 32) -> nn.Module:
     library, _, name = arch.partition(":")
     if library in LIBRARIES:
         return from_library(library, name, num_classes, image_size)
-    if is_user_code(arch):
+    if is_user_architecture(arch):
         return _from_user(arch, num_classes, image_size)
     raise _no_such(arch)
 
@@ -91,7 +91,7 @@ def check_architecture(arch: str) -> None:
         return
     if library in LIBRARIES:
         check_library_name(library, name)
-    elif is_user_code(arch):
+    elif is_user_architecture(arch):
         load_object(arch, "architecture")
     else:
         raise _no_such(arch)
@@ -104,7 +104,7 @@ def _no_such(arch: str) -> UsageError:
     return unknown("architecture", arch, MODELS)
 
 
-def is_user_code(arch: str) -> bool:
+def is_user_architecture(arch: str) -> bool:
     """Whether building ``arch`` imports code that is neither dametric's nor a library's."""
     return ":" in arch and arch.partition(":")[0] not in LIBRARIES
 

@@ -11,7 +11,7 @@ from dametric.base.names import inside
 from dametric.base.option_groups import LossOptions
 from dametric.base.options import options_of
 from dametric.data.request import ImageRequest
-from dametric.models.registry import is_user_code
+from dametric.models.registry import is_user_architecture
 from dametric.sweeps import tasks
 from dametric.sweeps.blocks import DataSpec
 from dametric.sweeps.grid import Grid, RunSpec
@@ -107,7 +107,7 @@ def student_task(grid: Grid, spec: RunSpec, environment: RunEnvironment) -> task
     path = str(teacher_file(grid, spec.data, spec.teacher, environment))
     root = inside(environment.root, grid.folder(spec.training))
     # a checkpoint of ours says what it is; the user's code is not run on a file's word, but is on the grid's
-    arch = None if teacher.trained and not is_user_code(teacher.arch or "") else teacher.arch
+    arch = None if teacher.trained and not is_user_architecture(teacher.arch or "") else teacher.arch
     return tasks.StudentTask(
         common,
         path,

@@ -30,7 +30,7 @@ from dametric.models.interface import Interface, interface
 from dametric.models.network import Network
 from dametric.models.normalisation import Given, Normalisation
 from dametric.models.outputs import PROBABILITIES
-from dametric.models.registry import canonical, is_user_code
+from dametric.models.registry import canonical, is_user_architecture
 from dametric.models.weight_sets import Role
 from dametric.records.record import About, RecordedData, RecordedStudent
 from dametric.records.runs import Run
@@ -303,7 +303,11 @@ class TrainingContext:
         }
         if isinstance(student, nn.Module):
             return {**code, "weights": weights_digest(student)}
-        return {**code, student: source_digest(load_object(student, "architecture"))} if is_user_code(student) else code
+        return (
+            {**code, student: source_digest(load_object(student, "architecture"))}
+            if is_user_architecture(student)
+            else code
+        )
 
 
 def _recorded(recipe: Recipe) -> dict[str, Any]:
@@ -371,7 +375,7 @@ class TrainingRun:
     def misread(self) -> bool:
         """Whether the record is of a time when this student's probabilities were taken for its logits."""
         record = self.run.written
-        if record is None or not (isinstance(self.student, nn.Module) or is_user_code(self.student)):
+        if record is None or not (isinstance(self.student, nn.Module) or is_user_architecture(self.student)):
             return False
         guesses = record.about.guessed or ()
         noted = any(line.startswith("student:") and PROBABILITIES in line for line in guesses)

@@ -20,9 +20,9 @@ import typer
 
 from dametric.augment import ImageSpec, default_base, parse
 from dametric.base.files import default_cache_dir
-from dametric.choosing.asked import Asked
 from dametric.choosing.student_scores import warm_scores
 from dametric.choosing.warm import warm_student
+from dametric.choosing.warm_scores import WarmScores
 from dametric.data import ImageSet
 from dametric.data.request import ImageRequest
 from dametric.errors import UsageError
@@ -144,7 +144,7 @@ def of_unit(teacher: Teacher, student: str, images: Images, metrics: Sequence[st
     read = warm_scores(here, warm, recipe, augs, metrics, root=LEDGER)
     name = WarmStudentName(warm.arch, warm.identity, warm.steps, list(warm.candidates), IMAGES, recipe.asked_length)
     beside = of_teacher(teacher, here.train, SETTINGS, ("t_stddev",))
-    scores = Asked(None, None, tuple(metrics), tuple(read), name).added(beside)
+    scores = WarmScores(None, None, tuple(metrics), tuple(read), name).added(beside)
     scores = replace(
         scores, config={**scores.config, "metric_code": {each.metric: each.code for each in named.values()}}
     )

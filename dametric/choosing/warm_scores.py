@@ -44,7 +44,7 @@ _BESIDE = ("t_stddev",)  # what stands beside them where nothing else is asked f
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class WarmScores:
     """What is left to be scored as usual, and what was read with a student.
 
     Attributes
@@ -90,7 +90,7 @@ class Asked:
     looked_at=AccuracyOptions,
     images=ImageOptions,
 )
-def asked_of_student(
+def scored_by_student(
     teacher: str,
     data: Any,
     augs: Sequence[str],
@@ -109,7 +109,7 @@ def asked_of_student(
     checkpoint: TeacherOptions,
     looked_at: AccuracyOptions,
     images: ImageOptions,
-) -> Asked:
+) -> WarmScores:
     """Make the warm student if an architecture is named, and read the scores that take one.
 
     Parameters
@@ -130,7 +130,7 @@ def asked_of_student(
 
     Returns
     -------
-    Asked
+    WarmScores
         Without scores where neither a metric nor the student asks for a warm student.
 
     Raises
@@ -148,7 +148,7 @@ def asked_of_student(
             raise UsageError(
                 f"{argument('student_epochs', student_epochs)}: nothing here is trained or read for so long"
             )
-        return Asked(usual, student)
+        return WarmScores(usual, student)
     _check(wanted, student, split)
     place = chosen_device(device)
     dtype = str(chosen_dtype(precision.dtype, place)).removeprefix("torch.")
@@ -187,7 +187,7 @@ def _read(
     root: Path,
     quiet: bool,
     known: WarmStudentName | None,
-) -> Asked:
+) -> WarmScores:
     assert student is not None
     if given is None:
         warm = warm_student(student, context, recipe, augs, root=root, quiet=quiet)
@@ -206,7 +206,7 @@ def _read(
     for score in scores:
         for aug, reason in score.reasons.items():
             say(f"{score.metric} of {aug} is not known: {reason}")
-    return Asked(usual, file, order, tuple(scores), name)
+    return WarmScores(usual, file, order, tuple(scores), name)
 
 
 def _check_known(student: LoadedNetwork, file: str | None, known: WarmStudentName) -> None:
