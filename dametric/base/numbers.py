@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _ROUNDING = 1e-9  # of the largest value: an error below is none
+_NOTHING_AT_ALL = 1e-300  # numbers below have few digits left
+_NOTHING = 1e-13  # an error below is one of rounding, whatever the value
 _SMALL, _LARGE = 1e-5, 1e6  # beyond, a value stands with an exponent
 
 
@@ -20,9 +22,9 @@ class Number(NamedTuple):
 def aligned(numbers: Sequence[Number]) -> list[str]:
     """A column of values with standard errors, all to the second digit of the smallest error."""
     known = [number.value for number in numbers if math.isfinite(number.value) and number.value]
+    least = max(_ROUNDING * max(map(abs, known), default=0.0), _NOTHING if known else 0.0)
     if known and (max(map(abs, known)) >= _LARGE or max(map(abs, known)) < _SMALL):
-        return [with_error(*number) for number in numbers]
-    least = _ROUNDING * max((abs(number.value) for number in numbers if math.isfinite(number.value)), default=0)
+        return [with_error(value, se if se > least else 0.0) for value, se in numbers]
     errors = [number.se for number in numbers if math.isfinite(number.se) and number.se > least]
     digits = _digits(min(errors)) if errors else None
 
@@ -38,7 +40,7 @@ def with_error(value: float, se: float, digits: int | None = None) -> str:
     """A number with its standard error, both to the error's second digit: "0.01372 ± 0.00011"."""
     if not math.isfinite(value):
         return "nan"
-    if not math.isfinite(se) or se <= 0:
+    if not math.isfinite(se) or se <= _NOTHING_AT_ALL:
         return f"{value:.6g}"
     if not _SMALL <= max(abs(value), se) < _LARGE and digits is None:
         exponent = math.floor(math.log10(max(abs(value), se)))

@@ -77,7 +77,8 @@ class HeldOutOptions:
 
     held_out: int | None = option(
         None,
-        "Set this many training images aside, the same number of each class; they are evaluated once, at the end.",
+        "Set this many training images aside, as many of each class: evaluated once, at the end; where there is "
+        "no evaluation split they take its place, a tenth by default.",
         low=1,
         high=limits.IMAGES,
     )

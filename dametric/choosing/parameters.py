@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -107,14 +108,15 @@ class Parameters:
     def __post_init__(self) -> None:
         for name, low, high in _TABLES:
             table: dict[float, float] = getattr(self, name)
-            if not table or not all(low < value < high and 0 < weight < math.inf for value, weight in table.items()):
+            weights_hold = math.isfinite(sum(table.values())) and all(weight > 0 for weight in table.values())
+            if not table or not weights_hold or not all(low < value < high for value in table):
                 raise UsageError(
                     f"parameters: {name} is a table of values above {low:g} and below {high:g} with probabilities, not "
                     f"{table}"
                 )
         for name, low, high in _NUMBERS:
             value = getattr(self, name)
-            if not (type(value) in (int, float) and low <= value <= high):
+            if not (isinstance(value, Real) and not isinstance(value, bool) and low <= float(value) <= high):
                 raise UsageError(f"parameters: {name} is a number from {low:g} to {high:g}, not {value!r}")
         for name, kinds, most in (("fractions", (int, float), 1), ("steps", (int,), math.inf)):
             ends = getattr(self, name)
@@ -205,9 +207,18 @@ def read_parameters(path: str | os.PathLike[str] = SHIPPED) -> Parameters:
     ((0.05, 1.0), 0.0)
     """
     try:
-        return _parsed(json.loads(read_text(path)))
+        return _parsed(json.loads(read_text(path), object_pairs_hook=_unique))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not parameters of a choice ({error})") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    known: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in known:
+            raise UsageError(f"'{shortened(name)}' stands twice")
+        known[name] = value
+    return known
 
 
 def _parsed(document: Any) -> Parameters:

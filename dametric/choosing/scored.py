@@ -156,6 +156,9 @@ class Scoring:
             if code := self._code(augs):
                 kept = Scores(kept.scores, {**kept.config, "user_code": code}, kept.versions)
             kept.write(path)
+        elif (code := self._code(augs)) and "user_code" not in kept.settings.extra:  # of before it was kept
+            kept = Scores(kept.scores, {**kept.config, "user_code": code}, kept.versions)
+            kept.write(path)
         if self.with_student:
             if kept.settings.warm_student is None:
                 self._check_budget(len(augs))

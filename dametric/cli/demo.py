@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,8 +94,11 @@ class _Steps:
     """One line for the whole: which step of how many this is, and what it does."""
 
     def __init__(self, advance: Advance, quiet: bool) -> None:
+        from rich.console import Console
+
         self._advance, self._quiet, self._at, self._start = advance, quiet, 0, time.monotonic()
-        self._lines = not sys.stderr.isatty()  # a bar that stands in no terminal shows nothing
+        console = Console(stderr=True)
+        self._lines = not console.is_terminal or console.is_dumb_terminal  # where a bar shows nothing
 
     def __call__(self, what: str) -> None:
         from dametric.base.progress import say

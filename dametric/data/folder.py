@@ -11,7 +11,7 @@ import numpy as np
 from dametric.data.decode import MOST_BYTES
 from dametric.data.kinds import refuse_unread
 from dametric.data.layout import Layout, folders, has_images, images, layout
-from dametric.data.listing import Files, Ints, Listing, NoSplit, check_regular
+from dametric.data.listing import Files, HalfSplit, Ints, Listing, NoSplit, check_regular
 from dametric.data.scan import files_at, scan
 from dametric.data.substitutes import hinted
 from dametric.errors import UsageError
@@ -75,7 +75,7 @@ def _evaluation(root: Path, structure: Layout, classes: tuple[str, ...] | None) 
     present = {folder: set(folders(folder)) for folder in structure.evaluations}
     candidates = [folder for folder, names in present.items() if names]  # without class folders there are no labels
     if not candidates:
-        raise NoSplit(
+        raise (HalfSplit if any(map(has_images, structure.evaluations)) else NoSplit)(
             f"{root} has no evaluation split: put one beside the training images, as test/CLASS/ or val/CLASS/"
         )
     if classes is None:

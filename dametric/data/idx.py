@@ -13,7 +13,7 @@ from dametric.base.user_code import one_line
 from dametric.data.arrays import Arrays
 from dametric.data.checks import class_numbers
 from dametric.data.decoded import memory_bytes
-from dametric.data.listing import NoSplit, check_regular
+from dametric.data.listing import HalfSplit, NoSplit, check_regular
 from dametric.errors import UsageError
 
 _NAME = re.compile(r"(.*?)[-_]?(train|t10k|test)-(images|labels)[-.]idx[13]-ubyte(\.gz)?")
@@ -63,7 +63,8 @@ def read(folder: Path, split: str, chosen: str | None = None) -> Arrays:
             images, labels = _array(paths[word, "images"], 3), _array(paths[word, "labels"], 1).astype(np.int64)
             break
     else:
-        raise NoSplit(f"{folder} has no {split} split: its files are {', '.join(p.name for p in paths.values())}")
+        kind = HalfSplit if any(word in _SPLITS[split] for word, _ in paths) else NoSplit
+        raise kind(f"{folder} has no {split} split: its files are {', '.join(p.name for p in paths.values())}")
     if len(images) != len(labels):
         raise UsageError(f"{folder} has {len(images)} images and {len(labels)} labels in its {split} split")
     highest = max(int(_array(path, 1).max(initial=0)) for (_, kind), path in paths.items() if kind == "labels")

@@ -32,6 +32,10 @@ class NoSplit(UsageError):
     """A readable source lacks the requested split."""
 
 
+class HalfSplit(NoSplit):
+    """A source has part of the requested split: images without labels, labels without images, names of another kind."""
+
+
 def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
     """File status of a regular file; a pipe or a device is refused, since reading it may never end.
 

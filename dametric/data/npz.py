@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from dametric.base.user_code import one_line
 from dametric.data.arrays import Arrays
 from dametric.data.checks import class_numbers
-from dametric.data.listing import NoSplit, check_regular
+from dametric.data.listing import HalfSplit, NoSplit, check_regular
 from dametric.errors import UsageError
 
 _SPLIT = (
@@ -21,6 +22,7 @@ _SPLIT = (
 )
 _UNSPLIT = (("images", "labels"), ("x", "y"))
 _KNOWN = (*_SPLIT, *_UNSPLIT)
+_OF_EVALUATION = re.compile("test|val", re.IGNORECASE)  # names that speak of an evaluation split
 _UNPACKED, _RATIO = 256 << 20, 100  # bytes that any archive may unpack to; beyond, at most so many times its size
 
 
@@ -161,7 +163,8 @@ def _keys(path: Path, files: list[str], split: str) -> tuple[str, str, list[str]
             if split == "train":
                 return train, train_labels, [train_labels] + [test_labels] * whole
             if not whole:
-                raise NoSplit(f"{path} has no evaluation split: add {test} and {test_labels}")
+                part = [name for name in files if name not in (train, train_labels) and _OF_EVALUATION.search(name)]
+                raise (HalfSplit if part else NoSplit)(f"{path} has no evaluation split: add {test} and {test_labels}")
             return test, test_labels, [train_labels, test_labels]
     for images, labels in _UNSPLIT:
         if images in files and labels in files:

@@ -14,7 +14,7 @@ from dametric.data.build import AvailableSplit
 from dametric.data.choice import Choice
 from dametric.data.evaluation import Evaluation
 from dametric.data.imageset import ImageSet
-from dametric.data.listing import NoSplit
+from dametric.data.listing import HalfSplit, NoSplit
 from dametric.data.sources import find_data, is_there
 from dametric.errors import UsageError
 
@@ -71,19 +71,25 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         train = train or self.find("train")
         try:
             test = self.find("test")
+        except HalfSplit:
+            raise
         except NoSplit:
             return self._without_test(train)
         training, held_out = self.training(train)
         return Splits(training, test.read(None), held_out)
 
     def _without_test(self, train: AvailableSplit) -> Splits:
-        count = self.held_out or usual_held_out(self.train_images or len(train.labels), len(train.classes))
-        training, held_out = replace(self, held_out=count).training(train)
+        missing = f"{self.source} has no evaluation split"
+        images = min(self.train_images or len(train.labels), len(train.labels))
+        count = self.held_out or usual_held_out(images, len(train.classes))
+        try:
+            training, held_out = replace(self, held_out=count).training(train)
+        except UsageError as error:
+            raise UsageError(f"{missing}, and {error}: add one, or give {argument('held_out')}") from None
         assert held_out is not None
-        say(
-            f"data: {self.source} has no evaluation split: {len(held_out)} of its training images, which are not "
-            f"trained on, take its place ({argument('held_out')})",
-            self.quiet,
+        say(  # however quiet: what is called the test loss is of other images than its name says
+            f"data: {missing}: {len(held_out)} of its training images, which are not trained on, take its place "
+            f"({argument('held_out')})"
         )
         return Splits(training, held_out)
 

@@ -113,6 +113,8 @@ def test_bad_files_are_refused(tmp_path: Path, bad: Any) -> None:
         {**GOOD, "spread": {"0.01": 1, "0.010": 3}},
         {**GOOD, "spread": {f"{i / 1000}": 1 for i in range(1, 20_000)}},
         "[" * 100_000,
+        {**GOOD, "spread": {"0.01": 1e308, "0.02": 1e308}},
+        json.dumps(GOOD).replace("{", '{"trust": 0.1, "trust": 0.2, ', 1),
     ],
 )
 def test_more_bad_files_are_refused(tmp_path: Path, bad: Any) -> None:

@@ -37,6 +37,7 @@ from dametric.models.network import Network
         (math.nan, 0.1, "nan"),
         (math.inf, 0.1, "nan"),
         (1e-9, 1e-11, "(1.000 ± 0.010)e-9"),
+        (5e-324, 5e-324, "4.94066e-324"),
     ],
 )
 def test_a_value_is_printed_to_the_second_digit_of_its_error(value: float, se: float, printed: str) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -92,6 +97,43 @@ def test_what_cannot_be_is_refused_before_an_image_is_decoded(folder: Path, deco
     ):
         with pytest.raises(UsageError, match=message):
             ImageRequest(source=str(folder), quiet=True, cache_dir=str(folder / "cache"), **options).splits()  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="no evaluation split"):
-        ImageRequest(source=str(folder / "train"), quiet=True, cache_dir=str(folder / "cache")).splits()
+    alone = ImageRequest(source=str(folder / "train"), quiet=True, cache_dir=str(folder / "cache"), train_images=51)
+    with pytest.raises(UsageError, match="has no evaluation split, and 51 training images cannot be taken"):
+        alone.splits()
     assert not decoded
+
+
+def test_an_evaluation_split_is_replaced_only_where_nothing_of_it_is_there(
+    tmp_path: Path, picture: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, labels = np.arange(40 * 192, dtype=np.uint8).reshape(40, 8, 8, 3), np.arange(40) % 4
+    whole = {"x_train": images, "y_train": labels}
+    for name, more in (
+        ("half", {"x_test": images}),
+        ("labels", {"y_test": labels}),
+        ("misspelt", {"X_test": images, "Y_test": labels}),
+    ):
+        np.savez(tmp_path / f"{name}.npz", **whole, **more)
+        with pytest.raises(UsageError, match="add x_test and y_test"):
+            ImageRequest(source=str(tmp_path / f"{name}.npz"), quiet=True).splits()
+    flat = tmp_path / "flat"
+    for label in range(4):
+        (flat / "train" / str(label)).mkdir(parents=True)
+        for i in range(10):
+            picture(10 * label + i, 8, 8).save(flat / "train" / str(label) / f"{i}.png")
+    (flat / "test").mkdir()
+    picture(0, 8, 8).save(flat / "test" / "0.png")
+    with pytest.raises(UsageError, match="no evaluation split: put one beside"):
+        ImageRequest(source=str(flat), quiet=True, cache_dir=str(tmp_path / "cache")).splits()
+    (tmp_path / "idx").mkdir()
+    for name, array in (("images-idx3", images[..., 0]), ("labels-idx1", labels.astype(np.uint8))):
+        head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+        (tmp_path / "idx" / f"train-{name}-ubyte").write_bytes(head + array.tobytes())
+    idx = ImageRequest(source=str(tmp_path / "idx"), quiet=True)
+    capsys.readouterr()
+    parts = idx.splits()
+    assert "has no evaluation split: 4 of its training images, which are not trained on" in capsys.readouterr().err
+    assert (len(parts.train), len(parts.test)) == (36, 4)
+    shutil.copy(tmp_path / "idx" / "train-images-idx3-ubyte", tmp_path / "idx" / "t10k-images-idx3-ubyte")
+    with pytest.raises(UsageError, match="has no test split: its files are"):
+        idx.splits()

@@ -71,15 +71,17 @@ def _of_one_unit(analysis: Analysis, rows: Sequence[Row]) -> Chart:
 
     def draw(axes: Axes) -> Axes:
         for place, row in ((0, rows[0]), (len(names) - 1, rows[1])):
-            axes.plot([row.low, row.high], [place, place], color=LINE, linewidth=1.6)
-            axes.plot(row.value, place, linestyle="none", marker="o", color=LINE, markersize=6, clip_on=False)
+            if math.isfinite(row.low) and math.isfinite(row.high):
+                axes.plot([row.low, row.high], [place, place], color=LINE, linewidth=1.6)
+            if math.isfinite(row.value):
+                axes.plot(row.value, place, linestyle="none", marker="o", color=LINE, markersize=6, clip_on=False)
         for place, part in enumerate(ranges, 1):
             axes.plot([part.low, part.high], [place, place], color=COLOURS[5], linewidth=6, alpha=0.7)
         axes.set_xlabel(f"correlation of {analysis.metric} with the {analysis.outcome.name}")
         return coefficient_rows(axes, names)
 
-    values = [f"{rounded(row.value)} ({rounded(row.low)} to {rounded(row.high)})" for row in rows]
-    left = [f"{rounded(part.low)} to {rounded(part.high)}" for part in ranges]
+    values = [rounded(row.value) + _interval(row) for row in rows]
+    left = [_between(part.low, part.high) for part in ranges]
     alt = "; ".join(f"{name} {text}" for name, text in zip(names, [values[0], *left, values[1]], strict=True))
     note = (
         f"Dot and thin line: coefficient with its {100 * analysis.settings.confidence:g} % interval (Kendall: from its"
@@ -90,6 +92,14 @@ def _of_one_unit(analysis: Analysis, rows: Sequence[Row]) -> Chart:
     panel = Panel(f"Coefficients of the one unit: {alt}.", draw, (6.4, 2.3))
     title = "How strong the correlation is"
     return Chart("forest", title, note, (panel,), pd.DataFrame(rows), tables=(units_table(analysis),))
+
+
+def _between(low: float, high: float) -> str:
+    return f"{rounded(low)} to {rounded(high)}" if math.isfinite(low) else "not defined"
+
+
+def _interval(row: Row) -> str:
+    return f" ({_between(row.low, row.high)})" if math.isfinite(row.low) else ""
 
 
 def _heterogeneity(pooling: Pooled) -> str:

@@ -49,5 +49,5 @@ def _panel(scores: Scores, rows: Sequence[ScoreRow], length: int, parts: int) ->
         return axes
 
     listed = "; ".join(f"{row.aug} {with_error(row.metrics[metric].value, row.metrics[metric].se)}" for row in rows)
-    alt = f"Values of {metric} with 95 % intervals, {subject(scores)}, best first: {listed}."
+    alt = f"Values of {metric} with 95 % intervals, {subject(scores)}, by family, that of the best first: {listed}."
     return Panel(alt, draw, (5.4 if parts == 1 else 7.0 / parts, height_of(length)))
