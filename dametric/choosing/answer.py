@@ -170,7 +170,8 @@ def _next(choice: Choice) -> list[str]:
         size = dict(choice.config.get("images") or {}).get("size")
         mean = dict(choice.config.get("teacher") or {}).get("mean")
         if code := export_command(choice.best, size, tuple(mean) if mean else None):
-            lines[0] += f"; as code: {code}"
+            base = dict(choice.config.get("recipe") or {}).get("base_aug") or "none"
+            lines[0] += "; as code" + (f", after {base}" if base != "none" else "") + f": {code}"
     return lines
 
 

@@ -50,12 +50,13 @@ from dametric.jobs.executor import Executor, Stop, own_executor
 from dametric.jobs.inline import InlineExecutor
 from dametric.jobs.processes import ProcessExecutor
 from dametric.metrics.base import Direction
+from dametric.models.accuracy import ACCURACY_IMAGES
 from dametric.models.failures import network_errors
 from dametric.models.named import AnyNetwork, Named
 from dametric.models.registry import check_architecture, is_user_architecture
 from dametric.records.choices import NAME, Choice, ChoiceCosts, read_choice
 from dametric.sweeps.request import ray_cluster
-from dametric.training.api import student_request
+from dametric.training.api import introduce_teacher, student_request
 from dametric.training.context import TrainingContext, weights_digest
 from dametric.training.recipe import Recipe
 from dametric.training.request import DistillationRequest, TrainingRequest
@@ -480,6 +481,8 @@ class _Task:
                 self._say_what_fits(question, clock)
                 self._say_what_it_needs(context, size)
             stack.enter_context(network_errors())
+            if before is None or not before.runs:
+                introduce_teacher(context, ACCURACY_IMAGES, self.quiet, "held-out images, which it may have learnt")
             advance = stack.enter_context(progress("short students", None, quiet=self.quiet))
             yield from Settling(
                 question,

@@ -388,7 +388,7 @@ def distill_all(
         distillation = replace(distillation, jobs=jobs, lockstep=lockstep)
         context = distillation.context()
         distillation = replace(distillation, augs=_looked_at(chosen, common.base_aug, context, quiet))
-        _introduce_teacher(context, looked_at.most, quiet)
+        introduce_teacher(context, looked_at.most, quiet)
         runs = [
             distillation.work(context, aug, number).run for aug in distillation.augs for number in distillation.seeds
         ]
@@ -443,14 +443,14 @@ def _looked_at(augs: Sequence[str], base_aug: str | None, context: TrainingConte
     return tuple(first.values())
 
 
-def _introduce_teacher(context: TrainingContext, most: int, quiet: bool) -> None:
-    """Print the teacher's accuracy, and warn if it is near chance."""
+def introduce_teacher(context: TrainingContext, most: int, quiet: bool, images: str = "test images") -> None:
+    """Print the teacher's accuracy on the images that students are evaluated on, and warn if it is near chance."""
     if not context.labelled:
         say(f"teacher: {NO_ACCURACY.format(context.train.name)}", quiet)
         return
     top1, shown = context.accuracy(most)
     warn_of_teacher(context.teacher, top1, context.train.num_classes, shown, "students")
-    say(f"teacher: {accuracy_text(top1, shown)} on {share_text(shown, len(context.test))} test images", quiet)
+    say(f"teacher: {accuracy_text(top1, shown)} on {share_text(shown, len(context.test))} {images}", quiet)
 
 
 def _without_rate(optimizer: OptimizerOptions) -> dict[str, Any]:
