@@ -32,9 +32,7 @@ from dametric.augment.rand import Rand
 
 IMPORTS = {"v2.": "from torchvision.transforms import v2"}
 TAKES = "of one image: uint8, (channels, height, width)"
-MIXES = (
-    "of a batch of float images and its labels: mix(images, labels); one lambda for all, partner is the one before"
-)
+MIXES = "of a batch of float images and its labels: mix(images, labels); one lambda for all, partner is the one before"
 IDENTITY, TOGETHER, CHAIN = "v2.Identity()", "v2.Compose([{}])", "v2.Compose([{}])"
 SOMETIMES, ONE_OF = "v2.RandomApply([{}], p={})", "v2.RandomChoice([{}])"
 
