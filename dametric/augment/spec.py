@@ -138,7 +138,10 @@ def _curve(spec: str) -> list[str]:
     if not low < high < math.inf:
         raise UsageError(f"augmentation '{spec}': a range goes up, from {found['low']} to more than that")
     if key not in LINEAR and low <= 0:
-        raise UsageError(f"augmentation '{spec}': values of {key} have equal ratios, so that they begin above 0")
+        example = f"{key}={high / 20:g}..{found['high']}"
+        raise UsageError(
+            f"augmentation '{spec}': values of {key} have equal ratios, so that they begin above 0, as {example}"
+        )
     shares = [step / (steps - 1) for step in range(1, steps - 1)]
     inner = [low + (high - low) * share if key in LINEAR else low * (high / low) ** share for share in shares]
     words = [str(round(value)) if key in WHOLE else _written(f"{float(f'{value:.3g}'):.10g}") for value in inner]

@@ -156,7 +156,11 @@ def _spent(choice: Choice) -> str:
     parts = [f"scoring {_time(choice.costs.scoring)}"] if choice.costs.scoring else []
     if choice.costs.student:
         parts += [f"warm student and its scores {_time(choice.costs.student)} ({choice.costs.student_steps:,} steps)"]
-    parts += [f"{len(choice.runs)} runs {_time(choice.costs.runs)} ({runs})"] if choice.runs else []
+    parts += (
+        [f"{len(choice.runs)} run{'s' * (len(choice.runs) != 1)} {_time(choice.costs.runs)} ({runs})"]
+        if choice.runs
+        else []
+    )
     return f"Time: {_time(choice.costs.seconds)} in all" + (f"; {'; '.join(parts)}." if parts else ".")
 
 

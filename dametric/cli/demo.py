@@ -154,14 +154,16 @@ def ending(joined: pd.DataFrame, choice: Choice, teacher: str, student: str) -> 
     place = 1 + sum(row.test_loss < first.test_loss for row in rows)
     rank = "the best" if place == 1 else f"number {place}"
     others = "" if place == 1 else f" (the best were those of {best.aug})"
-    unsure = f"which is the best of {count} with probability {choice.p_best:.2f}"
+    if choice.best == "identity":
+        taken = f"keeps the loader's own augmentation, since {BUDGET} showed nothing that beats it"
+    else:
+        taken = f"would take {choice.best}, the best of {count} with probability {choice.p_best:.2f}"
     return [
         f"1. Asked without training any student, the teacher ({teacher}) scores {first.aug} best of {count} ways to"
         " augment images.",
         f"2. Students ({student}) that were then trained with {first.aug} came out as {rank} of {count} by test"
         f" loss{others}; two students each are far too few to prove anything.",
-        f"3. dametric choose, which trains a few students briefly, would take {choice.best}, {unsure}: a larger budget"
-        " makes that surer.",
+        f"3. dametric choose, which trains a few students briefly, {taken}: a larger budget makes that surer.",
     ]
 
 

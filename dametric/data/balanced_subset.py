@@ -110,11 +110,11 @@ def hold_out_rows(labels: Tensor, classes: int, count: int, train_images: int | 
 
 
 def _check(count: int, available: int, labels: Tensor, classes: int, what: str) -> None:
+    refused = f"{count} {what} images cannot be taken from {len(labels)} in {classes} classes"
+    if available < max(1, classes):
+        raise UsageError(f"{refused}: there are too few")
     if not max(1, classes) <= count <= available:
-        raise UsageError(
-            f"{count} {what} images cannot be taken from {len(labels)} in {classes} classes: "
-            f"a number from {max(1, classes)} to {available}"
-        )
+        raise UsageError(f"{refused}: a number from {max(1, classes)} to {available}")
 
 
 def _balanced(labels: Tensor, seed: int, among: Tensor | None = None) -> Tensor:

@@ -74,6 +74,8 @@ def _evaluation(root: Path, structure: Layout, classes: tuple[str, ...] | None) 
     """Folder of the evaluation split, with a note where there are several."""
     present = {folder: set(folders(folder)) for folder in structure.evaluations}
     candidates = [folder for folder, names in present.items() if names]  # without class folders there are no labels
+    if not candidates and (other := _of_same_classes(structure, classes)):
+        raise HalfSplit(f"{root} has no evaluation split: if it is {other}/, call that test/ or val/")
     if not candidates:
         raise (HalfSplit if any(map(has_images, structure.evaluations)) else NoSplit)(
             f"{root} has no evaluation split: put one beside the training images, as test/CLASS/ or val/CLASS/"
@@ -90,6 +92,14 @@ def _evaluation(root: Path, structure: Layout, classes: tuple[str, ...] | None) 
         note = f"the evaluation split is {chosen.name}/: {unlabelled[0].name}/ has no folders of these classes"
         return chosen, (note,)
     return chosen, ()
+
+
+def _of_same_classes(structure: Layout, classes: tuple[str, ...] | None) -> str | None:
+    """A folder beside the training images with class folders of theirs, whose name says nothing."""
+    if structure.train in (None, structure.root):
+        return None
+    beside = (name for name in folders(structure.root) if structure.root / name != structure.train)
+    return next((name for name in beside if set(folders(structure.root / name)) & set(classes or ())), None)
 
 
 def _is_flat(folder: Path) -> bool:

@@ -22,7 +22,7 @@ _SPLIT = (
 )
 _UNSPLIT = (("images", "labels"), ("x", "y"))
 _KNOWN = (*_SPLIT, *_UNSPLIT)
-_OF_EVALUATION = re.compile("test|val", re.IGNORECASE)  # names that speak of an evaluation split
+_OF_EVALUATION = re.compile(r"test|(?:^|[_.])(?:val|eval)", re.IGNORECASE)  # names that speak of an evaluation split
 _UNPACKED, _RATIO = 256 << 20, 100  # bytes that any archive may unpack to; beyond, at most so many times its size
 
 

@@ -85,7 +85,7 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         try:
             training, held_out = replace(self, held_out=count).training(train)
         except UsageError as error:
-            raise UsageError(f"{missing}, and {error}: add one, or give {argument('held_out')}") from None
+            raise UsageError(f"{missing}, and {error}; add one") from None
         assert held_out is not None
         say(  # however quiet: what is called the test loss is of other images than its name says
             f"data: {missing}: {len(held_out)} of its training images, which are not trained on, take its place "

@@ -125,6 +125,10 @@ def test_an_evaluation_split_is_replaced_only_where_nothing_of_it_is_there(
     picture(0, 8, 8).save(flat / "test" / "0.png")
     with pytest.raises(UsageError, match="no evaluation split: put one beside"):
         ImageRequest(source=str(flat), quiet=True, cache_dir=str(tmp_path / "cache")).splits()
+    shutil.rmtree(flat / "test")
+    shutil.copytree(flat / "train", flat / "eval")
+    with pytest.raises(UsageError, match="if it is eval/, call that test/ or val/"):
+        ImageRequest(source=str(flat), quiet=True, cache_dir=str(tmp_path / "cache")).splits()
     (tmp_path / "idx").mkdir()
     for name, array in (("images-idx3", images[..., 0]), ("labels-idx1", labels.astype(np.uint8))):
         head = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
