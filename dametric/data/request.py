@@ -83,9 +83,10 @@ class ImageRequest(HeldOutOptions, ImageOptions):
         images = min(self.train_images or len(train.labels), len(train.labels))
         count = self.held_out or usual_held_out(images, len(train.classes))
         try:
-            training, held_out = replace(self, held_out=count).training(train)
+            hold_out_rows(train.labels, len(train.classes), count, self.train_images)
         except UsageError as error:
             raise UsageError(f"{missing}, and {error}; add one") from None
+        training, held_out = replace(self, held_out=count).training(train)
         assert held_out is not None
         say(  # however quiet: what is called the test loss is of other images than its name says
             f"data: {missing}: {len(held_out)} of its training images, which are not trained on, take its place "
