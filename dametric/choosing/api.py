@@ -23,6 +23,7 @@ from dametric.base.files import check_writable
 from dametric.base.interrupts import until_interrupted
 from dametric.base.locks import claimed
 from dametric.base.option_groups import (
+    HeldOutOptions,
     ImageOptions,
     LossOptions,
     OptimizerOptions,
@@ -45,6 +46,7 @@ from dametric.choosing.state import Question, check_epsilon
 from dametric.choosing.student_scores import STUDENT_METRICS
 from dametric.data.balanced_subset import usual_held_out
 from dametric.data.given import is_source
+from dametric.data.listing import NoSplit
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.jobs.executor import Executor, Stop, own_executor
 from dametric.jobs.inline import InlineExecutor
@@ -211,14 +213,25 @@ def choose(
     if isinstance(runner, str):
         load_object(runner, "runner")  # what cannot be loaded is refused before anything is scored
     check_writable(folder / NAME)
-    groups = (optimizer, loss, view, precision, checkpoint, images)
-    command = distill_command(teacher, student, data, device, groups) if runner is None else None
-    how = (assumed, runner, places, seconds, steps, quiet, fitted_to, command)
-    asked = _Task(folder, specs, epsilon, fractions, metrics, directions, *how)
     if places.jobs > 1:
         _check_sendable("runner" if runner is not None else "student", student if runner is None else runner)
     with network_errors():
-        return asked.settled(_request(common, teacher, student, data, folder, checkpoint, held_out))
+        request = _request(common, teacher, student, data, folder, checkpoint, held_out)
+        groups = (optimizer, loss, view, precision, checkpoint, images, _held_out_again(request, held_out))
+        command = distill_command(teacher, student, data, device, groups) if runner is None else None
+        how = (assumed, runner, places, seconds, steps, quiet, fitted_to, command)
+        return _Task(folder, specs, epsilon, fractions, metrics, directions, *how).settled(request)
+
+
+def _held_out_again(request: DistillationRequest, held_out: int | None) -> HeldOutOptions:
+    """What the whole schedule is to hold out: nothing, unless there is no evaluation split to look at."""
+    if held_out is None or not is_source(request.data):
+        return HeldOutOptions()
+    try:
+        request.common.images.of(_named_images(request)).find("test")
+    except NoSplit:
+        return HeldOutOptions(held_out=held_out)
+    return HeldOutOptions()
 
 
 def _check_sendable(name: str, value: Any) -> None:

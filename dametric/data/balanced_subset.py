@@ -11,6 +11,7 @@ from dametric.data.imageset import ImageSet
 from dametric.errors import UsageError
 
 MOST_HELD_OUT = 5_000
+HELD_OUT_SPLIT = "held-out"
 _SUBSET_SEED, _HELD_OUT_SEED = 0, 1
 
 
@@ -82,7 +83,7 @@ def hold_out(images: ImageSet, count: int, train_images: int | None = None) -> t
 
 def as_held_out(images: ImageSet) -> ImageSet:
     """Label images of a training split as its held-out split."""
-    return replace(images, split="held-out")
+    return replace(images, split=HELD_OUT_SPLIT)
 
 
 def usual_held_out(images: int, classes: int) -> int:

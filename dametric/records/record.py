@@ -58,11 +58,12 @@ class RecordedStudent(Document):
 
 @dataclass(frozen=True)
 class RecordedData(Document):
-    """Name, numbers and size of the images."""
+    """Name, numbers and size of the images; the split that was tested on, where that is not the evaluation split."""
 
     name: str
     train: int | None = None
     test: int | None = None
+    tested_on: str | None = omitted()
     held_out: int | None = omitted()
     classes: int | None = None
     image_size: int | None = None

@@ -22,6 +22,7 @@ from dametric.base.arguments import argument
 from dametric.base.progress import say
 from dametric.base.user_code import load_object, source_digest, without_source
 from dametric.data import ImageSet
+from dametric.data.balanced_subset import HELD_OUT_SPLIT
 from dametric.data.checks import check_order
 from dametric.data.glance import glance
 from dametric.errors import UsageError, unknown
@@ -479,6 +480,7 @@ class TrainingRun:
                 data.name,
                 len(data),
                 len(context.test),
+                context.test.split if context.test.split == HELD_OUT_SPLIT else None,
                 len(context.held_out) if context.held_out else None,
                 data.num_classes,
                 data.image_size,

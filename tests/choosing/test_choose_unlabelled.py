@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,16 @@ def test_what_to_type_next_runs_where_there_is_no_evaluation_split(
         assert said.count("has no evaluation split: 14 of its training images") == 1
         assert cli._run([*words[1:-1], str(folder / "more"), "--held-out", "20"]) == 0
         assert "has no evaluation split: 20 of its training images" in capsys.readouterr().err
+        for split in ("train", "test"):
+            shutil.copytree(folder / "set", folder / "both" / split)
+        for data, repeated in (("set", True), ("both", False)):
+            places[1], places[3] = str(folder / data), str(folder / f"20 of {data}")
+            assert cli._run([*shlex.split(command), *places, "--held-out", "20"]) == 0, capsys.readouterr().err
+            (line,) = [line for line in read_choice(places[3]).sentences if line.startswith("Next: ")]
+            assert ("--held-out 20" in line) is repeated
+    for run in (find_runs(folder / "runs")[0], find_runs(folder / "c" / "runs")[0]):
+        assert run.written is not None
+        assert run.written.about.data.tested_on == "held-out"
     (run,) = find_runs(folder / "runs")
     assert run.written is not None
     data = read_choice(folder / "c").config["data"]
