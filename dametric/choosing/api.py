@@ -577,9 +577,10 @@ def _warn_of_few(context: TrainingContext, request: DistillationRequest) -> None
     more = "a larger second image set" if not is_source(request.data) else "more training images"
     if is_source(request.data) and most > count:
         more = argument("held_out", most)
+    error = f"about {100 / math.sqrt(count):.0f} % of the losses' spread, which more runs do not lower"
     say(
-        f"WARNING: students are compared on {count} held-out image{'s' * (count != 1)} alone: each mean loss "
-        f"is off by about {100 / math.sqrt(count):.0f} % of the losses' spread, which more runs do not lower; give {more}"
+        f"WARNING: students are compared on {count} held-out image{'s' * (count != 1)} alone: each mean loss is off by "
+        f"{error}; give {more}"
     )
 
 

@@ -76,6 +76,7 @@ def score(
     """
     from dametric.choosing.adding import score_and_add
     from dametric.choosing.warm_scores import scored_by_student
+    from dametric.cli.console import say_written
     from dametric.models.computing import chosen_device
     from dametric.records.scores import Scores
     from dametric.scoring import score
@@ -106,6 +107,7 @@ def score(
         if ranks.first:
             scores = scores if asked is None else asked.added(scores)
             _deliver(scores, chosen["metrics"], output, picture, csv, json)
+            say_written(output, csv, picture, quiet=quiet)
 
 
 def _was_given(context: typer.Context, name: str) -> bool:
