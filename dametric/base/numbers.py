@@ -43,7 +43,10 @@ def with_error(value: float, se: float, digits: int | None = None) -> str:
     if not math.isfinite(se) or se <= _NOTHING_AT_ALL:
         return f"{value:.6g}"
     if not _SMALL <= max(abs(value), se) < _LARGE and digits is None:
-        exponent = math.floor(math.log10(max(abs(value), se)))
+        largest = max(abs(value), se)
+        exponent = math.floor(math.log10(largest))
+        if round(largest / 10.0**exponent, _digits(se / 10.0**exponent)) >= 10:  # 9.996 would stand as 10.00
+            exponent += 1
         scale = 10.0**exponent
         return f"({with_error(value / scale, se / scale)})e{exponent}"
     digits = _digits(se) if digits is None else digits
@@ -51,4 +54,5 @@ def with_error(value: float, se: float, digits: int | None = None) -> str:
 
 
 def _digits(se: float) -> int:
-    return min(max(0, 1 - math.floor(math.log10(se))), 12)
+    rounded = float(f"{se:.1e}")  # an error of 0.0996 stands as 0.10
+    return min(max(0, 1 - math.floor(math.log10(rounded or se))), 12)

@@ -28,7 +28,9 @@ def say(line: str, quiet: bool = False) -> None:
 
 
 @contextmanager
-def progress(description: str, total: float | None, *, quiet: bool = False) -> Iterator[Advance]:
+def progress(
+    description: str, total: float | None, *, quiet: bool = False, time_left: bool = True
+) -> Iterator[Advance]:
     """Show a bar on stderr while the block runs; it goes away when the block ends.
 
     A bar that is refreshed four times a second costs nothing next to the work; in a log file, where a bar
@@ -42,13 +44,15 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
         Number of steps; None where it is not known.
     quiet : bool
         Show nothing at all.
+    time_left : bool
+        Whether the bar says it, from the pace of its last half minute; False where notes know better.
 
     Yields
     ------
     Advance
         To be called with the number of steps done since the last call.
     """
-    with remember_ctrl_c(), _bar(description, total, quiet or not may_print()) as advance:
+    with remember_ctrl_c(), _bar(description, total, quiet or not may_print(), time_left) as advance:
 
         def step(steps: float = 1, note: str = "") -> None:
             raise_lost_ctrl_c()
@@ -58,7 +62,7 @@ def progress(description: str, total: float | None, *, quiet: bool = False) -> I
 
 
 @contextmanager
-def _bar(description: str, total: float | None, quiet: bool) -> Iterator[Advance]:
+def _bar(description: str, total: float | None, quiet: bool, time_left: bool) -> Iterator[Advance]:
     console, description = Console(stderr=True, quiet=quiet, emoji=False), printable(description)
     if not console.is_terminal:
         start = time.monotonic()
@@ -72,7 +76,7 @@ def _bar(description: str, total: float | None, quiet: bool) -> Iterator[Advance
     with Progress(
         *columns,
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        *([TimeRemainingColumn()] if time_left else []),
         TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,

@@ -16,6 +16,7 @@ SHOWN = 0.95
 _NOT_EXCLUDED = 0.05
 _MOST_NAMED = 5
 _LEAST = 0.0005  # nats: a forecast says no more digits
+_MOMENT = 0.5  # seconds: less is not said
 
 
 @dataclass(frozen=True)
@@ -153,14 +154,18 @@ def _spent(choice: Choice) -> str:
         f"{'whole schedules' if fraction == '1' else f'{fraction} of the schedule'}: {steps:,} steps"
         for fraction, steps in choice.costs.steps.items()
     )
+    beside = " side by side" if choice.costs.runs > choice.costs.seconds else ""
     parts = [f"scoring {_time(choice.costs.scoring)}"] if choice.costs.scoring else []
     if choice.costs.student:
         parts += [f"warm student and its scores {_time(choice.costs.student)} ({choice.costs.student_steps:,} steps)"]
     parts += (
-        [f"{len(choice.runs)} run{'s' * (len(choice.runs) != 1)} {_time(choice.costs.runs)} ({runs})"]
+        [f"{len(choice.runs)} run{'s' * (len(choice.runs) != 1)} {_time(choice.costs.runs)}{beside} ({runs})"]
         if choice.runs
         else []
     )
+    rest = choice.costs.seconds - choice.costs.scoring - choice.costs.student - choice.costs.runs
+    if rest >= _MOMENT:
+        parts += [f"starting, reading and deciding {_time(rest)}"]
     return f"Time: {_time(choice.costs.seconds)} in all" + (f"; {'; '.join(parts)}." if parts else ".")
 
 

@@ -69,6 +69,7 @@ _LEAST_STEPS = 20
 _CLOCK = "clock.json"
 _NO_EVIDENCE = "no evidence yet that it orders students beyond a list"
 _OF_RECIPE = ("base_aug", "loss_term")
+_FEW_HELD_OUT = 100
 _LEAST_SHARE = 0.2  # of the time, for scores that have no weight
 _TRIAL_STEPS, _TRIAL_SECONDS = 40, 5.0
 
@@ -364,7 +365,9 @@ class _Task:
 
     def settled(self, request: DistillationRequest) -> Iterator[Choice]:
         """Check everything, then yield the states of the answer."""
+        began = time.monotonic()
         context = request.context()
+        _warn_of_few(context, request)
         if self.runner is None:
             context.check_loss(request.common.objective)
         specs = self._distinct(context)
@@ -397,7 +400,7 @@ class _Task:
             config=config,
             versions=machine(context.device),
         )
-        return self._go(question, request, context)
+        return self._go(question, request, context, time.monotonic() - began)
 
     def _distinct(self, context: TrainingContext) -> list[str]:
         """Candidates without those that spell another one differently."""
@@ -473,7 +476,9 @@ class _Task:
                 )
         return before
 
-    def _go(self, question: Question, request: DistillationRequest, context: TrainingContext) -> Iterator[Choice]:
+    def _go(
+        self, question: Question, request: DistillationRequest, context: TrainingContext, reading: float
+    ) -> Iterator[Choice]:
         kept = self.folder / _CLOCK
         runs: Students | OwnTrainer
         if self.runner is None:
@@ -483,7 +488,8 @@ class _Task:
         with ExitStack() as stack:
             stack.enter_context(claimed(self.folder / ".lock", str(self.folder)))
             before = self._before(dict(question.config))
-            clock = Clock(max(before.costs.seconds if before else 0.0, seconds_kept(kept)), self.seconds)
+            spent = max(before.costs.seconds if before else 0.0, seconds_kept(kept))
+            clock = Clock(spent + reading, self.seconds)
             for aug in runs.outdated():
                 say(f"{aug} has changed since: its runs of before are left out", self.quiet)
             stack.enter_context(clock.kept(kept))
@@ -573,6 +579,22 @@ class _Task:
             f"needs: {memory}, {size * self.places.jobs / 1e6:,.1f} MB of disk while runs go on, 10 kB a run",
             self.quiet,
         )
+
+
+def _warn_of_few(context: TrainingContext, request: DistillationRequest) -> None:
+    """Say of very few held-out images what they do to every comparison, and how there would be more."""
+    count, images = len(context.test), len(context.train) + len(context.test)
+    if count >= _FEW_HELD_OUT:
+        return
+    most = min(_FEW_HELD_OUT, (images - context.train.num_classes) // 2)  # half of each class may be held out
+    more = "a larger second image set" if not is_source(request.data) else "more training images"
+    if is_source(request.data) and most > count:
+        more = argument("held_out", most)
+    error = f"about {100 / math.sqrt(count):.0f} % of the losses' spread, which more runs do not lower"
+    say(
+        f"WARNING: students are compared on {count} held-out image{'s' * (count != 1)} alone: each mean loss is off by "
+        f"{error}; give {more}"
+    )
 
 
 def _code_of_recipe(common: TrainingRequest) -> dict[str, Any]:

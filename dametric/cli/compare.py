@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dametric.cli.options import Quiet
+
 if TYPE_CHECKING:
     from dametric.analysis.comparing import Comparison
 
@@ -30,6 +32,7 @@ def compare(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of the table.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare two score files: two teachers, two sets of images, or two strengths.
 
@@ -43,6 +46,7 @@ def compare(
 
     import dametric
     from dametric.base.files import check_writable, write_atomic
+    from dametric.cli.console import say_written
     from dametric.errors import UsageError
 
     kind = "" if output is None else output.rpartition(".")[2].lower()
@@ -59,6 +63,7 @@ def compare(
         print(comparison.to_json())
     else:
         _print(comparison)
+    say_written(output, quiet=quiet)
 
 
 def _content(comparison: Comparison, kind: str) -> bytes | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from dametric.base.terminal import printable
+from dametric.base.terminal import note, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +31,13 @@ def wide_console() -> Console:
             raise
 
     return Plain(width=_NO_TABLE_IS_WIDER, height=_ANY, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def say_written(*files: str | None, quiet: bool = False) -> None:
+    """One line on stderr of what was written and where; nothing where nothing was."""
+    if (written := [file for file in files if file is not None]) and not quiet:
+        *others, last = written
+        note(f"wrote {', '.join(others)}{' and ' if others else ''}{last}")
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Sequence[str] = ()) -> None:

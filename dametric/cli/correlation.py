@@ -160,10 +160,10 @@ def _print_exploratory(analysis: Analysis) -> None:
 def print_power(power: Power, detectable: float, at: float, study: str) -> None:
     """What a study of a given size can find out."""
     print(f"{study}; {power.method}, {power.alternative}")
-    print(f"power          {power.power:.2f} ± {power.power_se:.2f}")
+    print(f"power          {power.power:.2f} ± {power.power_se:.2f} (standard error of the simulation)")
     if math.isfinite(detectable):
         print(f"detectable     true correlations from {detectable:.2f} on, with a power of {at:g}")
-    print(f"Kendall's tau  {power.tau_mean:.2f} ± {power.tau_sd:.2f} (mean and standard deviation over such studies)")
+    print(f"Kendall's tau  {power.tau_mean:.2f} on average over such studies, standard deviation {power.tau_sd:.2f}")
     if math.isfinite(power.tau_critical):
         print(f"significant    from tau {power.tau_critical:.2f} on")
     print(f"reliability    {power.reliability:.2f} of the variance of the mean losses is not seed noise;")

@@ -24,7 +24,8 @@ TEACHER_EPOCHS, STUDENT_EPOCHS = 15, 4
 MEANT_EPOCHS, BUDGET = 20, "45s"  # of the students that an augmentation is chosen for
 SEEDS = 2
 RATE = 0.1
-SECONDS, STUDENTS = (12, 85, 8, 50), 2  # of the steps, roughly, on two cores; which of them trains the students
+SECONDS = (12, 85, 8, 5)  # of the steps, roughly, on two idle cores
+CHOICE = 45  # seconds of the last step besides, the budget, however busy the machine is
 FILES = ("teacher.pth", "scores.json", "scores.png", "students.csv", "students.png", "choice.html")
 
 
@@ -60,12 +61,12 @@ def demo(
     short: dict[str, Any] = {"schedule": "onecycle", "lr": RATE, "image_size": SIZE, "quiet": True}
     about: dict[str, Any] = {**short, "epochs": MEANT_EPOCHS, "budget": BUDGET, "output": folder / "choice"}
     teacher = folder / "teacher.pth"
-    with progress("demo", sum(SECONDS), quiet=quiet) as advance:
+    with progress("demo", sum(SECONDS) + CHOICE, quiet=quiet, time_left=False) as advance:
         step = _Steps(advance, quiet)
         step("training a teacher")
         train(TEACHER, "digits", output=teacher, epochs=TEACHER_EPOCHS, seed=seed, **short)
         step(f"distilling {SEEDS * len(PAPER)} students")
-        students = _students(folder, range(seed, seed + SEEDS), short, advance)
+        students = _students(folder, range(seed, seed + SEEDS), short, step)
         student = students.runs[0].checkpoint  # distilled without augmentation: it picks, and has cross-entropies
         step("scoring augmentations")
         scores = score(teacher, student=student, batches=88, seed=seed, quiet=True)
@@ -97,6 +98,7 @@ class _Steps:
         from rich.console import Console
 
         self._advance, self._quiet, self._at, self._start = advance, quiet, 0, time.monotonic()
+        self._over = 0.0  # of the steps' seconds on idle cores
         console = Console(stderr=True)
         self._lines = not console.is_terminal or console.is_dumb_terminal  # where a bar shows nothing
 
@@ -105,34 +107,50 @@ class _Steps:
 
         self.done()
         self._at += 1
-        note = f"step {self._at} of {len(SECONDS)}: {what}"
+        note = f"step {self._at} of {len(SECONDS)}: {what}, {self.left()}"
         self._advance(0, note=note)
         if self._lines:
-            over, left = sum(SECONDS[: self._at - 1]), sum(SECONDS[self._at - 1 :])
-            pace = (time.monotonic() - self._start) / over if over else 1.0
-            say(f"{note}, about {_minutes(pace * left)} left", self._quiet)
+            say(note, self._quiet)
+
+    def part(self, share: float, what: str) -> None:
+        """A share of the step is over."""
+        from dametric.base.progress import say
+
+        self._over += share * SECONDS[self._at - 1]
+        note = f"{what}, {self.left()}"
+        self._advance(share * SECONDS[self._at - 1], note=f"step {self._at} of {len(SECONDS)}: {note}")
+        if self._lines:
+            say(note, self._quiet)
 
     def done(self) -> None:
         """The step is over, what of it was counted already aside."""
-        if self._at and self._at != STUDENTS:
-            self._advance(SECONDS[self._at - 1])
+        over = float(sum(SECONDS[: self._at]))
+        self._advance(over - self._over + (CHOICE if self._at == len(SECONDS) else 0))
+        self._over = over
+
+    def left(self) -> str:
+        """The time left, by the pace of this run so far; the budget of the choice is the same on every machine."""
+        rest, budget = sum(SECONDS) - self._over, CHOICE
+        if not self._over:
+            return f"on two idle cores about {_minutes(rest + budget)} left"
+        return f"about {_minutes(rest * (time.monotonic() - self._start) / self._over + budget)} left"
 
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
 
 
-def _students(folder: Path, seeds: range, short: dict[str, Any], advance: Advance) -> Ledger:
+def _students(folder: Path, seeds: range, short: dict[str, Any], step: _Steps) -> Ledger:
     """The students of every augmentation in turn, so that the line moves; none is trained twice."""
     from dametric.augment import PAPER
     from dametric.errors import RunFailed
     from dametric.training import distill_all
 
     options: dict[str, Any] = {"out": folder / "runs", "epochs": STUDENT_EPOCHS, "seeds": seeds, **short}
-    for aug in PAPER:
+    for number, aug in enumerate(PAPER, 1):
         if failed := distill_all(folder / "teacher.pth", STUDENT, "digits", aug, **options).failed:
             raise RunFailed("; ".join(failed))
-        advance(SECONDS[STUDENTS - 1] / len(PAPER))
+        step.part(1 / len(PAPER), f"{number * len(seeds)} of {len(PAPER) * len(seeds)} students")
     return distill_all(folder / "teacher.pth", STUDENT, "digits", **options)
 
 

@@ -44,6 +44,7 @@ def report(
     """
     import dametric
     from dametric.base.terminal import note
+    from dametric.cli.console import say_written
     from dametric.errors import UsageError
 
     if output is None and figures is None:
@@ -55,3 +56,6 @@ def report(
     )
     for line in page.notes:
         note(line)
+    count = len(page.figures)
+    drawn = f"{count} figure{'s' * (count != 1)} as PNG, SVG, PDF and CSV in {figures}"
+    say_written(output, None if figures is None else drawn, quiet=quiet)

@@ -15,8 +15,7 @@ from dametric.cli.options import Data, Device, Quiet, with_options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dametric.base.numbers import Number
-    from dametric.records.score_rows import Cost, Difference, MetricValue, Resolution
+    from dametric.records.score_rows import Cost, MetricValue, Resolution
     from dametric.records.scores import Scores
 
 PICTURES = ("png", "svg", "pdf")
@@ -77,6 +76,7 @@ def score(
     """
     from dametric.choosing.adding import score_and_add
     from dametric.choosing.warm_scores import scored_by_student
+    from dametric.cli.console import say_written
     from dametric.models.computing import chosen_device
     from dametric.records.scores import Scores
     from dametric.scoring import score
@@ -107,6 +107,7 @@ def score(
         if ranks.first:
             scores = scores if asked is None else asked.added(scores)
             _deliver(scores, chosen["metrics"], output, picture, csv, json)
+            say_written(output, csv, picture, quiet=quiet)
 
 
 def _was_given(context: typer.Context, name: str) -> bool:
@@ -185,7 +186,7 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
     from rich.table import Table
 
     from dametric.analysis.curves import table_lines
-    from dametric.base.numbers import aligned
+    from dametric.base.numbers import Number, aligned
 
     first, rows, direction = result.metrics[0], result.rows, result.direction
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -202,10 +203,9 @@ def _table(result: Scores, shown: Sequence[str]) -> Table:
     for name in shown:
         table.add_column(name, justify="right", no_wrap=True)
     metrics = {name: [row.metrics[name] for row in rows] for name in (first, *shown)}
-    columns = {name: aligned([_stated(each, each.blocks) for each in values]) for name, values in metrics.items()}
+    columns = {name: aligned([Number(each.value, each.se) for each in values]) for name, values in metrics.items()}
     sign = -1 if direction == "higher" else 1
-    behind = [_stated(row.difference, each.blocks) for row, each in zip(rows, metrics[first], strict=True)][1:]
-    gaps = ["", *aligned([gap._replace(value=sign * gap.value) for gap in behind])]
+    gaps = ["", *aligned([Number(sign * row.difference.value, row.difference.se) for row in rows[1:]])]
     for line in table_lines(result):
         if line.place is None:
             table.add_row(line.name)
@@ -233,11 +233,15 @@ def _price(cost: Cost | None) -> list[str]:
     return [rounded, f"{cost.relative_step:.2f}"]
 
 
-def _stated(number: MetricValue | Difference, blocks: int) -> Number:
-    """A number with the error that is printed: of few batches that of the interval, which knows how few they are."""
-    from dametric.base.numbers import Number
+def _of_few(numbers: Sequence[MetricValue]) -> str:
+    """How far 95 % intervals reach where few batches hardly tell the error; nothing where there are enough."""
+    import math
 
-    return Number(number.value, number.se if blocks >= _FEW else (number.high - number.low) / 2)
+    few = [each for each in numbers if each.blocks < _FEW and each.se > 0 and math.isfinite(each.high - each.low)]
+    if not few:
+        return ""
+    reach = max((each.high - each.low) / 2 / each.se for each in few)
+    return f"{min(each.blocks for each in few)} batches hardly tell it: the 95 % interval reaches {reach:.1f} of it"
 
 
 def _footer(result: Scores) -> list[str]:
@@ -247,10 +251,8 @@ def _footer(result: Scores) -> list[str]:
     from dametric.base.guards import DESTROYED, KEPT
 
     config, first = result.settings, result.metrics[0]
-    compiled, stated = config.compile_seconds, "value ± standard error"
-    if any(row.metrics[first].blocks < _FEW for row in result.rows):
-        why = f"since fewer than {_FEW} batches hardly tell the error"
-        stated = f"value ± half the width of the 95 % interval, {why}"
+    compiled, few = config.compile_seconds, _of_few([row.metrics[first] for row in result.rows])
+    stated = f"value ± standard error{few and f' ({few})'}"
     lines = [
         f"{result.batches} batches of {config.b} ({config.data.name} {config.data.split}), parameters "
         f"per {config.per}, stated for n = {config.n} images; {config.dtype}, seed {config.seed}, "
@@ -283,7 +285,8 @@ def _footer(result: Scores) -> list[str]:
         )
     guarded, shown = (result.rows[0].metrics[name].blocks for name in (KEPT, first))
     if guarded < min(shown, _FEW):
-        lines.append(f"{KEPT}: of the first {guarded} batches alone, ± half the width of the 95 % interval")
+        few = _of_few([row.metrics[KEPT] for row in result.rows])
+        lines.append(f"{KEPT}: of the first {guarded} batches alone, ± standard error{few and f' ({few})'}")
     if not config.rel_se_reached:
         way = "these images are too few for it" if passes >= 2 else "raise --max-batches"
         lines.append(f"The precision asked for ({100 * (config.rel_se or 0):g} %) was not reached: {way}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +26,19 @@ T = TypeVar("T")
 
 TRAINING = ("train", "training")
 EVALUATION = ("test", "testing", "val", "valid", "validation")  # in this order where a source has several with labels
+_USUAL_SIZES = (32, 64, 96, 128, 160, 192, 224)
+
+
+def usual_size(*shapes: Sequence[int]) -> int:
+    """A size that networks are usually trained at, no larger than any image; the smallest one's if there is none.
+
+    Examples
+    --------
+    >>> usual_size((500, 375), (480, 640)), usual_size((180, 240), (130, 100)), usual_size((8, 8), (12, 10))
+    (224, 96, 8)
+    """
+    least = min(side for shape in shapes for side in shape)
+    return max((size for size in _USUAL_SIZES if size <= least), default=least)
 
 
 class NoSplit(UsageError):
@@ -159,8 +172,8 @@ class Listing:
         if shape is not None and pixels.shape != shape:
             raise UsageError(
                 f"images differ in size ({self.where(0)}: {shape[2]}x{shape[1]}, {self.where(i)}: "
-                f"{pixels.shape[2]}x{pixels.shape[1]}): give the size to bring them to, as in "
-                f"{argument('image_size', shape[1])}"
+                f"{pixels.shape[2]}x{pixels.shape[1]}): give the size to bring them to, that of the teacher's training "
+                f"or as in {argument('image_size', usual_size(shape[1:], pixels.shape[1:]))}"
             )
         return pixels
 

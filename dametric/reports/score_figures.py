@@ -141,10 +141,13 @@ def legend_handles(scores: Scores, rows: Sequence[ScoreRow]) -> list[Line2D]:
 def _beside(axes: Axes, numbers: Sequence[MetricValue]) -> None:
     """Print every value with its error at the right of its row."""
     texts = aligned([Number(number.value, number.se) for number in numbers])
+    at = axes.get_yaxis_transform()
     for place, (number, text) in enumerate(zip(numbers, texts, strict=True)):
         if math.isfinite(number.value):
-            at = axes.get_yaxis_transform()
             axes.annotate(text, (1, place), (4, 0), at, "offset points", fontsize="small", va="center", color=OTHER)
+    if any("±" in text for text in texts):
+        below = (1, len(texts) - 0.4)
+        axes.annotate("± standard error", below, (4, -4), at, "offset points", fontsize="small", va="top", color=OTHER)
 
 
 def _families(axes: Axes, rows: Sequence[ScoreRow]) -> None:

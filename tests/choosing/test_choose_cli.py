@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,6 +96,13 @@ def test_the_answer(run: Run, teacher: Path, tmp_path: Path) -> None:
     assert "cutmix" in out
     assert "t_stddev has no weight" in out.replace("\n", " ")
     assert choice.config["images"]["held_out"] == 20
+    (warning,) = [line for line in err.splitlines() if "WARNING: students" in line]
+    for words in ("compared on 20 held-out images alone", "about 22 % of the losses' spread", "; give --held-out 100"):
+        assert words in warning
+    (spent,) = [sentence for sentence in choice.sentences if sentence.startswith("Time: ")]
+    whole, *parts = [int(seconds) for seconds in re.findall(r"(\d+) s\b", spent)]
+    assert "starting, reading and deciding" in spent
+    assert abs(whole - sum(parts)) <= (1 + len(parts)) / 2, "each is rounded"
 
     for more in ([], ["--json"]):
         code, said, _ = run("choose", "--status", tmp_path / "c", *more)

@@ -276,6 +276,9 @@ def test_a_report_and_its_figures_by_their_command(run: Run, study: tuple[Path, 
     assert said.code == 0
     assert said.out == ""
     assert said.err.startswith("report ...")
+    assert said.err.endswith(
+        f"wrote {tmp_path / 'r.html'} and 5 figures as PNG, SVG, PDF and CSV in {tmp_path / 'figures'}\n"
+    )
     assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert len(list((tmp_path / "figures").iterdir())) == 20
     assert f"--figures {tmp_path / 'figures'}" in (tmp_path / "r.html").read_text(encoding="utf-8")

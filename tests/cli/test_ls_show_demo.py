@@ -250,6 +250,35 @@ def test_the_demo_leaves_teacher_students_scores_and_pictures_and_can_be_repeate
     ]
 
 
+def test_the_time_left_is_that_of_this_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """On a machine that is four times as slow as two idle cores; the budget of the choice is a time of its own."""
+    now, moved = [0.0], [0.0]
+
+    def advance(steps: float = 1, note: str = "") -> None:
+        moved[0] += steps
+
+    monkeypatch.setattr("dametric.cli.demo.time.monotonic", lambda: now[0])
+    teacher, students, scoring_, rest = demo_command.SECONDS
+    step = demo_command._Steps(advance, False)
+    step("teacher")
+    now[0] = 4 * teacher
+    step("students")
+    for third in (1, 2, 3):
+        now[0] += 4 * students / 3
+        step.part(1 / 3, f"{third} of 3")
+    step("scores")
+    now[0] += 4 * scoring_
+    step("choice")
+    step.done()
+    assert moved[0] == pytest.approx(sum(demo_command.SECONDS) + demo_command.CHOICE)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "step 1 of 4: teacher, on two idle cores about 3 min left"
+    expected = [students + scoring_ + rest, *(share * students / 3 + scoring_ + rest for share in (2, 1, 0))]
+    expected += [scoring_ + rest, rest]
+    words = [demo_command._minutes(4 * seconds + demo_command.CHOICE) for seconds in expected]
+    assert [line.rpartition(", ")[2] for line in lines[1:]] == [f"about {time_} left" for time_ in words]
+
+
 def test_the_demo_refuses_a_file_in_place_of_its_folder_before_training(
     refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,9 @@ from tests.cli.conftest import Run
 
 def test_scores_become_a_table_and_a_page(run: Run, score: Run, refused: Callable[..., str], tmp_path: Path) -> None:
     file, table = tmp_path / "scores.json", tmp_path / "scores.csv"
-    assert score("-o", file, "--csv", table).code == 0
+    said = score("-o", file, "--csv", table)
+    assert (said.code, said.err.splitlines()[-1]) == (0, f"wrote {file} and {table}")
+    assert "wrote" not in said.out + score("-o", file, "--csv", table, "-q").err
     written, read = json.loads(file.read_text(encoding="utf-8")), pd.read_csv(table)
     assert read["aug"].tolist() == [row["aug"] for row in written["scores"]]
     values = [row["metrics"]["t_stddev"] for row in written["scores"]]
@@ -51,7 +53,8 @@ def test_two_score_files_are_compared(run: Run, score: Run, refused: Callable[..
     assert run("compare", first, second, "-o", tmp_path / "t.csv").code == 0
     assert pd.read_csv(tmp_path / "t.csv")["rank_a"].tolist() == list(range(1, len(augs) + 1))
     shown = run("compare", first, second, "-o", tmp_path / "page.html")
-    assert (shown.code, shown.out, shown.err) == (0, said.out, "")
+    assert (shown.code, shown.out, shown.err) == (0, said.out, f"wrote {tmp_path / 'page.html'}\n")
+    assert run("compare", first, second, "-o", tmp_path / "page.html", "-q").err == ""
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert f"dametric compare {first} {second} --metric t_stddev" in page
     assert run("compare", first, second, "-o", tmp_path / "page.md").code == 0

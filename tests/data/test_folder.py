@@ -12,6 +12,7 @@ from PIL import Image
 
 from dametric.data import load_data
 from dametric.errors import UsageError
+from tests.loops import each
 
 
 def plain(paths: list[Path]) -> torch.Tensor:
@@ -98,6 +99,21 @@ def test_differing_sizes_need_a_size(folder: Path, picture) -> None:  # type: ig
         load_data(folder, quiet=True)
     data = load_data(folder, image_size=6, quiet=True)
     assert data.images.shape == (11, 3, 6, 6)
+
+
+@each(("sizes", "usual"), [(((500, 375), (640, 480)), 224), (((120, 150), (100, 130)), 96), (((40, 30), (36, 34)), 30)])
+def test_the_size_to_bring_photos_to_is_a_usual_one(
+    tmp_path: Path,
+    picture,  # type: ignore[no-untyped-def]
+    sizes: tuple[tuple[int, int], ...],
+    usual: int,
+) -> None:
+    folder = tmp_path / str(usual) / "a"
+    folder.mkdir(parents=True)
+    for number, (width, height) in enumerate(sizes):
+        picture(number, width, height).save(folder / f"{number}.png")
+    with pytest.raises(UsageError, match=f"that of the teacher's training or as in image_size={usual}$"):
+        load_data(folder.parent, quiet=True)
 
 
 def test_images_need_not_be_square(tmp_path: Path, picture) -> None:  # type: ignore[no-untyped-def]
