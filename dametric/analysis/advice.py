@@ -33,7 +33,7 @@ class Advice:
     tied : tuple of str, or None
         What the scores do not distinguish from it (95 %); None where they have no errors.
     count : int
-        Augmentations with a score.
+        Augmentations with a score whose images are not destroyed.
     best : str
         The augmentation with the lowest test loss.
     cost, points, seed_errors : float
@@ -41,6 +41,8 @@ class Advice:
         standard errors; NaN where it is not known.
     tied_cost, random_cost : float
         The highest cost among the choice and what is not distinguishable from it, and the mean over all.
+    destroyed : int
+        Augmentations that destroy the images, which are not counted.
     """
 
     unit: str
@@ -56,6 +58,7 @@ class Advice:
     seed_errors: float
     tied_cost: float
     random_cost: float
+    destroyed: int = 0
 
     @property
     def choice(self) -> str:
@@ -91,15 +94,16 @@ def advise(rows: pd.DataFrame, units: Mapping[str, UnitAnalysis], scores: Sequen
 
 
 def _advice(unit: str, rows: pd.DataFrame, about: UnitAnalysis, scores: Sequence[Scores]) -> Advice:
-    points = _scored(rows, scores)
-    points = [point for point in points if not point.destroyed] or points
+    every = _scored(rows, scores)
+    points = [point for point in every if not point.destroyed] or every
+    lost = len(every) - len(points)
     losses = {point.aug: point.test_loss for point in points_of(rows)}
     lowest = min(losses.values())
     costs, best = {aug: loss - lowest for aug, loss in losses.items()}, " or ".join(about.best.by_loss)
     random = float(np.mean(list(costs.values())))
     if about.direction == "open":
         nan = math.nan
-        return Advice(unit, (), nan, nan, "open", None, len(points), best, nan, nan, nan, nan, random)
+        return Advice(unit, (), nan, nan, "open", None, len(points), best, nan, nan, nan, nan, random, lost)
     sign = -1 if about.direction == "higher" else 1
     chosen = min(points, key=lambda point: sign * point.score)
     same = tuple(point.aug for point in points if point.score == chosen.score)
@@ -121,6 +125,7 @@ def _advice(unit: str, rows: pd.DataFrame, about: UnitAnalysis, scores: Sequence
         seed_errors=first.seed_errors if first else math.nan,
         tied_cost=max(alike) if alike and tied is not None else math.nan,
         random_cost=random,
+        destroyed=lost,
     )
 
 

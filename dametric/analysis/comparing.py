@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from dametric.analysis.numbers import counted, interval, listed, number
+from dametric.analysis.numbers import among, counted, interval, listed, number
 from dametric.analysis.score_words import BETTER, NOT_COMPARABLE, subject
 from dametric.analysis.study import named_files
 from dametric.base.arguments import argument
@@ -457,7 +457,8 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
     pairs, orders, names = comparison.pairs, comparison.orders, comparison.names
     best = [min(pairs, key=lambda pair: pair.ranks[side]) for side in (0, 1)]
     which = f"{comparison.metric} ({BETTER.get(comparison.direction, 'no direction stated')})"
-    count = counted(len(pairs), "augmentation")
+    lost = 0 if all(pair.destroyed for pair in pairs) else sum(pair.destroyed for pair in pairs)
+    count = among(len(pairs) - lost, lost)
     if comparison.direction not in BETTER:
         yield f"Nobody has said which values of {comparison.metric} are good: of {count} in both, none is best."
     elif best[0] is best[1]:

@@ -65,6 +65,18 @@ def interval(low: float, high: float, form: str = ".2f") -> str:
     return f"[{low:{form}}, {high:{form}}]" if known(low) and known(high) else "none"
 
 
+def among(count: int, destroyed: int) -> str:
+    """How many augmentations can be the best.
+
+    Examples
+    --------
+    >>> among(9, 0), among(8, 1)
+    ('9 augmentations', '8 augmentations (1 more destroys the images)')
+    """
+    lost = f" ({destroyed} more destroy{'s' * (destroyed == 1)} the images)" if destroyed else ""
+    return f"{counted(count, 'augmentation')}{lost}"
+
+
 def with_error(value: float, se: float) -> str:
     """A value and its standard error, to the second digit of the error.
 

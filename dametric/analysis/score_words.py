@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from dametric.analysis.curves import curves_of, sentences
-from dametric.analysis.numbers import counted, listed, with_error
+from dametric.analysis.numbers import among, counted, listed, with_error
 from dametric.base.guards import DESTROYED
 from dametric.records.score_rows import ScoreRow
 from dametric.records.scores import Scores
@@ -61,19 +61,20 @@ def reasons(scores: Scores) -> list[str]:
 
 
 def _best(scores: Scores, what: str) -> str:
-    first, among = scores.metrics[0], counted(len(scores), "augmentation")
+    first, every = scores.metrics[0], counted(len(scores), "augmentation")
     intact = [row for row in scores.rows if not row.destroyed]
     where = f"for {what}"
     if scores.direction == "open":
-        return f"Nobody has said which values of {first} are good: {among} scored {where}, none is best."
+        return f"Nobody has said which values of {first} are good: {every} scored {where}, none is best."
     if not intact:
-        return f"No augmentation: {where} all {among} destroy the images."
+        return f"No augmentation: {where} all {every} destroy the images."
     best = intact[0]
     value = best.metrics[first]
     if not math.isfinite(value.value):
         return f"Not known: too few batches for a value of {first} {where}."
     number = with_error(value.value, value.se)
-    return f"{best.aug} has the best {first} of {among} {where}: {number} ({BETTER[scores.direction]})."
+    these = among(len(intact), len(scores) - len(intact))
+    return f"{best.aug} has the best {first} of {these} {where}: {number} ({BETTER[scores.direction]})."
 
 
 def _tied(scores: Scores) -> list[str]:

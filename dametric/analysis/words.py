@@ -12,7 +12,7 @@ from dametric.analysis.advice import Advice
 from dametric.analysis.beyond import PublishedList
 from dametric.analysis.confirmatory import Confirmatory
 from dametric.analysis.decision import LEAST_AUGS, LEAST_FAMILIES, Decision, Obstacle, Refusal, Standing
-from dametric.analysis.numbers import counted, listed, p_value
+from dametric.analysis.numbers import among, counted, listed, p_value
 from dametric.analysis.outcome import TEST_LOSS, Outcome
 from dametric.analysis.unit import UnitAnalysis
 from dametric.analysis.units import Pooled
@@ -287,10 +287,10 @@ def answer(decision: Decision, p: float, advice: Sequence[Advice], outcome: Outc
 
 def _of_one(only: Advice, metric: str, why: str) -> str:
     error = "" if math.isnan(only.score_se) else f" ± {only.score_se:.2g}"
-    value = f"{only.score:.4g}{error} ({BETTER[only.direction]})"
+    value, these = f"{only.score:.4g}{error} ({BETTER[only.direction]})", among(only.count, only.destroyed)
     if why:
-        return f"No recommendation: {why}. Of {only.count} augmentations {only.choice} has the best {metric}, {value}."
-    best = f"of {only.count} augmentations it has the best {metric}, {value}"
+        return f"No recommendation: {why}. Of {these} {only.choice} has the best {metric}, {value}."
+    best = f"of {these} it has the best {metric}, {value}"
     if only.distilled:
         return f"Use {only.choice}: {best}."
     return f"Distil with {only.choice} before you use it: {best}, and no student of it is here."

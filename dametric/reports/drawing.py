@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -23,6 +24,7 @@ LINE, GREY = "#0072B2", "#777777"
 SYMBOL = {"pearson": "r", "spearman": "ρ", "kendall": "τ-b"}
 WORD = {"pearson": "Pearson", "spearman": "Spearman", "kendall": "Kendall"}
 Mark = tuple[str, str]
+_DIGIT = 0.085  # inches of a digit of a label
 # Whose colour says the family and whose shape the augmentation; what is not here gets both from its name.
 _FAMILY = {"geometric": 6, "cutmix": 0, "mixup": 1, "erase": 2, "policy": 3, "colour": 4, "warp": 5, "resize": 5}
 _SHAPE = {
@@ -99,6 +101,29 @@ def finish(axes: Axes) -> Axes:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def strength_ticks(axes: Axes, places: Sequence[float], width: float) -> None:
+    """Label strengths on an axis, whose scale is set, that is so many inches wide; where labels would meet, the later.
+
+    The ends are always labelled.
+    """
+    at = np.log(places) if axes.get_xscale() == "log" else np.asarray(places, dtype=float)
+    inches = width * (at - at.min()) / (np.ptp(at) or 1.0)
+    labels = [f"{place:g}" for place in places]
+    half = [_DIGIT * len(label) / 2 for label in labels]
+    last = len(labels) - 1
+
+    def apart(one: int, other: int) -> bool:
+        return bool(abs(inches[one] - inches[other]) > half[one] + half[other] + _DIGIT)
+
+    shown = [0]
+    for place in range(1, last):
+        if apart(place, shown[-1]) and apart(place, last):
+            shown.append(place)
+    kept = [*shown, *([last] if last else [])]
+    axes.set_xticks(list(places), [label if place in kept else "" for place, label in enumerate(labels)])
+    axes.minorticks_off()
 
 
 def coefficient_rows(axes: Axes, names: Sequence[str]) -> Axes:

@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from dametric.analysis.curves import Curve, curves_of, heads_of
 from dametric.base.numbers import Number, aligned
 from dametric.records.score_rows import MetricValue, ScoreRow
 from dametric.records.scores import Scores
-from dametric.reports.drawing import GREY, LINE, finish, short, style
+from dametric.reports.drawing import GREY, LINE, finish, short, strength_ticks, style
 from dametric.stats.families import family
 
 _WIDE = 3  # times the usual half width, and the range of all values, beyond which an interval is cut off
@@ -185,7 +185,11 @@ def _not_compressed(axes: Axes, numbers: Sequence[MetricValue]) -> None:
 
 
 def curve_chart(
-    curve: Curve, axes: Axes, limits: tuple[float, float] | None = None, reference: float | None = None
+    curve: Curve,
+    axes: Axes,
+    limits: tuple[float, float] | None = None,
+    reference: float | None = None,
+    width: float = 3.4,
 ) -> Axes:
     """Draw a metric over strengths with the band of its 95 % intervals; the best strength with its interval.
 
@@ -198,6 +202,8 @@ def curve_chart(
         Of the values, to be the same in several charts.
     reference : float, optional
         Value of unchanged images, as a dashed line.
+    width : float
+        Of the panel in inches.
 
     Returns
     -------
@@ -219,9 +225,7 @@ def curve_chart(
     axes.plot(at[lost], value[lost], "X", color=GONE, markerfacecolor="white", markersize=5, zorder=3)
     if curve.best is not None and curve.inside:
         axes.plot(at[curve.best], value[curve.best], "D", color=BEST, markersize=6, zorder=4)
-    axes.xaxis.set_minor_locator(NullLocator())
-    shown = sorted({round(place) for place in np.linspace(0, len(at) - 1, len(at) if len(at) <= 6 else 5)})
-    axes.set_xticks(at[shown], [f"{at[place]:g}" for place in shown])
+    strength_ticks(axes, curve.strengths, width - 0.9)
     if limits is not None:
         axes.set_ylim(limits)
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -317,7 +321,7 @@ def _draw_curves(scores: Scores, curves: Sequence[Curve], across: int, figure: F
         if place >= len(curves):
             axes.set_axis_off()
             continue
-        curve_chart(curves[place], axes, limits, reference)
+        curve_chart(curves[place], axes, limits, reference, WIDTH / across)
         if place % across:
             axes.set_ylabel("")
             axes.tick_params(axis="y", labelleft=False)

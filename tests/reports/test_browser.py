@@ -9,7 +9,7 @@ import pytest
 
 import dametric
 from tests.reports.browser import Browser, installed
-from tests.reports.test_page import write_study
+from tests.reports.test_page import write_run, write_study
 
 VALUES = """[...document.querySelectorAll("#table-runs tbody tr")].map(row => Number(row.cells[PLACE].dataset.v))"""
 HEAD = """[...document.querySelectorAll("#table-runs thead th")]"""
@@ -120,6 +120,26 @@ def test_a_phone_shows_names_with_values_and_that_a_table_goes_on(browser: Brows
     assert "scroll" in browser.run(f"getComputedStyle({box}.querySelector('caption'), '::after').content")
     ends = f"[...{box}.querySelectorAll('tbody tr')].map(row => row.cells[1].getBoundingClientRect().right)"
     assert max(browser.run(ends)) <= 400
+
+
+def test_a_phone_shows_that_a_figure_goes_on(browser: Browser) -> None:
+    browser.size(400, 844, phone=True)
+    browser.run("document.querySelector('.panels').className = 'panels one'")
+    browser.run("new Promise(done => setTimeout(done, 50))")
+    panel = "document.querySelector('.panels.one > div')"
+    assert browser.run(f"{panel}.scrollWidth > {panel}.clientWidth")
+    assert "scroll" in browser.run(f"getComputedStyle({panel}, '::before').content")
+
+
+def test_one_run_fills_the_width(browser: Browser, tmp_path: Path) -> None:
+    scores, _ = write_study(tmp_path)
+    write_run(tmp_path / "alone", "resnet8", "cutout", 0, 1.0, {"arch": "resnet20", "sha256": "a" * 64})
+    dametric.report([scores, str(tmp_path / "alone")], tmp_path / "one.html", resamples=9, quiet=True)
+    browser.open((tmp_path / "one.html").as_uri())
+    cells = "[...document.querySelectorAll('#table-runs td')].map(cell => cell.getBoundingClientRect().right)"
+    assert max(browser.run(cells)) > 0.9 * 1280
+    browser.size(400, 844, phone=True)
+    assert max(browser.run(cells)) <= 400
 
 
 @pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])

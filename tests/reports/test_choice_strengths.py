@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dametric.augment import expand
 from dametric.choosing.arms import arms_of
 from dametric.records.choices import Choice, ChoiceArm
 from dametric.reports.choice_charts.strengths import chart
+from dametric.reports.drawing import strength_ticks
 
 AUGS = ("identity", "cutmix", "cutmix:alpha=0.1", "crop+flip+cutmix", "crop+flip+cutmix:alpha=0.1", "mixup")
 AUGS += ("rand-m3-n2-mstd0.5", "rand-m9-n2-mstd0.5", "rand-m9-n3-mstd0.5")
@@ -69,3 +73,21 @@ def test_a_composition_is_on_a_curve_of_its_own() -> None:
     assert (axes.get_title(), axes.get_xlabel()) == ("rand-m…-n2-mstd0.5", "m")
     assert "by m of rand-m…-n2-mstd0.5: 3: 0.0600 [0.0000, 0.1000]; 9: 0.0700" in built.panels[2].alt
     assert chart(choice_of("identity", "cutmix", "crop+cutmix:alpha=2")) is None
+
+
+def test_labels_of_strengths_do_not_meet() -> None:
+    """In linear and logarithmic axes, of the page and of the smallest panel of a figure; the ends stand there."""
+    for places in ((0.2, 0.25, 0.3, 0.5, 1), (0.1, 0.12, 0.125, 2, 4.001, 4.25), (8, 9, 10, 12, 16), (0.25, 0.5)):
+        for width, scale in ((3.4, "linear"), (3.4, "log"), (1.75, "log")):
+            figure = Figure(figsize=(width, 2.0), layout="constrained")
+            axes = figure.subplots()
+            axes.plot(places, places)
+            axes.set_xscale(scale)
+            axes.set_ylabel("loss (nats)")
+            strength_ticks(axes, places, width - 0.9)
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            labels = [label for label in axes.get_xticklabels() if label.get_text()]
+            assert [labels[0].get_text(), labels[-1].get_text()] == [f"{places[0]:g}", f"{places[-1]:g}"]
+            boxes = [label.get_window_extent(canvas.get_renderer()) for label in labels]
+            assert all(one.x1 < other.x0 for one, other in pairwise(boxes)), (places, width, scale)

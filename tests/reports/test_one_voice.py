@@ -100,6 +100,16 @@ def test_a_correlation_above_one_is_not_printed_as_one(value: float | None, text
     assert within_one(number(value, ".2f")).text == text
 
 
+def test_two_students_have_no_figure_that_shows_nothing() -> None:
+    """Two points have no correlation and no curve of regret; what there is stands in tables."""
+    frame = made([1.0, 2.0], AUGS[:2]).study.frame
+    rival = frame.assign(metric="other", score=[0.3, 0.1])
+    charts = page.build(analyse(pd.concat([frame, rival]), resamples=9, metrics=["m"])).charts
+    assert [chart.key for chart in charts if chart.panels] == ["scatter"]
+    note = next(chart.note for chart in charts if chart.key == "forest")
+    assert note.startswith("No correlation is defined: too few augmentations")
+
+
 def test_destroyed_images_are_never_recommended_though_they_score_best() -> None:
     augs = ["black", *AUGS]
     material = made([9.0, *range(6)], augs)
@@ -113,7 +123,8 @@ def test_destroyed_images_are_never_recommended_though_they_score_best() -> None
     assert about.n == 7, "it goes on being a point of the correlation"
     only = found.advice[0]
     assert only.choice == "identity"
-    assert only.count == 6
+    assert (only.count, only.destroyed) == (6, 1)
+    assert any("6 augmentations (1 more destroys the images)" in sentence for sentence in found.answer)
     assert material.units["u0"]["m"].best.by_score == ("black",), "nobody knows without the guard"
 
 

@@ -56,7 +56,8 @@ def test_the_answer_comes_first_and_provenance_last(scores: Scores) -> None:
     built = dametric.report(scores, quiet=True)
     text = Page(built.html()).text
     assert built.answer == [
-        "noise has the best t_stddev of 6 augmentations for resnet20 on digits: 0.00100 ± 0.00010 (lower is better).",
+        "noise has the best t_stddev of 5 augmentations (1 more destroys the images) for resnet20 on digits: 0.00100 ±"
+        " 0.00010 (lower is better).",
         f"Not distinguishable from it (95 %, paired differences): {HOSTILE}.",
         "The teacher's confidence kappa is 0.750 ± 0.010 on its training images (1: one-hot).",
     ]
@@ -85,7 +86,7 @@ def test_every_number_of_the_tables_is_one_that_was_scored(scores: Scores) -> No
 
 def test_a_notebook_shows_the_answer_and_the_table(scores: Scores) -> None:
     page = Page(scores._repr_html_())
-    assert page.text.startswith("noise has the best t_stddev of 6 augmentations")
+    assert page.text.startswith("noise has the best t_stddev of 5 augmentations (1 more destroys the images)")
     assert [row[0][0] for row in page.rows[1:]] == [row.aug for row in scores.rows]
     assert page.row("noise")[1][0] == "0.00100 ± 0.00010"
 

@@ -42,6 +42,9 @@ def chart(analysis: Analysis, metric: str | None = None) -> Chart:
     """Kendall's and Pearson's coefficient of every unit with its interval, and over all units."""
     metric = metric or analysis.metric
     rows = forest_rows(analysis, metric)
+    if not any(math.isfinite(row.value) for row in rows):
+        note = "No correlation is defined: too few augmentations have a score and students, or all are alike."
+        return Chart("forest", "How strong the correlation is", note, tables=(units_table(analysis),))
     if len(rows) == 2 and metric == analysis.metric:
         return _of_one_unit(analysis, rows)
     panels = [

@@ -29,9 +29,11 @@ class Row:
     lowest_without: str | None
 
 
-def chart(analysis: Analysis) -> Chart:
-    """How far tau-b moves when one augmentation, or one family of them, is left out."""
+def chart(analysis: Analysis) -> Chart | None:
+    """How far tau-b moves when one augmentation, or one family of them, is left out; None where it is not defined."""
     rows = influence_rows(analysis)
+    if not any(math.isfinite(row.full) for row in rows):
+        return None
     title = "What the correlation hangs on"
     if len(analysis.of_metric) == 1:
         note = "Kendall's tau-b with everything, and with one part left out: the wide bars of the figure above."

@@ -66,9 +66,9 @@ def metrics_rows(analysis: Analysis) -> list[Row]:
 
 
 def chart(analysis: Analysis) -> Chart | None:
-    """Kendall's tau-b of every metric, those that were fixed in advance marked; None where there is only one."""
+    """Kendall's tau-b of every metric, those that were fixed in advance marked; None where there are not two."""
     rows = metrics_rows(analysis)
-    if len(rows) < 2:
+    if len(rows) < 2 or not any(math.isfinite(row.turned) for row in rows):
         return None
 
     def draw(axes: Axes) -> Axes:

@@ -16,14 +16,16 @@ from dametric.reports.chart import Chart, Panel
 from dametric.reports.drawing import COLOURS, LINE, finish
 
 PLACE = 80
+_LEAST = 2  # augmentations of which there is no curve
 
 
 def chart(analysis: Analysis) -> Chart | None:
     """What is lost by training only the k augmentations with the best scores, beside k taken at random.
 
-    None where no direction is stated for the metric, which then has no best score.
+    None where no direction is stated for the metric, which then has no best score, and for two augmentations or one:
+    what there is to lose stands in the first table.
     """
-    if analysis.decision.direction == "open":
+    if analysis.decision.direction == "open" or max(about.n for about in analysis.of_metric.values()) <= _LEAST:
         return None
     curves, units = [], by_unit(analysis.rows[analysis.rows.metric == analysis.metric])
     for unit, about in analysis.of_metric.items():

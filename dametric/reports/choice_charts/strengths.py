@@ -9,12 +9,13 @@ from matplotlib.axes import Axes
 
 from dametric.records.choices import Choice, ChoiceArm
 from dametric.reports.chart import Chart, Panel
-from dametric.reports.drawing import COLOURS, GREY, LINE, Mark, finish, short
+from dametric.reports.drawing import COLOURS, GREY, LINE, Mark, finish, short, strength_ticks
 from dametric.stats.families import USUAL_SIZE, strength_curves
 
 PLACE = 30
 
 
+_WIDTH = 3.4  # inches of a panel
 _LEAST = 2  # strengths that make a curve
 Curve = tuple[
     str, str, tuple[tuple[float, ChoiceArm], ...]
@@ -33,7 +34,7 @@ def chart(choice: Choice) -> Chart | None:
     identity = next((arm.over_best for arm in choice.arms if arm.aug == "identity"), 0.0)
     ends = [end for _, _, points in found for _, arm in points for end in (arm.low, arm.high)] + [identity]
     limits = (min(ends), max(ends))
-    panels = tuple(Panel(_alt(curve), partial(_draw, curve, identity, limits), (3.4, 2.8)) for curve in found)
+    panels = tuple(Panel(_alt(curve), partial(_draw, curve, identity, limits), (_WIDTH, 2.8)) for curve in found)
     data = pd.DataFrame(
         {
             "augmentation": name,
@@ -76,8 +77,7 @@ def _draw(curve: Curve, identity: float, limits: tuple[float, float], axes: Axes
     axes.plot([best], [arm.over_best], "D", color=COLOURS[2], markersize=6)
     if min(places) > 0 and max(places) / min(places) > 5:
         axes.set_xscale("log")
-    axes.set_xticks(places, [f"{place:g}" for place in places], fontsize="small")
-    axes.minorticks_off()
+    strength_ticks(axes, places, _WIDTH - 0.9)
     margin = 0.05 * (limits[1] - limits[0] or 1.0)
     axes.set_ylim(limits[0] - margin, limits[1] + margin)
     axes.set_title(short(name, 34), fontsize="medium")
