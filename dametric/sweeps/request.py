@@ -125,6 +125,7 @@ def usual_jobs(jobs: int | None, device: str | None, count: int) -> int:
 def ray_cluster(address: str | None, device: str | None, cpus: float, gpus: float) -> Iterator[Cluster | None]:
     """The Ray cluster that is asked for, if one is."""
     if address is None:
+        chosen_device(device)  # what there is none of is refused before images are read
         yield None
         return
     from dametric.jobs.cluster import Cluster
