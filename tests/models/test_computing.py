@@ -38,7 +38,9 @@ def test_what_is_none_is_refused_in_one_line_before_any_work(tmp_path: Any, caps
             lambda options=options: dametric.distill(network, "resnet8", (data, data), **run, **options),
             lambda options=options: dametric.train("resnet8", (data, data), **run, **options),
             lambda options=options: dametric.distill_all(network, "resnet8", (data, data), ["flip"], **run, **options),
-            lambda options=options: next(dametric.choose(network, "resnet8", (data, data), ["flip"], **short, **options)),
+            lambda options=options: next(
+                dametric.choose(network, "resnet8", (data, data), ["flip"], **short, **options)
+            ),
             lambda options=options: dametric.sweep(study, tmp_path / "study", **options),
             lambda options=options: dametric.plan(study, tmp_path / "study", **options),
         )[: 5 if "dtype" in wrong else None]:  # a sweep's are its grid's
