@@ -1,7 +1,7 @@
 """What is compiled or captured: one graph, without breaks, that writes into nothing but batch norms' statistics.
 
-Traced by torch's compiler without its back end, which takes minutes. A break would make the host wait within a step, and
-an input that is written into keeps a graph from being replayed (or replays on what it wrote the last time).
+Traced by torch's compiler without its back end, which takes minutes. A break would make the host wait within a step;
+an input that is written into keeps a graph from being replayed, or lets it go on from what it wrote the last time.
 """
 
 from __future__ import annotations

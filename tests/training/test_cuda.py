@@ -151,6 +151,23 @@ def test_compiled_students_learn_the_same_and_leave_their_memory(data: ImageSet)
     assert held[2] <= held[1] * 1.1 + (1 << 20), held
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+def test_compiled_steps_are_replayed_as_cuda_graphs(data: ImageSet) -> None:
+    from torch._dynamo.utils import counters
+
+    from dametric.training import Recipe
+    from tests.gpu_pretended.counts import prepared
+
+    counters.clear()
+    recipe = Recipe(steps=8, batch_size=BATCH, dtype="float32", aug="cutmix", lr=0.05)
+    teacher = prepared("cuda", data, torch.float32)
+    trained = Training(network(4, 2), data, recipe, torch.device("cuda"), teacher=teacher, compile=True)
+    trained.run_epoch()
+    print(dict(counters["inductor"]))
+    assert not counters["graph_break"]
+    assert counters["inductor"]["cudagraph_skips"] == 0, "TORCH_LOGS=cudagraphs says why"
+
+
 def test_a_run_of_the_ledger_names_chip_driver_and_tf32(data: ImageSet, tmp_path: Path) -> None:
     small = data.subset(range(128))
     trained = dametric.distill(
