@@ -1,14 +1,19 @@
-"""Devices: copies that the host does not wait for, memory that runs out, GPUs that are shared, exact products."""
+"""Devices: copies that the host does not wait for, memory that runs out, GPUs that are shared, exact and equal bits."""
 
 from __future__ import annotations
 
 import functools
+import os
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from dametric.base.terminal import note_once
 
 _EXHAUSTED = (
     *("CUDA out of memory", "CUDA error: out of memory"),
@@ -138,3 +143,43 @@ def exact_products() -> Iterator[None]:
     finally:
         for (backend, name, _), value in zip(settings, before, strict=True):
             setattr(backend, name, value)
+
+
+_WITHOUT_FORM = r"(.*?),? (?:does not have a deterministic implementation|defaults to a non-deterministic algorithm)"
+
+
+@contextmanager
+def deterministic_algorithms() -> Iterator[list[str]]:
+    """Let torch compute the same bits each time on a GPU, where it can; everything is put back at the end.
+
+    Yields
+    ------
+    list of str
+        Names of operations for which torch cannot, as they are met; a line says each.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without which torch says so of every product
+    cudnn: Any = torch.backends.cudnn
+    filling: Any = torch.utils.deterministic
+    before = cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    others: list[str] = []
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", message=_WITHOUT_FORM)
+        warnings.showwarning = functools.partial(_show_warning, warnings.showwarning, others)
+        try:
+            cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory = True, False, False
+            torch.use_deterministic_algorithms(True, warn_only=warned or not enabled)  # errors that were asked for stay
+            yield others
+        finally:
+            torch.use_deterministic_algorithms(enabled, warn_only=warned)
+            cudnn.deterministic, cudnn.benchmark, filling.fill_uninitialized_memory = before
+
+
+def _show_warning(show: Any, others: list[str], message: Warning | str, *where: Any) -> None:
+    known = re.match(_WITHOUT_FORM, str(message), re.DOTALL)
+    if known is None:
+        show(message, *where)
+    elif known[1] not in others:
+        others.append(known[1])
+        note_once(f"torch has no deterministic algorithm for {known[1]}: a run with it cannot go on to the same bits")

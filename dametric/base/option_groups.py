@@ -247,6 +247,10 @@ class RunOptions:
         "last",
         "Which weights of a finished run its folder keeps.",
     )
+    deterministic: bool = option(
+        False,
+        "On a GPU, compute the same bits each time, so that what was interrupted goes on to the same; slower.",
+    )
 
     def __post_init__(self) -> None:
         check_options(self)

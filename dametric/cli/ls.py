@@ -61,6 +61,7 @@ def _grid() -> list[tuple[str, str]]:
         "training": "options of dametric distill",
         "eval_every": "how often test images are looked at: a number of epochs, or last",
         "keep": "what is kept of finished runs' weights: last or none",
+        "deterministic": "true: on a GPU, what was interrupted goes on to the same bits",
         "lockstep": "how many students of one teacher and seed are trained together",
         "accuracy_images": "test images for the accuracy of a given teacher, before the work: a number, or all",
         "include": "rows to add: data, teacher, student, aug, seed, and training options",

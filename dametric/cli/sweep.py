@@ -56,6 +56,10 @@ def sweep(
         str | None,
         typer.Option(metavar="last|none", help="As of dametric distill, in place of the grid's. [default: last]"),
     ] = None,
+    deterministic: Annotated[
+        bool | None,
+        typer.Option("--deterministic", help="As of dametric distill, in place of the grid's."),
+    ] = None,
     whole_runs: Annotated[
         bool,
         typer.Option("--whole-runs", help="With --time-budget: begin no run that cannot end in it, by runs like it."),
@@ -92,6 +96,7 @@ def sweep(
         "jobs": jobs,
         "eval_every": eval_every,
         "keep": keep,
+        "deterministic": deterministic,
         "ray": ray,
         "cpus_per_run": cpus_per_run,
         "gpus_per_run": gpus_per_run,

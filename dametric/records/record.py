@@ -110,10 +110,15 @@ class CodeVersion(Document):
 
 @dataclass(frozen=True)
 class Timing(Document):
-    """When it was trained, in how many sittings, and for how many seconds."""
+    """When it was trained, in how many sittings, and for how many seconds.
+
+    ``same_bits`` is False where sittings were not made of the same bits as one would have been: on a GPU, where torch's
+    algorithms were not deterministic.
+    """
 
     started: str | None = omitted()
     sessions: int = 0
+    same_bits: bool | None = omitted()
     lockstep: int | None = omitted()
     finished: str | None = omitted()
     seconds: float = math.nan

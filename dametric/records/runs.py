@@ -22,6 +22,9 @@ JSON document (``dametric_run`` is the version of its shape, now 1)::
       "timing": {"seconds", ...}           the one part that differs when the same run is repeated
     }
 
+"same_bits" of "timing" is false where a run went on that was interrupted, and its result is not, to the bit, that of
+one that was not: on a GPU, unless it is deterministic throughout.
+
 "held_out_loss" and the like are there where images were held out. Where test losses are of images that were held out of
 the training split, as in the runs of `choose` or where data have no evaluation split, the "data" of "about" have
 "tested_on": "held-out". Losses are in nats; accuracies, calibration error

@@ -123,7 +123,12 @@ RECORD = _object(
     {
         "error": _MAYBE_WORD,
         "kept": {"enum": ["last", "none", None]},
-        "timing": _or_null(_object(None, {"seconds": _MAYBE_NUMBER, "sessions": _COUNT, "lockstep": _COUNT})),
+        "timing": _or_null(
+            _object(
+                None,
+                {"seconds": _MAYBE_NUMBER, "sessions": _COUNT, "lockstep": _COUNT, "same_bits": _MAYBE_TRUTH},
+            )
+        ),
         "code": _or_null(_object(None, {"version": _MAYBE_WORD, "sha256": _MAYBE_WORD})),
         "versions": _or_null(_object()),
     },

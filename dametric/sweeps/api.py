@@ -47,6 +47,7 @@ def sweep(
     lockstep: int | None = None,
     eval_every: int | str | None = None,
     keep: str | None = None,
+    deterministic: bool | None = None,
     whole_runs: bool = False,
     executor: Executor | Callable[[], Executor] | str | None = None,
     ray: str | None = None,
@@ -84,6 +85,8 @@ def sweep(
         Epochs between two looks at the test images; the grid's, or 1.
     keep : {"last", "none"}, optional
         What is kept of a finished run's weights; the grid's, or "last".
+    deterministic : bool, optional
+        On a GPU, go on to the same bits; the grid's, or not.
     whole_runs : bool
         Begin within ``time_budget`` no run that cannot end in it, by the pace of runs like it.
     executor : Executor, callable or str, optional
@@ -135,7 +138,7 @@ def sweep(
     budget = _budget(time_budget)
     if whole_runs and budget is None:
         raise UsageError(f"{argument('whole_runs')} is about what can end in a time: give {argument('time_budget')}")
-    request = read_request(grid, output, overrides, only, shard, eval_every, keep, device)
+    request = read_request(grid, output, overrides, only, shard, eval_every, keep, deterministic, device)
     images = request.grid.accuracy_images
     looked_at = AccuracyOptions(ACCURACY_IMAGES if images is None else images)
     together = _lockstep(request, lockstep, ray)
@@ -184,6 +187,7 @@ def plan(
     jobs: int | None = None,
     eval_every: int | str | None = None,
     keep: str | None = None,
+    deterministic: bool | None = None,
     ray: str | None = None,
     cpus_per_run: float = 1.0,
     gpus_per_run: float = 0.0,
@@ -196,7 +200,9 @@ def plan(
 
     Parameters
     ----------
-    grid, output, overrides, only, shard, jobs, eval_every, keep, ray, cpus_per_run, gpus_per_run, device, quiet
+    grid, output, overrides, only, shard, jobs, eval_every, keep, deterministic
+        As :func:`sweep` takes them.
+    ray, cpus_per_run, gpus_per_run, device, quiet
         As :func:`sweep` takes them.
 
     Returns
@@ -225,7 +231,7 @@ def plan(
     all                            7         0     7
     """
     _check_count("jobs", jobs, limits.PROCESSES)
-    request = read_request(grid, output, overrides, only, shard, eval_every, keep, device)
+    request = read_request(grid, output, overrides, only, shard, eval_every, keep, deterministic, device)
     _lockstep(request, None, ray)
     check_writable(request.environment.root / "sweep.yaml")
     with network_errors(), ray_cluster(ray, device, cpus_per_run, gpus_per_run) as cluster:

@@ -13,7 +13,7 @@
     augmentations: [paper, "mixup:alpha=0.2", {cutmix: {alpha: [0.5, 2]}}]
     seeds: 0-2
     training: {epochs: [240, 960]}              options of `dametric distill`
-    eval_every: last                            how runs are carried out: also keep, lockstep, accuracy_images
+    eval_every: last                            how runs are carried out: also keep, lockstep, ...
     exclude:                                    rows that match all of a line are left out
       - {student: wrn_16_1, aug: [flip, "mixup*"]}
     include:                                    rows that are added; what a line leaves out is as in the grid
@@ -117,7 +117,7 @@ class Grid:
         The training options that come first; the runs of others go to folders that name the difference.
     score : ScoreSpec or None
         None where nothing is to be scored.
-    eval_every, keep, lockstep, accuracy_images : optional
+    eval_every, keep, deterministic, lockstep, accuracy_images : optional
         How runs are carried out, as far as the file says.
     document : dict
         The file with its overrides.
@@ -131,6 +131,7 @@ class Grid:
     score: ScoreSpec | None = None
     eval_every: Any = None
     keep: Any = None
+    deterministic: Any = None
     lockstep: Any = None
     accuracy_images: Any = None
     document: dict[str, Any] = field(default_factory=dict, compare=False)
@@ -282,6 +283,7 @@ def _grid(path: str, document: dict[str, Any]) -> Grid:
         None if blocks.score is None else score_options(blocks.score),
         blocks.eval_every,
         blocks.keep,
+        blocks.deterministic,
         blocks.lockstep,
         blocks.accuracy_images,
         document,

@@ -24,7 +24,7 @@ _OBJECTIVE = tuple(each.name for each in options_of(LossOptions))
 
 @dataclass(frozen=True)
 class RunEnvironment:
-    """Where a sweep writes and what it computes on, how often it looks at test images and what it keeps.
+    """Where a sweep writes, what it computes on and how, how often it looks at test images and what it keeps.
 
     The dtype is that of runs for which the grid names none.
     """
@@ -34,6 +34,7 @@ class RunEnvironment:
     dtype: str | None = None
     eval_every: EvalEvery = 1
     keep: Keep = "last"
+    deterministic: bool = False
 
 
 def data_options(images: DataSpec) -> ImageRequest:
@@ -75,6 +76,7 @@ def training_options(
         compile,
         eval_every=environment.eval_every,
         keep=environment.keep,
+        deterministic=environment.deterministic,
     )
 
 

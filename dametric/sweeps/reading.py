@@ -58,7 +58,7 @@ KEYS = {"data": DATA_KEYS, "teacher": TEACHER_KEYS, "training": TRAINING_KEYS, "
 class GridBlocks:
     """The blocks of a grid's file, not read any further.
 
-    The last four, of one value each, say how runs are carried out, which is no part of what they are.
+    The last five, of one value each, say how runs are carried out, which is no part of what they are.
     """
 
     about: Any = None
@@ -73,6 +73,7 @@ class GridBlocks:
     score: Any = None
     eval_every: Any = None
     keep: Any = None
+    deterministic: Any = None
     lockstep: Any = None
     accuracy_images: Any = None
 

@@ -67,6 +67,7 @@ def read_request(
     shard: str | None,
     eval_every: int | str | None = None,
     keep: str | None = None,
+    deterministic: bool | None = None,
     device: str | None = None,
 ) -> Request:
     """Read a grid, and everything that is asked beside it.
@@ -80,14 +81,18 @@ def read_request(
     whole = read_grid(grid, overrides)
     if output is None and isinstance(grid, Mapping):
         raise UsageError(f"a grid that is no file has no name for its folder: give {argument('output')}")
-    every, kept = eval_every if eval_every is not None else whole.eval_every, keep if keep is not None else whole.keep
-    every, kept = 1 if every is None else every, "last" if kept is None else kept
-    looks = RunOptions(eval_every=int(every) if str(every).isdecimal() else every, keep=kept)  # type: ignore[arg-type]
+    given = {"eval_every": eval_every, "keep": keep, "deterministic": deterministic}
+    known = {name: value if value is not None else getattr(whole, name) for name, value in given.items()}
+    chosen: dict[str, Any] = {name: value for name, value in known.items() if value is not None}
+    if str(chosen.get("eval_every")).isdecimal():
+        chosen["eval_every"] = int(chosen["eval_every"])
+    looks = RunOptions(**chosen)
     environment = RunEnvironment(
         Path(output or Path("runs") / Path(whole.path).stem),
         device,
         eval_every=looks.eval_every,
         keep=looks.keep,
+        deterministic=looks.deterministic,
     )
     return Request(whole, whole.only(only).rows if only else whole.rows, share, environment)
 
@@ -120,6 +125,7 @@ def usual_jobs(jobs: int | None, device: str | None, count: int) -> int:
 def ray_cluster(address: str | None, device: str | None, cpus: float, gpus: float) -> Iterator[Cluster | None]:
     """The Ray cluster that is asked for, if one is."""
     if address is None:
+        chosen_device(device)  # what there is none of is refused before images are read
         yield None
         return
     from dametric.jobs.cluster import Cluster

@@ -488,4 +488,4 @@ def _request(
     tensorboard: bool = False,
 ) -> TrainingRequest:
     computed = (device, precision.dtype, precision.compile, tensorboard)
-    return TrainingRequest(images, recipe, lr, base_aug, *computed, run.eval_every, run.keep)
+    return TrainingRequest(images, recipe, lr, base_aug, *computed, run.eval_every, run.keep, run.deterministic)

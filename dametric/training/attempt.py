@@ -15,7 +15,9 @@ from typing import Any
 
 from torch import Tensor
 
+from dametric.base.arguments import argument
 from dametric.base.environment import machine
+from dametric.base.terminal import note_once
 from dametric.data import ImageSet
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.models import load_state, save_checkpoint
@@ -36,15 +38,20 @@ class Attempt:
     Parameters
     ----------
     work : TrainingRun
+    otherwise : list of str
+        What torch cannot compute to the same bits each time, as far as it was met and should: others add to it.
     """
 
-    def __init__(self, work: TrainingRun) -> None:
+    def __init__(self, work: TrainingRun, otherwise: list[str]) -> None:
         self.work = work
         self.run = work.run
         self.rows: list[Row] = []
         self.timing = Timing()
         self.spent = 0.0  # seconds on the epoch that is not done
         self.beside = 1  # students in lockstep, at most
+        self.otherwise = otherwise
+        self._before: dict[str, Any] | None = None  # versions and settings of the session that is gone on from
+        self._written_otherwise = 0
         self._claim = ExitStack()
 
     def __enter__(self) -> Attempt:
@@ -91,6 +98,11 @@ class Attempt:
         timing = Timing() if record is None or record.timing is None else record.timing
         self.timing = replace(timing, started=timing.started or _now(), sessions=timing.sessions + 1)
         self.beside = timing.lockstep or 1
+        if self.training.number:
+            self._before = {} if record is None else record.versions
+            self._tell_other_bits()
+        else:
+            self.timing = replace(self.timing, same_bits=None)
         self.passed_over = set(record.about.data.passed_over or ()) if record is not None and self.rows else set()
         self._write("running")
         return None
@@ -110,8 +122,8 @@ class Attempt:
         self.spent = 0.0
         self.run.write_history(self.rows)
         _keep(self.work, self.run, {**self.training.state(), "seconds": 0.0})
-        if not self.passed_over.issuperset(_passed_over(self.work)):
-            self._write("running")  # a process that goes on may not meet these images again
+        if not self.passed_over.issuperset(_passed_over(self.work)) or len(self.otherwise) > self._written_otherwise:
+            self._write("running")  # a process that goes on may not meet these images, and operations, again
         return row
 
     def interrupt(self) -> Interrupted:
@@ -152,6 +164,9 @@ class Attempt:
         beside = self.beside if self.beside > 1 else self.timing.lockstep
         self.passed_over |= _passed_over(work)
         data = replace(work.about.data, passed_over=sorted(self.passed_over) or None)
+        versions, self._written_otherwise = self._versions(), len(self.otherwise)
+        if self._before is not None and not _same_bits(self._before, versions):
+            self.timing = replace(self.timing, same_bits=False)
         record = RunRecord(
             run_id(work.config),
             status,
@@ -160,13 +175,32 @@ class Attempt:
             last,
             best,
             _CODE,
-            machine(self.training.device),
+            versions,
             replace(self.timing, lockstep=beside, seconds=seconds_of(self.rows)),
             config=RunConfig.of(work.config),
             about=replace(work.about, data=data),
         )
         self.run.write_record(record.document())
         return record
+
+    def _versions(self) -> dict[str, Any]:
+        """Versions of the libraries, the machine, and whether it computed the same bits as it would again."""
+        versions = machine(self.training.device)
+        return {**versions, "deterministic": False} if self.otherwise else versions
+
+    def _tell_other_bits(self) -> None:
+        if self._before is not None and not _same_bits(self._before, self._versions()):
+            note_once(
+                "on a GPU a run that was interrupted does not go on to the same bits, which its record says: "
+                f"{argument('deterministic', True)} from its start lets it"
+            )
+
+
+def _same_bits(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two sessions, by their versions and settings, compute what one would: on a GPU if they are alike."""
+    on_gpus = [versions for versions in (before, now) if "deterministic" in versions]
+    alike = all(before.get(name) == now.get(name) for name in ("chip", "torch", "cudnn"))
+    return not on_gpus or (alike and all(versions["deterministic"] for versions in on_gpus))
 
 
 def _passed_over(work: TrainingRun) -> set[str]:

@@ -221,6 +221,7 @@ class TrainingContext:
         eval_every: EvalEvery = 1,
         keep: Keep = "last",
         target: Path | None = None,
+        deterministic: bool = False,
     ) -> TrainingRun:
         """Name a run; nothing is built before it is carried out.
 
@@ -235,7 +236,7 @@ class TrainingContext:
             In place of the recipe's, which then only names it.
         compile : bool
             See :class:`~dametric.training.trainer.Training`.
-        eval_every, keep, target
+        eval_every, keep, target, deterministic
             See :class:`TrainingRun`.
 
         Raises
@@ -264,7 +265,8 @@ class TrainingContext:
             **self._operations(student, recipe, aug),
         }
         run = Run(Path(folder)) if folder else Run.of(root, config, _name(arch, recipe, self.teacher))
-        return TrainingRun(run, config, self, student, recipe, aug, compile, eval_every, keep, target)
+        how = (compile, eval_every, keep, target, deterministic)
+        return TrainingRun(run, config, self, student, recipe, aug, *how)
 
     def network(self, dtype: str, batch_size: int) -> Network | None:
         """The teacher, ready to be asked; the same one whenever it is asked for.
@@ -347,6 +349,8 @@ class TrainingRun:
         Whether the ledger keeps the weights of a finished run.
     target : Path or None
         A checkpoint to write at the end, for others to learn from.
+    deterministic : bool
+        On a GPU, compute the same bits each time, as far as torch can.
     """
 
     run: Run
@@ -359,6 +363,7 @@ class TrainingRun:
     eval_every: EvalEvery = 1
     keep: Keep = "last"
     target: Path | None = None
+    deterministic: bool = False
 
     @property
     def finished(self) -> bool:

@@ -39,7 +39,7 @@ class TrainingRequest:
         Where images come from, if they are not in memory.
     recipe : dict
         Arguments of :class:`~dametric.training.recipe.Recipe`.
-    lr, base_aug, device, dtype, compile, eval_every, keep
+    lr, base_aug, device, dtype, compile, eval_every, keep, deterministic
         See :mod:`dametric.base.option_groups`.
     tensorboard : bool
         Write event files into the run's folder.
@@ -55,6 +55,7 @@ class TrainingRequest:
     tensorboard: bool = False
     eval_every: EvalEvery = 1
     keep: Keep = "last"
+    deterministic: bool = False
 
     @property
     def quiet(self) -> bool:
@@ -106,7 +107,8 @@ class TrainingRequest:
 
     def work(self, context: TrainingContext, network: str | nn.Module, recipe: Recipe, **where: Any) -> TrainingRun:
         """A run with these options."""
-        return context.work(network, recipe, **where, compile=self.compile, eval_every=self.eval_every, keep=self.keep)
+        how: dict[str, Any] = {"eval_every": self.eval_every, "keep": self.keep, "deterministic": self.deterministic}
+        return context.work(network, recipe, **where, compile=self.compile, **how)
 
     def in_memory(self, data: Any, held_out: ImageSet | int | None) -> Splits:
         """Images for training and testing that a caller has.

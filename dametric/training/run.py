@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
+from dametric.base.arguments import argument
+from dametric.base.devices import deterministic_algorithms
 from dametric.base.progress import Advance
+from dametric.base.terminal import note_once
 from dametric.errors import Interrupted, RunFailed, UsageError
 from dametric.records.record import RunRecord
 from dametric.records.runs import BusyError, Row
@@ -100,8 +103,9 @@ def carry_out_together(
     results: dict[int, Result] = {}
     active: dict[int, Attempt] = {}
     with ExitStack() as claims:
+        otherwise = claims.enter_context(_determinism(works))
         for number, work in enumerate(works):
-            attempt = claims.enter_context(Attempt(work))
+            attempt = claims.enter_context(Attempt(work, otherwise))
             try:
                 record = attempt.begin(on_taken_over)
             except BusyError as error:
@@ -119,6 +123,20 @@ def carry_out_together(
                 results.update((number, attempt.interrupt()) for number, attempt in active.items())
                 break
     return [results[number] for number in range(len(works))]
+
+
+@contextmanager
+def _determinism(works: Sequence[TrainingRun]) -> Iterator[list[str]]:
+    """Deterministic algorithms where runs on a GPU ask for them; names of what has none, as it is met."""
+    on_gpu = any(work.deterministic and work.context.device.type == "cuda" for work in works)
+    if not on_gpu:
+        yield []
+        return
+    with deterministic_algorithms() as otherwise:
+        if any(work.compile for work in works):
+            otherwise.append("compiled code")
+            note_once(f"compiled code may differ between processes: {argument('deterministic')} cannot hold its bits")
+        yield otherwise
 
 
 def _check_alike(works: Sequence[TrainingRun]) -> None:

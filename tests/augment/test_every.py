@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from dametric.augment import AUGS, ImageSpec, Keys, parse
+from dametric.augment import AUGS, ImageSpec, Keys, parse, policy, static
+from dametric.base.devices import tf32
 from tests.loops import each
 
 ZERO = {
@@ -87,3 +92,42 @@ def test_batches_of_one_and_odd_ones_keep_size_type_and_range(spec: str, shape: 
                 assert ((out.lam >= 0) & (out.lam <= 1)).all()
                 own = torch.arange(shape[0]).repeat(aug.runs)
                 assert torch.equal(out.partner // size, own // size)  # within the batch
+
+
+class _Products(TorchDispatchMode):
+    """Notes of every product of float32 matrices whether it may be rounded to fewer bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounded: list[bool] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in ("mm", "bmm", "addmm", "baddbmm", "mv", "convolution"):
+            self.rounded += [tf32()["matmul"]] * (args[0].dtype == torch.float32)
+        return func(*args, **(kwargs or {}))
+
+
+def test_pixels_do_not_depend_on_the_precision_that_networks_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``torch.set_float32_matmul_precision`` lets chips round products: coordinates of warps would be off by pixels."""
+    images, products = noise(16, 3, 31, 33), 0
+    for form in ("of a CPU", "of a GPU"):  # policies are warped one operation after the other, and all at once
+        if form == "of a GPU":
+            monkeypatch.setattr(policy, "grouped", lambda name, images, draw: static.applied(images, **_names(draw)))
+        for name in AUGS:
+            aug, keys = parse(name, ImageSpec(31)), Keys(0, 2, 8)
+            before = aug(images, keys).images
+            torch.set_float32_matmul_precision("medium")
+            try:
+                with _Products() as seen:
+                    after = aug(images, keys).images
+                assert tf32()["matmul"], "as the user set it"
+            finally:
+                torch.set_float32_matmul_precision("highest")
+            assert not any(seen.rounded), (name, form)
+            assert torch.equal(after, before), (name, form)
+            products += len(seen.rounded)
+    assert products > 20
+
+
+def _names(draw: Any) -> dict[str, Tensor]:
+    return {"operations": draw["operation"], "strengths": draw["strength"]}

@@ -18,6 +18,7 @@ from dametric.records.scores import Scores
 from dametric.training import Objective, Training
 from dametric.training.trainer import advance_together
 from tests.gpu_pretended.counts import BATCH, EVERY, GROUP, budgets, image_set, network, of_pass, rows, training
+from tests.gpu_pretended.sweeping import check_sweep
 from tests.loops import each
 from tests.pretended_device import PretendedDevice, pretended_cuda
 
@@ -150,11 +151,11 @@ def test_kernels_are_within_the_budgets_and_nothing_waits(data: ImageSet) -> Non
         assert row.waits == 0, row
 
 
-def test_a_sweep_and_its_score_file(data: ImageSet, device: PretendedDevice, tmp_path: Path) -> None:
-    from dametric.models import save_checkpoint
+def test_a_sweep_of_teacher_students_and_scores(device: PretendedDevice, tmp_path: Path) -> None:
+    check_sweep(tmp_path, jobs=1)
 
-    teacher = tmp_path / "teacher.pth"
-    save_checkpoint(teacher, network(8, 1), arch="own", classes=data.classes, mean=data.mean, std=data.std)
+
+def test_a_run_and_a_score_file_name_the_device(data: ImageSet, device: PretendedDevice, tmp_path: Path) -> None:
     small = data.subset(range(GROUP // 4))
     trained = dametric.distill(
         *(network(8, 1), network(4, 2), (small, small), "cutmix"),

@@ -20,10 +20,14 @@ def test_what_is_none_is_refused_in_one_line_before_any_work(tmp_path: Any, caps
     data = ImageSet.from_tensors(images, torch.arange(40) % 4)
     network = build("resnet8", 4, 32)
     run: dict[str, Any] = {"out": tmp_path, "epochs": 1}
+    study = {"data": "nowhere", "teachers": ["resnet8"], "pairs": ["resnet8 -> resnet8"], "augmentations": ["flip"]}
+    short: dict[str, Any] = {"budget": "9steps", "steps": 9, "output": tmp_path / "choice"}
     for wrong, says in (
         ({"device": "gpu"}, "unknown device 'gpu': cpu, cuda or cuda:0"),
         ({"device": 3.5}, "unknown device '3.5': cpu, cuda or cuda:0"),
         ({"device": "mps"}, "device mps is not supported: cpu or cuda"),
+        ({"device": torch.device("xpu", 1)}, "device xpu:1 is not supported: cpu or cuda"),
+        ({"device": "meta"}, "device meta is not supported: cpu or cuda"),
         ({"device": "cpu", "dtype": "float33"}, "unknown dtype 'float33': did you mean float32"),
         ({"device": "cpu", "dtype": torch.int32}, "unknown dtype 'int32': "),
         ({"device": "cpu", "dtype": 32}, "unknown dtype '32': "),
@@ -33,7 +37,13 @@ def test_what_is_none_is_refused_in_one_line_before_any_work(tmp_path: Any, caps
             lambda options=options: dametric.score(network, data, ["flip"], **options),
             lambda options=options: dametric.distill(network, "resnet8", (data, data), **run, **options),
             lambda options=options: dametric.train("resnet8", (data, data), **run, **options),
-        ):
+            lambda options=options: dametric.distill_all(network, "resnet8", (data, data), ["flip"], **run, **options),
+            lambda options=options: next(
+                dametric.choose(network, "resnet8", (data, data), ["flip"], **short, **options)
+            ),
+            lambda options=options: dametric.sweep(study, tmp_path / "study", **options),
+            lambda options=options: dametric.plan(study, tmp_path / "study", **options),
+        )[: 5 if "dtype" in wrong else None]:  # a sweep's are its grid's
             with pytest.raises(UsageError) as error:
                 call()
             assert str(error.value).startswith(says)

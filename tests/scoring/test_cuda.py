@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import warnings
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from dametric import score
+from dametric.models import build, save_checkpoint
+from tests.scoring.test_ranks import launched
 
 pytestmark = pytest.mark.gpu
 AUGS = ["identity", "flip", "crop+flip", "cutout", "autoaugment", "mixup", "cutmix", "cutmixpick"]
@@ -88,6 +91,41 @@ def test_a_rank_of_its_own_under_nccl_gives_what_one_process_gives(teacher, data
         assert_close(run(teacher, data), whole, 1e-12)
     finally:
         torch.distributed.destroy_process_group()
+
+
+RANK = """
+import os, sys, torch, dametric
+from dametric.models import load_checkpoint
+torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+torch.distributed.init_process_group("nccl")
+digits = dametric.load_data("digits", "train", quiet=True)
+options = {"device": "cuda", "dtype": torch.float64, "batches": 40, "batch_size": 16, "quiet": True}
+scores = dametric.score(load_checkpoint(sys.argv[1]).model, digits, ["flip", "cutmix", "cutmixpick"], **options)
+scores.write(f"{torch.distributed.get_world_size()}-{torch.distributed.get_rank()}.json")
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_ranks_under_nccl_give_what_one_process_gives(tmp_path) -> None:
+    if torch.cuda.device_count() < 2:
+        pytest.skip(f"NCCL with two ranks needs two GPUs, and there is {torch.cuda.device_count()}")
+    torch.manual_seed(0)
+    save_checkpoint(tmp_path / "teacher.pth", build("resnet8", 10, 32), arch="resnet8", classes=[*map(str, range(10))])
+    (tmp_path / "rank.py").write_text(RANK)
+    for world in (1, 2):
+        done = launched(world, "rank.py", tmp_path / "teacher.pth", folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    one, *two = (json.loads((tmp_path / name).read_text()) for name in ("1-0.json", "2-0.json", "2-1.json"))
+    for scores in two:
+        for ours, theirs in zip(scores["scores"], one["scores"], strict=True):
+            assert ours["aug"] == theirs["aug"]
+            for name, metric in theirs["metrics"].items():
+                assert ours["metrics"][name]["value"] == pytest.approx(metric["value"], rel=1e-12), name
+
+
+def test_a_compiled_teacher_scores_the_same(teacher, data) -> None:
+    eager, compiled = (run(teacher, data, dtype=torch.float32, compile=compile) for compile in (False, True))
+    assert_close(compiled, eager, 1e-3)
 
 
 def test_nothing_waits_for_the_host_between_two_looks(teacher, data) -> None:

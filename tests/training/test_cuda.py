@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from dametric.data import ImageSet
 from dametric.training import Objective, Training
 from dametric.training.trainer import _one_step, advance_together
 from tests.gpu_pretended.counts import BATCH, EVERY, image_set, network, of_step, training
+from tests.gpu_pretended.deterministic import Runs
 from tests.loops import each
 from tests.pretended_device import pretended_cuda
 
@@ -79,25 +79,20 @@ def test_the_pretended_device_foretells_the_kernels_of_a_step(data: ImageSet) ->
     assert 0.67 < real / foretold < 1.5
 
 
-def test_a_deterministic_run_goes_on_to_the_same_bits(data: ImageSet) -> None:
-    def weights(stops: list[int]) -> list[torch.Tensor]:
-        state: dict[str, Any] | None = None
-        for stop in stops:
-            trained = training("cuda", data)
-            if state is not None:
-                trained.model.load_state_dict(state["model"])
-                trained.restore(state["state"])
-            advance_together([trained], stop)
-            state = {"model": {k: v.cpu() for k, v in trained.model.state_dict().items()}, "state": trained.state()}
-        return list(trained.model.parameters())
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        try:
-            assert all(torch.equal(a, b) for a, b in zip(weights([4]), weights([2, 4]), strict=True))
-        finally:
-            torch.use_deterministic_algorithms(False)
+@each("dtype", ["float32", "bfloat16"])
+def test_a_deterministic_run_goes_on_to_the_same_bits(dtype: str, data: ImageSet, tmp_path: Path) -> None:
+    """The same process; `dametric distill --deterministic`, killed and begun again, is the test by hand."""
+    folder = tmp_path / dtype
+    folder.mkdir()
+    runs = Runs(data, folder, dtype=dtype)
+    whole, parts = runs.whole(True), runs.interrupted(True, True)
+    assert runs.equal()
+    for record in (whole, parts):
+        assert record.versions is not None
+        assert record.versions["deterministic"] is True, "torch has no deterministic algorithm: see stderr"
+        assert record.timing is not None
+        assert record.timing.same_bits is None
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_students_in_lockstep_are_those_that_learn_alone(data: ImageSet) -> None:
@@ -154,6 +149,23 @@ def test_compiled_students_learn_the_same_and_leave_their_memory(data: ImageSet)
         torch.cuda.empty_cache()
         held.append(torch.cuda.memory_allocated())
     assert held[2] <= held[1] * 1.1 + (1 << 20), held
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+def test_compiled_steps_are_replayed_as_cuda_graphs(data: ImageSet) -> None:
+    from torch._dynamo.utils import counters
+
+    from dametric.training import Recipe
+    from tests.gpu_pretended.counts import prepared
+
+    counters.clear()
+    recipe = Recipe(steps=8, batch_size=BATCH, dtype="float32", aug="cutmix", lr=0.05)
+    teacher = prepared("cuda", data, torch.float32)
+    trained = Training(network(4, 2), data, recipe, torch.device("cuda"), teacher=teacher, compile=True)
+    trained.run_epoch()
+    print(dict(counters["inductor"]))
+    assert not counters["graph_break"]
+    assert counters["inductor"]["cudagraph_skips"] == 0, "TORCH_LOGS=cudagraphs says why"
 
 
 def test_a_run_of_the_ledger_names_chip_driver_and_tf32(data: ImageSet, tmp_path: Path) -> None:
