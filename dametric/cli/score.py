@@ -270,10 +270,9 @@ def _footer(result: Scores) -> list[str]:
         lines.append(_confidence(config.t_confidence, config.data.split))
     images, passes = config.data.images or 0, config.epochs or 0
     if passes > 1 and config.protocol != "reference":
-        few = images < 2 * (config.b or 0)
         whose = (
             "errors are of these images only, other images would differ more"
-            if few
+            if images < 2 * (config.b or 0)
             else "errors are those for other images of their kind"
         )
         lines.append(f"{passes:.3g} passes over {images} images: {whose}")
