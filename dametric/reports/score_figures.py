@@ -29,6 +29,7 @@ BEST, TIED, OTHER = (
 )  # Okabe & Ito's palette, for colour-blind readers too
 GONE, LOST = "#999999", "images destroyed"
 WIDTH = 7.0  # inches: both columns of a paper
+_NARROW = 6.0  # inches of a figure
 _MOST_ROWS = 40  # of one set of axes; more rows stand in two
 _ROW, _CLOSE = 0.2, 0.165  # inches of a row, and of one among many
 
@@ -88,13 +89,14 @@ def score_chart(
         axes.set_xticks([])
     axes.set_yticks(range(len(numbers)), [short(row.aug) for row in rows], parse_math=False)
     axes.set_ylim(len(numbers) - 0.4, -0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    figure = axes.get_figure(root=True)
+    most = 5 if figure is None or figure.get_figwidth() > _NARROW else 3  # names and values take most of a narrow one
+    axes.xaxis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10]))
     axes.set_xlabel(label_of(scores, metric))
     axes.grid(color="#E6E6E6", linewidth=0.6)  # along the rows too: names are far from their points
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    figure = axes.get_figure(root=True)
     if legend and figure is not None:
         below = axes.transAxes + ScaledTranslation(0, -0.42, figure.dpi_scale_trans)
         axes.legend(
@@ -146,8 +148,7 @@ def _beside(axes: Axes, numbers: Sequence[MetricValue]) -> None:
         if math.isfinite(number.value):
             axes.annotate(text, (1, place), (4, 0), at, "offset points", fontsize="small", va="center", color=OTHER)
     if any("±" in text for text in texts):
-        below = (1, len(texts) - 0.4)
-        axes.annotate("± standard error", below, (4, -4), at, "offset points", fontsize="small", va="top", color=OTHER)
+        axes.annotate("± standard error", (1, -0.6), (4, 2), at, "offset points", fontsize="small", color=OTHER)
 
 
 def _families(axes: Axes, rows: Sequence[ScoreRow]) -> None:

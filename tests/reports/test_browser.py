@@ -124,9 +124,9 @@ def test_a_phone_shows_names_with_values_and_that_a_table_goes_on(browser: Brows
 
 def test_a_phone_shows_that_a_figure_goes_on(browser: Browser) -> None:
     browser.size(400, 844, phone=True)
-    browser.run("document.querySelector('.panels').className = 'panels one'")
+    browser.run("document.querySelector('.panels').className = 'panels broad'")
     browser.run("new Promise(done => setTimeout(done, 50))")
-    panel = "document.querySelector('.panels.one > div')"
+    panel = "document.querySelector('.panels.broad > div')"
     assert browser.run(f"{panel}.scrollWidth > {panel}.clientWidth")
     assert "scroll" in browser.run(f"getComputedStyle({panel}, '::before').content")
 
