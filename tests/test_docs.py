@@ -153,6 +153,15 @@ def check(words: list[str], shown: str) -> None:
             check_architecture(arch)
 
 
+def test_formulas_between_words_are_mathematics() -> None:
+    """What stands as code on the pages that derive things is something to type, or a name of the program."""
+    for name in ("estimators.md", "choosing-model.md"):
+        text = re.sub(r"```.*?```", "", (DOCS / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+        code = re.findall(r"(?<!\$)`([^`]+)`(?!\$)", text)
+        assert code
+        assert not [words for words in code if re.fullmatch(r"\w('|_\w)?|[A-Z].*=.*|.*\^.*|.* [-+/] .*", words)], name
+
+
 def test_the_site_is_built(tmp_path: Path) -> None:
     """What the hooks do: formulas without a network, and files of the repository by their paths."""
     if importlib.util.find_spec("latex2mathml") is None:

@@ -1,4 +1,5 @@
 """The tables of docs/choosing-model.md are those of experiments/results/choose."""
+
 from __future__ import annotations
 
 import pytest
