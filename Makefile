@@ -13,7 +13,11 @@ unexport PYTHONDONTWRITEBYTECODE
 STUDY_DATA ?= ../shared/data/cifar100
 STUDY_TIME ?=
 
-.PHONY: help setup demo dist notebooks docs lint test test-slow test-gpu bench mutation study study-status clean
+# Of torch, torchvision and Python, what the suite is run with besides constraints.txt: TORCHES=2.6.0,0.21.0,python3.11
+TORCHES ?= 2.6.0,0.21.0,python3.11 2.11.0,0.26.0,python3.12
+VERSION_TESTS ?= -n auto --dist worksteal -m "not slow and not gpu"
+
+.PHONY: help setup demo dist notebooks docs lint test test-slow test-gpu test-versions bench mutation study study-status clean
 
 help:
 	@echo "make demo       teacher, students, scores and a choice on the bundled digits"
@@ -22,6 +26,7 @@ help:
 	@echo "make docs       the documentation as a site: open site/index.html"
 	@echo "make test-slow  the long tests: the published code's values on real images"
 	@echo "make test-gpu   the tests that need a CUDA device"
+	@echo "make test-versions  the tests with other versions of torch, each in an environment of its own (several GB each)"
 	@echo "make study      go on with the study on CIFAR-100, at the lowest priority (STUDY_DATA=DIR, STUDY_TIME=90m)"
 	@echo "make study-status  how far it is, and how long is left"
 	@echo "make bench      speed of scoring, training and statistics against plain references, and what a sweep adds"
@@ -71,6 +76,22 @@ test-slow: $(STAMP)
 test-gpu:
 	$(PYTHON) -m pytest -m gpu
 
+# Each in an environment of its own below .versions/, made once; the versions of everything else are those of
+# constraints.txt as far as that torch takes them.
+test-versions: $(TORCHES:%=test-version-%)
+
+test-version-%: .versions/%/.installed
+	OMP_NUM_THREADS=1 $(<D)/bin/python -m pytest $(VERSION_TESTS)
+
+comma := ,
+.PRECIOUS: .versions/%/.installed
+.versions/%/.installed: setup.cfg pyproject.toml constraints.txt
+	test -x $(@D)/bin/python || $(word 3,$(subst $(comma), ,$*)) -m venv $(@D)
+	grep -vE '^(torch|torchvision|triton|sympy|nvidia-.*|cuda-.*)==' constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --constraint $(@D)/constraints.txt --editable '.[dev]' \
+		torch==$(word 1,$(subst $(comma), ,$*)) torchvision==$(word 2,$(subst $(comma), ,$*))
+	touch $@
+
 bench: $(STAMP)
 	$(BIN)/python -m experiments.benchmarks.score
 	$(BIN)/python -m experiments.benchmarks.train
@@ -88,4 +109,4 @@ study-status: $(STAMP)
 	@$(BIN)/python -m experiments.study.status
 
 clean:
-	rm -rf $(VENV) demo build dist site *.egg-info
+	rm -rf $(VENV) .versions demo build dist site *.egg-info

@@ -420,7 +420,7 @@ def pretended_cuda(*, devices: int = 1, free: int = 80 << 30, package: str = "/d
 def _forget_tensors() -> None:
     """Empty the caches of constants that the package keeps on a device."""
     for name, module in list(sys.modules.items()):
-        if name.startswith(("dametric.augment", "dametric.scoring")):
+        if name.startswith(("dametric.augment", "dametric.metrics", "dametric.scoring")):
             for value in vars(module).values():
                 if callable(getattr(value, "cache_clear", None)):
                     value.cache_clear()

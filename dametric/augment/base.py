@@ -43,6 +43,10 @@ class Augmented(NamedTuple):
     partner: Tensor | None = None
     lam: Tensor | None = None
 
+    def first(self, rows: int) -> Augmented:
+        """The first of these rows."""
+        return Augmented(*(None if part is None else part[:rows] for part in self))  # type: ignore[arg-type]
+
 
 class Operation(Protocol):
     """One built-in operation; see the module's docstring."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +60,8 @@ class Crop:
 
     def draw(self, keys: Keys, shape: torch.Size) -> Draw:
         places = 2 * self.padding + 1
-        return {"top": keys.integer("top", places), "left": keys.integer("left", places)}
+        top, left = (keys.uniforms(["top", "left"]) * places).long().unbind(1)
+        return {"top": top, "left": left}
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         rows, channels, height, width = images.shape
@@ -67,13 +69,22 @@ class Crop:
         edge = min(self.padding, max(height, width))
         padded = F.pad(images, [edge] * 4)
         tall, wide = padded.shape[-2:]
-        top, left = ((draw[name] - (self.padding - edge)).clamp(0, 2 * edge) for name in ("top", "left"))
-        y = top[:, None] + torch.arange(height, device=images.device)
-        plane = torch.arange(rows * channels, device=images.device).view(rows, channels, 1) * tall
-        start = (plane + y[:, None, :]) * wide + left.view(-1, 1, 1)
+        top, left = draw["top"], draw["left"]
+        if edge < self.padding:
+            top, left = ((place - (self.padding - edge)).clamp(0, 2 * edge) for place in (top, left))
+        # the first pixel of every line of a window at the top left, in the padded images laid end to end
+        start = _lines(rows, channels, height, tall, wide, images.device) + (top * wide + left).view(-1, 1, 1)
         # whole lines are copied by their starts, as windows of one width at every pixel of the padded images
         lines = padded.flatten().unfold(0, width, 1)
         return Augmented(lines.index_select(0, start.flatten()).view(images.shape))
+
+
+@lru_cache(maxsize=64)
+def _lines(rows: int, channels: int, height: int, tall: int, wide: int, device: torch.device) -> Tensor:
+    """Where the lines of windows begin in images of tall x wide pixels: (rows, channels, height); not to be changed."""
+    with torch.inference_mode(False):
+        plane = torch.arange(rows * channels, device=device).view(rows, channels, 1) * tall
+        return (plane + torch.arange(height, device=device)) * wide
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from dametric.errors import UsageError
 
 Contribution = dict[str, Tensor]
+Observe = TypeVar("Observe", bound="Callable[[Observation], Contribution]")
 Direction = Literal["lower", "higher", "open"]
 
 
@@ -198,6 +200,26 @@ Contributor = tuple[Callable[[Observation], Contribution], int, bool]
 """An `observe`, the number of views that it is shown, and whether these have base views of their own."""
 
 
+def whatever_design(observe: Observe) -> Observe:
+    """Say of an ``observe`` that it asks of a design no more than ``pooled``.
+
+    A GPU then observes at once what augmentations of different designs made: kernels cost it by the call.
+    """
+    observe.whatever_design = True  # type: ignore[attr-defined]
+    return observe
+
+
+def constant(units: Tensor, value: float) -> Tensor:
+    """A number for every unit: Tensor of shape (units,), on the device and of the dtype of ``units``; not to change."""
+    return _constant(len(units), float(value), units.dtype, units.device)
+
+
+@lru_cache(maxsize=256)
+def _constant(count: int, value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.full((count,), value, dtype=dtype, device=device)
+
+
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Quotient that is NaN, never infinite, where there is nothing to divide by."""
     return torch.where(denominator > 0, numerator / denominator, torch.nan)
@@ -223,7 +245,7 @@ def mean_of_rows(
 
     def observe(observation: Observation) -> Contribution:
         value = statistic(observation)
-        return {"sum": value.sum(1), "rows": torch.full_like(value[:, 0], value.shape[1])}
+        return {"sum": value.sum(1), "rows": constant(value, value.shape[1])}
 
     return Metric(name, observe, mean, direction, summary, reference, frozenset(needs))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dametric.metrics.base import Contribution, Metric, Observation, mean
+from dametric.metrics.base import Contribution, Metric, Observation, constant, mean, whatever_design
 
 RowStatistic = Callable[[Tensor], Tensor]
 
@@ -29,12 +29,12 @@ def confidence(rows: Tensor) -> Tensor:
 
 
 def _observe(statistic: RowStatistic) -> Callable[[Observation], Contribution]:
+    @whatever_design
     def observe(observation: Observation) -> Contribution:
-        rows = [observation.aug]
+        value = statistic(observation.aug)
         if observation.design.pooled and observation.raw is not None:
-            rows.append(observation.raw)
-        value = torch.cat([statistic(part) for part in rows], 1)
-        return {"sum": value.sum(1), "rows": torch.full_like(value[:, 0], value.shape[1])}
+            value = torch.cat([value, statistic(observation.raw)], 1)
+        return {"sum": value.sum(1), "rows": constant(value, value.shape[1])}
 
     return observe
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from dametric.metrics.base import Contribution, Design, Metric, Observation, mean, ratio
+from dametric.metrics.base import (
+    Contribution,
+    Design,
+    Metric,
+    Observation,
+    constant,
+    mean,
+    ratio,
+    whatever_design,
+)
 from dametric.metrics.t_stddev import components
 
 
+@whatever_design
 def observe(observation: Observation) -> Contribution:
     """Sums of q over the augmented rows, and of its unit means."""
     q = observation.aug_ce
     assert q is not None
-    rows = torch.full_like(q[:, 0], q.shape[1])
-    return {"sum": q.sum(1), "square": q.square().sum(1), "rows": rows}
+    return {"sum": q.sum(1), "square": q.square().sum(1), "rows": constant(q, q.shape[1])}
 
 
 def observe_pairs(observation: Observation) -> Contribution:
@@ -30,7 +38,7 @@ def observe_pairs(observation: Observation) -> Contribution:
         "product": (raw * aug).sum(1),
         "mean": of_unit,
         "mean_square": of_unit.square(),
-        "count": torch.ones_like(of_unit),
+        "count": constant(of_unit, 1),
         "long_run": long_run["square"][..., 0],
         "long_run_dof": long_run["dof"],
     }

@@ -11,17 +11,18 @@ from __future__ import annotations
 from torch import Tensor
 
 from dametric.base.guards import DESTROYED, KEPT
-from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+from dametric.metrics.base import Contribution, Design, Metric, Observation, constant, ratio, whatever_design
 from dametric.metrics.confidence import entropy
 
 
+@whatever_design
 def observe(observation: Observation) -> Contribution:
     """Sums of the rows and of their entropies, augmented and raw."""
     assert observation.raw is not None
     found: Contribution = {}
     for name, rows in (("aug", observation.aug), ("raw", observation.raw)):
         found |= {f"{name}_sum": rows.sum(1), f"{name}_entropy": entropy(rows).sum(1)}
-        found[f"{name}_rows"] = rows.new_full((len(rows),), rows.shape[1])
+        found[f"{name}_rows"] = constant(rows, rows.shape[1])
     return found
 
 

@@ -13,10 +13,9 @@ the variance of what the raw rows do not explain. This takes fewer batches for t
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+from dametric.metrics.base import Contribution, Design, Metric, Observation, constant, ratio
 
 
 def components(rows: Tensor, lag: int) -> Contribution:
@@ -30,11 +29,11 @@ def components(rows: Tensor, lag: int) -> Contribution:
     for step in range(1, lag + 1):
         square = square + 2 * (deviation * deviation.roll(-step, 1)).sum(1)
     dof = rows.shape[1] - 1 - 2 * lag
-    return {"square": square, "dof": torch.full_like(square[:, 0], dof)}
+    return {"square": square, "dof": constant(square, dof)}
 
 
 def _means(mean: Tensor) -> Contribution:
-    return {"mean": mean, "square": mean.square(), "count": torch.ones_like(mean[:, 0])}
+    return {"mean": mean, "square": mean.square(), "count": constant(mean, 1)}
 
 
 def _with_control(means: Contribution, raw: Tensor) -> Contribution:

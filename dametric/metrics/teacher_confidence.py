@@ -11,16 +11,17 @@ from operator import itemgetter
 
 from torch import Tensor
 
-from dametric.metrics.base import Contribution, Design, Metric, Observation, ratio
+from dametric.metrics.base import Contribution, Design, Metric, Observation, constant, ratio, whatever_design
 
 _PARTS = itemgetter("rows", "sum", "square")
 
 
+@whatever_design
 def observe(observation: Observation) -> Contribution:
     """Sums of the raw rows, and of their squares."""
     raw = observation.raw
     assert raw is not None
-    return {"sum": raw.sum(1), "square": raw.square().sum((1, 2)), "rows": raw.new_full((len(raw),), raw.shape[1])}
+    return {"sum": raw.sum(1), "square": raw.square().sum((1, 2)), "rows": constant(raw, raw.shape[1])}
 
 
 def reduce_square(total: Contribution, design: Design) -> Tensor:

@@ -72,7 +72,8 @@ class Network:
         """
         while True:
             try:
-                logits = torch.cat([self._forward(part) for part in images.split(self.chunk)])
+                parts = [self._forward(part) for part in images.split(self.chunk)]
+                logits = parts[0] if len(parts) == 1 else torch.cat(parts)
             except Exception as error:
                 if not out_of_memory(error) or self._limited or self.chunk == 1:
                     raise

@@ -13,6 +13,7 @@ from torch import Tensor
 from dametric.augment import NEEDS_STUDENT, Augmented, criterion
 
 Ask = Callable[[Tensor], Tensor]
+_NETWORKS = ("teacher", "student_log")
 
 
 class Origin(NamedTuple):
@@ -52,6 +53,18 @@ class Rows:
     def cross_entropy(self) -> Tensor | None:
         """Teacher-student cross-entropy in nats: Tensor of shape (rows,)."""
         return None if self.student_log is None else -(self.teacher * self.student_log).sum(-1)
+
+
+def compute_cross_entropies(several: Sequence[Rows]) -> None:
+    """Cross-entropies of rows of one shape by as many kernels as of one of them, which cost a GPU by the call."""
+    alike: dict[torch.Size, dict[int, Rows]] = {}
+    for rows in several:
+        if rows.student_log is not None and "cross_entropy" not in vars(rows):
+            alike.setdefault(rows.teacher.shape, {})[id(rows)] = rows
+    for group in alike.values():
+        teacher, student = (torch.stack([getattr(rows, name) for rows in group.values()]) for name in _NETWORKS)
+        for rows, values in zip(group.values(), -(teacher * student).sum(-1), strict=True):
+            vars(rows)["cross_entropy"] = values  # where a cached property keeps it
 
 
 class CachedRows:

@@ -25,7 +25,7 @@ from dametric.errors import UsageError
 from dametric.metrics import METRICS, Contributor, Metric, Observation
 from dametric.models.network import Network
 from dametric.scoring.arrival import arrived, on_the_way_to_the_host
-from dametric.scoring.cached_rows import CachedRows, Origin, Pool, Rows
+from dametric.scoring.cached_rows import CachedRows, Origin, Pool, Rows, compute_cross_entropies
 from dametric.scoring.jackknife import MAX_BLOCKS, Blocks
 from dametric.scoring.protocol import Protocol, Unit, units
 from dametric.scoring.ranks import Ranks
@@ -56,7 +56,7 @@ class Shown(NamedTuple):
     """What one view of a segment was made into so far."""
 
     rows: dict[Run, CachedRows]
-    pools: dict[Run, Augmented]  # by the number of runs
+    pools: dict[tuple[Operation, ...], Augmented]  # the largest of a run, of which others are the beginning
 
 
 @dataclass
@@ -104,6 +104,7 @@ class Engine:
     _later: dict[tuple[str, Contributor], list[Blocks]] = field(default_factory=dict)
     _apart: list[tuple[int, int, list[Blocks]]] = field(default_factory=list)
     _finite: list[tuple[str, str, int, Tensor]] = field(default_factory=list)
+    _logits: list[tuple[str, str, Segment, Tensor]] = field(default_factory=list)  # to be looked at together
     _at_once: RowsAtOnce | None = None  # rows that are augmented and forwarded together
 
     def __post_init__(self) -> None:
@@ -251,6 +252,7 @@ class Engine:
     def _forget_since(self, flags: int, rows: dict[str, int], forwarded: list[int]) -> None:
         """Undo what an attempt that failed has counted."""
         del self._finite[flags:]
+        self._logits.clear()
         self.rows = rows
         for network, count in zip(self._networks, forwarded, strict=True):
             network.rows = count
@@ -292,6 +294,9 @@ class Engine:
                         aug, base, beside, named, segment, shown.setdefault(name, Shown({}, {})), labels_of[place]
                     )
                     parts[aug.name, name].append(rows)
+        self._look_at_logits()
+        if self.device.type != "cpu" and self._metric_student:
+            compute_cross_entropies([rows for each in parts.values() for part in each for rows in part[:2] if rows])
         alone = len(self.data) < 2 * self.protocol.batch  # one batch an epoch: only over epochs has it a spread
         epoch = torch.tensor([0 if alone else unit.epoch for unit in group])
         tasks = []
@@ -390,9 +395,11 @@ class Engine:
             return raw, raw, None if labels is None else Origin(labels)
         teacher = partial(self._teacher, what=aug.name, segment=segment)
         student = partial(self._student_log, what=aug.name, segment=segment)
-        every = (aug.run, aug.runs)  # picks by several criteria are from one pool
-        augmented = shown.pools[every] if every in shown.pools else aug(view, keys)
-        shown.pools[every], images = augmented, augmented.images
+        if aug.run not in shown.pools:  # picks by several criteria are from one pool, which begins with its run alone
+            largest = max((each for each in self.active if each.run == aug.run), key=lambda each: each.runs)
+            shown.pools[aug.run] = largest(view, keys)
+        augmented = shown.pools[aug.run].first(aug.runs * len(view))
+        images = augmented.images
         origin = Origin.of(augmented, labels, len(view)) if self._metric_labels or self._metric_mixing else None
         self._note_finite(_IMAGES, images, aug.name, segment)
         parts = images.split(len(view))
@@ -440,13 +447,20 @@ class Engine:
         """Keep a flag for each batch of images or logits on the device, to be read at the next checkpoint."""
         if not rows.is_floating_point():
             return
-        # nothing times a number is zero, nothing times NaN or Inf is NaN, and so is a sum with that: three kernels
-        flat = (rows * 0).flatten(1)
-        if len(flat) % (segment.batches * segment.size) == 0:  # batch after batch, a pool run after run
-            finite = flat.view(-1, segment.batches, segment.size * flat.shape[1]).sum((0, 2)) == 0
-        else:  # picked rows, more of them than a short batch has
-            finite = flat.view(segment.batches, -1).sum(1) == 0
-        self._finite.append((who, what, segment.first, finite))
+        if self.device.type != "cpu" and who != _IMAGES:
+            self._logits.append((who, what, segment, rows))
+        else:
+            self._finite.append((who, what, segment.first, _finite_batches(rows[None], segment)[0]))
+
+    def _look_at_logits(self) -> None:
+        """Flags of the logits of a group by as many kernels as there are shapes, which cost a GPU by the call."""
+        groups: dict[tuple[Segment, torch.Size], list[tuple[str, str, Tensor]]] = {}
+        for who, what, segment, rows in self._logits:
+            groups.setdefault((segment, rows.shape), []).append((who, what, rows))
+        for (segment, _), alike in groups.items():
+            flags = _finite_batches(torch.stack([rows for *_, rows in alike]), segment)
+            self._finite += [(who, what, segment.first, flags[n]) for n, (who, what, _) in enumerate(alike)]
+        self._logits.clear()
 
     def _observation(
         self, aug: Augmentation, view: ViewName, count: int, raws: list[Rows | None], parts: list[Part]
@@ -498,6 +512,26 @@ class Engine:
                     f"try {argument('dtype', 'float32')}, and check that the checkpoint and the normalisation are right"
                 )
         self._finite.clear()
+
+
+def _finite_batches(several: Tensor, segment: Segment) -> Tensor:
+    """Whether images or logits are finite, batch by batch.
+
+    Parameters
+    ----------
+    several : Tensor of shape (views, rows, ...)
+    segment : Segment
+
+    Returns
+    -------
+    Tensor of shape (views, batches), bool
+    """
+    # nothing times a number is zero, nothing times NaN or Inf is NaN, and so is a sum with that: three kernels
+    flat = (several * 0).flatten(2)
+    views, rows, numbers = flat.shape
+    if rows % (segment.batches * segment.size) == 0:  # batch after batch, a pool run after run
+        return flat.view(views, -1, segment.batches, segment.size * numbers).sum((1, 3)) == 0
+    return flat.view(views, segment.batches, -1).sum(2) == 0  # picked rows, more of them than a short batch has
 
 
 def _kept(aug: Augmentation, augs: Sequence[Augmentation], metrics: Sequence[Metric]) -> list[tuple[str, Contributor]]:

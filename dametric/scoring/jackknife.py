@@ -129,17 +129,29 @@ def leave_one_out(
         total = {name: values.sum(0) for name, values in contribution.items()}
         deleted = {name: total[name] - values for name, values in contribution.items()}
     else:
-        _, epoch = torch.unique(blocks.epoch, return_inverse=True)
-        count = int(epoch.max()) + 1
-        sums = {
-            name: torch.zeros(count, *values.shape[1:], dtype=values.dtype).index_add_(0, epoch, values)
-            for name, values in contribution.items()
-        }
+        sums, epoch = _of_epochs(blocks)
         parts = metric.centre(sums, design)
         total = {name: values.sum(0) for name, values in parts.items()}
         rest = metric.centre({name: sums[name][epoch] - values for name, values in contribution.items()}, design)
         deleted = {name: total[name] - parts[name][epoch] + rest[name] for name in parts}
     return reduce(total, design), reduce(deleted, design)
+
+
+def _of_epochs(blocks: Blocks) -> tuple[Contribution, Tensor]:
+    """Contributions added up over each epoch, and the place of every block's epoch among these."""
+    _, epoch = torch.unique(blocks.epoch, return_inverse=True)
+    count = int(epoch.max()) + 1
+    sums = {
+        name: torch.zeros(count, *values.shape[1:], dtype=values.dtype).index_add_(0, epoch, values)
+        for name, values in blocks.contribution.items()
+    }
+    return sums, epoch
+
+
+def _on_all(blocks: Blocks, metric: Metric, design: Design) -> float:
+    """The metric on all blocks: the first of what :func:`leave_one_out` returns."""
+    parts = blocks.contribution if metric.centre is None else metric.centre(_of_epochs(blocks)[0], design)
+    return float(metric.reduce({name: values.sum(0) for name, values in parts.items()}, design))
 
 
 def jackknife(theta: Tensor, deleted: Tensor, units: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,16 +236,16 @@ def measured(
     influence : Influence
         In units of the metric.
     """
-    theta, deleted = leave_one_out(blocks, metric, design)
-    raw, count = float(theta), len(deleted)
-    of_roots = _of_roots(blocks, metric, design)
-    if of_roots is None and not plugin and _hardly_seen(blocks, metric, design):
-        unknown = torch.full((count,), math.nan, dtype=torch.float64)
-        return Estimate(math.nan, math.nan, math.nan, math.nan, raw, count), Influence(unknown, unknown, count - 1)
-    if of_roots is not None and not plugin:
+    count, of_roots = len(blocks.units), None if plugin else _of_roots(blocks, metric, design)
+    if of_roots is not None:
         value, influence = of_roots
         grown = influence.se * _population(influence, passes).factor
-        return _on_logarithm(value, grown / value, influence.dof, raw, count), influence
+        return _on_logarithm(value, grown / value, influence.dof, _on_all(blocks, metric, design), count), influence
+    theta, deleted = leave_one_out(blocks, metric, design)
+    raw = float(theta)
+    if not plugin and _hardly_seen(blocks, metric, design):
+        unknown = torch.full((count,), math.nan, dtype=torch.float64)
+        return Estimate(math.nan, math.nan, math.nan, math.nan, raw, count), Influence(unknown, unknown, count - 1)
     corrected, shares = jackknife(theta, deleted, blocks.units)
     influence = Influence(shares, torch.zeros_like(shares), count - 1)
     if count < 2:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import combinations, groupby
 from typing import NamedTuple
 
 import torch
@@ -84,6 +84,14 @@ class Paired(NamedTuple):
         longer = ours if len(ours.influence.total) >= len(theirs.influence.total) else theirs
         return Difference(None, *difference(ours[:2], theirs[:2], longer.passes))
 
+    def gaps(self, other: Paired) -> tuple[Difference, Difference]:
+        """:meth:`gap` to another augmentation, and that of the other to this one: the same with the sign turned."""
+        gap, as_long = self.gap(other), len(self.units) == len(other.units)
+        if not _alike(self, other) or (as_long and not torch.equal(self.units, other.units)):
+            return gap, other.gap(self)  # which one is merged, or is the longer, is a matter of order
+        value, low, high = (0.0 - number for number in (gap.value, gap.high, gap.low))  # of zero, zero
+        return gap, Difference(None, value, gap.se, low, high)
+
     def order(self, other: Paired, level: float) -> int:
         """-1 where this is lower than another one at a two-sided level, 1 where it is higher, else 0."""
         gap, dof = self.gap(other), min(self.influence.dof, other.influence.dof)
@@ -144,21 +152,23 @@ def ordered(rows: Sequence[ScoreRow], metric: str) -> list[ScoreRow]:
     sign = -1 if rows[0].metrics[metric].direction == "higher" else 1
     order = sorted(rows, key=lambda row: (row.destroyed, _sortable(sign, row.metrics[metric])))
     paired = {row.aug: Paired.read(row, metric) for row in order}
-    return [_compared(row, paired, order[0].aug) for row in order]
+    gaps: dict[tuple[str, str], Difference] = {(name, name): own.gap(own) for name, own in paired.items()}  # are zero
+    for (name, own), (other, theirs) in combinations(paired.items(), 2):
+        gaps[name, other], gaps[other, name] = own.gaps(theirs)
+    return [_compared(row, {other: gaps[row.aug, other] for other in paired}, order[0].aug) for row in order]
 
 
 def _sortable(sign: int, value: MetricValue) -> float:
     return math.inf if math.isnan(value.value) else sign * value.value
 
 
-def _compared(row: ScoreRow, paired: dict[str, Paired], best: str) -> ScoreRow:
-    ours = paired[row.aug]
-    gap = ours.gap(paired[best])  # exactly zero for the best itself
+def _compared(row: ScoreRow, gaps: dict[str, Difference], best: str) -> ScoreRow:
+    gap = gaps[best]
     return replace(
         row,
         difference=replace(gap, to=best),
         tied_with_best=_holds_zero(gap.low, gap.high),
-        differences={other: ours.gap(theirs) for other, theirs in paired.items()},
+        differences=gaps,
     )
 
 

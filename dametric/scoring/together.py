@@ -38,7 +38,8 @@ def contributions(tasks: Sequence[Task], together: bool) -> dict[Key, Contributi
         return {key: key[1][0](observation) for key, observation in tasks}
     groups: dict[Hashable, list[Task]] = defaultdict(list)
     for task in tasks:
-        groups[task.key[1], _form(task.observation)].append(task)
+        observe = task.key[1][0]
+        groups[task.key[1], _form(task.observation, getattr(observe, "whatever_design", False))].append(task)
     results: dict[Key, Contribution] = {}
     stacked: dict[tuple[int, ...], Observation] = {}  # by those that are in it: most contributors ask for the same
     for group in groups.values():
@@ -59,10 +60,11 @@ def _of_group(group: list[Task], stacked: dict[tuple[int, ...], Observation]) ->
     return {task.key: {part: values[n] for part, values in parts.items()} for n, task in enumerate(group)}
 
 
-def _form(observation: Observation) -> Hashable:
+def _form(observation: Observation, whatever_design: bool) -> Hashable:
     """What has to be the same of observations that are laid side by side."""
+    design = observation.design.pooled if whatever_design else observation.design
     shapes = tuple(tuple(value.shape) if isinstance(value, Tensor) else None for value in _values(observation).values())
-    return observation.design, shapes, tuple(map(_form, observation.views))
+    return design, shapes, tuple(_form(view, whatever_design) for view in observation.views)
 
 
 def _values(observation: Observation) -> dict[str, Tensor | None]:

@@ -518,7 +518,7 @@ def test_over_epochs_batch_means_are_unbiased_and_the_published_draws_are_not(pa
 def test_the_batch_of_what_is_not_finite_is_known_in_pools_and_among_picked_rows() -> None:
     segment = Segment(batches=2, size=3, first=4)
     for rows, broken, expected in ((12, 4, [True, False]), (12, 7, [False, True]), (8, 3, [False, True])):
-        logits, notes = torch.zeros(rows, 5), SimpleNamespace(_finite=[])
+        logits, notes = torch.zeros(rows, 5), SimpleNamespace(_finite=[], _logits=[], device=torch.device("cpu"))
         logits[broken, 2] = torch.nan
         Engine._note_finite(notes, "teacher", logits, "cutmix", segment)  # type: ignore[arg-type]
         ((who, what, first, finite),) = notes._finite

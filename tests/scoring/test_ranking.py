@@ -12,8 +12,9 @@ from torch import Tensor
 from dametric import ImageSet
 from dametric.augment import parse
 from dametric.metrics import METRICS
-from dametric.scoring import ranking
+from dametric.scoring import paired, ranking
 from dametric.scoring.engine import Engine
+from dametric.scoring.jackknife import difference
 from dametric.scoring.protocol import Protocol
 from dametric.scoring.ranking import measure_of, ranked
 from dametric.scoring.strata import CELL, _cells, _sums_of_cells
@@ -58,6 +59,30 @@ def test_what_was_estimated_of_the_same_batches_is_kept(monkeypatch: pytest.Monk
     fresh = Engine(network, None, data, augs, metrics, Protocol(batch=8), parse("flip"), torch.device("cpu"))
     next(fresh.run(iter([6])))
     assert ranked(fresh) == later
+
+
+def test_differences_are_made_once_a_pair(monkeypatch: pytest.MonkeyPatch, data: ImageSet) -> None:
+    augs = [parse(spec) for spec in ("identity", "flip", "cutmix", "cutout", "mixup")]
+    network: Any = Rows()
+    metrics = [METRICS[name] for name in ("t_stddev", "information_kept")]
+    engine = Engine(network, None, data, augs, metrics, Protocol(batch=8), parse("flip"), torch.device("cpu"))
+    steps = engine.run(iter([5, 8]))
+    next(steps)
+    engine.retired.add("mixup")  # shown fewer batches than the others
+    next(steps)
+    compared: Counter[str] = Counter()
+
+    def counting(*given: Any) -> Any:
+        compared["pairs"] += 1
+        return difference(*given)
+
+    monkeypatch.setattr(paired, "difference", counting)
+    rows = ranked(engine)
+    assert compared["pairs"] == 5 + 5 * 4 // 2
+    known = {row.aug: paired.Paired.read(row, "t_stddev") for row in rows}
+    for row in rows:
+        for other, gap in row.differences.items():
+            assert gap == known[row.aug].gap(known[other]), (row.aug, other)
 
 
 @each("classes", [1, CELL - 1, CELL, CELL + 1, 1000])
