@@ -79,7 +79,7 @@ class Crop:
         return Augmented(lines.index_select(0, start.flatten()).view(images.shape))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # megabytes each
 def _lines(rows: int, channels: int, height: int, tall: int, wide: int, device: torch.device) -> Tensor:
     """Where the lines of windows begin in images of tall x wide pixels: (rows, channels, height); not to be changed."""
     with torch.inference_mode(False):
