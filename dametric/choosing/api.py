@@ -7,7 +7,7 @@ import os
 import pickle
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -39,7 +39,7 @@ from dametric.choosing.advice import distill_command
 from dametric.choosing.arms import BASELINE, Arm, arms_of
 from dametric.choosing.fit import assumed_parameters
 from dametric.choosing.parameters import Parameters
-from dametric.choosing.runs import HeldOutRequest, Key, OwnTrainer, Students, user_code_of
+from dametric.choosing.runs import Candidates, HeldOutRequest, Key, OwnTrainer, Students, user_code_of
 from dametric.choosing.scored import Scoring, directions_of, oriented
 from dametric.choosing.settle import Clock, Settling, budget_of, fitting, seconds_kept
 from dametric.choosing.state import Question, check_epsilon
@@ -462,9 +462,10 @@ class _Task:
         before = read_choice(self.folder)
         for name in ("student", "teacher", "data", "recipe", "steps"):
             if before.config.get(name) != config[name]:
+                what = "; ".join(_differences(name, before.config.get(name), config[name]))
                 raise UsageError(
-                    f"{self.folder} holds another choice ({name} was {_short(before.config.get(name))}, now "
-                    f"{_short(config[name])}): choose another {argument('output')}, or remove that folder"
+                    f"{self.folder} holds another choice ({what}): choose another {argument('output')}, or remove that "
+                    "folder"
                 )
         known = before.config.get("code") or {}  # which folders of former times have not
         for name, now in config["code"].items():
@@ -481,10 +482,14 @@ class _Task:
     ) -> Iterator[Choice]:
         kept = self.folder / _CLOCK
         runs: Students | OwnTrainer
+        images = ImageSpec(context.train.image_size, context.train.mean)
+        candidates = Candidates(tuple(arm.name for arm in question.arms), images)
         if self.runner is None:
-            runs = Students(request, context if self.places.here else None)
+            runs = Students(
+                request, context if self.places.here else None, candidates, dict(question.config["teacher"])
+            )
         else:
-            runs = OwnTrainer(self.runner, str(self.folder / "own"))
+            runs = OwnTrainer(self.runner, str(self.folder / "own"), candidates)
         with ExitStack() as stack:
             stack.enter_context(claimed(self.folder / ".lock", str(self.folder)))
             before = self._before(dict(question.config))
@@ -640,6 +645,20 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     """A recipe as JSON has it, without what every run has of its own."""
     own = ("aug", "seed", "epochs", "steps")
     return {name: value for name, value in asdict(recipe).items() if name not in own}
+
+
+def _differences(name: str, before: Any, now: Any) -> list[str]:
+    """What of a setting was something else, in words.
+
+    Examples
+    --------
+    >>> _differences("recipe", {"lr": 0.1, "objective": {"ce": 0.1}}, {"lr": 0.1, "objective": {"ce": 0.2}})
+    ['ce of objective of recipe was 0.1, now 0.2']
+    """
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        every = [_differences(f"{key} of {name}", before.get(key), now.get(key)) for key in {**before, **now}]
+        return [difference for some in every for difference in some]
+    return [] if before == now else [f"{name} was {_short(before)}, now {_short(now)}"]
 
 
 def _short(value: Any) -> str:

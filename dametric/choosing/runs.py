@@ -9,16 +9,18 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from dametric.augment import ImageSpec, parse
+from dametric.augment import ImageSpec, parse, repeated
 from dametric.augment.base import Augmented
 from dametric.augment.external import External
 from dametric.augment.keys import Keys
+from dametric.base.arguments import argument
 from dametric.base.files import read_text, write_atomic
 from dametric.base.progress import Advance
 from dametric.base.user_code import line_of, load_object, one_line, source_digest
@@ -107,6 +109,40 @@ def user_code_of(aug: str) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """The candidates of a choice, under which the runs of a folder are counted however they were spelt.
+
+    Attributes
+    ----------
+    names : tuple of str
+    images : ImageSpec
+        Of the images that are trained on: defaults may depend on it.
+
+    Examples
+    --------
+    >>> candidates = Candidates(("identity", "cutmix:alpha=1"))
+    >>> candidates.name("cutmix"), candidates.name("rotate:degrees=0"), candidates.name("mixup")
+    ('cutmix:alpha=1', 'identity', 'mixup')
+    """
+
+    names: tuple[str, ...] = ()
+    images: ImageSpec = field(default_factory=ImageSpec)
+
+    def name(self, aug: str) -> str:
+        """The candidate that an augmentation is, or its own name."""
+        return aug if aug in self.names else _same_candidate(aug, self)
+
+
+@lru_cache(maxsize=1024)
+def _same_candidate(aug: str, candidates: Candidates) -> str:
+    try:
+        every = [replace(parse(name, candidates.images), name=name) for name in (*candidates.names, aug)]
+    except UsageError:  # of a candidate of before, whose file is gone
+        return aug
+    return repeated(every).get(aug, aug)
+
+
 class _Current:
     """Tells runs of a candidate's code as it is now from those of before."""
 
@@ -138,10 +174,15 @@ class Students:
         With a recipe of a whole schedule; its output is the ledger's folder.
     ready : TrainingContext or None
         Data and teacher, where they are in memory of this process.
+    candidates : Candidates
+    teacher : dict or None
+        Identity of the teacher: runs of another one are none of these, and are not made.
     """
 
     request: DistillationRequest
     ready: TrainingContext | None = None
+    candidates: Candidates = field(default_factory=Candidates)
+    teacher: Mapping[str, Any] | None = None
 
     def job(self, keys: Sequence[Key]) -> Job:
         """See :class:`Runs`; several go in lockstep."""
@@ -149,10 +190,16 @@ class Students:
 
     def run(self, key: Key) -> TrainingRun:
         """A run as the trainer has it."""
+        context = self.ready or context_of(self.request)
+        if self.teacher is not None and (context.teacher is None or context.teacher.identity != self.teacher):
+            raise UsageError(
+                f"the teacher {self.request.teacher} is no longer the one that this choice began with: put that one "
+                f"back, or choose another {argument('output')}"
+            )
         common = self.request.common
         recipe = {**common.recipe, "epochs": None, "steps": key.steps}
         request = replace(self.request, common=replace(common, recipe=recipe))
-        return request.work(self.ready or context_of(self.request), key.aug, key.seed)
+        return request.work(context, key.aug, key.seed)
 
     def outcomes(self) -> list[Outcome]:
         """See :class:`Runs`."""
@@ -166,13 +213,18 @@ class Students:
         current = _Current()
         runs = [Run(path.parent) for path in sorted(Path(self.request.output).glob("*/record.json"))]
         records = [record for run in runs if (record := run.written) is not None]
-        kept = [record for record in records if current(record.config.aug, record.config.extra.get("user_code"))]
-        return [_outcome(record) for record in kept], list(current.outdated)
+        kept = [
+            record
+            for record in records
+            if self.teacher is None or record.config.extra.get("teacher", self.teacher) == self.teacher
+            if current(record.config.aug, record.config.extra.get("user_code"))
+        ]
+        return [_outcome(record, self.candidates) for record in kept], list(current.outdated)
 
 
-def _outcome(record: RunRecord) -> Outcome:
+def _outcome(record: RunRecord, candidates: Candidates) -> Outcome:
     recipe = record.config.recipe
-    key = Key(record.config.aug, recipe.steps or 0, recipe.seed)
+    key = Key(candidates.name(record.config.aug), recipe.steps or 0, recipe.seed)
     if record.status != FINISHED:
         return Outcome(key, failed=(record.error or "it failed") if record.status == FAILED else None)
     result, classes = record.result, record.about.data.classes or 2
@@ -267,6 +319,7 @@ class OwnTrainer:
         ``"./train.py:function"``; called with ``augment`` (a :class:`View`), ``steps`` and ``seed``, it returns the
         held-out loss, or a dict with "loss" and "top1".
     folder : str
+    candidates : Candidates
 
     Examples
     --------
@@ -280,6 +333,7 @@ class OwnTrainer:
 
     runner: str | Callable[..., Any]
     folder: str
+    candidates: Candidates = field(default_factory=Candidates)
 
     def job(self, keys: Sequence[Key]) -> Job:
         """See :class:`Runs`."""
@@ -296,7 +350,12 @@ class OwnTrainer:
     def _read(self) -> tuple[list[Outcome], list[str]]:
         current = _Current()
         every = [_read_own(path) for path in sorted(Path(self.folder).glob("*.json"))]
-        return [outcome for outcome, code in every if current(outcome.key.aug, code)], list(current.outdated)
+        kept = [outcome for outcome, code in every if current(outcome.key.aug, code)]
+        names = [self.candidates.name(outcome.key.aug) for outcome in kept]
+        outcomes = [
+            replace(outcome, key=replace(outcome.key, aug=name)) for outcome, name in zip(kept, names, strict=True)
+        ]
+        return outcomes, list(current.outdated)
 
 
 @dataclass(frozen=True)

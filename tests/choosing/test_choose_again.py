@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -278,6 +279,42 @@ def test_a_trial_whose_student_fails_leaves_the_pace_unknown(monkeypatch: pytest
     pace, _ = api._trial(runs.Students(Request()), question)  # type: ignore[arg-type]
     assert pace != pace
     assert trial_of == ["identity"]
+
+
+@each("runner", [None, constant(1.0)])
+def test_runs_count_however_their_augmentation_was_spelt(tmp_path: Path, runner: Callable[..., float] | None) -> None:
+    """In a folder of its own each: a choice that knows none of its runs would wait for them for ever."""
+    folder, own = tmp_path / str(runner is None), {} if runner is None else {"runner": runner}
+    before = last(folder, "cutmix", **own)
+    assert sorted(run.aug for run in before.runs) == ["cutmix", "identity"]
+    after = last(folder, ["cutmix:alpha=1", "rotate:degrees=0"], budget="80steps", epsilon=1e-9, **own)
+    assert [arm.aug for arm in sorted(after.arms, key=lambda arm: arm.aug)] == ["cutmix:alpha=1", "identity"]
+    losses = {(run.aug, run.seed): run.loss for run in after.runs}
+    assert len(losses) == len(after.runs) == (4 if runner is None else 2)
+    assert {(run.aug.replace("cutmix", "cutmix:alpha=1"), run.seed): run.loss for run in before.runs}.items() <= (
+        losses.items()
+    )
+
+
+def test_runs_of_another_teacher_are_neither_made_nor_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of the same name that is another teacher by the time that a process of its own reads it."""
+    identity = last(tmp_path / "c").config["teacher"]
+    other = {**identity, "sha256": "0"}
+    request: Any = SimpleNamespace(output=str(tmp_path / "c" / "runs"), teacher="teacher.pth")
+    assert [len(runs.Students(request, teacher=who).outcomes()) for who in (identity, other)] == [2, 0]
+    monkeypatch.setattr(runs, "context_of", lambda request: SimpleNamespace(teacher=SimpleNamespace(identity=other)))
+    with pytest.raises(UsageError, match="is no longer the one that this choice began with: put that one back"):
+        runs.Students(request, teacher=identity).run(runs.Key("cutmix", 20, 0))
+
+
+def test_a_refusal_says_what_differs(tmp_path: Path) -> None:
+    last(tmp_path / "c")
+    for more, what in (
+        ({"temperature": 2}, "temperature of objective of recipe was 4.0, now 2"),
+        ({"mean": (0, 0, 0)}, "mean of teacher was"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            last(tmp_path / "c", **more)
 
 
 def test_an_answer_without_candidates_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
