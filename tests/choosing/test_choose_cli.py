@@ -225,19 +225,6 @@ def test_the_test_split_is_never_read(run: Run, teacher: Path, tmp_path: Path, m
     assert set(asked) == {"train"}
 
 
-@pytest.mark.slow
-def test_side_by_side_and_together_are_the_same_runs(run: Run, teacher: Path, tmp_path: Path) -> None:
-    found = {}
-    for name, changes in (("alone", {}), ("jobs", {"jobs": "2"}), ("together", {"lockstep": "2"})):
-        code, _, err = run(*usual(teacher, tmp_path / name, budget="240steps", **changes))
-        assert code == 0, err
-        found[name] = losses(read_choice(tmp_path / name))
-    for name in ("jobs", "together"):
-        common = found["alone"].keys() & found[name].keys()
-        assert common
-        assert {key: found["alone"][key] for key in common} == {key: found[name][key] for key in common}
-
-
 def states(teacher: Path, folder: Path, **changes: Any) -> Iterator[Choice]:
     settings: dict[str, Any] = {"steps": 60, "batch_size": 32, "device": "cpu", "dtype": "float32", "quiet": True}
     settings |= {"image_size": 8, "train_images": 200, "fractions": (0.5, 1), "budget": "150steps", "output": folder}
