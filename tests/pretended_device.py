@@ -26,12 +26,17 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 CUDA = torch.device("cuda:0")
+with_tensors = pytest.mark.skipif(
+    not hasattr(torch._C, "_ensureCUDADeviceGuardSet"), reason="torch < 2.7 has no device guard that asks no driver"
+)
+"""Mark of tests that pretend tensors, not only what torch.cuda says."""
 _CPU = torch.device("cpu")
 _ALLOCATIONS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "set_", "resize_"}
 _WITHOUT_KERNEL = {*_ALLOCATIONS, "_unsafe_view", "_reshape_alias", "lift", "is_pinned", "_assert_tensor_metadata"}
@@ -436,7 +441,7 @@ class _Autocast(torch.autocast):
 @contextmanager
 def _lifted() -> Iterator[None]:
     """Let the mode see the copy to the device that ``torch.tensor(..., device="cuda")`` makes, and modules move."""
-    torch._C._ensureCUDADeviceGuardSet()
+    getattr(torch._C, "_ensureCUDADeviceGuardSet", lambda: None)()  # torch >= 2.7
     lifting = torch._C._only_lift_cpu_tensors()
     overwriting = torch.__future__.get_overwrite_module_params_on_conversion()
     torch._C._set_only_lift_cpu_tensors(True)

@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from tests.loops import each
-from tests.pretended_device import CUDA, MixedDevicesError, PretendedDevice, PretendedTensor, pretended_cuda
+from tests.pretended_device import (
+    CUDA,
+    MixedDevicesError,
+    PretendedDevice,
+    PretendedTensor,
+    pretended_cuda,
+    with_tensors,
+)
+
+pytestmark = with_tensors
 
 Call = Callable[[Tensor], Any]
 

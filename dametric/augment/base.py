@@ -151,7 +151,7 @@ class Augmentation:
         result, broken = Augmented(images), None
         for operation, draw in zip(self.operations, draws, strict=True):
             step = operation.apply(result.images, draw)
-            result = step if step.partner is not None else result._replace(images=step.images)
+            result = step if step.partner is not None else Augmented(step.images, result.partner, result.lam)
             if _is_user_function(operation) and step.images.is_floating_point():
                 rows = ~step.images.isfinite().flatten(1).all(1)
                 broken = rows if broken is None else broken | rows

@@ -126,7 +126,11 @@ def _tf32(*names: str) -> bool:
 
 
 def _backend(name: str) -> Any:
-    return functools.reduce(getattr, name.split(".") if name else (), torch.backends)
+    """A part of ``torch.backends``; None where this torch has no such part."""
+    part: Any = torch.backends
+    for inner in name.split(".") if name else ():
+        part = getattr(part, inner, None)
+    return part
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from dametric.records.runs import run_id
 from dametric.training.trainer import Training
 from tests.gpu_pretended.counts import image_set
 from tests.gpu_pretended.deterministic import Runs
-from tests.pretended_device import pretended_cuda
+from tests.pretended_device import pretended_cuda, with_tensors
+
+pytestmark = with_tensors
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,9 @@ from dametric.training.trainer import advance_together
 from tests.gpu_pretended.counts import BATCH, EVERY, GROUP, budgets, image_set, network, of_pass, rows, training
 from tests.gpu_pretended.sweeping import check_sweep
 from tests.loops import each
-from tests.pretended_device import PretendedDevice, pretended_cuda
+from tests.pretended_device import PretendedDevice, pretended_cuda, with_tensors
+
+pytestmark = with_tensors
 
 # operations of their own on a GPU, the same but for roundings of pixels: a level of 255 here and there
 OTHERWISE = {"rrc", "rrc+flip"}

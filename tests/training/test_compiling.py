@@ -52,7 +52,8 @@ def test_the_ninth_network_of_a_process_is_compiled_too(
         return torch.nn.Sequential(torch.nn.Flatten(), *(torch.nn.Linear(192, 192) for _ in range(depth)))
 
     alive, counts = [], []
-    with torch._dynamo.config.patch(recompile_limit=8):  # put back at the end
+    limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"  # torch < 2.7
+    with torch._dynamo.config.patch({limit: 8}):  # put back at the end
         for depth in range(1, 11):
             graphs.clear()
             alive.append(trained(layers(depth), data, compile=True))
