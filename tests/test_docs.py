@@ -8,6 +8,7 @@ import inspect
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,15 @@ def commands(text: str) -> Iterator[list[str]]:
                 yield words[words.index("dametric") + 1 :]
 
 
+@cache
+def parser() -> Any:
+    """The command line with all its options."""
+    return typer.main.get_command(cli.app)
+
+
 def check(words: list[str], shown: str) -> None:
     """Hold a command against the parser of the command line, and its words against what there is."""
-    command: Any = typer.main.get_command(cli.app)
+    command: Any = parser()
     words = cli._with_address(words)
     name = words.pop(0)
     if name == "dametric:" or name.startswith("-") or "|" in name or name.isupper():

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 
 from dametric.augment.base import choose, per_row
@@ -111,12 +110,16 @@ def solarize(images: Tensor, strength: Tensor) -> Tensor:
 
 def autocontrast(images: Tensor, strength: Tensor) -> Tensor:
     """Stretch every channel to the full range."""
+    import torchvision.transforms.v2.functional as tvf  # takes seconds to load
+
     result: Tensor = tvf.autocontrast(images)
     return result
 
 
 def equalize(images: Tensor, strength: Tensor) -> Tensor:
     """Flatten the histogram of every channel."""
+    import torchvision.transforms.v2.functional as tvf
+
     result: Tensor = tvf.equalize(images)
     return result
 

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torchvision.transforms.v2.functional as tvf
 from torch import Tensor
 
 from dametric.augment.base import Augmented, Draw, parameters, whole
@@ -136,6 +135,8 @@ class Jpeg:
 
     def apply(self, images: Tensor, draw: Draw) -> Augmented:
         check_channels("jpeg", images)
+        import torchvision.transforms.v2.functional as tvf  # takes seconds to load
+
         on_cpu, qualities = whole(images).cpu(), draw["quality"].tolist()
         # by way of Pillow, since torchvision's own codecs are on their way out
         pictures = (tvf.to_pil_image(image) for image in on_cpu)

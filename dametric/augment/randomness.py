@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dametric.base.devices import seed_generators
 from dametric.data.known import Statistics
 
 _MOST_PARTS = 2000  # parts of a callable that are searched
@@ -34,10 +35,7 @@ def lent_generators(device: torch.device) -> Iterator[Seed]:
     def seed(value: int) -> None:
         random.seed(value)
         np.random.seed(value % 2**32)  # noqa: NPY002
-        if device.type == "cuda":
-            torch.manual_seed(value)
-        else:  # the same numbers, without recording a stack trace for a GPU that is not initialised
-            torch.default_generator.manual_seed(value)
+        seed_generators(value, device)
 
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):

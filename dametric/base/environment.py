@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import re
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 
 from dametric import __version__
 from dametric.base.devices import tf32
@@ -21,7 +23,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {
         "dametric": __version__,
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torchvision": _torchvision(),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "system": platform.system(),
@@ -30,6 +32,16 @@ def machine(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         **(_of_cuda() if cuda else {}),
     }
+
+
+def _torchvision() -> str:
+    """Version of torchvision, which takes seconds to load, from the file that it has it from."""
+    package = find_spec("torchvision")
+    text = (
+        Path(package.origin).with_name("version.py").read_text(encoding="utf-8") if package and package.origin else ""
+    )
+    written = re.search(r"^__version__ = ['\"](.+)['\"]", text, re.MULTILINE)
+    return written[1] if written else version("torchvision")
 
 
 def _of_cuda() -> dict[str, Any]:

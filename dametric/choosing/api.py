@@ -179,10 +179,10 @@ def choose(
     --------
     >>> import tempfile
     >>> from dametric.models import build
-    >>> short = {"steps": 60, "batch_size": 32, "device": "cpu", "dtype": "float32", "quiet": True}
+    >>> short = {"steps": 20, "batch_size": 32, "device": "cpu", "dtype": "float32", "quiet": True}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     states = choose(build("resnet8", 10, 8), "resnet8", "digits", ["cutmix"], output=folder, image_size=8,
-    ...                     train_images=200, fractions=(0.5, 1), budget="150steps", **short)
+    ...                     train_images=200, fractions=(0.5, 1), budget="50steps", **short)
     ...     answer = list(states)[-1]
     >>> answer.status, sorted(arm.aug for arm in answer.arms)
     ('spent', ['cutmix', 'identity'])

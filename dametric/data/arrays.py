@@ -10,6 +10,8 @@ from PIL import Image
 
 from dametric.data.decode import Pixels, Resize, fit, workers
 
+_TASK = 64  # images: to hand a small one to a thread costs as much as to resize it
+
 
 @dataclass(frozen=True)
 class Arrays:
@@ -27,11 +29,12 @@ def resized(pixels: Pixels, image_size: int | None, resize: Resize | None = None
         return pixels
     out = np.empty((len(pixels), 3, image_size, image_size), dtype=np.uint8)
 
-    def resize_one(i: int) -> None:
-        image = Image.fromarray(np.ascontiguousarray(pixels[i].transpose(1, 2, 0)))
-        out[i] = np.asarray(fit(image, image_size, resize)).transpose(2, 0, 1)
+    def resize_some(start: int) -> None:
+        for i in range(start, min(start + _TASK, len(pixels))):
+            image = Image.fromarray(np.ascontiguousarray(pixels[i].transpose(1, 2, 0)))
+            out[i] = np.asarray(fit(image, image_size, resize)).transpose(2, 0, 1)
 
     with ThreadPoolExecutor(workers()) as pool:
-        for _ in pool.map(resize_one, range(len(pixels))):
+        for _ in pool.map(resize_some, range(0, len(pixels), _TASK)):
             pass
     return out

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import PIL
 import torch
 import torch.nn.functional as F
-import torchvision
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -221,6 +220,8 @@ def _torchvisions(encoded: bytes) -> Tensor | None:
 @cache
 def _operator() -> Callable[[Tensor, int, bool], Tensor]:
     """The operator of torchvision that decodes JPEGs; its function warns that a later release will be without."""
+    import torchvision  # noqa: F401  which registers it, and takes seconds to load
+
     operator: Callable[[Tensor, int, bool], Tensor] = torch.ops.image.decode_jpeg
     return operator
 
@@ -249,6 +250,8 @@ def decoder() -> str:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "JPEG")
     if _torchvisions(file.getvalue()) is not None:
+        import torchvision
+
         return f"torchvision {torchvision.__version__}"
     return f"Pillow {PIL.__version__}"
 

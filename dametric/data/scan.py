@@ -152,9 +152,10 @@ class _Walk:
 
     def _list(self, folder: str) -> list[str]:
         """List the files of a folder itself; return the folders in it."""
+        path = os.path.join(self._root, folder)
         try:
-            # names are looked up in the open folder, not from the root on
-            handle = os.open(os.path.join(self._root, folder), os.O_RDONLY)
+            # names are looked up in the open folder, not from the root on; Windows opens no folders
+            handle = os.open(path, os.O_RDONLY) if os.scandir in os.supports_fd else path
         except OSError:  # as os.walk: a folder that cannot be read has no files
             return []
         try:
@@ -167,7 +168,8 @@ class _Walk:
         except OSError:
             return []
         finally:
-            os.close(handle)
+            if isinstance(handle, int):
+                os.close(handle)
 
     def _sort(self, before: str, present: list[os.DirEntry[str]]) -> list[str]:
         """Keep the images of what is in a folder; return the folders."""

@@ -11,6 +11,7 @@ import shutil
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -39,7 +40,9 @@ class UnpackedImages:
 
     def __init__(self, path: Path, start: int, ends: np.ndarray, missing: np.ndarray) -> None:
         self._starts, self._ends, self._missing = np.append(0, ends[:-1]) + start, ends + start, missing
-        self._file = os.open(path, os.O_RDONLY)  # what is open can be read even if the cache is cleared meanwhile
+        self._seeking, binary = Lock(), getattr(os, "O_BINARY", 0)  # of Windows
+        # what is open can be read even if the cache is cleared meanwhile
+        self._file = os.open(path, os.O_RDONLY | binary)
         weakref.finalize(self, os.close, self._file)
 
     def __call__(self, i: int) -> bytes | None:
@@ -47,7 +50,11 @@ class UnpackedImages:
         if self._missing[i]:
             return None
         start, end = int(self._starts[i]), int(self._ends[i])
-        return os.pread(self._file, end - start, start)  # unlike a memory map, other threads run while the disk is slow
+        if hasattr(os, "pread"):  # unlike a memory map, other threads run while the disk is slow
+            return os.pread(self._file, end - start, start)
+        with self._seeking:  # on Windows
+            os.lseek(self._file, start, os.SEEK_SET)
+            return os.read(self._file, end - start)
 
 
 def unpack(rows: RowGroups, files: Files, variant: str, cache_dir: Path, quiet: bool) -> str | None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
-import torchvision
 from torch import Tensor, nn
 
 from dametric.base.user_code import one_line
@@ -69,14 +68,13 @@ def check_library_name(library: str, spec: str) -> None:
     UsageError
     """
     name = spec.partition(",")[0]
-    known = torchvision.models.list_models(module=torchvision.models)
-    if library == "torchvision" and name.lower() not in known:
+    if library == "torchvision" and name.lower() not in (known := _torchvisions()):
         raise _unknown_in("torchvision", name, known)
 
 
 def elsewhere(name: str) -> str | None:
     """Full name of an architecture that a library knows, ``timm:NAME``; None where neither does."""
-    if name.lower() in torchvision.models.list_models(module=torchvision.models):
+    if name.lower() in _torchvisions():
         return f"torchvision:{name.lower()}"
     timm = _timm()
     if timm is None or not _WORD.fullmatch(name):
@@ -123,11 +121,19 @@ def _argument(spec: str, pair: str) -> tuple[str, Any]:
     return key, value
 
 
+def _torchvisions() -> list[str]:
+    import torchvision  # takes seconds to load
+
+    known: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return known
+
+
 def _from_torchvision(name: str, num_classes: int, image_size: int, arguments: dict[str, Any]) -> nn.Module:
     # classification networks only: detection and segmentation ones download backbone weights by default
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name.lower() not in known:
+    if name.lower() not in (known := _torchvisions()):
         raise _unknown_in("torchvision", name, known)
+    import torchvision
+
     sized = {"image_size": image_size} if name.lower().startswith("vit_") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # on the initialisation of googlenet and inception

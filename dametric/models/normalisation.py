@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torchvision
 from torch import Tensor, nn
 
 from dametric.base.arguments import argument
@@ -145,6 +144,8 @@ def evaluation_of(arch: str, model: nn.Module | None) -> Evaluation | None:
     library, _, spec = arch.partition(":")
     name = spec.partition(",")[0]
     if library == "torchvision":
+        import torchvision  # takes seconds to load
+
         try:
             transforms = torchvision.models.get_model_weights(name.lower()).DEFAULT.transforms()
             share, how = transforms.crop_size[0] / transforms.resize_size[0], transforms.interpolation.value

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 from torch.nn.functional import relu
-from torchvision.models import resnet18 as torchvision_resnet18
 
 from dametric.models.layers import conv1x1, conv3x3, global_pool, initialise, projection
 
@@ -154,6 +153,8 @@ def stem_resnet50(num_classes: int = 100, image_size: int = 32) -> nn.Module:
 
 def resnet18(num_classes: int = 100, image_size: int = 32) -> nn.Module:
     """``resnet18``: torchvision's network, with its 7x7 stem and max pooling (arXiv 1512.03385)."""
+    from torchvision.models import resnet18 as torchvision_resnet18  # takes seconds to load
+
     result: nn.Module = torchvision_resnet18(weights=None, num_classes=num_classes)
     return result
 

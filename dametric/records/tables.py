@@ -31,5 +31,5 @@ def records_of(kind: type[Record], table: pd.DataFrame) -> list[Record]:
     """
     described: Any = kind
     names = [each.name for each in fields(described) if each.name in table or each.default is MISSING]
-    rows = table[names].itertuples(index=False, name=None)
+    rows = zip(*(table[name].tolist() for name in names), strict=True)  # itertuples takes a millisecond more
     return [kind(**dict(zip(names, row, strict=True))) for row in rows]

@@ -28,7 +28,7 @@ from dametric.augment import (
 )
 from dametric.augment.base_view import BaseView
 from dametric.augment.keys import Hashed
-from dametric.base.devices import queued
+from dametric.base.devices import queued, seed_generators
 from dametric.base.progress import Advance
 from dametric.data import ImageSet
 from dametric.errors import UsageError
@@ -293,7 +293,7 @@ class Training:
         """The total loss of the step to come and its terms, to be differentiated: shape (terms,)."""
         if self.memory is None:
             keys = Keys(self.recipe.seed, 1, len(labels))
-            torch.manual_seed(keys.sub(str(self.number)).start("network"))  # for dropout and the like
+            seed_generators(keys.sub(str(self.number)).start("network"), self.device)  # for dropout and the like
         with forward_pass():
             terms: Tensor = self._terms(self, inputs, labels)
         return terms

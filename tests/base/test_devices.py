@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+import torchvision
 
 from dametric.base import devices
 from dametric.base.environment import machine
@@ -33,6 +34,16 @@ def test_settings_are_read_by_whatever_names_they_were_set() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_seeds_are_torchs_own_and_nothing_is_kept_of_them() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2**40 + 7)
+        numbers = torch.rand(5)
+        kept = len(torch.cuda._queued_calls)
+        devices.seed_generators(2**40 + 7, torch.device("cpu"))
+        assert torch.equal(torch.rand(5), numbers)
+    assert len(torch.cuda._queued_calls) == kept
+
+
 def test_a_record_names_what_numbers_on_a_gpu_depend_on() -> None:
     with pretended_cuda():
         record = machine(torch.device("cuda"))
@@ -40,6 +51,7 @@ def test_a_record_names_what_numbers_on_a_gpu_depend_on() -> None:
     assert record["tf32"] == {"matmul": False, "conv": True}
     assert {"cuda", "cudnn", "driver", "deterministic"} <= set(record)
     assert "tf32" not in machine(torch.device("cpu"))
+    assert record["torchvision"] == torchvision.__version__
 
 
 @pytest.mark.parametrize(

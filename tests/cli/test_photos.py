@@ -62,12 +62,26 @@ def test_photographs_are_trained_on_scored_and_distilled(run: Run, photos: Path,
     assert read_record(path)["about"]["data"]["evaluation"] == VIEW
 
 
-def test_an_augmentation_is_chosen_for_photographs(run: Run, photos: Path, tmp_path: Path) -> None:
+SMALL = """
+from torch import nn
+def small(num_classes, image_size):
+    layers = [nn.Conv2d(3, 8, 8, stride=8, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(4)]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, num_classes))
+"""
+
+
+def test_an_augmentation_is_chosen_for_photographs(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a small network: images are large here, and the test above is of a large network."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(SMALL, encoding="utf-8")
     common = ["--data", photos, "--image-size", 224, "--lazy", "--cache-dir", tmp_path / "cache", "--device", "cpu"]
     common += ["--batch-size", 6, "--dtype", "float32", "--steps", 4]
     teacher = tmp_path / "teacher.pth"
-    assert run("train", "--arch", NETWORK, *common, "-o", teacher).code == 0
-    asked = ["-t", teacher, "-s", NETWORK, *common, "-a", "cutmix", "--fractions", "0.5,1", "--held-out", 6]
+    assert run("train", "--arch", "./nets.py:small", *common, "-o", teacher).code == 0
+    asked = ["-t", teacher, "--arch", "./nets.py:small", "-s", "./nets.py:small", *common, "-a", "cutmix"]
+    asked += ["--fractions", "0.5,1", "--held-out", 6]
     chosen = run("choose", *asked, "--budget", "12steps", "-o", tmp_path / "choice", "--json")
     assert chosen.code == 0, chosen.err
     answer = chosen.document

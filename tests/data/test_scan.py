@@ -27,9 +27,13 @@ def by_walking(root: Path, folders: list[str]) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("slow", [False, True])
-def test_order_sizes_and_times_are_those_of_a_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
-    if slow:  # as a network's file system, of which several folders are listed at a time
+@pytest.mark.parametrize("system", ["quick", "slow", "Windows"])
+def test_order_sizes_and_times_are_those_of_a_walk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str
+) -> None:
+    if system == "Windows":  # where a folder cannot be opened
+        monkeypatch.setattr(os, "supports_fd", set())
+    if system == "slow":  # as a network's file system, of which several folders are listed at a time
         monkeypatch.setattr("dametric.data.scan._PATIENCE", 0)
         monkeypatch.setattr("dametric.data.scan._SLOW", 0)
     root = tmp_path / "set"

@@ -66,6 +66,8 @@ def test_images_cost_their_own_bytes_and_are_the_same(
     assert len(loads) == GROUPS + 2
     assert "unpacked" not in capsys.readouterr().err
     assert torch.equal(again.images[ORDER[:20]], expected.images[ORDER[:20]])
+    monkeypatch.delattr(os, "pread")  # as on Windows
+    assert torch.equal(again.images[ORDER[:20]], expected.images[ORDER[:20]])
     assert images.fingerprint == again.fingerprint == lazily(shards, memory_limit=1, quiet=True).fingerprint
     assert len(kept(shards)) == 1
 

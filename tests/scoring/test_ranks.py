@@ -374,14 +374,14 @@ def launched(world: int, *command: object, folder: Path) -> subprocess.Completed
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A resnet8 that knows the digits a little."""
-    digits = dametric.load_data("digits", "train", quiet=True)
+    digits = dametric.load_data("digits", "train", image_size=16, quiet=True)
     torch.manual_seed(0)
-    model = build("resnet8", 10, 32)
+    model = build("resnet8", 10, 16)
     recipe = Recipe(epochs=1, batch_size=16, lr=0.1, schedule="onecycle", base_aug="identity", objective=LABELS)
     Training(model, digits, recipe, torch.device("cpu")).run_epoch()
     about = {"classes": digits.classes, "mean": digits.mean, "std": digits.std, "data": digits.name}
     path = tmp_path_factory.mktemp("teacher") / "teacher.pth"
-    return save_checkpoint(path, model, arch="resnet8", image_size=32, **about)
+    return save_checkpoint(path, model, arch="resnet8", image_size=16, **about)
 
 
 @pytest.fixture(scope="module")
