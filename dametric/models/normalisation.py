@@ -120,9 +120,10 @@ def of_library(arch: str, num_classes: int, model: nn.Module) -> Normalisation:
         if mean and std and len(mean) == len(std):
             return Normalisation(mean, std, f"timm's pretrained_cfg; {argument('mean')} if it was trained with others")
     if library == "torchvision" or (arch == _TORCHVISIONS and num_classes == _IMAGENET):
-        return Normalisation(
-            *KNOWN["imagenet"], f"ImageNet's, as torchvision's; {argument('mean')} if it was trained with others"
-        )
+        others = f"{argument('mean')} if it was trained with others"
+        if getattr(model, "transform_input", True) is False:  # of googlenet and inception_v3, which change images again
+            others += f"; torchvision's own weights take {argument('arch', f'{arch},transform_input=True')}"
+        return Normalisation(*KNOWN["imagenet"], f"ImageNet's, as torchvision's; {others}")
     return NOTHING
 
 

@@ -86,6 +86,11 @@ def test_networks_of_libraries_bring_their_own(tmp_path: Path, data: ImageSet, m
     assert LoadedNetwork.of(load_checkpoint(path, arch="torchvision:squeezenet1_1"), data, "none").std == (1.0,) * 3
     assert of_library("resnet18", 1000, nn.Identity())[:2] == imagenet, "torchvision's layout, ImageNet's classes"
     assert of_library("resnet18", 10, nn.Identity()).mean is None
+    network = nn.Identity()  # torchvision builds googlenet without what its own weights need
+    for value in (False, True):
+        network.transform_input = value  # type: ignore[assignment]
+        said = of_library("torchvision:googlenet", 1000, network).source
+        assert ("torchvision:googlenet,transform_input=True" in said) is not value
 
     class Timms(nn.Sequential):
         pretrained_cfg: ClassVar = {"mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28)}
