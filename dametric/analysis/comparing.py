@@ -305,12 +305,11 @@ def _check_settings(first: Scores, second: Scores, names: tuple[str, str]) -> No
                 + (f" and {argument('draw_batches', first.settings.G)}" if key == "n" else "")
             )
 
-
     sizes = first.settings.b, second.settings.b
     if first.settings.per == "batch" and None not in sizes and sizes[0] != sizes[1]:
         raise UsageError(
-            f"{names[0]} draws parameters for each batch of {sizes[0]} images, {names[1]} of {sizes[1]}: the values mean"
-            f" different things; score the second again with {argument('batch_size', sizes[0])} and"
+            f"{names[0]} draws parameters for each batch of {sizes[0]} images, {names[1]} of {sizes[1]}: the values"
+            f" mean different things; score the second again with {argument('batch_size', sizes[0])} and"
             f" {argument('draw_batches', first.settings.G)}, or both with {argument('per', 'sample')}"
         )
 

@@ -172,7 +172,7 @@ def _cells(text: str, path: str, separator: str) -> pd.DataFrame:
         if filled > len(header) or cells < len(header):
             raise UsageError(
                 f"{path}: row {place + 1} has {max(filled, min(cells, len(header)))} cells, the header {len(header)}:"
-                f" quote what holds {_SEPARATORS[separator]}, as in \"randaugment:n=2,m=9\", and write numbers with"
+                f' quote what holds {_SEPARATORS[separator]}, as in "randaugment:n=2,m=9", and write numbers with'
                 " decimal points"
             )
     whole = io.StringIO()
