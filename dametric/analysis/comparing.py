@@ -26,7 +26,7 @@ from dametric.analysis.study import named_files
 from dametric.base.arguments import argument
 from dametric.base.user_code import NUMBER
 from dametric.errors import UsageError, unknown
-from dametric.records.score_rows import Difference, ScoreRow
+from dametric.records.score_rows import Difference, ScoreConfig, ScoreRow
 from dametric.records.scores import Scores, finite
 from dametric.stats.correlation import correlate
 from dametric.stats.result import Floats, Result
@@ -43,6 +43,7 @@ _SAME = {  # what a value depends on besides teacher and images: its name in a s
     "per": "per",
     "views": "views",
 }
+_SAME_PIXELS = 1e-3  # of normalisations: a quarter of a grey level
 _VALUE = re.compile(rf"(?<==){NUMBER}")
 
 
@@ -304,6 +305,24 @@ def _check_settings(first: Scores, second: Scores, names: tuple[str, str]) -> No
                 + (f" and {argument('draw_batches', first.settings.G)}" if key == "n" else "")
             )
 
+    sizes = first.settings.b, second.settings.b
+    if first.settings.per == "batch" and None not in sizes and sizes[0] != sizes[1]:
+        raise UsageError(
+            f"{names[0]} draws parameters for each batch of {sizes[0]} images, {names[1]} of {sizes[1]}: the values"
+            f" mean different things; score the second again with {argument('batch_size', sizes[0])} and"
+            f" {argument('draw_batches', first.settings.G)}, or both with {argument('per', 'sample')}"
+        )
+
+
+def _otherwise_normalised(first: ScoreConfig, second: ScoreConfig) -> bool:
+    """Whether both are known to show a teacher the same images in other units."""
+    pairs = ((first.mean, second.mean), (first.std, second.std))
+    return any(one is not None and two is not None and not _close(one, two) for one, two in pairs)
+
+
+def _close(one: Sequence[float], two: Sequence[float]) -> bool:
+    return len(one) == len(two) and bool(np.allclose(one, two, rtol=0, atol=_SAME_PIXELS))
+
 
 def _matched(first: Scores, second: Scores) -> Iterator[tuple[ScoreRow, ScoreRow]]:
     """Rows of both files: by their specification, else by it without its numbers where that is clear."""
@@ -487,6 +506,14 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
         yield "Errors of the differences are paired: both were scored on the same batches."
     if not comparison.same_teacher and comparison.metric.startswith("t_stddev"):
         yield NOT_COMPARABLE
+    settings = [scores.settings for scores in comparison.scores]
+    if comparison.same_teacher and _otherwise_normalised(*settings):
+        means = " and ".join(", ".join(f"{value:.3g}" for value in each.mean or ()) for each in settings)
+        stds = " and ".join(", ".join(f"{value:.3g}" for value in each.std or ()) for each in settings)
+        yield (
+            f"Take care: the images were normalised otherwise for the same teacher (means {means}; stds {stds}), which"
+            " changes its answers."
+        )
     for name, rest in zip(names, comparison.missing, strict=True):
         if rest:
             yield f"Only for {name}: {listed(rest)}."

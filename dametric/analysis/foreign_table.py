@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
+import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +17,7 @@ import pandas as pd
 from dametric.analysis.joined import DIRECTIONS
 from dametric.analysis.outcome import ERROR_RATE, TEST_LOSS, Outcome
 from dametric.base.arguments import argument
+from dametric.base.files import read_text
 from dametric.errors import UsageError, unknown
 
 MOST_BYTES = 64 * 2**20
@@ -20,6 +25,9 @@ _NAMES = {"augmentation": "aug", "accuracy": "test_top1", "accuracy_se": "test_t
 _TEXTS = ("aug", "unit", "teacher")
 _OUTCOMES = ("test_loss", "test_top1")
 _KNOWN = (*_TEXTS, "seeds", *_OUTCOMES, *(f"{name}_se" for name in _OUTCOMES))
+_MOST_NAMES = 12  # of columns, in a message
+_SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+_WRITTEN = re.compile(r"[+-]?\d[\d.,' ]*\s*%?")  # as people and spreadsheets write numbers, and computers do not
 LAYOUT = "a column augmentation, one or more metrics, test_loss or accuracy (unit, seeds and errors METRIC_se optional)"
 BY_ERROR_RATE = (
     "Take care: the table has no test losses. The error rate, 100 % less the accuracy, stands for them, in percent of"
@@ -33,7 +41,7 @@ def is_table(path: str) -> bool:
         return True
     try:
         with open(path, "rb") as file:
-            return file.read(256).lstrip().startswith(b"[")
+            return file.read(256).removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"[")
     except OSError:
         return False
 
@@ -92,6 +100,7 @@ def read_table(table: pd.DataFrame, path: str, better: Sequence[str] = ()) -> Fo
     for name in _KNOWN[len(_TEXTS) :]:
         if name not in table:
             table[name] = np.nan
+    _check_unit(table.test_top1, path)
     if (table.test_top1 > 1).any():
         notes.append(f"{path}: accuracies above 1 are taken as percent")
         table = table.assign(test_top1=table.test_top1 / 100, test_top1_se=table.test_top1_se / 100)
@@ -122,18 +131,72 @@ def read_file(path: str) -> pd.DataFrame:
     try:
         if Path(path).stat().st_size > MOST_BYTES:
             raise UsageError(f"{path} is larger than {MOST_BYTES // 2**20} MB: that is no table of augmentations")
+        text = read_text(path, MOST_BYTES)
+        if "\0" in text:
+            raise UsageError(_not_utf8(path))
         if Path(path).suffix.lower() in (".csv", ".tsv"):
-            return pd.read_csv(path, sep="\t" if Path(path).suffix.lower() == ".tsv" else ",", encoding="utf-8-sig")
-        rows = json.loads(Path(path).read_text(encoding="utf-8"))
+            return _cells(text, path, "\t" if Path(path).suffix.lower() == ".tsv" else ",")
+        rows = json.loads(text)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # pandas' own errors among them
+    except UnicodeDecodeError as error:
+        raise UsageError(_not_utf8(path)) from error
+    except (ValueError, RecursionError, csv.Error) as error:  # pandas' own errors among them
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path} is no table: {str(error).splitlines()[0]}") from error
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise UsageError(f"{path} is no table: a JSON table is a list of objects, one for each augmentation")
     return pd.DataFrame(rows)
+
+
+def _not_utf8(path: str) -> str:
+    return f"{path} is not UTF-8: save it in that encoding (in Excel as 'CSV UTF-8')"
+
+
+def _cells(text: str, path: str, separator: str) -> pd.DataFrame:
+    """The cells of a text, every row as long as the header; pandas would take surplus ones for names of rows."""
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+    places = [place for place, row in enumerate(rows) if any(cell.strip() for cell in row)]
+    if not places:
+        raise UsageError(f"{path} is no table: it is empty")
+    header = _trimmed(rows[places[0]])
+    other = next((mark for mark in _SEPARATORS if len(header) == 1 and mark in header[0]), None)
+    if other is not None:
+        raise UsageError(
+            f"{path} is separated by {_SEPARATORS[other]}: separate its cells by {_SEPARATORS[separator]}, and write"
+            " numbers with decimal points"
+        )
+    for place in places:
+        filled, cells = len(_trimmed(rows[place])), len(rows[place])
+        if filled > len(header) or cells < len(header):
+            raise UsageError(
+                f"{path}: row {place + 1} has {max(filled, min(cells, len(header)))} cells, the header {len(header)}:"
+                f' quote what holds {_SEPARATORS[separator]}, as in "randaugment:n=2,m=9", and write numbers with'
+                " decimal points"
+            )
+    whole = io.StringIO()
+    csv.writer(whole).writerows(rows[place][: len(header)] for place in places)
+    whole.seek(0)
+    table = pd.read_csv(whole, index_col=False)
+    for column, name in enumerate(header):  # an augmentation may be called "none", which pandas takes for missing
+        if _NAMES.get(name.strip(), name.strip()) in _TEXTS:
+            table[name] = [rows[place][column].strip() or None for place in places[1:]]
+    return table
+
+
+def _trimmed(row: list[str]) -> list[str]:
+    """A row without the empty cells at its end."""
+    return row[: max((place + 1 for place, cell in enumerate(row) if cell.strip()), default=0)]
+
+
+def _check_unit(accuracies: pd.Series, path: str) -> None:
+    """Refuse accuracies of which some are percent, and others may be fractions."""
+    percent, fractions = accuracies[accuracies > 1], accuracies[(accuracies > 0) & (accuracies <= 1)]
+    if len(percent) and len(fractions):
+        raise UsageError(
+            f"{path} has accuracies of {fractions.iloc[0]:g} and {percent.iloc[0]:g}: write all as fractions (0 to 1)"
+        )
 
 
 def _columns(table: pd.DataFrame, path: str) -> pd.DataFrame:
@@ -143,7 +206,9 @@ def _columns(table: pd.DataFrame, path: str) -> pd.DataFrame:
     if len(twice):
         raise UsageError(f"{path} has two columns for {twice[0]}: give one")
     if "aug" not in table or not set(_OUTCOMES) & set(table.columns):
-        raise UsageError(f"{path} lacks {'augmentation' if 'aug' not in table else 'test_loss and accuracy'}: {LAYOUT}")
+        lacking = "augmentation" if "aug" not in table else "test_loss and accuracy"
+        present = ", ".join(names[:_MOST_NAMES]) + (", ..." if len(names) > _MOST_NAMES else "")
+        raise UsageError(f"{path} lacks {lacking}, and has the columns {present}: give {LAYOUT}")
     if table.empty:
         raise UsageError(f"{path} has no rows")
     for name in _TEXTS:
@@ -159,6 +224,12 @@ def _metrics(table: pd.DataFrame, path: str, notes: list[str]) -> list[str]:
     rest = [name for name in table.columns if name not in _KNOWN]
     errors = {f"{name}_se" for name in rest} & set(rest)
     texts = [name for name in rest if not _has_numbers(table[name])]
+    for name in texts:
+        cells = table[name].dropna().astype(str).str.strip()
+        if len(cells) and cells.map(lambda cell: bool(_WRITTEN.fullmatch(cell))).all():
+            raise UsageError(
+                f"{path} has {cells.iloc[0]!r} in column {name}: write numbers with a decimal point and nothing else"
+            )
     if texts:
         notes.append(f"{path}: no numbers in {', '.join(texts)}, left out")
     metrics = [name for name in rest if name not in errors and name not in texts]

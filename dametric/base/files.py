@@ -92,7 +92,7 @@ def read_text(path: str | os.PathLike[str], limit: int = MOST_TEXT) -> str:
         raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > limit:
         raise UsageError(f"{path} has more than the {limit:,} bytes that are read of such a file")
-    return content.decode("utf-8")
+    return content.decode("utf-8-sig")  # some editors begin a file with a mark
 
 
 def check_writable(path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dametric.base.user_code import one_line
 from dametric.errors import UsageError
 
 MOST_CLASSES = 1_000_000  # a larger label is no class number, and a name for every class would fill memory
@@ -46,7 +47,10 @@ def check_labels(labels: Tensor | np.ndarray | Sequence[int], count: int, names:
     """Return labels as an int64 CPU tensor of shape (count,), from 0 to below the number of class names if given."""
     if isinstance(labels, np.ndarray) and labels.dtype == np.uint64:  # beyond int64 torch goes on with negative ones
         labels = np.minimum(labels, np.iinfo(np.int64).max).astype(np.int64)
-    tensor = torch.as_tensor(labels).cpu()
+    try:
+        tensor = torch.as_tensor(labels).cpu()
+    except (TypeError, ValueError, RuntimeError) as error:  # text, objects, lists of several lengths, huge numbers
+        raise UsageError(f"labels are no whole numbers ({one_line(error)}); give integers from 0") from error
     if tensor.dtype.is_floating_point or tensor.dtype == torch.bool or tensor.dtype.is_complex:
         raise UsageError(f"labels are {str(tensor.dtype).removeprefix('torch.')}; give integers from 0")
     if tuple(tensor.shape) != (count,):
@@ -60,6 +64,16 @@ def check_labels(labels: Tensor | np.ndarray | Sequence[int], count: int, names:
     if names is None:
         class_numbers(high, "the set")
     return tensor
+
+
+def numbered_from_one(lowest: int, names: Sequence[str]) -> str:
+    """Line on labels that begin above 0, where classes have no names but their numbers; empty where they do not."""
+    if lowest < 1 or names[:2] != ("0", "1"):
+        return ""
+    return (
+        f"class 0 has no image: labels go from {lowest} to {len(names) - 1}, and {len(names)} classes are counted; if"
+        " they number the classes from 1, subtract 1"
+    )
 
 
 def check_order(name: str, classes: Sequence[str] | None, other_name: str, other_classes: Sequence[str] | None) -> None:

@@ -9,6 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from dametric.base.arguments import argument
+from dametric.base.progress import say
+from dametric.data.checks import numbered_from_one
 from dametric.data.imageset import ImageSet
 from dametric.errors import UsageError
 
@@ -50,14 +52,23 @@ def as_image_set(data: object, split: str = "train") -> ImageSet:
     10
     """
     if isinstance(data, ImageSet):
-        return data
-    if isinstance(data, (Tensor, np.ndarray)):
-        return ImageSet.from_tensors(data, None, split=split)
-    if isinstance(data, tuple) and len(data) == 2 and not hasattr(data, "_fields"):
-        return ImageSet.from_tensors(*data, split=split)
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (list, dict)):
-        return _of_dataset(data, split)
-    raise UsageError(
+        images = data
+    elif isinstance(data, (Tensor, np.ndarray)):
+        images = ImageSet.from_tensors(data, None, split=split)
+    elif isinstance(data, tuple) and len(data) == 2 and not hasattr(data, "_fields"):
+        images = ImageSet.from_tensors(*data, split=split)
+    elif hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (list, dict)):
+        images = _of_dataset(data, split)
+    else:
+        raise _unknown(data)
+    line = numbered_from_one(int(images.labels.min()), images.classes) if split == "train" else ""
+    if line:
+        say(f"data: {line}")
+    return images
+
+
+def _unknown(data: object) -> UsageError:
+    return UsageError(
         "data are a name or a path, an image set (dametric.load_data), uint8 images, a tuple of images and labels, or "
         f"a data set of torchvision, not {type(data).__name__}"
     )

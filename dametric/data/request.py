@@ -11,6 +11,7 @@ from dametric.base.progress import say
 from dametric.base.user_code import is_user_code
 from dametric.data.balanced_subset import as_held_out, balanced_subset_rows, hold_out_rows, usual_held_out
 from dametric.data.build import AvailableSplit
+from dametric.data.checks import numbered_from_one
 from dametric.data.choice import Choice
 from dametric.data.evaluation import Evaluation
 from dametric.data.imageset import ImageSet
@@ -126,6 +127,9 @@ class ImageRequest(HeldOutOptions, ImageOptions):
             choice=Choice(self.label_column, self.image_column, self.config),
             evaluation=replace(self.evaluation or Evaluation(), size=self.eval_resize),
         )
+        line = "" if split != "train" else numbered_from_one(int(images.labels.min()), images.classes)
+        if line:
+            say(f"data: {line}", self.quiet)
         return images.grey() if self.grey else images
 
     def of(self, checkpoint: Trained) -> ImageRequest:

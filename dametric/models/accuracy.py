@@ -63,7 +63,10 @@ def clean_accuracy(
         for index, images in zip(parts, data.stream(parts, device), strict=True):
             logits, labels = network(images), data.labels[index].to(device)
             if data.num_classes and logits.shape[1] != data.num_classes:
-                raise UsageError(f"the teacher has {logits.shape[1]} classes and {data.name} has {data.num_classes}")
+                raise UsageError(
+                    f"the teacher has {logits.shape[1]} classes and {data.name} has {data.num_classes}: give the images"
+                    f" it was trained on, or {argument('accuracy', False)} if images of other classes are meant"
+                )
             correct += float((logits.argmax(1) == labels).sum())
             loss += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
             advance()

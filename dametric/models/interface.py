@@ -21,6 +21,7 @@ from dametric.models.outputs import Answer, answer
 FORWARD = "raised by the forward pass of a network"
 """Note on errors of a network's own code, which the images may cause."""
 
+_ROUNDING = 1e-3  # of the largest logit: some kernels of GPUs add up in another order each time
 _FEWER = (8, 1)  # images that are tried; fewer where memory is short
 
 
@@ -124,14 +125,46 @@ def interface(
 
 def _look(model: nn.Module, images: Tensor, who: str, classes: int | None, training: bool) -> Interface:
     network = copy.deepcopy(model).float()
-    channels_last, output = _first_that_runs(network.eval(), images, who)
+    network.eval()
+    _check_evaluates(network, who)
+    channels_last, output = _first_that_runs(network, images, who)
     evaluated, notes = answer(output, len(images), classes, who)
+    again = _shown(network, Interface(channels_last).arrange(images), who)
+    change = _change(*(Answer(evaluated.path).logits(each) for each in (output, again)))
+    if change:
+        if not training:
+            raise UsageError(
+                f"the {who} gives another answer each time for the same images ({change} apart, in evaluation mode): "
+                "what is random in it, such as F.dropout, must be so in training alone (training=self.training)"
+            )
+        notes.append(f"gives another answer each time for the same images ({change} apart, in evaluation mode)")
     trained = evaluated
     if training:
         output = _shown(network.train(), Interface(channels_last).arrange(images), who)
         trained, more = answer(output, len(images), classes, who)
         notes += [note for note in more if note not in notes]
     return Interface(channels_last, evaluated, trained, f"{who}: {'; '.join(notes)}" if notes else "")
+
+
+def _check_evaluates(network: nn.Module, who: str) -> None:
+    """Refuse a network that evaluation mode does not reach everywhere."""
+    left = [(name, module) for name, module in network.named_modules() if getattr(module, "training", False)]
+    if left:
+        name, module = left[-1]
+        raise UsageError(
+            f"the eval() of the {who} leaves {type(module).__name__} {name!r} in training mode: its own eval() or "
+            "train() must call the one that it overrides"
+        )
+
+
+def _change(first: Tensor, second: Tensor) -> str:
+    """How far two answers are apart, in units of their largest number; empty where that is rounding."""
+    if first.shape != second.shape:
+        return "of another shape, not"
+    rounding = max(_ROUNDING, torch.finfo(first.dtype).eps ** 0.5)
+    first, second = (logits.double().nan_to_num(0, 0, 0) for logits in (first, second))
+    scale, apart = float(first.abs().max()), float((first - second).abs().max())
+    return f"{100 * apart / scale:.2g} %" if apart > rounding * scale > 0 else ""
 
 
 def input_channels(model: nn.Module, image_size: int) -> int | None:

@@ -14,7 +14,12 @@ from dametric.errors import UsageError
 
 _NAMES = ("logits", "logit", "out", "output", "pred", "preds", "prediction", "predictions")
 PROBABILITIES = "these are probabilities (rows that sum to one), of which the logarithm is taken"
+SIGMOIDS = (
+    "WARNING: all that it returns lies from 0 to 1, and rows do not sum to one, as sigmoids do: taken as logits, of "
+    "which softmax makes nearly equal probabilities; wrap it in a module that returns its logits (torch.logit of these)"
+)
 _TOLERANCE = 1e-3  # of probabilities and their sum, in float32
+_SHORTER = {torch.float16: 2e-3, torch.bfloat16: 1.6e-2}  # the same where they were rounded to these
 _DEEPEST = 3  # containers in containers
 
 Path = tuple[str | int, ...]
@@ -77,16 +82,24 @@ def answer(output: Any, rows: int, classes: int | None, who: str) -> tuple[Answe
     """
     path, notes = _path(output, rows, classes, who)
     logits = Answer(path).logits(output)
+    if logits.shape[1] < 2:
+        raise UsageError(
+            f"the {who} returns one number for each image, not logits of two classes or more: for a binary classifier "
+            "wrap it in a module that returns torch.cat([-z, z], 1) / 2 for its z"
+        )
     if not _are_probabilities(logits):
-        return Answer(path), notes
+        inside = bool(((logits >= 0) & (logits <= 1)).all()) and bool(logits.amin() < logits.amax())
+        return Answer(path), [*notes, SIGMOIDS] if inside else notes
     return Answer(path, probabilities=True), [*notes, PROBABILITIES]
 
 
 def _are_probabilities(values: Tensor) -> bool:
-    values = values.double()
-    inside = ((values >= 0) & (values <= 1 + _TOLERANCE)).all()  # False for NaN
-    whole = ((values.sum(1) - 1).abs() < _TOLERANCE).all()
-    return values.shape[1] > 1 and bool(inside & whole)
+    exact = values.double()
+    rounded = (size for dtype, size in _SHORTER.items() if torch.equal(values.to(dtype).double(), exact))
+    tolerance = max((_TOLERANCE, *rounded))  # values tell what they were rounded to, also where they are float32 again
+    inside = ((exact >= 0) & (exact <= 1 + tolerance)).all()  # False for NaN
+    whole = ((exact.sum(1) - 1).abs() < tolerance).all()
+    return bool(inside & whole)
 
 
 def _path(output: Any, rows: int, classes: int | None, who: str) -> tuple[Path, list[str]]:

@@ -35,7 +35,7 @@ def _or_null(shape: Mapping[str, Any]) -> dict[str, Any]:
     return {**shape, "type": [shape["type"], "null"]}
 
 
-_ESTIMATE = {"value": _MAYBE_NUMBER, "se": _MAYBE_NUMBER}
+_ESTIMATE = {"value": _MAYBE_NUMBER, "se": {**_MAYBE_NUMBER, "minimum": 0}}
 _INTERVAL = {"low": _MAYBE_NUMBER, "high": _MAYBE_NUMBER}
 _OF_STUDENT = {"student": _MAYBE_WORD, "cost": _MAYBE_NUMBER, "reason": _MAYBE_WORD}
 _METRIC = _object({**_ESTIMATE, **_INTERVAL, "direction": {"enum": ["lower", "higher", "open"]}}, _OF_STUDENT)

@@ -54,7 +54,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -153,20 +153,21 @@ class Scores:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Scores:
-        """Read a score file.
+        """Read a score file; rows that were moved or left out by hand are put in order again.
 
         Raises
         ------
         UsageError
             If the file is missing, is not JSON, is not a score file of a version that is understood, or a field of it
-            is missing or of the wrong kind.
+            is missing, of the wrong kind, or cannot be beside the others.
         """
         hint = "; make one with dametric score -o"
         keys = ("scores", "config", "versions")
         document = read_document(path, "score file", "dametric_scores", SCHEMA, keys, shapes.SCORES, hint)
         file = _ScoreFile.of(document)
         _check_consistent(file, path)
-        return cls([row.document() for row in file.scores], file.config.document(), file.versions)
+        rows = _in_order(file, path)
+        return cls([row.document() for row in rows], file.config.document(), file.versions)
 
     @property
     def best(self) -> dict[str, Any]:
@@ -218,7 +219,7 @@ class _ScoreFile(Document):
 
 
 def _check_consistent(file: _ScoreFile, path: object) -> None:
-    """Refuse an augmentation that stands twice, and one without a metric that the file says it has."""
+    """Refuse an augmentation twice, one without a metric that the file has, and a value outside of its interval."""
     seen = set()
     for number, row in enumerate(file.scores):
         if row.aug in seen:
@@ -232,6 +233,39 @@ def _check_consistent(file: _ScoreFile, path: object) -> None:
                 raise UsageError(
                     f"{path}: 'scores[{number}].metrics.{name}.direction' is {direction}, the first {first}"
                 )
+            value = row.metrics[name]
+            slack = 1e-9 * max(abs(value.low), abs(value.high))
+            if value.value < value.low - slack or value.value > value.high + slack:
+                raise UsageError(
+                    f"{path}: 'scores[{number}].metrics.{name}' has a value of {value.value:g} outside of its interval"
+                    f" from {value.low:g} to {value.high:g}: score again"
+                )
+
+
+def _in_order(file: _ScoreFile, path: object) -> list[ScoreRow]:
+    """The rows best to worst, each with its difference to the first."""
+    if not file.scores or not file.config.metrics:
+        return list(file.scores)
+    first = file.config.metrics[0]
+    sign = -1 if file.scores[0].metrics[first].direction == "higher" else 1
+
+    def place(row: ScoreRow) -> tuple[bool, float]:
+        value = sign * row.metrics[first].value
+        return row.destroyed, math.inf if math.isnan(value) else value
+
+    rows = sorted(file.scores, key=place)
+    best = rows[0].aug
+    if all(row.difference.to in (None, best) for row in rows):
+        return rows
+    without = next((row.aug for row in rows if best not in row.differences), None)
+    if without is not None:
+        raise UsageError(f"{path} has no difference of {without} to {best}, which is the best: score again")
+    return [_compared(row, best) for row in rows]
+
+
+def _compared(row: ScoreRow, best: str) -> ScoreRow:
+    gap = row.differences[best]
+    return replace(row, difference=replace(gap, to=best), tied_with_best=gap.low <= 0 <= gap.high)
 
 
 _WHOLE: set[tuple[str, bytes]] = set()  # what was found whole: a sweep reads each of its records many times
@@ -277,6 +311,8 @@ def read_document(
     except ValueError as error:
         if isinstance(error, UsageError):
             raise
+        if isinstance(error, UnicodeDecodeError):
+            raise UsageError(f"{path} is not JSON in UTF-8: save it in that encoding ({error})") from error
         raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(document, dict) or mark not in document:
         raise UsageError(f"{path} is not a {kind}: it has no '{mark}'{hint}")

@@ -374,6 +374,11 @@ def distill_all(
     """
     common = student_request(data, held_out, device, quiet, optimizer, loss, view, precision, run, images, tensorboard)
     common.check()
+    if not isinstance(teacher, (str, os.PathLike)):  # runs are known by the file, and processes read it
+        raise UsageError(
+            f"distill_all takes the file of a teacher, not a {type(teacher).__name__}: save it by"
+            " dametric.models.save_checkpoint, or distil one student by dametric.distill, which takes networks"
+        )
     check_architecture(student)
     chosen = named_augmentations([augs] if isinstance(augs, str) else augs)
     for aug in chosen:

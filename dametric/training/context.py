@@ -183,7 +183,8 @@ class TrainingContext:
         )
         if self.labelled and logits.shape[1] != self.train.num_classes:
             raise UsageError(
-                f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}"
+                f"the teacher has {logits.shape[1]} classes and {self.train.name} has {self.train.num_classes}: give"
+                " the images it was trained on, or wrap it in a module that returns the logits of these classes"
             )
         if not all_finite(logits):
             raise UsageError("the teacher's output is not finite: the weights or the normalisation are broken")

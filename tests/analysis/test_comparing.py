@@ -156,6 +156,13 @@ def test_what_means_different_things_is_refused_with_the_way_out(
         with pytest.raises(UsageError, match=words) as caught:
             dametric.compare(Scores(first.scores, ours, {}), scores_of(batches[1], "b", **settings))
         assert "\n" not in str(caught.value)
+    for per in ("batch", "sample"):  # n is the same: only where a batch has one draw is its size part of the value
+        sides = [scores_of(batches[k], per=per, **size) for k, size in enumerate(({}, {"b": 32, "G": 10}))]
+        if per == "sample":
+            assert dametric.compare(*sides).unpaired
+            continue
+        with pytest.raises(UsageError, match="batch_size=64 and draw_batches=5, or both with per='sample'"):
+            dametric.compare(*sides)
     with pytest.raises(UsageError, match="0 augmentations in common"):
         dametric.compare(first, scores_of({"blur": batches[0]["flip"], "hue": batches[0]["cutout"]}))
     with pytest.raises(UsageError, match="t_stddev"):
@@ -184,6 +191,11 @@ def test_base_views_that_differ_are_not_paired_and_weights_in_memory_tell_teache
     first, second = batches
     paired = dametric.compare(scores_of(first, base_aug="none"), scores_of(second, "b", base_aug="none"))
     assert not paired.unpaired
+    units = [{"mean": [0.5] * 3, "std": [scale] * 3} for scale in (0.2, 0.3)]
+    for teacher, caution in (("a", True), ("b", False)):
+        answer = " ".join(dametric.compare(scores_of(first, **units[0]), scores_of(second, teacher, **units[1])).answer)
+        assert ("normalised otherwise for the same teacher" in answer) is caution
+        assert "Take care" not in dametric.compare(scores_of(first, **units[0]), scores_of(second, **units[0])).answer
     other = dametric.compare(scores_of(first, base_aug="none"), scores_of(second, "b", base_aug="crop+flip"))
     assert "base views" in other.unpaired
     for same in (True, False):

@@ -168,3 +168,43 @@ def test_what_is_no_such_table(tmp_path: Path) -> None:
             analysed(str(path), **options)
     with pytest.raises(UsageError, match="everything in it"):
         analysed(str(path), str(tmp_path))
+
+
+def test_rows_that_do_not_fit_the_header_are_not_read_as_others(tmp_path: Path) -> None:
+    """Surplus cells shift the columns; what is in another encoding, notation or unit is said with the way out."""
+    head = "augmentation,t_stddev,test_loss"
+    wrong: list[tuple[str, bytes, str]] = [
+        ("comma", f"{head}\ncutmix,0,0034,1,7\nflip,0,0040,1,9\n".encode(), r"row 2 has 5 cells, the header 3: quote"),
+        ("spec", f"{head}\nflip,.004,1.9\nrandaugment:n=2,m=9,.0036,1.72\n".encode(), r"row 3 has 4 cells"),
+        ("short", f"{head},accuracy\nflip,1.9,0.4\n".encode(), r"row 2 has 3 cells, the header 4"),
+        ("semicolon", f"{head}\nflip;0,004;1,9\n".replace(",", ";", 2).encode(), "separated by semicolons"),
+        ("tabs", f"{head}\nflip,.004,1.9\n".replace(",", "\t").encode(), "separated by tabs"),
+        ("quoted", f'{head}\nflip,"0,004","1,9"\n'.encode(), "'0,004' in column t_stddev: write numbers with"),
+        ("capital", f"{head}\nflip,.004,1.9\n".replace("aug", "Aug").encode(), "columns Augmentation, t_stddev, test_"),
+        ("utf16", f"{head}\nflip,.004,1.9\n".encode("utf-16"), "not UTF-8: save it"),
+        ("utf16le", f"{head}\nflip,.004,1.9\n".encode("utf-16-le"), "not UTF-8: save it"),
+        ("latin", f"{head},größe\nflip,.004,1.9,1\n".encode("latin-1"), "not UTF-8: save it"),
+        ("empty", b"\n\n", "it is empty"),
+        ("unit", b"augmentation,t_stddev,accuracy\na,.1,.5\nb,.2,47\nc,.3,0\n", "accuracies of 0.5 and 47: write all"),
+    ]
+    for name, content, words in wrong:
+        path = tmp_path / f"{name}.csv"
+        path.write_bytes(content)
+        with pytest.raises(UsageError, match=words) as error:
+            analysed(str(path))
+        assert "\n" not in str(error.value)
+
+
+def test_what_is_no_matter_in_a_table(tmp_path: Path) -> None:
+    """Commas at the end of lines, empty lines, a mark at the beginning, and names that pandas takes for missing."""
+    augs = ["none", "null", "NA", "nan", "cutmix", "snow"]
+    lines = [f"{aug},{score},{loss}" for aug, score, loss in zip(augs, SCORES, LOSSES, strict=True)]
+    plain = "\n".join(["augmentation,my_score,test_loss", *lines])
+    wanted = dametric.correlate(rows(test_loss=LOSSES).assign(augmentation=augs), better="my_score=lower").to_dict()
+    texts = {"plain.csv": plain, "trailing.csv": plain.replace("\n", ",\n\n") + ",,\n", "mark.csv": "\ufeff" + plain}
+    table = [{"augmentation": a, "my_score": s, "test_loss": v} for a, s, v in zip(augs, SCORES, LOSSES, strict=True)]
+    texts["mark.json"] = "\ufeff" + json.dumps(table)
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        analysis, _ = analysed(str(tmp_path / name), better=["my_score=lower"])
+        assert analysis.to_dict() == wanted, name

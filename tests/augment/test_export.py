@@ -20,7 +20,13 @@ from tests.loops import each
 
 COUNT, SIDE = 160, 32
 MEAN = (0.5, 0.25, 0.75)
-COMPOSED = ["crop+flip", "blur:p=0.4+jitter", "oneof(flip:p=1,invert:p=0.5+solarize,identity)", "identity"]
+COMPOSED = [
+    "crop+flip",
+    "blur:p=0.4+jitter",
+    "oneof(flip:p=1,invert:p=0.5+solarize,identity)",
+    "identity",
+    "noise:std=0.5:p=0.7",
+]
 MIXING = ["mixup", "mixup:alpha=0.3", "cutmix", "cutmix:alpha=0.5", "mixup-or-cutmix:mixup=0.4:switch=0.3"]
 
 

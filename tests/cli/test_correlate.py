@@ -32,7 +32,8 @@ def write_scores(path: Path, values: dict[str, float], sha256: str = "abc") -> P
     for name, value in sorted(values.items(), key=lambda item: item[1]):
         metric = {"value": value, "se": 0.001, "low": value - 0.002, "high": value + 0.002, "direction": "lower"}
         gap = {"to": "cutmix", "value": 0.0, "se": 0.0, "low": 0.0, "high": 0.0}
-        metrics = {"t_stddev": metric, "t_entropy": {**metric, "value": -value, "direction": "higher"}}
+        turned = {"value": -value, "low": -value - 0.002, "high": -value + 0.002, "direction": "higher"}
+        metrics = {"t_stddev": metric, "t_entropy": {**metric, **turned}}
         about = {"tied_with_best": False, "parameters": [], "rows": 64}
         rows.append({"aug": name, "metrics": metrics, "difference": gap, **about})
     config = {"metrics": ["t_stddev", "t_entropy"], "batches": 4, "teacher": {"sha256": sha256, "arch": "resnet20"}}

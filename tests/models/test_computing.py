@@ -56,3 +56,11 @@ def test_names_and_torchs_own_objects_are_the_same() -> None:
     assert chosen_device("cpu") == chosen_device(torch.device("cpu")) == CPU
     for name in DTYPES:
         assert chosen_dtype(name, CPU) is chosen_dtype(getattr(torch, name), CPU) is getattr(torch, name)
+
+
+def test_a_ledger_is_distilled_from_a_file(tmp_path: Any) -> None:
+    images = torch.zeros(40, 3, 32, 32, dtype=torch.uint8)
+    data = ImageSet.from_tensors(images, torch.arange(40) % 4)
+    with pytest.raises(UsageError, match=r"distill_all takes the file of a teacher, not a .*save_checkpoint") as error:
+        dametric.distill_all(build("resnet8", 4, 32), "resnet8", (data, data), ["flip"], out=tmp_path, epochs=1)
+    assert "\n" not in str(error.value)

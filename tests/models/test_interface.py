@@ -179,6 +179,58 @@ def test_probabilities_are_recognised_and_their_logarithm_taken(data: ImageSet) 
     assert sure.evaluated.logits(torch.tensor([[1.0, 0.0]])).isfinite().all()
 
 
+def test_probabilities_in_half_precision_are_probabilities(data: ImageSet) -> None:
+    """Of 200 classes, whose rounded numbers miss a sum of one; rounded ones in float32 too."""
+    for dtype in (torch.bfloat16, torch.float16):
+        for back in (dtype, torch.float32):
+
+            def how(logits: Tensor, _: Tensor, dtype: torch.dtype = dtype, back: torch.dtype = back) -> Tensor:
+                return (3 * logits).repeat(1, 40).softmax(1).to(dtype).to(back)
+
+            model = seeded(lambda how=how: Views(how)).eval()
+            with torch.no_grad():
+                error = (model(normalised(data)).double().sum(1) - 1).abs().max()
+            assert look(model, data, classes=200).evaluated.probabilities, (dtype, back, error)
+            assert dtype is torch.float16 or error > 1e-3
+
+
+def test_sigmoids_are_said_and_one_number_is_no_logits(data: ImageSet) -> None:
+    for how in (lambda logits, _: logits.sigmoid(), lambda logits, _: logits.sigmoid().bfloat16()):
+        way = look(seeded(lambda how=how: Views(how)), data)
+        assert not way.evaluated.probabilities
+        assert "teacher: WARNING: all that it returns lies from 0 to 1" in way.guess
+    assert look(Views(lambda logits, _: 0 * logits), data).guess == ""
+    with pytest.raises(UsageError, match="teacher returns one number for each image, not logits of two classes"):
+        look(Views(lambda logits, _: logits[:, :1]), data)
+
+
+def test_a_network_that_is_random_in_evaluation_mode_is_refused(data: ImageSet) -> None:
+    def dropped(share: float) -> nn.Module:
+        return seeded(lambda: Views(lambda logits, _: nn.functional.dropout(logits, share, training=True)))
+
+    def shaken(size: float) -> nn.Module:
+        return seeded(lambda: Views(lambda logits, _: logits + size * logits.abs().max() * torch.randn_like(logits)))
+
+    for network in (dropped(0.5), dropped(0.1), shaken(0.01)):
+        with pytest.raises(UsageError, match="teacher gives another answer each time for the same images") as error:
+            look(network, data)
+        assert "\n" not in str(error.value)
+    before = torch.random.get_rng_state()
+    assert look(shaken(1e-6), data).guess == ""  # as kernels do that add up in another order
+    assert "gives another answer each time" in look(dropped(0.5), data, training=True).guess
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_network_that_evaluation_mode_does_not_reach_is_refused(data: ImageSet) -> None:
+    class Stays(Views):
+        def eval(self) -> Stays:
+            return self
+
+    with pytest.raises(UsageError, match=r"eval\(\) of the teacher leaves Linear 'last' in"):
+        look(Stays().train(), data)
+    assert look(nn.Module.eval(Stays()), data) == Interface(channels_last=False)
+
+
 def test_what_is_no_probabilities_is_not_taken_for_them(data: ImageSet) -> None:
     others: list[Callable[[Tensor, Tensor], Any]] = [
         lambda logits, _: logits,
@@ -186,7 +238,6 @@ def test_what_is_no_probabilities_is_not_taken_for_them(data: ImageSet) -> None:
         lambda logits, _: logits.sigmoid(),
         lambda logits, _: logits - logits.mean(1, keepdim=True) + 1 / CLASSES,  # sums to one, and is negative too
         lambda logits, _: 2 * logits.softmax(1),
-        lambda logits, _: logits[:, :1] * 0 + 1,  # of one class
     ]
     assert not any(look(seeded(lambda how=how: Views(how)), data).evaluated.probabilities for how in others)
 

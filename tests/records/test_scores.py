@@ -134,3 +134,39 @@ def test_binary_files_missing_files_and_folders_are_refused(tmp_path: Path) -> N
         Scores.read(tmp_path / "none.json")
     with pytest.raises(UsageError, match=r"cannot read .*directory"):
         Scores.read(tmp_path)
+
+
+def test_a_file_that_was_edited_by_hand_is_put_in_order_or_refused(tmp_path: Path) -> None:
+    """Whichever row comes first, the best is the best; what cannot be is refused; a mark and other encodings."""
+    augs = {"cutmix": 0.1, "flip": 0.2, "noise": 0.3}
+    rows = [row(aug, value, 0.001, value - 0.1, aug == "cutmix") for aug, value in augs.items()]
+    for each, value in zip(rows, augs.values(), strict=True):
+        each["differences"] = {
+            other: {"value": value - at, "se": 0.001, "low": value - at - 0.002, "high": value - at + 0.002}
+            for other, at in augs.items()
+        }
+    whole = Scores(rows, {"metrics": ["t_stddev", "t_entropy"]}, {})
+    assert Scores.read(Scores(rows[::-1], whole.config, {}).write(tmp_path / "turned.json")) == whole
+    rest = Scores.read(Scores(rows[1:], whole.config, {}).write(tmp_path / "rest.json"))
+    assert rest.best["aug"] == "flip"
+    assert [each.difference.to for each in rest.rows] == ["flip", "flip"]
+    assert rest.rows[1].difference.value == 0.3 - 0.2
+    assert [each.tied_with_best for each in rest.rows] == [True, False]
+    wrong: list[tuple[dict[str, float], str]] = [
+        ({"se": -1.0}, r"scores\[1\].metrics.t_stddev.se' is -1, .*at least 0"),
+        ({"value": 0.001}, r"t_stddev' has a value of 0.001 outside of its interval from 0.198 to 0.202"),
+    ]
+    for change, words in wrong:
+        document = json.loads(whole.to_json())
+        document["scores"][1]["metrics"]["t_stddev"] |= change
+        (tmp_path / "wrong.json").write_text(json.dumps(document))
+        with pytest.raises(UsageError, match=words):
+            Scores.read(tmp_path / "wrong.json")
+    bare = Scores([{**each, "differences": {}} for each in rows[1:]], whole.config, {})
+    with pytest.raises(UsageError, match="no difference of flip to flip, which is the best: score again"):
+        Scores.read(bare.write(tmp_path / "bare.json"))
+    (tmp_path / "mark.json").write_text("\ufeff" + whole.to_json(), encoding="utf-8")
+    assert Scores.read(tmp_path / "mark.json") == whole
+    (tmp_path / "latin.json").write_text(whole.to_json().replace("noise", "größe"), encoding="latin-1")
+    with pytest.raises(UsageError, match="not JSON in UTF-8: save it in that encoding"):
+        Scores.read(tmp_path / "latin.json")

@@ -345,6 +345,13 @@ def test_what_is_no_network_and_no_images_is_refused(teacher, data) -> None:
     refused(r"the teacher is a file, a network .* or a checkpoint .dametric.load_checkpoint., not int", 3, data)
     refused("the student is a file, a network .* not dict", teacher, data, student={})
     refused("the teacher has 5 classes and digits has 10", teacher, "digits", image_size=32)
+    of_fewer = ImageSet.from_tensors(data.images, data.labels % 3)
+    refused(
+        "has 5 classes and .* has 3: give the images it was trained on, or accuracy=False",
+        teacher,
+        of_fewer,
+        accuracy=True,
+    )
     refused("no such file or folder: no/where", teacher, "no/where")
     refused("data are a name or a path, an image set .* not list", teacher, [data.images, data.labels])
     refused("image_size says how images are read, and these are in memory", teacher, data, image_size=8)

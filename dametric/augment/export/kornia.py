@@ -24,7 +24,8 @@ from dametric.augment.photometric import (
     Solarize,
 )
 
-IMPORTS = {"K.": "import kornia.augmentation as K"}
+IMPORTS = {"K.": "import kornia.augmentation as K", "torch.nn": "import torch"}
+_CLIP = "torch.nn.Hardtanh(0.0, 1.0)"  # kornia's noise leaves the range of images
 TAKES = "of a batch: float, (images, channels, height, width), from 0 to 1"
 MIXES = "of a batch of images and its labels, as mix(images, labels); labels become (label, partner's label, lambda)"
 IDENTITY, TOGETHER, CHAIN = "K.RandomHorizontalFlip(p=0)", "K.ImageSequential({})", "K.ImageSequential({})"
@@ -75,7 +76,7 @@ IMAGES: Table = {
     Equalize: lambda op, images: "K.RandomEqualize(p={p})",
     Invert: lambda op, images: "K.RandomInvert(p={p})",
     Blur: _blur,
-    Noise: lambda op, images: f"K.RandomGaussianNoise(std={op.std}, p={{p}})",
+    Noise: lambda op, images: f"K.ImageSequential(K.RandomGaussianNoise(std={op.std}, p={{p}}), {_CLIP})",
     Rotate: lambda op, images: f'K.RandomRotation({op.degrees}, resample="nearest", p={{p}})',
     Scale: lambda op, images: f'K.RandomAffine(0.0, scale={span(op.change)}, resample="nearest", p={{p}})',
     Perspective: lambda op, images: f"K.RandomPerspective({op.distortion}, p={{p}})",
