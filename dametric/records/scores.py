@@ -66,7 +66,7 @@ from dametric.base.files import MOST_TEXT, read_text, write_atomic
 from dametric.errors import UsageError, unknown
 from dametric.records import schema as shapes
 from dametric.records.documents import Document
-from dametric.records.score_rows import ScoreConfig, ScoreRow
+from dametric.records.score_rows import Difference, ScoreConfig, ScoreRow
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -166,7 +166,7 @@ class Scores:
         document = read_document(path, "score file", "dametric_scores", SCHEMA, keys, shapes.SCORES, hint)
         file = _ScoreFile.of(document)
         _check_consistent(file, path)
-        rows = _in_order(file, path)
+        rows = _in_order(file)
         return cls([row.document() for row in rows], file.config.document(), file.versions)
 
     @property
@@ -242,7 +242,7 @@ def _check_consistent(file: _ScoreFile, path: object) -> None:
                 )
 
 
-def _in_order(file: _ScoreFile, path: object) -> list[ScoreRow]:
+def _in_order(file: _ScoreFile) -> list[ScoreRow]:
     """The rows best to worst, each with its difference to the first."""
     if not file.scores or not file.config.metrics:
         return list(file.scores)
@@ -257,14 +257,13 @@ def _in_order(file: _ScoreFile, path: object) -> list[ScoreRow]:
     best = rows[0].aug
     if all(row.difference.to in (None, best) for row in rows):
         return rows
-    without = next((row.aug for row in rows if best not in row.differences), None)
-    if without is not None:
-        raise UsageError(f"{path} has no difference of {without} to {best}, which is the best: score again")
     return [_compared(row, best) for row in rows]
 
 
 def _compared(row: ScoreRow, best: str) -> ScoreRow:
-    gap = row.differences[best]
+    """With the difference to this row, which is not known where the file does not have it."""
+    nothing = Difference(best, 0.0, 0.0, 0.0, 0.0) if row.aug == best else Difference()
+    gap = row.differences.get(best, nothing)
     return replace(row, difference=replace(gap, to=best), tied_with_best=gap.low <= 0 <= gap.high)
 
 

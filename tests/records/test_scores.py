@@ -163,8 +163,11 @@ def test_a_file_that_was_edited_by_hand_is_put_in_order_or_refused(tmp_path: Pat
         with pytest.raises(UsageError, match=words):
             Scores.read(tmp_path / "wrong.json")
     bare = Scores([{**each, "differences": {}} for each in rows[1:]], whole.config, {})
-    with pytest.raises(UsageError, match="no difference of flip to flip, which is the best: score again"):
-        Scores.read(bare.write(tmp_path / "bare.json"))
+    unknown = Scores.read(bare.write(tmp_path / "bare.json"))
+    assert [each.difference.to for each in unknown.rows] == ["flip", "flip"]
+    assert [each.tied_with_best for each in unknown.rows] == [True, False]
+    assert unknown.rows[0].difference.value == 0
+    assert math.isnan(unknown.rows[1].difference.value)
     (tmp_path / "mark.json").write_text("\ufeff" + whole.to_json(), encoding="utf-8")
     assert Scores.read(tmp_path / "mark.json") == whole
     (tmp_path / "latin.json").write_text(whole.to_json().replace("noise", "größe"), encoding="latin-1")
