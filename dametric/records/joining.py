@@ -229,12 +229,17 @@ def _of_other_pixels(scores: Scores, runs: pd.DataFrame) -> pd.Series:
 
 
 def _as_normalised(scores: Scores, runs: pd.DataFrame) -> pd.Series:
-    """Where some runs saw the teacher normalised as it was scored, those; all where none did."""
+    """Where some runs saw the teacher normalised as it was scored, those; all where none did, which is said."""
+    fits = _normalised_alike(scores, runs)
+    return fits if fits.any() else ~fits
+
+
+def _normalised_alike(scores: Scores, runs: pd.DataFrame) -> pd.Series:
     fits, settings = pd.Series(True, index=runs.index), scores.settings
     for name, scored in scored_setting(settings.mean, settings.std, None).items():
         if scored is not None and name in runs:
             fits &= runs[name].isna() | (runs[name].astype(str) == scored)
-    return fits if fits.any() else ~fits
+    return fits
 
 
 def left_out(files: Sequence[Scores], runs: pd.DataFrame) -> list[str]:
@@ -264,6 +269,8 @@ def left_out(files: Sequence[Scores], runs: pd.DataFrame) -> list[str]:
         lines += _counted(kept[kept.test_loss.isna()], "without a test loss, as where training diverged")
         lines += _counted(others, f"of other images of the name {scores.settings.data.folder} than were scored")
         lines += _counted(done[~alike], "with a teacher that was normalised otherwise than when it was scored")
+        if len(done) and not _normalised_alike(scores, done).any():
+            lines.append("the teacher of all these runs was normalised otherwise than when it was scored")
         lines += _unjoined(scores, kept)
     return list(dict.fromkeys(lines))
 

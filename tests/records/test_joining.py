@@ -373,6 +373,7 @@ def test_the_teacher_that_was_scored_is_normalised_as_it_was_scored(
     assert "2 runs with a teacher that was normalised otherwise than when it was scored" in capsys.readouterr().err
     joined = join(SCORED, runs[runs["mean"].isin(["0", "0.5"])])
     assert joined.set_index("student").test_loss.to_dict() == {"resnet8 (mean 0)": 9.0, "resnet8 (mean 0.5)": 4.0}
+    assert "the teacher of all these runs was normalised otherwise" in capsys.readouterr().err
 
 
 def test_images_of_another_folder_of_the_same_name_are_not_joined(tmp_path: Path) -> None:
