@@ -16,7 +16,7 @@ from dametric.analysis.outcome import TEST_LOSS, Outcome
 from dametric.base.arguments import argument
 from dametric.base.files import sha256
 from dametric.errors import UsageError
-from dametric.records.joining import study
+from dametric.records.joining import left_out, study
 from dametric.records.ledger import Ledger
 from dametric.records.recipes import chosen, differences
 from dametric.records.runs import find_runs, load_runs
@@ -177,9 +177,8 @@ def _joined(given: Sequence[Source], only: Sequence[str]) -> Study:
         example = argument("only", choice)
         notes.append(f"runs of one student differ in {listed}: kept apart; to choose, for example: {example}")
     scores = tuple(source if isinstance(source, Scores) else Scores.read(str(source)) for source in files)
-    return Study(
-        study(scores, runs), scores=scores, runs=runs, files=tuple(named_files(files, scores)), notes=tuple(notes)
-    )
+    frame, notes = study(scores, runs), [*notes, *left_out(scores, runs)]
+    return Study(frame, scores=scores, runs=runs, files=tuple(named_files(files, scores)), notes=tuple(notes))
 
 
 def _is_folder(source: Source) -> bool:

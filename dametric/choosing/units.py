@@ -14,12 +14,19 @@ from dametric.base.arguments import argument
 from dametric.choosing.arms import BASELINE
 from dametric.choosing.decision import Run
 from dametric.errors import UsageError
-from dametric.records.recipes import OPTIONS
+from dametric.records.recipes import OPTIONS, SETTING
 from dametric.records.runs import find_runs, load_runs
 from dametric.records.scores import Scores
 from dametric.stats.families import USUAL_SIZE
 
-_OF_A_UNIT = ["data", "teacher", "teacher_sha256", "student", *(n for n in OPTIONS if n not in ("epochs", "steps"))]
+_OF_A_UNIT = [
+    "data",
+    "teacher",
+    "teacher_sha256",
+    "student",
+    *(n for n in OPTIONS if n not in ("epochs", "steps")),
+    *SETTING,
+]
 
 
 @dataclass(frozen=True)

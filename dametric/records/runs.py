@@ -55,7 +55,7 @@ from dametric.base.locks import claimed, is_held
 from dametric.errors import UsageError
 from dametric.records.copies import first_of_each
 from dametric.records.identity import run_id as run_id
-from dametric.records.recipes import options
+from dametric.records.recipes import options, setting
 from dametric.records.record import FINISHED, RUNNING, Measures, RunRecord, Timing
 from dametric.records.schema import RECORD
 from dametric.records.scores import finite, read_document
@@ -326,8 +326,10 @@ def load_runs(root: str | os.PathLike[str] | Iterable[Run]) -> pd.DataFrame:
         last epoch, the same with ``best_`` before, ``held_out_loss, held_out_top1``, and ``seconds, folder``; then the
         other options, ``steps, batch_size, lr, schedule, momentum, nesterov, weight_decay, label_smoothing, ce_weight,
         raw_weight, aug_weight, temperature, loss_term, per, base_aug, joint_batch,
-        dtype, train_images, image_size``. NaN or None where a run has no such value; sorted by teacher, student,
-        augmentation and seed.
+        dtype, train_images, image_size``; then what else tells settings apart: ``mean, std`` of the teacher's images,
+        the beginnings of the fingerprints ``train_data, test_data``, hashes ``code`` (of what all augmentations call)
+        and ``other``; ``aug_spelling`` (the one way of writing it) and ``aug_code`` (a hash of what it calls). NaN or
+        None where a run has no such value; sorted by teacher, student, augmentation and seed.
 
     Raises
     ------
@@ -374,4 +376,5 @@ def _row(run: Run) -> dict[str, Any]:
     row |= {"best_epoch": best.epoch} | {f"best_{name}": float(getattr(best, name)) for name in MEASURED}
     row |= {name: float(getattr(last, name)) for name in HELD_OUT}
     more = {name: value for name, value in options(record.config.recipe, record.about.data).items() if name not in row}
+    more |= setting(record.config.document())
     return row | {"seconds": float(record.seconds), "folder": str(run.folder), **more}

@@ -61,6 +61,7 @@ _SCORE = _object(
         "influence": _INFLUENCE,
         "group": _WORD,
         "same_as": _MAYBE_WORD,
+        "aug_spelling": _MAYBE_WORD,
         "cost": _object({"images_per_second": _MAYBE_NUMBER, "relative_step": _NUMBER, "clock": _WORD}),
     },
 )

@@ -66,7 +66,7 @@ class Cost(Document):
 
 @dataclass(frozen=True)
 class ScoreRow(Document):
-    """An augmentation's scores."""
+    """An augmentation's scores; ``aug_spelling`` is the one way of writing it, where that is another."""
 
     aug: str
     metrics: dict[str, MetricValue] = field(default_factory=dict)
@@ -78,6 +78,7 @@ class ScoreRow(Document):
     rows: int = 0
     destroyed: bool = False
     same_as: str | None = omitted()
+    aug_spelling: str | None = omitted()
     influence: BatchInfluence | None = omitted()
     group: str | None = omitted()
     cost: Cost | None = omitted()

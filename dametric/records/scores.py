@@ -6,7 +6,8 @@ A score file is one JSON document (``dametric_scores`` is the version of its sha
       "dametric_scores": 1,
       "scores": [                                  ordered best to worst by the first metric
         {
-          "aug": "cutmix",                         the specification
+          "aug": "cutmix:alpha=1",                 the specification
+          "aug_spelling": "cutmix",                the one way of writing it, where that is another
           "metrics": {
             "t_stddev": {
               "value": 0.0137,                     corrected for bias by the jackknife (default protocol)

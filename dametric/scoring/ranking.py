@@ -118,6 +118,7 @@ def _row(engine: Engine, aug: Augmentation) -> ScoreRow:
         rows=engine.rows[aug.name],
         destroyed=_destroyed(engine, aug),
         influence=first.paired.kept(),
+        aug_spelling=None if aug.canonical == aug.name else aug.canonical,
     )
 
 

@@ -29,6 +29,7 @@ def test_a_ledger_that_was_copied_below_itself(ledger: Path, capsys: pytest.Capt
     assert capsys.readouterr().err == ""
     before = join(scores, once)
     assert before["seeds"].tolist() == [2]
+    assert "scored but not distilled" in capsys.readouterr().err
     shutil.copytree(ledger, ledger.parent / "copy")
     shutil.move(str(ledger.parent / "copy"), str(ledger / "backup of monday"))
     twice = load_runs(ledger)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +16,13 @@ from matplotlib.figure import Figure
 
 from dametric import UsageError, join
 from dametric.metrics import METRICS
-from dametric.records.joining import STUDENT_METRICS, study
-from dametric.records.recipes import chosen, differences
+from dametric.records.joining import STUDENT_METRICS, left_out, study
+from dametric.records.recipes import SETTING, chosen, differences
+from dametric.records.runs import load_runs, run_id
 from dametric.records.scores import Scores
 from dametric.reports.figures import render, students_chart, students_figure
 
+DEMO = Path(__file__).resolve().parents[2] / "experiments" / "results" / "digits" / "demo"
 LOSSES = {"cutmix": [0.5, 0.7, 0.6], "flip": [0.9, 1.0, 0.8], "mixup": [0.8]}
 
 
@@ -78,9 +84,17 @@ def test_another_metric_and_students_of_several_architectures(scores: Scores, ru
     assert list(joined["score"]) == [0.97, 0.99, 0.98, 0.97]
 
 
-def test_a_score_file_that_does_not_name_its_teacher_takes_all(scores: Scores, runs: pd.DataFrame) -> None:
-    anonymous = Scores(scores.scores, {"metrics": scores.metrics}, {})
-    assert join(anonymous, runs).set_index("aug")["seeds"]["cutmix"] == 4
+def test_a_score_file_that_does_not_name_its_teacher_takes_all_of_one_teacher(
+    scores: Scores, runs: pd.DataFrame
+) -> None:
+    """As of a network in memory, whose checksum is no hash that a run knows."""
+    anonymous = Scores(scores.scores, {"metrics": scores.metrics, "checksums": {"teacher": 7}}, {})
+    single = runs[runs.teacher_sha256 != "of another teacher"]
+    assert join(anonymous, single).set_index("aug")["seeds"]["cutmix"] == 3
+    for joined in (lambda: join(anonymous, runs), lambda: study([anonymous], runs)):
+        with pytest.raises(UsageError, match=r"of several: abc, of another.*only teacher_sha256=abc\*"):
+            joined()
+    assert set(chosen(runs, ["teacher_sha256=abc*"]).teacher_sha256) == {"abc"}
 
 
 def test_what_cannot_be_joined(scores: Scores, runs: pd.DataFrame) -> None:
@@ -276,3 +290,139 @@ def test_scores_of_a_warm_student_speak_of_its_architecture_alone(
         else:
             with pytest.raises(UsageError, match="no augmentation was both scored and distilled"):
                 join(Scores(rows, config, {}), runs)
+
+
+# Ledgers of records, whose configurations say all that a result depends on
+
+
+def record(aug: str, seed: int, loss: float | None, status: str = "finished", **config: Any) -> dict[str, Any]:
+    """The demonstration's record of flip with another augmentation, seed and loss, and other parts of the config."""
+    path = next((DEMO / "runs").glob("*-flip-s0-*")) / "record.json"
+    document: dict[str, Any] = copy.deepcopy(json.loads(path.read_text(encoding="utf-8")))
+    own = document["config"]
+    own["recipe"] |= {"aug": aug, "seed": seed}
+    own["operations"] = {"base_aug": "crop+flip", "aug": aug}
+    for name, value in config.items():
+        own[name] = {**own.get(name, {}), **value} if isinstance(value, Mapping) else value
+    document["last"] |= {"test_loss": loss}
+    return document | {"status": status, "id": run_id(own)}
+
+
+def ledger(folder: Path, *records: dict[str, Any]) -> pd.DataFrame:
+    for document in records:
+        (folder / document["id"]).mkdir(parents=True)
+        (folder / document["id"] / "record.json").write_text(json.dumps(document), encoding="utf-8")
+    return load_runs(folder)
+
+
+SCORED = Scores.read(DEMO / "scores.json")
+OTHER_SETTINGS: dict[str, dict[str, Any]] = {
+    "test_data": {"data": {"test": "d" * 64}},
+    "code": {"user_code": {"weights": "f" * 64}},
+    "other": {"std": [0.5, 0.5, 0.5]},
+}
+
+
+def test_a_setting_is_one_whatever_the_augmentation_and_the_seed(tmp_path: Path) -> None:
+    code = {"user_code": {"a.py:fog": "1"}, "versions": {"untouched rows": 2}}
+    blended = {"versions": {"rrc": 2, "cutmix": 2}}
+    records = [record("flip", 0, 1.0), record("flip", 1, 2.0), record("oneof(flip,a.py:fog)", 0, 1.0, **code)]
+    runs = ledger(tmp_path, *records, record("cutmixpick:by=teacher_entropy+rrc", 1, 1.0, **blended))
+    assert runs[list(SETTING)].nunique().tolist() == [1] * len(SETTING)
+    assert runs.aug_code.notna().sum() == runs.aug_code.nunique() == 2
+    assert differences(runs) == {}
+    demo = load_runs(DEMO / "runs")
+    assert demo[list(SETTING)].nunique().tolist() == [1] * len(SETTING)
+    assert not left_out([SCORED], demo[demo.aug.isin(row.aug for row in SCORED.rows)])
+
+
+@pytest.mark.parametrize("column", OTHER_SETTINGS)
+def test_runs_of_another_setting_are_students_of_their_own(tmp_path: Path, column: str) -> None:
+    other = OTHER_SETTINGS[column]
+    runs = ledger(tmp_path, record("flip", 0, 1.0), record("flip", 1, 3.0, **other), record("cutmix", 0, 4.0, **other))
+    joined = join(SCORED, runs).set_index(["student", "aug"])
+    assert sorted(joined.test_loss) == [1.0, 3.0, 4.0]
+    assert all(name.startswith(f"resnet8 ({column} ") for name, _ in joined.index)
+    assert list(differences(runs)) == [column]
+    value = runs[column].iloc[0]
+    assert len(join(SCORED, chosen(runs, [f"{column}={value}"]))) == (runs[column] == value).sum()
+
+
+def test_what_a_recipe_does_not_tell_of_the_code_and_the_teacher_is_told(tmp_path: Path) -> None:
+    """Any key of a configuration counts, also one that is not known today."""
+    changes: tuple[dict[str, Any], ...] = (
+        {"versions": {"order": 2}},
+        {"user_code": {"terms.py:mine": "1"}},
+        {"user_code": {"crop+flip": "1"}},
+        {"teacher": {"output": "probabilities"}},
+        {"recipe": {"warmth": 3}},
+        {"news": {"of": "tomorrow"}},
+    )
+    for number, change in enumerate(changes):
+        runs = ledger(tmp_path / str(number), record("flip", 0, 1.0), record("flip", 1, 3.0, **change))
+        assert sorted(join(SCORED, runs).test_loss) == [1.0, 3.0], change
+
+
+def test_the_teacher_that_was_scored_is_normalised_as_it_was_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = {"teacher": {"mean": [0.0] * 3, "std": [1.0] * 3}}
+    half = {"teacher": {"mean": [0.5] * 3, "std": [1.0] * 3}}
+    runs = ledger(tmp_path, record("flip", 0, 1.0), record("flip", 0, 9.0, **bare), record("flip", 0, 4.0, **half))
+    assert join(SCORED, runs).test_loss.tolist() == [1.0]
+    assert "2 runs with a teacher that was normalised otherwise than when it was scored" in capsys.readouterr().err
+    joined = join(SCORED, runs[runs["mean"].isin(["0", "0.5"])])
+    assert joined.set_index("student").test_loss.to_dict() == {"resnet8 (mean 0)": 9.0, "resnet8 (mean 0.5)": 4.0}
+    assert "the teacher of all these runs was normalised otherwise" in capsys.readouterr().err
+
+
+def test_images_of_another_folder_of_the_same_name_are_not_joined(tmp_path: Path) -> None:
+    other = {"data": {"train": "c" * 64}}
+    runs = ledger(tmp_path, record("flip", 0, 1.0), record("flip", 1, 3.0, **other))
+    assert join(SCORED, runs).test_loss.tolist() == [1.0]
+    assert any("1 run of other images of the name digits" in line for line in left_out([SCORED], runs))
+    with pytest.raises(UsageError, match=r"on the same images: digits \(fingerprint 6dfbe6d3.*\(fingerprint cccc"):
+        join(SCORED, runs[runs.seed == 1])
+    part = runs.assign(train_images=runs.train_images.where(runs.seed == 0, 100))
+    assert sorted(join(SCORED, part).test_loss) == [1.0, 3.0], "fewer may be a part of those that were scored"
+
+
+def test_an_augmentation_whose_code_was_edited_is_refused(tmp_path: Path) -> None:
+    spec = "a.py:fog:strength=2"
+    scored = copy.deepcopy(SCORED.scores)
+    scored[0]["aug"] = spec
+    file = Scores(scored, SCORED.config, {})
+    edited = record(spec, 1, 3.0, user_code={spec: "2"})
+    runs = ledger(tmp_path, record(spec, 0, 1.0, user_code={spec: "1"}), edited, record("flip", 0, 1.0))
+    with pytest.raises(UsageError, match=rf"code of {spec} was edited between runs of resnet8.*{edited['id']}"):
+        join(file, runs)
+    assert len(join(file, runs[runs.id != edited["id"]])) == 2
+
+
+def test_an_augmentation_is_the_same_however_it_is_spelt(tmp_path: Path) -> None:
+    operations = {"operations": {"aug": "cutmix"}}
+    runs = ledger(tmp_path, record("cutmix:alpha=1", 0, 1.0, **operations), record("cutmix", 1, 3.0, **operations))
+    assert join(SCORED, runs)[["aug", "test_loss", "seeds"]].values.tolist() == [["cutmix", 2.0, 2]]
+    rows = copy.deepcopy(SCORED.scores)
+    row = next(row for row in rows if row["aug"] == "cutmix")
+    row["aug"] = "cutmix:alpha=1"
+    joined = join(Scores(rows, SCORED.config, {}), runs)
+    assert joined[["aug", "test_loss"]].values.tolist() == [["cutmix:alpha=1", 2.0]], "as the ledger knows"
+    row |= {"aug": "cutmix:alpha=1.0", "aug_spelling": "cutmix"}
+    assert join(Scores(rows, SCORED.config, {}), runs).aug.tolist() == ["cutmix:alpha=1.0"]
+
+
+def test_what_is_left_out_is_counted_and_said(tmp_path: Path) -> None:
+    records = [record("flip", seed, loss) for seed, loss in enumerate((1.0, 3.0, None))]
+    records += [record("flip", 3, 9.0, "failed"), record("blur", 0, 1.0), record("mixup", 0, None)]
+    runs = ledger(tmp_path, *records)
+    joined = join(SCORED, runs).set_index("aug")
+    assert joined.loc["flip", ["test_loss", "seeds"]].tolist() == [2.0, 2]
+    assert math.isnan(joined.test_loss["mixup"])
+    lines = left_out([SCORED, SCORED], runs)
+    assert lines[0] == "left out: 1 run not finished (flip seed 3 failed)"
+    assert lines[1].startswith("left out: 2 runs without a test loss")
+    assert lines[1].endswith("(flip seed 2, mixup seed 0)")
+    assert lines[2].startswith("left out: augmentations scored but not distilled (")
+    assert lines[2].endswith("and distilled but not scored (blur)")
+    assert len(lines) == 3

@@ -30,7 +30,7 @@ from dametric.errors import UsageError
 from dametric.models import build, load_checkpoint
 from dametric.records import runs as ledger
 from dametric.records.documents import plain
-from dametric.records.recipes import OPTIONS, options
+from dametric.records.recipes import OPTIONS, SETTING, options
 from dametric.records.record import RecordedData, RecordedRecipe
 from dametric.records.runs import (
     HELD_OUT,
@@ -59,6 +59,8 @@ COLUMNS = [
     *HELD_OUT,
     *("seconds", "folder"),
     *(name for name in OPTIONS if name != "epochs"),
+    *SETTING,
+    *("aug_spelling", "aug_code"),
 ]
 
 

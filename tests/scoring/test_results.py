@@ -49,6 +49,13 @@ def test_document_has_the_documented_keys(scores: Scores) -> None:
             assert metric["direction"] in ("lower", "higher", "open")
 
 
+def test_another_way_of_writing_an_augmentation_is_told(teacher, data) -> None:
+    augs = ["flip:p=0.5", "mixup"]
+    file = score(teacher, data, augs, batches=4, batch_size=16, dtype="float32", device="cpu", quiet=True)
+    assert {row.aug: row.aug_spelling for row in file.rows} == {"flip:p=0.5": "flip", "mixup": None}
+    assert {score["aug"]: "aug_spelling" in score for score in file.scores} == {"flip:p=0.5": True, "mixup": False}
+
+
 def test_what_is_not_a_finite_number_is_null(scores: Scores, tmp_path: Path) -> None:
     odd = Scores([{"a": math.nan, "b": [math.inf, (1.0, -math.inf)]}], {"metrics": [], "x": {"y": math.nan}}, {})
     document = json.loads(odd.write(tmp_path / "odd.json").read_text())
