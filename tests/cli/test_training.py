@@ -365,6 +365,7 @@ NOWHERE = {
     "--accuracy-images",
     "--eval-every",
     "--keep",
+    "--deterministic",
     "--lockstep",
     "--output",
     "--device",
