@@ -161,6 +161,8 @@ def _change(first: Tensor, second: Tensor) -> str:
     """How far two answers are apart, in units of their largest number; empty where that is rounding."""
     if first.shape != second.shape:
         return "of another shape, not"
+    if not first.numel():  # of no classes, which is refused where they are counted
+        return ""
     rounding = max(_ROUNDING, torch.finfo(first.dtype).eps ** 0.5)
     first, second = (logits.double().nan_to_num(0, 0, 0) for logits in (first, second))
     scale, apart = float(first.abs().max()), float((first - second).abs().max())

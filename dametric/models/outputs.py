@@ -82,7 +82,9 @@ def answer(output: Any, rows: int, classes: int | None, who: str) -> tuple[Answe
     """
     path, notes = _path(output, rows, classes, who)
     logits = Answer(path).logits(output)
-    if logits.shape[1] < 2:
+    if not logits.shape[1]:  # which is refused where classes are counted
+        return Answer(path), notes
+    if logits.shape[1] == 1:
         raise UsageError(
             f"the {who} returns one number for each image, not logits of two classes or more: for a binary classifier "
             "wrap it in a module that returns torch.cat([-z, z], 1) / 2 for its z"

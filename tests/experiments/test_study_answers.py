@@ -189,7 +189,13 @@ def whole(tmp_path: Path) -> Study:
             codes = {name: entry.code for name, entry in entries.entries().items()}
             value = document["scores"][0]["metrics"]["t_stddev"]
             for row in document["scores"]:
-                row["metrics"] = {name: {**value, "value": rng.normal(), "direction": "open"} for name in metrics}
+                row["metrics"] = {
+                    name: {**value, "value": rng.normal(), "low": -9.0, "high": 9.0, "direction": "open"}
+                    for name in metrics
+                }
+            document["scores"].sort(key=lambda row: row["metrics"][metrics[0]]["value"])
+            for row in document["scores"]:
+                row["difference"]["to"] = document["scores"][0]["aug"]
             document["config"] |= {"metrics": metrics, "metric_code": codes}
             (records / "scores" / f"{teacher}-{student}.json").write_text(json.dumps(document))
     (records / "tables").mkdir()
