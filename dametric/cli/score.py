@@ -168,7 +168,7 @@ def print_table(result: Scores, asked: Sequence[str] | None = None) -> None:
     from dametric.cli.console import wide_console
 
     _, *others = result.metrics
-    shown = [name for name in others if asked or name in (KEPT, "t_entropy", "ce_mean", "ce_cov")]
+    shown = [name for name in others if asked or name in (KEPT, "affinity_acc", "t_entropy", "ce_mean", "ce_cov")]
     console, table = wide_console(), _table(result, shown)
     while len(shown) > 1 and not asked and sys.stdout.isatty() and console.measure(table).maximum > _terminal():
         shown.pop()

@@ -80,7 +80,7 @@ def measure(
     given = Given(
         student is not None, bool(data.num_classes), data.split != "test", tuple(chosen), mixes, plan.reference
     )
-    metrics = chosen_metrics(options.metrics, given, options.views, quiet)
+    metrics = chosen_metrics(options.metrics, given, options.views, quiet, options.held_out is not None)
     data = data.to(device)
     base, *chosen = looked_at(
         [base_augmentation(options.base_aug or default_base(data.image_size), image_spec), *chosen],

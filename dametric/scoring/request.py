@@ -21,6 +21,7 @@ from dametric.scoring.protocol import Protocol
 AugSpec = str | Augmentation | Callable[..., Any]
 
 TEACHER_METRICS = ("t_stddev", "t_stddev_rms", "t_stddev_aug", "t_entropy", "t_gini", "t_conf", "information_kept")
+AFFINITY = ("affinity_acc", "affinity_loss")
 _GUARDING = 4  # batches: enough for an error too, and a small part of the work
 STUDENT_METRICS = ("ce_mean", "ce_std", "ce_cov")
 
@@ -37,7 +38,11 @@ def check_request(
     """
     chosen = augmentations(augs, ImageSpec(), student)
     given = Given(student, augs=tuple(chosen), mixes=mixes, reference=options.protocol == "reference")
-    _check_views(chosen_metrics(options.metrics, given, options.views), chosen, options.batch_size)
+    _check_views(
+        chosen_metrics(options.metrics, given, options.views, held_out=options.held_out is not None),
+        chosen,
+        options.batch_size,
+    )
     if options.base_aug is not None:
         base_augmentation(options.base_aug, ImageSpec())
     Protocol.of(options)
@@ -169,9 +174,15 @@ class Given:
 
 
 def chosen_metrics(
-    names: Sequence[str | Metric] | str | Metric | None, given: Given, views: int | None = None, quiet: bool = True
+    names: Sequence[str | Metric] | str | Metric | None,
+    given: Given,
+    views: int | None = None,
+    quiet: bool = True,
+    held_out: bool = False,
 ) -> list[Metric]:
     """The metrics of these names, or all that can be computed from one view of each image by default.
+
+    Where images are held out, the affinity is one of the usual ones.
 
     ``"all"`` stands for all that can be computed from what is given; what is left out is printed with the reason unless
     ``quiet``. Where ``views`` is given, metrics that need several views are shown as many.
@@ -182,7 +193,8 @@ def chosen_metrics(
     if names is not None and not isinstance(names, (Iterable, Metric)):
         raise UsageError(f"metrics are a list of names, not {names!r}")
     requested = [names] if isinstance(names, (str, Metric)) else list(names or ())
-    requested = requested or [*TEACHER_METRICS, *(STUDENT_METRICS if given.student else ())]
+    usual = [*TEACHER_METRICS, *(STUDENT_METRICS if given.student else ()), *(AFFINITY if held_out else ())]
+    requested = requested or usual
     metrics: dict[str, Metric] = {}
     for spec in requested:
         group = (

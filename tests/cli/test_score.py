@@ -72,6 +72,14 @@ def test_an_augmentation_and_a_checkpoint_of_ours_are_all_that_is_needed(run: Ru
     assert "seed 0" in said.out
 
 
+def test_the_usual_table_has_the_affinity_where_images_are_held_out(score: Run) -> None:
+    for more, shown in (((), False), (("--held-out", 100), True)):
+        said = score("--batches", 2, *more)
+        assert said.code == 0, said.err
+        header = next(line for line in said.out.splitlines() if line.startswith("augmentation"))
+        assert ("affinity_acc" in header) is shown
+
+
 def test_what_was_read_and_how_good_the_teacher_is_stand_on_stderr(score: Run, teacher: Path) -> None:
     said = score("--accuracy")
     assert "teacher: read 'model' of teacher.pth" in said.err
