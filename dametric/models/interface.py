@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -129,21 +130,45 @@ def _look(model: nn.Module, images: Tensor, who: str, classes: int | None, train
     _check_evaluates(network, who)
     channels_last, output = _first_that_runs(network, images, who)
     evaluated, notes = answer(output, len(images), classes, who)
-    again = _shown(network, Interface(channels_last).arrange(images), who)
-    change = _change(*(Answer(evaluated.path).logits(each) for each in (output, again)))
-    if change:
-        if not training:
-            raise UsageError(
-                f"the {who} gives another answer each time for the same images ({change} apart, in evaluation mode): "
-                "what is random in it, such as F.dropout, must be so in training alone (training=self.training)"
-            )
-        notes.append(f"gives another answer each time for the same images ({change} apart, in evaluation mode)")
+    show = partial(_logits, network, Answer(evaluated.path), channels_last, who)
+    notes += _unsteady(show, images, Answer(evaluated.path).logits(output), who, training)
     trained = evaluated
     if training:
         output = _shown(network.train(), Interface(channels_last).arrange(images), who)
         trained, more = answer(output, len(images), classes, who)
         notes += [note for note in more if note not in notes]
     return Interface(channels_last, evaluated, trained, f"{who}: {'; '.join(notes)}" if notes else "")
+
+
+def _logits(network: nn.Module, place: Answer, channels_last: bool, who: str, images: Tensor) -> Tensor:
+    return place.logits(_shown(network, Interface(channels_last).arrange(images), who))
+
+
+def _unsteady(show: Callable[[Tensor], Tensor], images: Tensor, logits: Tensor, who: str, training: bool) -> list[str]:
+    """Look again, at half of the images beside themselves: notes on answers that depend on more than the image.
+
+    Raises
+    ------
+    UsageError
+        If a network that is not to be trained gives another answer each time.
+    """
+    half = (len(images) + 1) // 2
+    others = _change(show(images[:half].repeat(2, 1, 1, 1)[: len(images)])[:half], logits[:half])
+    if not others:
+        return []
+    change = _change(show(images), logits)
+    if not change:
+        return [
+            f"WARNING: its answer to an image depends on the other images beside it (by {others}, in evaluation mode), "
+            "as where a normalisation keeps no running statistics: what it says depends on how many are shown at once"
+        ]
+    note = f"gives another answer each time for the same images ({change} apart, in evaluation mode)"
+    if training:
+        return [note]
+    raise UsageError(
+        f"the {who} {note}: what is random in it, such as F.dropout, must be so in training alone "
+        "(training=self.training)"
+    )
 
 
 def _check_evaluates(network: nn.Module, who: str) -> None:

@@ -211,7 +211,8 @@ def test_a_network_that_is_random_in_evaluation_mode_is_refused(data: ImageSet) 
     def shaken(size: float) -> nn.Module:
         return seeded(lambda: Views(lambda logits, _: logits + size * logits.abs().max() * torch.randn_like(logits)))
 
-    for network in (dropped(0.5), dropped(0.1), shaken(0.01)):
+    scaled = seeded(lambda: Views(lambda logits, _: logits * torch.rand(())))  # of a batch as a whole
+    for network in (dropped(0.5), dropped(0.1), shaken(0.01), scaled):
         with pytest.raises(UsageError, match="teacher gives another answer each time for the same images") as error:
             look(network, data)
         assert "\n" not in str(error.value)
@@ -219,6 +220,30 @@ def test_a_network_that_is_random_in_evaluation_mode_is_refused(data: ImageSet) 
     assert look(shaken(1e-6), data).guess == ""  # as kernels do that add up in another order
     assert "gives another answer each time" in look(dropped(0.5), data, training=True).guess
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_network_whose_answer_depends_on_other_images_is_warned_of(data: ImageSet) -> None:
+    """By the mean of a batch, and by batch norm without running statistics."""
+
+    def centred() -> nn.Module:
+        return seeded(lambda: Views(lambda logits, _: logits - logits.mean(0)))
+
+    def unkept() -> nn.Module:
+        network = seeded(
+            lambda: nn.Sequential(
+                nn.Flatten(), nn.LazyLinear(CLASSES), nn.BatchNorm1d(CLASSES, track_running_stats=False)
+            )
+        )
+        network(torch.zeros(2, 3, 8, 8))
+        return network
+
+    for network in (centred(), unkept()):
+        for training in (False, True):
+            assert (
+                "WARNING: its answer to an image depends on the other images"
+                in look(network, data, training=training).guess
+            )
+    assert look(seeded(lambda: Views(lambda logits, _: logits)), data).guess == ""
 
 
 def test_a_network_that_evaluation_mode_does_not_reach_is_refused(data: ImageSet) -> None:
