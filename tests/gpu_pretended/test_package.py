@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import dametric
 from dametric import score
 from dametric.augment import parse
 from dametric.data import ImageSet
+from dametric.errors import UsageError
 from dametric.records.scores import Scores
 from dametric.training import Objective, Training
 from dametric.training.trainer import advance_together
@@ -60,6 +62,37 @@ def test_scores_are_those_of_the_cpu_to_the_last_printed_digit(per: str, data: I
     for key, value in here.items():
         if key[0] not in OTHERWISE:
             assert there[key] == pytest.approx(value, rel=1e-9, abs=1e-12, nan_ok=True), key
+
+
+class BrokenByOne(torch.nn.Module):
+    """A network of which one image, all white, makes NaN."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        white = images.flatten(1).amin(1) > 1.5
+        logits: torch.Tensor = self.network(images)
+        return torch.where(white[:, None], torch.nan, logits)
+
+
+@each("who", ["teacher", "student"])
+def test_logits_that_are_not_finite_are_found_in_the_batch_where_they_are(who: str, data: ImageSet) -> None:
+    images = data.images.clone()  # type: ignore[union-attr]
+    images[len(images) // 2] = 255
+    broken = replace(data, images=images)
+    networks = {"teacher": network(8, 1), "student": network(4, 2)}
+    networks[who] = BrokenByOne(networks[who])
+    options: dict[str, Any] = {"batch_size": BATCH, "batches": len(data) // BATCH, "base_aug": "none", "quiet": True}
+    said = []
+    for device in ("cpu", "cuda"):
+        with pretended_cuda(), pytest.raises(UsageError, match=rf"the {who} gave NaN or Inf on batch \d+ ") as error:
+            score(
+                networks["teacher"], broken, ["identity", "flip"], student=networks["student"], device=device, **options
+            )
+        said.append(str(error.value))
+    assert said[0].partition(" under ")[0] == said[1].partition(" under ")[0]
 
 
 @each(
